@@ -1,0 +1,109 @@
+"""Names to classes: built-ins by one word, anything else as ``package.module:Class``.
+
+Modules are imported when a name is resolved, so that listing names never imports torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["BUILTINS", "names", "load", "build"]
+
+BUILTINS: dict[str, dict[str, str]] = {
+    "env": {
+        "gsm8k": "maporl.envs.gsm8k:GSM8K",
+        "math": "maporl.envs.math:Math",
+        "csqa": "maporl.envs.csqa:CSQA",
+        "anli": "maporl.envs.anli:ANLI",
+        "arithmetic": "maporl.envs.arithmetic:Arithmetic",
+        "two_witnesses": "maporl.envs.two_witnesses:TwoWitnesses",
+        "vault": "maporl.envs.vault:Vault",
+    },
+    "protocol": {
+        "debate": "maporl.envs.protocols:Debate",
+        "round_robin": "maporl.envs.protocols:RoundRobin",
+        "pipeline": "maporl.envs.protocols:Pipeline",
+    },
+    "shaping": {
+        "own_score": "maporl.envs.shaping:OwnScore",
+        "team_mean": "maporl.envs.shaping:TeamMean",
+        "last_round_team": "maporl.envs.shaping:LastRoundTeam",
+        "last_round_own": "maporl.envs.shaping:LastRoundOwn",
+        "discounted_own": "maporl.envs.shaping:DiscountedOwn",
+        "discounted_team": "maporl.envs.shaping:DiscountedTeam",
+        "incentives": "maporl.envs.shaping:Incentives",
+        "outcome_credit": "maporl.envs.shaping:OutcomeCredit",
+        "format_penalty": "maporl.envs.shaping:FormatPenalty",
+        "team_score": "maporl.envs.shaping:TeamScore",
+    },
+    "verifier": {
+        "number": "maporl.envs.verifiers:Number",
+        "math": "maporl.envs.verifiers:MathExpression",
+        "choice": "maporl.envs.verifiers:Choice",
+        "exact": "maporl.envs.verifiers:Exact",
+        "regex": "maporl.envs.verifiers:Regex",
+    },
+    "algorithm": {
+        "ippo": "maporl.algorithms.ippo:IPPO",
+        "mappo": "maporl.algorithms.mappo:MAPPO",
+        "magrpo": "maporl.algorithms.magrpo:MAGRPO",
+    },
+}
+
+
+def names(kind: str) -> list[str]:
+    """The built-in names of a kind ("env", "protocol", "shaping", "verifier", "algorithm")."""
+    return list(BUILTINS[kind])
+
+
+def load(kind: str, spec: Any) -> Any:
+    """The class that `spec` names: a built-in word, ``package.module:Class``, or a class, which is returned as it is.
+
+    Raises:
+        ValueError: Unknown word, module or class; the message names the nearest word and the form accepted.
+    """
+    if not isinstance(spec, str):
+        return spec
+    path = BUILTINS[kind].get(spec, spec)
+    if ":" not in path:
+        near = difflib.get_close_matches(spec, names(kind), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"unknown {kind} {spec!r}.{hint} Built in: {', '.join(names(kind))}; your own: 'package.module:Class'."
+        )
+    module_name, _, attribute = path.partition(":")
+    # A console script does not have the working directory on its path, and that is where a researcher's own module lies.
+    if path is spec and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Only the module that was asked for is the user's slip here; a missing import inside it must show as it is.
+        if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise ValueError(
+                f"{kind} {spec!r}: there is no module {error.name!r}. Start from the folder that holds it, or install it."
+            ) from error
+        raise
+    if not hasattr(module, attribute):
+        raise ValueError(f"{kind} {spec!r}: module {module_name!r} has no {attribute!r}.")
+    return getattr(module, attribute)
+
+
+def build(kind: str, spec: Any, **defaults: Any) -> Any:
+    """An instance from a word, ``package.module:Class``, ``{"name": ..., **arguments}``, a class, or an instance (returned as is).
+
+    `defaults` are keyword arguments that the spec's own arguments override.
+    """
+    if isinstance(spec, Mapping):
+        arguments = dict(spec)
+        name = arguments.pop("name", None)
+        if name is None:
+            raise ValueError(f"{kind} {dict(spec)!r} has no 'name'; write {{'name': WORD, ...arguments}}.")
+        return load(kind, name)(**{**defaults, **arguments})
+    loaded = load(kind, spec)
+    return loaded(**defaults) if isinstance(loaded, type) else loaded

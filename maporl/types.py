@@ -1,0 +1,225 @@
+"""The values that flow through the library. Frozen, standard library and numpy only.
+
+One message is a *turn*; one pass over all agents is a *round* (counted from 0 in code, from 1 in text shown to people);
+a whole discussion is an *episode*. A verifier gives a *score* (is it right?); shaping gives a *reward* (who deserves what?).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
+
+import numpy as np
+
+__all__ = [
+    "Completion",
+    "Episode",
+    "Message",
+    "Observation",
+    "Question",
+    "Score",
+    "Step",
+    "Transcript",
+    "Turn",
+]
+
+
+class Message(TypedDict):
+    """One message as an agent reads it."""
+
+    agent: str
+    round: int
+    text: str
+
+
+class Observation(TypedDict):
+    """What an agent is shown when it is its turn to speak (a point of ``env.observation_space(agent)``)."""
+
+    agent: str  # who reads this
+    round: int  # the round in progress, from 0
+    question: str
+    private: str  # this agent's private information, "" if none
+    instruction: str  # how to answer (the task's)
+    role: str  # what this agent is for (the protocol's), "" in a debate
+    transcript: tuple[Message, ...]  # visible messages, in the order in which the agent came to know them
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its gold answer, and what each agent alone knows about it.
+
+    Attributes:
+        text: Shown to every agent.
+        answer: The gold answer, in the form the task's verifier reads.
+        id: Stable identity; a hash of text, private views and answer if left empty.
+        private: Agent name -> text that only this agent sees.
+        metadata: Anything else the task wants to keep (level, subject, source row ...).
+    """
+
+    text: str
+    answer: str
+    id: str = ""
+    private: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", self.hash[:16])
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of what is asked: text, private views and gold answer. Decides splits and finds duplicates."""
+        parts = [self.text, *(f"{agent}\x1f{view}" for agent, view in sorted(self.private.items())), self.answer]
+        return hashlib.sha256("\x1e".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Score:
+    """A verifier's verdict on one response.
+
+    Attributes:
+        value: What is rewarded, in [0, 1] for every shipped verifier.
+        correct: Is it right? None when nobody can say (a learned verifier, a time-out).
+        answer: The extracted answer in canonical form, None when there is none.
+        status: "ok", "no_answer" (nothing could be extracted), "timeout" or "error".
+        explanation: One line for people.
+    """
+
+    value: float
+    correct: bool | None
+    answer: str | None = None
+    status: str = "ok"
+    explanation: str = ""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a discussion.
+
+    Attributes:
+        agent: Who spoke.
+        round: In which round, from 0.
+        text: What was said.
+        score: The verifier's verdict; None for a turn the protocol does not score.
+        truth: The ground truth's verdict (the same as `score` unless the verifier is learned); None like `score`.
+    """
+
+    agent: str
+    round: int
+    text: str
+    score: Score | None = None
+    truth: Score | None = None
+
+    @property
+    def value(self) -> float:
+        """What shaping reads: the verifier's value, 0 for an unscored turn."""
+        return self.score.value if self.score is not None else 0.0
+
+    @property
+    def correct(self) -> bool | None:
+        """What incentives and metrics read: the ground truth's verdict."""
+        return self.truth.correct if self.truth is not None else None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """A discussion so far. The whole state of the environment is a function of it.
+
+    Attributes:
+        question: What is discussed.
+        agents: Everybody's name, in speaking order.
+        num_rounds: How many rounds the whole discussion has.
+        turns: The messages so far, in the order in which they were spoken.
+        team_scores: One verdict per completed round, when the task scores joint actions.
+    """
+
+    question: Question
+    agents: tuple[str, ...]
+    num_rounds: int
+    turns: tuple[Turn, ...] = ()
+    team_scores: tuple[Score, ...] = ()
+
+    def append(self, turn: Turn) -> Transcript:
+        """A new transcript with one more turn."""
+        return replace(self, turns=(*self.turns, turn))
+
+    @property
+    def completed_rounds(self) -> int:
+        """Rounds in which everybody has spoken (every protocol gives each agent one turn a round)."""
+        return len(self.turns) // len(self.agents)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.completed_rounds >= self.num_rounds
+
+    def round(self, index: int) -> tuple[Turn, ...]:
+        """The turns of round `index`, in speaking order."""
+        size = len(self.agents)
+        return self.turns[index * size : (index + 1) * size]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What an agent said, and, for a language model, exactly how it was sampled.
+
+    Attributes:
+        text: The message.
+        prompt_ids: [P] int64, the tokens that were conditioned on.
+        completion_ids: [T] int64, the sampled tokens, the EOS token included if one was sampled.
+        logprobs: [T] float32, log-probability of each sampled token under the distribution it was sampled from
+            (temperature included).
+        truncated: Cut at max_new_tokens before an EOS token.
+        overflow: The prompt left no room in the model's window; nothing was sampled.
+    """
+
+    text: str
+    prompt_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    completion_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    logprobs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    truncated: bool = False
+    overflow: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One turn of an episode as a learner needs it.
+
+    Attributes:
+        agent: Who spoke.
+        round: In which round, from 0.
+        observation: What the agent was shown.
+        state: The joint view for a centralised critic: all private views, all messages settled before this turn.
+        completion: What it said.
+        reward: What shaping gave this turn (exact credit, not the AEC payment).
+    """
+
+    agent: str
+    round: int
+    observation: Observation
+    state: Observation
+    completion: Completion
+    reward: float
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One finished discussion.
+
+    Attributes:
+        transcript: The discussion.
+        steps: One per turn, in speaking order.
+        contains_future: The rewards already contain the future, so they are returns: nothing may bootstrap across rounds.
+        group: Episodes of one group answer the same question (group-relative advantages).
+    """
+
+    transcript: Transcript
+    steps: tuple[Step, ...]
+    contains_future: bool = False
+    group: int = 0
+
+    @property
+    def overflow(self) -> bool:
+        """Some prompt did not fit the model's window: the episode is dropped from updates and counted."""
+        return any(step.completion.overflow for step in self.steps)
