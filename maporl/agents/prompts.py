@@ -1,0 +1,156 @@
+"""From an observation to the exact tokens a model reads. The only place with prompt text.
+
+A discussion is a chat from the point of view of one agent: its own messages are the assistant's, the question and what the
+peers said are the user's. With full history the chat only ever grows at its end (Du et al. 2305.14325).
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2.exceptions import TemplateError
+
+from maporl.types import Observation
+
+__all__ = ["PLAIN_CHAT_TEMPLATE", "PromptTemplate"]
+
+PLAIN_CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ m['role'].capitalize() }}: {{ m['content'] }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+"""For base models whose tokenizer has no chat template: ``--chat_template plain``."""
+
+_FIELDS = {
+    "system": {"agent", "persona", "role"},
+    "question": {"question", "agent"},
+    "private": {"private", "agent"},
+    "peers": {"messages", "agent"},
+    "peer": {"agent", "text"},
+    "answer": {"instruction", "agent"},
+    "revise": {"instruction", "agent"},
+}
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """Pieces of text, filled with ``str.format``; an empty piece is left out. Literal braces are doubled.
+
+    Attributes:
+        system: The system message ({agent}, {persona}, {role}); left out when nothing remains of it.
+        question: Opens the first user message ({question}).
+        private: Follows it for an agent that knows something alone ({private}).
+        peers: What the others said since this agent last spoke ({messages}).
+        peer: One of those messages ({agent}, {text}).
+        answer: Closes the first user message ({instruction}).
+        revise: Closes every later user message ({instruction}).
+        separator: Between the pieces of one user message.
+        personas: Agent name -> text for {persona}.
+    """
+
+    system: str = "{persona}\n{role}"
+    question: str = "{question}"
+    private: str = "Only you know this: {private}"
+    peers: str = "These are the answers of the other agents:\n\n{messages}"
+    peer: str = "{agent}: {text}"
+    answer: str = "{instruction}"
+    revise: str = "Read them critically, check your own reasoning against theirs, and give your updated answer. {instruction}"
+    separator: str = "\n\n"
+    personas: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, allowed in _FIELDS.items():
+            piece = getattr(self, name)
+            try:
+                used = {f for _, f, _, _ in string.Formatter().parse(piece) if f is not None}
+            except ValueError as error:
+                raise ValueError(f"prompt piece {name!r}: {error}; double literal braces: '{{{{' and '}}}}'.") from error
+            if used - allowed:
+                raise ValueError(
+                    f"prompt piece {name!r} names {sorted(used - allowed)}, which it does not have; it may use {sorted(allowed)}, "
+                    "and literal braces are doubled."
+                )
+
+    @classmethod
+    def load(cls, spec: str | Path | Mapping[str, Any] | PromptTemplate | None) -> PromptTemplate:
+        """From a YAML file, a mapping of pieces, or None for the defaults. Unknown pieces raise."""
+        if isinstance(spec, PromptTemplate):
+            return spec
+        if isinstance(spec, str | Path):
+            if not Path(spec).is_file():
+                raise ValueError(f"prompts {str(spec)!r}: no such file; write a YAML file of pieces, or leave it out.")
+            spec = yaml.safe_load(Path(spec).read_text(encoding="utf-8"))
+        known = {f.name for f in fields(cls)}
+        unknown = set(spec or {}) - known
+        if unknown:
+            raise ValueError(f"prompts: unknown piece {sorted(unknown)}; the pieces are {sorted(known)}.")
+        return cls(**(spec or {}))
+
+    def messages(self, observation: Observation) -> list[dict[str, str]]:
+        """The chat that `observation` amounts to, ending with a user message."""
+        me = observation["agent"]
+        chat: list[dict[str, str]] = []
+        system = self.system.format(
+            agent=me, persona=self.personas.get(me, ""), role=observation.get("role", "")
+        ).strip()
+        if system:
+            chat.append({"role": "system", "content": system})
+        pending: list[str] = []
+        spoken = False
+        for message in observation["transcript"]:
+            if message["agent"] == me:
+                chat.append(self._user(observation, pending, spoken))
+                chat.append({"role": "assistant", "content": message["text"]})
+                pending, spoken = [], True
+            else:
+                pending.append(self.peer.format(agent=message["agent"], text=message["text"]))
+        chat.append(self._user(observation, pending, spoken))
+        return chat
+
+    def _user(self, observation: Observation, peers: list[str], spoken: bool) -> dict[str, str]:
+        agent, instruction = observation["agent"], observation["instruction"]
+        pieces: list[str] = []
+        if not spoken:
+            pieces.append(self.question.format(question=observation["question"], agent=agent))
+            if observation["private"]:
+                pieces.append(self.private.format(private=observation["private"], agent=agent))
+        if peers:
+            pieces.append(self.peers.format(messages=self.separator.join(peers), agent=agent))
+        closing = self.revise if spoken else self.answer
+        pieces.append(closing.format(instruction=instruction, agent=agent))
+        return {"role": "user", "content": self.separator.join(p.strip() for p in pieces if p.strip())}
+
+    def encode(self, tokenizer: Any, observation: Observation) -> list[int]:
+        """The token ids of `messages(observation)` in the tokenizer's chat template, up to where the answer begins.
+
+        Raises:
+            ValueError: The tokenizer has no chat template.
+        """
+        if not tokenizer.chat_template:
+            raise ValueError(
+                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
+            )
+        return _apply(tokenizer, [_without_special_tokens(tokenizer, m) for m in self.messages(observation)])
+
+
+def _without_special_tokens(tokenizer: Any, message: dict[str, str]) -> dict[str, str]:
+    """An agent that spells out a control token must not be able to end its message and begin another's."""
+    content = message["content"]
+    for token in tokenizer.all_special_tokens:
+        content = content.replace(token, "")
+    return {"role": message["role"], "content": content}
+
+
+def _apply(tokenizer: Any, chat: list[dict[str, str]]) -> list[int]:
+    try:
+        return tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=False)
+    except TemplateError:
+        if chat[0]["role"] != "system":
+            raise
+        # Gemma's template, among others, knows no system role: say the same at the head of the first user message.
+        first = {"role": "user", "content": f"{chat[0]['content']}\n\n{chat[1]['content']}"}
+        return _apply(tokenizer, [first, *chat[2:]])
