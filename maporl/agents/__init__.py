@@ -1,1 +1,22 @@
-"""agents."""
+"""Who speaks: language models with adapters, scripts, and teams of them."""
+
+from maporl.agents.agent import Agent, ScriptedAgent
+from maporl.agents.critic import Critic
+from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.policy import LoRA, Policy
+from maporl.agents.prompts import PromptTemplate
+from maporl.agents.sampling import Sampling
+from maporl.agents.team import Team, assign
+
+__all__ = [
+    "Agent",
+    "Critic",
+    "LLMAgent",
+    "LoRA",
+    "Policy",
+    "PromptTemplate",
+    "Sampling",
+    "ScriptedAgent",
+    "Team",
+    "assign",
+]

@@ -1,0 +1,46 @@
+"""A critic: an adapter on the same base and one scalar head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maporl.agents.policy import Policy
+
+__all__ = ["Critic"]
+
+
+class Critic:
+    """V(context, completion[:t]) for every t, from a LoRA adapter of the policy's base and a linear head (zero at first).
+
+    Args:
+        policy: Lends its base model and tokenizer.
+        name: Of the adapter.
+        seed: Of the adapter's initial weights.
+    """
+
+    def __init__(self, policy: Policy, name: str, *, seed: int = 0) -> None:
+        self.policy, self.name = policy, name
+        policy.add_adapter(name, seed=seed)
+        self.head = nn.Linear(policy.hidden_size, 1).to(policy.device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def values(self, contexts: Sequence[np.ndarray], completions: Sequence[np.ndarray]) -> Tensor:
+        """[N, T] float32; column t has read the context and the tokens before t, never token t."""
+        hidden = self.policy.completion_hidden(self.name, contexts, completions)
+        return self.head(hidden).squeeze(-1)
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [*self.policy.parameters(self.name), *self.head.parameters()]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {str(i): p.detach().cpu().clone() for i, p in enumerate(self.parameters())}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for i, p in enumerate(self.parameters()):
+                p.copy_(state[str(i)])

@@ -1,0 +1,68 @@
+"""A language model in a seat: prompt, sample, decode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from maporl.agents.agent import Agent
+from maporl.agents.policy import Policy
+from maporl.agents.prompts import PromptTemplate
+from maporl.agents.sampling import Sampling
+from maporl.types import Completion, Observation
+
+__all__ = ["LLMAgent"]
+
+
+class LLMAgent(Agent):
+    """One adapter of a policy (or its bare base) with its prompts and sampling.
+
+    Args:
+        policy: The base model and its adapters.
+        adapter: The adapter that speaks; None is the frozen base.
+        prompts: From observation to chat.
+        sampling: Temperature and longest message.
+        trainable: Do algorithms update this adapter? The base itself is never trained.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        adapter: str | None,
+        *,
+        prompts: PromptTemplate | None = None,
+        sampling: Sampling | None = None,
+        trainable: bool = True,
+    ) -> None:
+        self.policy, self.adapter = policy, adapter
+        self.prompts, self.sampling = prompts or PromptTemplate(), sampling or Sampling()
+        self.trainable = trainable and adapter is not None
+
+    def encode(self, observation: Observation) -> np.ndarray:
+        """The prompt's token ids [P] int64."""
+        return np.asarray(self.prompts.encode(self.policy.tokenizer, observation), np.int64)
+
+    def act(
+        self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
+    ) -> list[Completion]:
+        prompts = [self.encode(o) for o in observations]
+        # Drawn for every row whatever happens to it, so that a message depends on its own stream alone.
+        steps = self.sampling.max_new_tokens
+        uniforms = None if greedy else np.stack([rng.random(steps, dtype=np.float32) for rng in rngs])
+        window = self.policy.context_window
+        fits = [i for i, p in enumerate(prompts) if len(p) + steps <= window]
+        sampled = {}
+        if fits:
+            rows = self.policy.generate(
+                self.adapter, [prompts[i] for i in fits], self.sampling, None if uniforms is None else uniforms[fits]
+            )
+            sampled = dict(zip(fits, rows, strict=True))
+        texts = self.policy.tokenizer.batch_decode([s.ids for s in sampled.values()], skip_special_tokens=True)
+        by_row = dict(zip(sampled, texts, strict=True))
+        return [
+            Completion(by_row[i].strip(), prompt, sampled[i].ids, sampled[i].logprobs, truncated=sampled[i].truncated)
+            if i in sampled
+            else Completion("", prompt, overflow=True)
+            for i, prompt in enumerate(prompts)
+        ]

@@ -1,0 +1,354 @@
+"""One frozen base model with named LoRA adapters: what a team's agents share, so that N agents cost one base plus N adapters."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from maporl.agents.engine import Sampled, _left_pad, generate
+from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
+from maporl.agents.sampling import Sampling
+
+__all__ = ["LoRA", "Policy"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Adapter settings (peft's `LoraConfig`). No dropout: it would make the first ratio of an update differ from 1."""
+
+    r: int = 8
+    alpha: int = 16
+    target_modules: str | tuple[str, ...] = "all-linear"
+
+    def config(self) -> LoraConfig:
+        targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
+        return LoraConfig(
+            r=self.r, lora_alpha=self.alpha, target_modules=targets, lora_dropout=0.0, task_type="CAUSAL_LM"
+        )
+
+
+class Policy:
+    """A frozen causal LM, its tokenizer, and LoRA adapters by name. The adapter name None means the base itself.
+
+    Args:
+        model: Any `transformers` causal LM.
+        tokenizer: Its tokenizer; a missing pad token is replaced by an EOS token (masks are explicit, so this is safe).
+        lora: Settings of every adapter added.
+        gradient_checkpointing: Recompute activations in the backward pass.
+        max_batch_tokens: Tokens of one sampling batch.
+
+    Raises:
+        ValueError: The tokenizer has neither pad nor EOS token.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        lora: LoRA | None = None,
+        gradient_checkpointing: bool = False,
+        max_batch_tokens: int = 131_072,
+    ) -> None:
+        self.model, self.tokenizer, self.lora = model, tokenizer, lora or LoRA()
+        self.max_batch_tokens = max_batch_tokens
+        self.eos_ids = _eos_ids(model, tokenizer)
+        if tokenizer.pad_token_id is None:
+            if not self.eos_ids:
+                raise ValueError(
+                    f"the tokenizer of {tokenizer.name_or_path!r} has neither a pad nor an EOS token; set one and save it again."
+                )
+            tokenizer.pad_token_id = min(self.eos_ids)
+        self.pad_id: int = tokenizer.pad_token_id
+        self.engine_calls = 0
+        self._peft: PeftModel | None = None
+        self._active: str | None = None
+        model.requires_grad_(False)
+        _disable_dropout(model)
+        _float32_logits(model)
+        self._gradient_checkpointing = gradient_checkpointing
+        if gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.eval()
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+        chat_template: str | None = None,
+        attn_implementation: str | None = None,
+        **settings: Any,
+    ) -> Policy:
+        """Load a checkpoint folder or hub id. `trust_remote_code` stays off.
+
+        Args:
+            path: Local folder or hub id.
+            dtype: "float32", "bfloat16" or "float16", of the base; adapters are always float32.
+            device: A torch device.
+            chat_template: "plain", a Jinja file, or None for the tokenizer's own.
+            attn_implementation: None: "eager" on a CPU (faster for short sequences), torch's SDPA elsewhere.
+            **settings: Of the constructor.
+
+        Raises:
+            ValueError: Unknown dtype, no such model, or no chat template.
+        """
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
+        attention = attn_implementation or ("eager" if torch.device(device).type == "cpu" else "sdpa")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[dtype], attn_implementation=attention)
+        except (OSError, ValueError) as error:
+            what = "folder" if Path(path).exists() else "local folder or reachable hub id"
+            detail = " ".join(str(error).split())
+            raise ValueError(
+                f"model {path!r} cannot be loaded: not a usable {what}. Give a folder written by save_pretrained (maporl make-model "
+                f"DIR makes a small one), or a hub id while online. ({detail[:200]})"
+            ) from error
+        if chat_template is not None:
+            tokenizer.chat_template = _read_chat_template(chat_template)
+        if not tokenizer.chat_template:
+            raise ValueError(
+                f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
+            )
+        return cls(model.to(device), tokenizer, **settings)
+
+    # -- adapters ----------------------------------------------------------------------------------------------------
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        return tuple(self._peft.peft_config) if self._peft is not None else ()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def hidden_size(self) -> int:
+        return self.model.get_input_embeddings().embedding_dim
+
+    @property
+    def context_window(self) -> int:
+        """Longest sequence the model was made for, in tokens."""
+        config = self.model.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", None) or 2**31)
+
+    def add_adapter(self, name: str, *, seed: int = 0, path: str | Path | None = None) -> None:
+        """Add an adapter: new (B = 0, so it starts as the base) from `seed`, or loaded from a PEFT folder.
+
+        Raises:
+            ValueError: The name is taken, or the folder is not an adapter of this base.
+        """
+        if name in self.adapters:
+            raise ValueError(f"adapter {name!r} exists already; choose another name.")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if path is not None:
+                self._load_adapter(name, Path(path))
+            elif self._peft is None:
+                self._peft = get_peft_model(self.model, self.lora.config(), adapter_name=name)
+            else:
+                self._peft.add_adapter(name, self.lora.config())
+        self._active = None
+
+    def _load_adapter(self, name: str, path: Path) -> None:
+        if not (path / "adapter_config.json").is_file():
+            raise ValueError(f"adapter {str(path)!r}: no adapter_config.json there; give a folder written by PEFT.")
+        try:
+            if self._peft is None:
+                self._peft = PeftModel.from_pretrained(self.model, str(path), adapter_name=name, is_trainable=True)
+            else:
+                self._peft.load_adapter(str(path), adapter_name=name, is_trainable=True)
+        except RuntimeError as error:
+            raise ValueError(
+                f"adapter {str(path)!r} does not fit this base model (other shapes); load the base it was trained on."
+            ) from error
+
+    def parameters(self, adapter: str) -> list[nn.Parameter]:
+        """Exactly the parameters of one adapter (PEFT's own `requires_grad` flags move whenever another is activated)."""
+        marker = f".{adapter}."
+        return [p for n, p in self.model.named_parameters() if marker in n and ".lora_" in n]
+
+    def save_adapter(self, adapter: str, path: str | Path) -> None:
+        """Write one adapter in PEFT's own format into the folder `path`."""
+        if self._peft is None:
+            raise ValueError(f"there is no adapter {adapter!r} to save.")
+        source = Path(path)
+        self._peft.save_pretrained(str(source), selected_adapters=[adapter])
+        nested = source / adapter  # PEFT puts every adapter not called "default" into a subfolder
+        if nested.is_dir():
+            for file in nested.iterdir():
+                file.replace(source / file.name)
+            nested.rmdir()
+
+    def export(self, adapter: str | None, path: str | Path) -> None:
+        """Write a plain model folder with the adapter merged into the base; this policy stays as it is."""
+        target = Path(path)
+        with self.using(adapter):
+            if adapter is None or self._peft is None:
+                merged: dict[str, Tensor] = {}
+            else:
+                merged = {n: m for n, m in _merged_weights(self.model, adapter)}
+        state = {}
+        for name, tensor in self.model.state_dict().items():
+            if ".lora_" in name:
+                continue
+            clean = name.replace(".base_layer.", ".")
+            state[clean] = merged.get(clean, tensor)
+        plain = type(self.model)(self.model.config).to(self.model.dtype)
+        plain.load_state_dict(state)
+        plain.generation_config = self.model.generation_config
+        plain.save_pretrained(str(target))
+        self.tokenizer.save_pretrained(str(target))
+
+    @contextlib.contextmanager
+    def using(self, adapter: str | None) -> Iterator[None]:
+        """Within the block the model is the base with `adapter`; None is the base itself (LoRA disabled, exactly)."""
+        if adapter is None:
+            if self._peft is None:
+                yield
+            else:
+                with self._peft.disable_adapter():
+                    yield
+            return
+        if adapter not in self.adapters:
+            raise ValueError(f"there is no adapter {adapter!r}; there are {list(self.adapters)}.")
+        if self._active != adapter and self._peft is not None:
+            self._peft.set_adapter(adapter)
+            self._active = adapter
+        yield
+
+    # -- sampling and log-probs ----------------------------------------------------------------------------------------
+
+    def generate(
+        self, adapter: str | None, prompts: Sequence[Sequence[int]], sampling: Sampling, uniforms: np.ndarray | None
+    ) -> list[Sampled]:
+        """One engine call: a message for every prompt (see `engine.generate`)."""
+        self.engine_calls += 1
+        self.model.eval()
+        with self.using(adapter):
+            return generate(
+                self.model,
+                prompts,
+                sampling,
+                uniforms,
+                eos_ids=self.eos_ids,
+                pad_id=self.pad_id,
+                max_batch_tokens=self.max_batch_tokens,
+            )
+
+    def completion_logits(
+        self, adapter: str | None, prompts: Sequence[np.ndarray], completions: Sequence[np.ndarray]
+    ) -> Tensor:
+        """Logits that predict each completion token, [N, T, V] float32, T the longest completion.
+
+        Prompts are padded on the left and completions on the right, so that all completions share their columns and the output
+        layer runs on completion positions alone. Position ids and masks make the padding invisible.
+        """
+        ids, mask, width = self._aligned(prompts, completions)
+        self.model.train(self._gradient_checkpointing and torch.is_grad_enabled())
+        arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "position_ids": _positions(mask)}
+        if self._keeps_logits:
+            arguments["logits_to_keep"] = width + 1
+        with self.using(adapter):
+            logits = self.model(**arguments, use_cache=False).logits
+        return logits[:, -width - 1 : -1].float()
+
+    def completion_hidden(
+        self, adapter: str | None, contexts: Sequence[np.ndarray], completions: Sequence[np.ndarray]
+    ) -> Tensor:
+        """Last hidden states before each completion token, [N, T, H] float32: position t has read the context and completion[:t]."""
+        ids, mask, width = self._aligned(contexts, completions)
+        self.model.train(self._gradient_checkpointing and torch.is_grad_enabled())
+        with self.using(adapter):
+            out = self.model.base_model(
+                input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=False
+            )
+        return out.last_hidden_state[:, -width - 1 : -1].float()
+
+    def _aligned(self, prompts: Sequence[np.ndarray], completions: Sequence[np.ndarray]) -> tuple[Tensor, Tensor, int]:
+        ids, mask = _left_pad(prompts, self.pad_id, self.device)
+        width = max(len(c) for c in completions)
+        right = np.full((len(completions), width), self.pad_id, np.int64)
+        valid = np.zeros((len(completions), width), np.int64)
+        for row, completion in enumerate(completions):
+            right[row, : len(completion)] = completion
+            valid[row, : len(completion)] = 1
+        device = self.device
+        return (
+            torch.cat([ids, torch.as_tensor(right, device=device)], 1),
+            torch.cat([mask, torch.as_tensor(valid, device=device)], 1),
+            width,
+        )
+
+    def describe(self) -> Mapping[str, Any]:
+        """What a run folder records about this policy."""
+        return {"model": self.tokenizer.name_or_path, "adapters": list(self.adapters), "lora": asdict(self.lora)}
+
+
+def _positions(mask: Tensor) -> Tensor:
+    return (mask.cumsum(-1) - 1).clamp(min=0)
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that ends a message: chat checkpoints name several, some in the generation config only."""
+    found: set[int] = set()
+    for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
+        if value is not None:
+            found.update(value if isinstance(value, list | tuple) else [value])
+    return frozenset(found)
+
+
+def _disable_dropout(model: nn.Module) -> None:
+    """Gradient checkpointing needs train mode, and dropout there would move the ratio of an update away from 1."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
+
+
+def _float32_logits(model: Any) -> None:
+    """Compute the output layer in float32 under a 16-bit base: log-probs from bf16 logits are wrong by up to .06."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear) or head.weight.dtype == torch.float32:
+        return
+
+    def forward(hidden: Tensor) -> Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            bias = head.bias.float() if head.bias is not None else None
+            return nn.functional.linear(hidden.float(), head.weight.float(), bias)
+
+    head.forward = forward  # type: ignore[method-assign]
+
+
+def _merged_weights(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor]]:
+    for name, module in model.named_modules():
+        if hasattr(module, "get_delta_weight") and adapter in getattr(module, "lora_A", {}):
+            weight = module.base_layer.weight  # type: ignore[union-attr]
+            delta = module.get_delta_weight(adapter)  # type: ignore[operator]
+            yield f"{name}.weight", (weight + delta.to(weight.dtype)).detach()
+
+
+def _read_chat_template(spec: str) -> str:
+    if spec == "plain":
+        return PLAIN_CHAT_TEMPLATE
+    if not Path(spec).is_file():
+        raise ValueError(f"chat_template {spec!r} is neither 'plain' nor a file; give a Jinja file.")
+    return Path(spec).read_text(encoding="utf-8")
