@@ -7,7 +7,7 @@ peers said are the user's. With full history the chat only ever grows at its end
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from jinja2.exceptions import TemplateError
 
 from maporl.types import Observation
 
-__all__ = ["PLAIN_CHAT_TEMPLATE", "PromptTemplate"]
+__all__ = ["PLAIN_CHAT_TEMPLATE", "PromptTemplate", "encode_chat"]
 
 PLAIN_CHAT_TEMPLATE = (
     "{% for m in messages %}{{ m['role'].capitalize() }}: {{ m['content'] }}{{ eos_token }}\n{% endfor %}"
@@ -58,7 +58,9 @@ class PromptTemplate:
     peers: str = "These are the answers of the other agents:\n\n{messages}"
     peer: str = "{agent}: {text}"
     answer: str = "{instruction}"
-    revise: str = "Read them critically, check your own reasoning against theirs, and give your updated answer. {instruction}"
+    revise: str = (
+        "Read them critically, check your own reasoning against theirs, and give your updated answer. {instruction}"
+    )
     separator: str = "\n\n"
     personas: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,7 +70,9 @@ class PromptTemplate:
             try:
                 used = {f for _, f, _, _ in string.Formatter().parse(piece) if f is not None}
             except ValueError as error:
-                raise ValueError(f"prompt piece {name!r}: {error}; double literal braces: '{{{{' and '}}}}'.") from error
+                raise ValueError(
+                    f"prompt piece {name!r}: {error}; double literal braces: '{{{{' and '}}}}'."
+                ) from error
             if used - allowed:
                 raise ValueError(
                     f"prompt piece {name!r} names {sorted(used - allowed)}, which it does not have; it may use {sorted(allowed)}, "
@@ -130,14 +134,23 @@ class PromptTemplate:
         Raises:
             ValueError: The tokenizer has no chat template.
         """
-        if not tokenizer.chat_template:
-            raise ValueError(
-                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
-            )
-        return _apply(tokenizer, [_without_special_tokens(tokenizer, m) for m in self.messages(observation)])
+        return encode_chat(tokenizer, self.messages(observation))
 
 
-def _without_special_tokens(tokenizer: Any, message: dict[str, str]) -> dict[str, str]:
+def encode_chat(tokenizer: Any, chat: Sequence[Mapping[str, str]]) -> list[int]:
+    """The token ids of a chat in the tokenizer's template, up to where the next assistant message begins.
+
+    Raises:
+        ValueError: The tokenizer has no chat template.
+    """
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
+        )
+    return _apply(tokenizer, [_without_special_tokens(tokenizer, m) for m in chat])
+
+
+def _without_special_tokens(tokenizer: Any, message: Mapping[str, str]) -> dict[str, str]:
     """An agent that spells out a control token must not be able to end its message and begin another's."""
     content = message["content"]
     for token in tokenizer.all_special_tokens:
