@@ -52,6 +52,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         "ippo": "maporl.algorithms.ippo:IPPO",
         "mappo": "maporl.algorithms.mappo:MAPPO",
         "magrpo": "maporl.algorithms.magrpo:MAGRPO",
+        "mareinforce": "maporl.algorithms.magrpo:MAREINFORCE",
+        "marloo": "maporl.algorithms.magrpo:MARLOO",
+        "maremax": "maporl.algorithms.magrpo:MAREMAX",
     },
 }
 

@@ -1,0 +1,181 @@
+"""Who gets how much credit: generalised advantage estimation, group-relative advantages, normalisation. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["NORMALISATIONS", "chain_tokens", "chain_turns", "gae", "group_advantages", "normalise", "returns_to_go"]
+
+NORMALISATIONS = ("round", "round_agent", "batch")
+
+
+def gae(rewards: Tensor, values: Tensor, discounts: Tensor, gae_lambda: float) -> Tensor:
+    """Generalised advantage estimation (Schulman et al. 1506.02438, eq. 16) with a discount of its own for every transition.
+
+        delta_l = r_l + discount_l V_{l+1} - V_l
+        A_l = delta_l + discount_l lambda A_{l+1}
+
+    Args:
+        rewards: [C, L], C sequences, zero in the padding on the right.
+        values: [C, L], zero in the padding.
+        discounts: [C, L], of the step from l to l + 1; 0 at the last step of a sequence (terminal) and in the padding.
+        gae_lambda: 0: one-step; 1: Monte Carlo.
+
+    Returns:
+        Advantages [C, L].
+    """
+    advantages = torch.zeros_like(rewards)
+    next_value = torch.zeros_like(rewards[:, 0])
+    carry = torch.zeros_like(rewards[:, 0])
+    for step in reversed(range(rewards.shape[1])):
+        delta = rewards[:, step] + discounts[:, step] * next_value - values[:, step]
+        carry = delta + discounts[:, step] * gae_lambda * carry
+        advantages[:, step] = carry
+        next_value = values[:, step]
+    return advantages
+
+
+def chain_tokens(
+    rewards: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    chains: Sequence[Sequence[int]],
+    gaps: np.ndarray,
+    *,
+    gamma_token: float,
+    gamma_round: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Advantages per token: an agent's messages, one after the other, are one sequence of tokens.
+
+    Inside a message a step is discounted by gamma_token, from its last token to the first token of the agent's next message by
+    gamma_round; the last message is terminal.
+
+    Args:
+        rewards, values: [N, T].
+        mask: [N, T] bool, completion tokens (on the left of each row).
+        chains: Rows of one agent's messages in one episode, in order.
+        gaps: [N] own messages until the next trained one.
+
+    Returns:
+        [N, T], zero outside `mask`.
+    """
+    sizes = mask.sum(1).tolist()
+    length = max(sum(sizes[n] for n in chain) for chain in chains)
+    flat = {name: torch.zeros(len(chains), length) for name in ("rewards", "values", "discounts")}
+    places: list[tuple[int, int, int]] = []
+    for c, chain in enumerate(chains):
+        at = 0
+        for position, n in enumerate(chain):
+            stop = at + sizes[n]
+            flat["rewards"][c, at:stop] = rewards[n, : sizes[n]]
+            flat["values"][c, at:stop] = values[n, : sizes[n]]
+            flat["discounts"][c, at:stop] = gamma_token
+            flat["discounts"][c, stop - 1] = gamma_round ** int(gaps[n]) if position + 1 < len(chain) else 0.0
+            places.append((n, c, at))
+            at = stop
+    advantages = gae(flat["rewards"], flat["values"], flat["discounts"], gae_lambda)
+    result = torch.zeros_like(rewards)
+    for n, c, at in places:
+        result[n, : sizes[n]] = advantages[c, at : at + sizes[n]]
+    return result
+
+
+def chain_turns(
+    rewards: Tensor,
+    values: Tensor,
+    chains: Sequence[Sequence[int]],
+    gaps: np.ndarray,
+    *,
+    gamma_round: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Advantages per message: delta_t = r_t + gamma_round V(s_{t+1}) - V(s_t). Args as in `chain_tokens`, but [N]; returns [N]."""
+    one = torch.ones(len(rewards), 1, dtype=torch.bool)
+    return chain_tokens(
+        rewards[:, None],
+        values[:, None],
+        one,
+        chains,
+        gaps,
+        gamma_token=0.0,
+        gamma_round=gamma_round,
+        gae_lambda=gae_lambda,
+    )[:, 0]
+
+
+def returns_to_go(rewards: Tensor, chains: Sequence[Sequence[int]], gaps: np.ndarray, gamma_round: float) -> Tensor:
+    """R_t = r_t + gamma_round R_{t+1} over an agent's own messages (MAGRPO 2508.04652). [N] -> [N]."""
+    return chain_turns(rewards, torch.zeros_like(rewards), chains, gaps, gamma_round=gamma_round, gae_lambda=1.0)
+
+
+def group_advantages(
+    returns: Tensor, samples: np.ndarray, keys: np.ndarray, baseline: str, standardise: bool
+) -> Tensor:
+    """Group-relative advantages: a sample's return minus its group's baseline (MAGRPO 2508.04652, section 4).
+
+    Args:
+        returns: [N], one for each joint action a message is part of.
+        samples: [N], equal where rows hold the same completion (cross joint actions); its return is the mean over them.
+        keys: [N], equal for the messages of one group (same question, agent and round).
+        baseline: "mean"; "leave_one_out" (mean of the others, = G/(G-1) (R - mean)); "max" (of the group; biased, because it
+            holds the sample itself); "none".
+        standardise: Divide by the group's standard deviation.
+
+    Returns:
+        [N]; rows of one sample get the same number.
+
+    Raises:
+        ValueError: Unknown baseline.
+    """
+    advantages = torch.zeros_like(returns)
+    for key in np.unique(keys):
+        rows = np.flatnonzero(keys == key)
+        numbers, inverse = np.unique(samples[rows], return_inverse=True)
+        index = torch.as_tensor(inverse)
+        total = torch.zeros(len(numbers), dtype=returns.dtype).index_add_(0, index, returns[rows])
+        means = total / torch.bincount(index)
+        group_mean = returns[rows].mean()
+        size = len(numbers)
+        if baseline == "mean":
+            centred = means - group_mean
+        elif baseline == "leave_one_out":
+            centred = (means - group_mean) * size / (size - 1)
+        elif baseline == "max":
+            centred = means - means.max()
+        elif baseline == "none":
+            centred = means
+        else:
+            raise ValueError(f"baseline {baseline!r} is unknown; use 'mean', 'leave_one_out', 'max' or 'none'.")
+        if standardise:
+            centred = centred / (means.std(correction=0) + 1e-8)
+        advantages[rows] = centred[index]
+    return advantages
+
+
+def normalise(advantages: Tensor, mask: Tensor, how: str | None, rounds: np.ndarray, agents: np.ndarray) -> Tensor:
+    """Whiten over the tokens (or messages) of each round, of each round and agent, or of the whole batch.
+
+    Args:
+        advantages: [N, T].
+        mask: [N, T] bool.
+        how: "round", "round_agent", "batch" or None.
+        rounds, agents: [N].
+    """
+    if how is None:
+        return advantages
+    keys = {
+        "round": rounds,
+        "round_agent": rounds * (agents.max() + 1) + agents,
+        "batch": np.zeros_like(rounds),
+    }[how]
+    result = torch.zeros_like(advantages)
+    for key in np.unique(keys):
+        chosen = mask & torch.as_tensor(keys == key)[:, None]
+        part = advantages[chosen]
+        result[chosen] = (part - part.mean()) / (part.std(correction=0) + 1e-8)
+    return result

@@ -1,0 +1,343 @@
+"""What every algorithm is: episodes in, metrics out, and a state that can be saved. Policy gradients share one way to improve."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.policy import Policy
+from maporl.agents.team import Team
+from maporl.algorithms.batch import TurnBatch, microbatches, minibatches
+from maporl.algorithms.losses import KL_ESTIMATORS, LOSS_AGGREGATIONS, clipped_surrogate, entropy, kl, token_weights
+from maporl.types import Episode, Step
+
+__all__ = ["Algorithm", "PolicyGradient"]
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1.0 - 0.9 * done,
+    "cosine": lambda done: 0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * done)),
+}
+"""Factor on the learning rate when the share `done` of all updates is over; linear ends at .1 (MAPoRL), cosine at .05."""
+
+
+class Algorithm(ABC):
+    """Turns episodes into better agents. It sees episodes and the team, never an environment, a trainer or a configuration.
+
+    Attributes:
+        group_size: Discussions of each question that `update` wants to see.
+        joint: "aligned", or "cross" if `update` wants every combination of the group's samples as an episode of its own.
+    """
+
+    group_size: int = 1
+    joint: str = "aligned"
+
+    def __init__(self, team: Team) -> None:
+        self.team = team
+
+    @abstractmethod
+    def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
+        """Learn from the episodes of one iteration; returns metrics named ``train/...``."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly from here, the adapters' weights included."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+
+
+class PolicyGradient(Algorithm):
+    """An algorithm that weighs log-probs by advantages. A subclass computes advantages and calls `improve`.
+
+    Args:
+        team: Its learners are trained, everybody else is left alone.
+        num_updates: Calls of `update` in the whole run, for the learning-rate schedule.
+        learning_rate: AdamW's, one optimizer per adapter.
+        lr_schedule: "constant", "linear" (to a tenth) or "cosine" (to a twentieth).
+        num_epochs: Passes over the batch.
+        num_minibatches: Optimizer steps of one pass, each on whole messages.
+        clip_range: Of the importance ratio; None drops ratio and clip (REINFORCE).
+        ent_coef: Weight of the entropy bonus.
+        kl_coef: Weight of the KL to the reference.
+        kl_in: "reward" (k1 per token, taken from the reward) or "loss".
+        kl_estimator: In the loss: "k2" (gradient of the reverse KL) or "k3" (of the forward KL).
+        reference: Adapter that is the reference; None is the base model.
+        loss_agg: "token", "message" or "sum" (see `token_weights`).
+        max_grad_norm: Clips the gradient's norm per adapter; None does not.
+        microbatch_tokens: Tokens of one forward and backward pass, padding included. Changes memory, not the gradient.
+        seed: Of the division into minibatches.
+
+    Raises:
+        ValueError: A setting outside its range, a team that trains nothing, or one that samples with filters.
+    """
+
+    def __init__(
+        self,
+        team: Team,
+        *,
+        num_updates: int = 100,
+        learning_rate: float = 1e-5,
+        lr_schedule: str = "linear",
+        num_epochs: int = 1,
+        num_minibatches: int = 1,
+        clip_range: float | None = 0.2,
+        ent_coef: float = 0.0,
+        kl_coef: float = 0.0,
+        kl_in: str = "loss",
+        kl_estimator: str = "k2",
+        reference: str | None = None,
+        loss_agg: str = "token",
+        max_grad_norm: float | None = 1.0,
+        microbatch_tokens: int = 4096,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(team)
+        _check(lr_schedule in SCHEDULES, "lr_schedule", lr_schedule, f"use one of {list(SCHEDULES)}")
+        _check(kl_in in ("reward", "loss"), "kl_in", kl_in, "use 'reward' or 'loss'")
+        _check(loss_agg in LOSS_AGGREGATIONS, "loss_agg", loss_agg, f"use one of {list(LOSS_AGGREGATIONS)}")
+        _check(kl_estimator in KL_ESTIMATORS, "kl_estimator", kl_estimator, f"use one of {list(KL_ESTIMATORS)}")
+        _check(
+            not (kl_in == "loss" and kl_estimator == "k1"),
+            "kl_estimator",
+            kl_estimator,
+            "as a loss its expected gradient is zero: use 'k2', 'k3', or kl_in='reward'",
+        )
+        _check(num_epochs >= 1, "num_epochs", num_epochs, "at least 1")
+        _check(num_minibatches >= 1, "num_minibatches", num_minibatches, "at least 1")
+        _check(learning_rate > 0, "learning_rate", learning_rate, "above 0")
+        _check(clip_range is None or clip_range > 0, "clip_range", clip_range, "above 0, or None")
+        _check(bool(team.learners), "team", team.agents, "it trains nothing: unfreeze an agent or a round")
+        for name, learner in team.learners.items():
+            if learner.sampling.filtered:
+                raise ValueError(
+                    f"{name!r} samples with top_k={learner.sampling.top_k}, top_p={learner.sampling.top_p}; training needs the "
+                    "unfiltered distribution: leave both out (they are for evaluation)."
+                )
+        self.num_epochs, self.num_minibatches = num_epochs, num_minibatches
+        self.clip_range, self.ent_coef, self.loss_agg = clip_range, ent_coef, loss_agg
+        self.kl_coef, self.kl_in, self.kl_estimator, self.reference = kl_coef, kl_in, kl_estimator, reference
+        self.max_grad_norm, self.microbatch_tokens = max_grad_norm, microbatch_tokens
+        self.rng = np.random.default_rng(seed)
+        self._schedule = (num_updates, lr_schedule)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.schedulers: dict[str, torch.optim.lr_scheduler.LRScheduler] = {}
+        for name, learner in team.learners.items():
+            self.add_optimizer(name, learner.policy.parameters(name), learning_rate)
+
+    def add_optimizer(self, name: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
+        """An AdamW of its own, on the run's learning-rate schedule, saved and loaded with the algorithm."""
+        num_updates, shape = self._schedule
+        optimizer = torch.optim.AdamW(list(parameters), lr=learning_rate, weight_decay=0.0)
+        self.optimizers[name] = optimizer
+        self.schedulers[name] = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda done: SCHEDULES[shape](min(done / max(num_updates, 1), 1.0))
+        )
+
+    # -- what subclasses call ------------------------------------------------------------------------------------------
+
+    def learner_of(self, step: Step) -> LLMAgent:
+        """The trained agent that spoke a turn."""
+        member = self.team.member(step.agent, step.round)
+        assert isinstance(member, LLMAgent)
+        return member
+
+    def reference_logprobs(self, batch: TurnBatch) -> Tensor:
+        """Log-probs [N, T] of the sampled tokens under the reference, at the temperature they were sampled at; zero outside the mask."""
+        result = torch.zeros_like(batch.old_logprobs)
+        with torch.no_grad():
+            for learner in self.team.learners.values():
+                rows = np.flatnonzero(batch.learners == learner.adapter)
+                for micro in microbatches(rows, batch.lengths, self.microbatch_tokens):
+                    logprobs, _ = self.logprobs(learner, batch, micro, adapter=self.reference)
+                    result[micro, : logprobs.shape[1]] = logprobs.cpu()
+        return result * batch.completion_mask
+
+    def logprobs(
+        self,
+        learner: LLMAgent,
+        batch: TurnBatch,
+        rows: np.ndarray,
+        *,
+        adapter: str | None,
+        with_entropy: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probs [n, t] of the rows' completion tokens, and the entropy [n, t] if asked for, both at the sampling temperature."""
+        completions = [batch.completions[n] for n in rows]
+        logits = learner.policy.completion_logits(adapter, [batch.prompts[n] for n in rows], completions)
+        logits = logits / learner.sampling.temperature
+        width = logits.shape[1]
+        ids = np.zeros((len(rows), width), np.int64)
+        for i, completion in enumerate(completions):
+            ids[i, : len(completion)] = completion
+        chosen = logits.gather(-1, torch.as_tensor(ids, device=logits.device)[..., None]).squeeze(-1)
+        return chosen - logits.logsumexp(-1), entropy(logits) if with_entropy else None
+
+    def improve(
+        self, batch: TurnBatch, advantages: Tensor, ref_logprobs: Tensor | None = None, rows: np.ndarray | None = None
+    ) -> dict[str, float]:
+        """Move every learner up the (clipped) policy gradient of the batch: epochs, minibatches, microbatches.
+
+        Args:
+            batch: The messages.
+            advantages: [N, T] or [N], constants.
+            ref_logprobs: [N, T], needed for a KL in the loss.
+            rows: Train on these rows only; all if None.
+        """
+        _warn_if_equal(batch.rewards)
+        advantages = advantages[:, None].expand_as(batch.old_logprobs) if advantages.dim() == 1 else advantages
+        every = np.arange(len(batch)) if rows is None else rows
+        tally = _Tally()
+        for name, learner in self.team.learners.items():
+            mine = every[batch.learners[every] == name]
+            first = True
+            for _ in range(self.num_epochs):
+                for mini in minibatches(mine, self.num_minibatches, self.rng):
+                    loss = self._policy_loss(learner, batch, mini, advantages, ref_logprobs, tally, first)
+                    self.descend(name, batch, mini, loss, tally)
+                    first = False
+            if len(mine):
+                self.schedulers[name].step()
+        mask = batch.completion_mask
+        return {
+            **tally.means(),
+            "train/reward_std": float(batch.rewards.std(correction=0)),
+            "train/entropy": float(-batch.old_logprobs[mask].mean()),
+            "train/dropped_episodes": float(batch.dropped),
+            "train/learning_rate": next(iter(self.schedulers.values())).get_last_lr()[0],
+        }
+
+    def descend(
+        self, name: str, batch: TurnBatch, mini: np.ndarray, loss: Callable[[np.ndarray], Tensor], tally: _Tally
+    ) -> None:
+        """One optimizer step on a minibatch; `loss` gives each microbatch's part of the minibatch's loss."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        for micro in microbatches(mini, batch.lengths, self.microbatch_tokens):
+            loss(micro).backward()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm or math.inf)
+        if torch.isfinite(norm):
+            optimizer.step()
+        else:
+            warnings.warn(f"{name}: the gradient is not finite; this step is skipped.", stacklevel=2)
+        tally.add("train/skipped_steps", float(not torch.isfinite(norm)))
+        tally.add(f"train/grad_norm/{name}", float(norm))
+        optimizer.zero_grad(set_to_none=True)
+
+    def _policy_loss(
+        self,
+        learner: LLMAgent,
+        batch: TurnBatch,
+        mini: np.ndarray,
+        advantages: Tensor,
+        ref_logprobs: Tensor | None,
+        tally: _Tally,
+        first: bool,
+    ) -> Callable[[np.ndarray], Tensor]:
+        weights = torch.zeros_like(batch.old_logprobs)
+        weights[mini] = token_weights(batch.completion_mask[mini], self.loss_agg)
+        tokens = float(batch.completion_mask[mini].sum())
+
+        def part(rows: np.ndarray) -> Tensor:
+            logprobs, spread = self.logprobs(
+                learner, batch, rows, adapter=learner.adapter, with_entropy=self.ent_coef > 0
+            )
+            width, device = logprobs.shape[1], logprobs.device
+            mask = batch.completion_mask[rows, :width].to(device)
+            logprobs = logprobs.masked_fill(~mask, 0.0)
+            old = batch.old_logprobs[rows, :width].to(device)
+            per_token = clipped_surrogate(logprobs, old, advantages[rows, :width].to(device), self.clip_range)
+            if self.kl_coef and self.kl_in == "loss":
+                assert ref_logprobs is not None
+                per_token = per_token + self.kl_coef * kl(
+                    logprobs, ref_logprobs[rows, :width].to(device), self.kl_estimator
+                )
+            if spread is not None:
+                per_token = per_token - self.ent_coef * spread.masked_fill(~mask, 0.0)
+            with torch.no_grad():
+                ratio = (logprobs - old).exp()
+                share = mask.float() / tokens
+                if first:
+                    tally.add("train/first_ratio_error", float(((ratio - 1).abs() * mask).max()), how="max")
+                tally.add("train/approx_kl", float((kl(old, logprobs, "k3") * share).sum()), part_of=mini)
+                if self.clip_range is not None:
+                    clipped = ((ratio - 1).abs() > self.clip_range).float()
+                    tally.add("train/clip_fraction", float((clipped * share).sum()), part_of=mini)
+            loss = (per_token * weights[rows, :width].to(device)).sum()
+            tally.add("train/policy_loss", float(loss.detach()), part_of=mini)
+            return loss
+
+        return part
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "adapters": {
+                name: [p.detach().cpu().clone() for p in agent.policy.parameters(name)]
+                for name, agent in self.team.learners.items()
+            },
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "schedulers": {name: s.state_dict() for name, s in self.schedulers.items()},
+            "rng": self.rng.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for name, agent in self.team.learners.items():
+                for parameter, saved in zip(agent.policy.parameters(name), state["adapters"][name], strict=True):
+                    parameter.copy_(saved)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+            self.schedulers[name].load_state_dict(state["schedulers"][name])
+        self.rng.bit_generator.state = state["rng"]
+
+
+class _Tally:
+    """Means over minibatches of sums over microbatches."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, dict[int, float]] = {}
+        self._max: dict[str, float] = {}
+        self._keep: list[Any] = []  # minibatches stay alive while their identity is a key
+
+    def add(self, name: str, value: float, part_of: Any = None, how: str = "mean") -> None:
+        if how == "max":
+            self._max[name] = max(value, self._max.get(name, -math.inf))
+            return
+        owner = object() if part_of is None else part_of
+        self._keep.append(owner)
+        parts = self._sums.setdefault(name, {})
+        parts[id(owner)] = parts.get(id(owner), 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        return {name: sum(p.values()) / len(p) for name, p in self._sums.items()} | self._max
+
+
+def _check(fine: bool, name: str, value: Any, remedy: str) -> None:
+    if not fine:
+        raise ValueError(f"{name} is {value!r}: {remedy}.")
+
+
+def _warn_if_equal(rewards: Tensor) -> None:
+    if len(rewards) > 1 and bool((rewards == rewards[0]).all()):
+        warnings.warn(
+            f"all {len(rewards)} rewards of this update are {float(rewards[0]):g}: there is nothing to learn from. Try easier or "
+            "harder questions, a higher temperature, or another shaping.",
+            stacklevel=3,
+        )
+
+
+def policies(team: Team) -> list[Policy]:
+    """The distinct bases of the team's learners, in seating order."""
+    return list(dict.fromkeys(agent.policy for agent in team.learners.values()))

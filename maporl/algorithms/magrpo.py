@@ -1,0 +1,126 @@
+"""MAGRPO: no critic; a message is compared with the others of its group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from maporl.agents.team import Team
+from maporl.algorithms.advantages import group_advantages, returns_to_go
+from maporl.algorithms.algorithm import PolicyGradient, _check
+from maporl.algorithms.batch import TurnBatch, discount_between_rounds
+from maporl.types import Episode
+
+__all__ = ["MAGRPO", "MARLOO", "MAREINFORCE", "MAREMAX"]
+
+
+class MAGRPO(PolicyGradient):
+    """Multi-agent group-relative policy optimisation (Liu et al. 2508.04652) with linear group rollouts.
+
+    `group_size` whole discussions of each question; R_t = r_t + gamma_round R_{t+1} of an agent's own messages;
+    A = R - mean of the group (same question, agent and round); loss: minus A times the sum of the message's log-probs, mean over
+    messages. No ratio, clip or KL by default; `clip_range` brings ratio and clip for more than one pass over a batch.
+
+    Args:
+        team: See `PolicyGradient`, like every argument not named here.
+        group_size: Discussions of one question, at least 2.
+        joint: "aligned": the g-th samples of all agents are one joint action. "cross": all combinations of the samples are, and a
+            sample's return is the mean over the joint actions that hold it; one round only.
+        gamma_round: None is 0 if the rewards contain the future, else 1.
+        standardise: Divide by the group's standard deviation (off in the paper).
+    """
+
+    baseline = "mean"
+
+    def __init__(
+        self,
+        team: Team,
+        *,
+        group_size: int = 8,
+        joint: str = "aligned",
+        gamma_round: float | None = None,
+        standardise: bool = False,
+        clip_range: float | None = None,
+        loss_agg: str = "sum",
+        **settings: Any,
+    ) -> None:
+        super().__init__(team, clip_range=clip_range, loss_agg=loss_agg, **settings)
+        _check(group_size >= 2, "group_size", group_size, "a group-relative advantage needs at least 2")
+        _check(joint in ("aligned", "cross"), "joint", joint, "use 'aligned' or 'cross'")
+        _check(
+            clip_range is not None or self.num_epochs == 1,
+            "num_epochs",
+            self.num_epochs,
+            "without a ratio only the first pass over a batch is on-policy; set clip_range, or num_epochs=1",
+        )
+        rounds = 1 + max(r for _, r in team.seats)
+        if joint == "cross" and rounds > 1:
+            raise ValueError(
+                f"joint is 'cross' with {rounds} rounds: samples of later rounds answer one discussion only and cannot be recombined. "
+                "Use num_rounds=1, or joint='aligned'."
+            )
+        _check(
+            self.kl_in == "loss" or not self.kl_coef,
+            "kl_in",
+            self.kl_in,
+            "without a critic the KL belongs in the 'loss'",
+        )
+        self.group_size, self.joint = group_size, joint
+        self.gamma_round, self.standardise = gamma_round, standardise
+
+    def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
+        batch = TurnBatch.collect(_full_groups(episodes), self.team, self.gamma_round)
+        gamma_round = discount_between_rounds(self.gamma_round, batch.contains_future)
+        returns = returns_to_go(batch.rewards, batch.chains, batch.gaps, gamma_round)
+        keys = _group_keys(batch)
+        advantages = group_advantages(returns, batch.samples, keys, self.baseline, self.standardise)
+        ref_logprobs = self.reference_logprobs(batch) if self.kl_coef else None
+        _, distinct = np.unique(batch.samples, return_index=True)  # cross joint actions share samples: train each once
+        metrics = self.improve(batch, advantages, ref_logprobs, rows=distinct)
+        metrics["train/dropped_episodes"] = float(sum(e.overflow for e in episodes))
+        return metrics
+
+
+class MAREINFORCE(MAGRPO):
+    """MAGRPO without a baseline: A = R."""
+
+    baseline = "none"
+
+
+class MARLOO(MAGRPO):
+    """MAGRPO with the mean of the *other* samples as baseline: A = G/(G-1) (R - mean)."""
+
+    baseline = "leave_one_out"
+
+
+class MAREMAX(MAGRPO):
+    """MAGRPO with the group's best return as baseline (biased: it holds the sample itself)."""
+
+    baseline = "max"
+
+
+def _group_keys(batch: TurnBatch) -> np.ndarray:
+    """[N] a number per (question, agent, round)."""
+    columns = np.stack([batch.groups, batch.agents, batch.rounds], axis=1)
+    return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _full_groups(episodes: Sequence[Episode]) -> list[Episode]:
+    """Without overflowed episodes, and without groups of which fewer than two are left to compare.
+
+    Raises:
+        ValueError: No group has two episodes.
+    """
+    left: dict[int, list[Episode]] = {}
+    for episode in episodes:
+        if not episode.overflow:
+            left.setdefault(episode.group, []).append(episode)
+    kept = [e for group in left.values() if len(group) > 1 for e in group]
+    if not kept:
+        raise ValueError(
+            f"no group of the {len(episodes)} episodes has two discussions to compare; give every question group_size >= 2 discussions "
+            "that fit the model's window."
+        )
+    return kept

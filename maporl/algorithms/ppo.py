@@ -1,0 +1,222 @@
+"""The body that IPPO and MAPPO share: clipped surrogate, critics, generalised advantages."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maporl.agents.critic import Critic
+from maporl.agents.team import Team
+from maporl.algorithms.advantages import NORMALISATIONS, chain_tokens, chain_turns, normalise
+from maporl.algorithms.algorithm import PolicyGradient, _check, _Tally
+from maporl.algorithms.batch import TurnBatch, discount_between_rounds, microbatches, minibatches
+from maporl.algorithms.losses import clipped_value_loss, kl, token_weights
+from maporl.types import Episode, Step
+
+__all__ = ["PPO"]
+
+
+class PPO(PolicyGradient):
+    """Proximal policy optimisation of a team (Schulman et al. 1707.06347; Yu et al. 2103.01955; MAPoRL 2502.18439, section 4).
+
+    Args:
+        team: See `PolicyGradient`, like every argument not named here.
+        credit: "token" (reward on the last token, a value before every token) or "turn" (one value a message).
+        gamma_token: Discount inside a message.
+        gamma_round: Discount between an agent's own messages; None is 0 if the rewards contain the future, else 1.
+        gae_lambda: Of the generalised advantage estimate.
+        normalise_advantages: Whiten over each "round", each "round_agent", the "batch", or None.
+        vf_clip_range: Of the value loss; None does not clip.
+        critic_learning_rate: None takes learning_rate.
+    """
+
+    def __init__(
+        self,
+        team: Team,
+        *,
+        credit: str = "token",
+        gamma_token: float = 1.0,
+        gamma_round: float | None = None,
+        gae_lambda: float = 0.95,
+        normalise_advantages: str | None = "round",
+        vf_clip_range: float | None = 0.2,
+        critic_learning_rate: float | None = None,
+        learning_rate: float = 1e-5,
+        num_epochs: int = 2,
+        num_minibatches: int = 2,
+        kl_coef: float = 0.002,
+        kl_in: str = "reward",
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            team,
+            learning_rate=learning_rate,
+            num_epochs=num_epochs,
+            num_minibatches=num_minibatches,
+            kl_coef=kl_coef,
+            kl_in=kl_in,
+            seed=seed,
+            **settings,
+        )
+        _check(credit in ("token", "turn"), "credit", credit, "use 'token' or 'turn'")
+        _check(
+            normalise_advantages is None or normalise_advantages in NORMALISATIONS,
+            "normalise_advantages",
+            normalise_advantages,
+            f"use one of {list(NORMALISATIONS)}, or None",
+        )
+        self.credit, self.gamma_token, self.gamma_round, self.gae_lambda = credit, gamma_token, gamma_round, gae_lambda
+        self.normalise_advantages, self.vf_clip_range = normalise_advantages, vf_clip_range
+        self.critics = self.make_critics(seed)
+        for name, critic in self.critics.items():
+            self.add_optimizer(name, critic.parameters(), critic_learning_rate or learning_rate)
+
+    # -- where IPPO and MAPPO differ -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def make_critics(self, seed: int) -> dict[str, Critic]:
+        """The critics by name."""
+
+    @abstractmethod
+    def critic_of(self, step: Step) -> str:
+        """The name of the critic that judges a turn."""
+
+    @abstractmethod
+    def context_of(self, step: Step) -> np.ndarray:
+        """The token ids [P] that the critic reads before the message."""
+
+    # -- one update ----------------------------------------------------------------------------------------------------
+
+    def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
+        batch = TurnBatch.collect(episodes, self.team, self.gamma_round)
+        contexts = [self.context_of(step) for step in batch.steps]
+        judges = np.array([self.critic_of(step) for step in batch.steps])
+        ref_logprobs = self.reference_logprobs(batch) if self.kl_coef else None
+        values, mask = self.values(batch, contexts, judges)
+        advantages = self.advantages(batch, values, ref_logprobs)
+        returns = values + advantages
+        normalised = normalise(advantages, mask, self.normalise_advantages, batch.rounds, batch.agents)
+        spread = normalised if self.credit == "token" else normalised[:, 0]
+        metrics = self.improve(batch, spread, ref_logprobs)
+        metrics |= self.fit_critics(batch, contexts, judges, values, returns, mask)
+        if ref_logprobs is not None:
+            drift = (batch.old_logprobs - ref_logprobs)[batch.completion_mask]
+            metrics["train/kl_to_reference"] = float(drift.mean())
+        return metrics
+
+    def advantages(self, batch: TurnBatch, values: Tensor, ref_logprobs: Tensor | None) -> Tensor:
+        """Generalised advantages, [N, T] per token or [N, 1] per turn, KL penalty included when it belongs to the reward."""
+        gamma_round = discount_between_rounds(self.gamma_round, batch.contains_future)
+        rewards = torch.zeros_like(batch.old_logprobs)
+        if ref_logprobs is not None and self.kl_in == "reward":
+            rewards -= self.kl_coef * kl(batch.old_logprobs, ref_logprobs, "k1")
+        last = batch.completion_mask.sum(1) - 1
+        rewards[torch.arange(len(batch)), last] += batch.rewards
+        if self.credit == "turn":
+            return chain_turns(
+                rewards.sum(1),
+                values[:, 0],
+                batch.chains,
+                batch.gaps,
+                gamma_round=gamma_round,
+                gae_lambda=self.gae_lambda,
+            )[:, None]
+        return chain_tokens(
+            rewards,
+            values,
+            batch.completion_mask,
+            batch.chains,
+            batch.gaps,
+            gamma_token=self.gamma_token,
+            gamma_round=gamma_round,
+            gae_lambda=self.gae_lambda,
+        )
+
+    # -- critics -------------------------------------------------------------------------------------------------------
+
+    def values(self, batch: TurnBatch, contexts: list[np.ndarray], judges: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Values [N, T] (or [N, 1] for credit per turn) and their mask, before the update."""
+        mask = batch.completion_mask if self.credit == "token" else batch.completion_mask[:, :1]
+        values = torch.zeros(mask.shape)
+        with torch.no_grad():
+            for name in self.critics:
+                for rows in microbatches(
+                    np.flatnonzero(judges == name), self._sizes(batch, contexts), self.microbatch_tokens
+                ):
+                    part = self._judge(name, batch, contexts, rows)
+                    values[rows, : part.shape[1]] = part.cpu()
+        return values * mask, mask
+
+    def fit_critics(
+        self,
+        batch: TurnBatch,
+        contexts: list[np.ndarray],
+        judges: np.ndarray,
+        values: Tensor,
+        returns: Tensor,
+        mask: Tensor,
+    ) -> dict[str, float]:
+        """Regress every critic on the returns, as many epochs and minibatches as the policy."""
+        tally = _Tally()
+        agg = self.loss_agg if self.loss_agg != "sum" else "message"
+        for name in self.critics:
+            mine = np.flatnonzero(judges == name)
+            for _ in range(self.num_epochs):
+                for mini in minibatches(mine, self.num_minibatches, self.rng):
+                    weights = torch.zeros(mask.shape)
+                    weights[mini] = token_weights(mask[mini], agg)
+                    loss = self._value_loss(name, batch, contexts, values, returns, weights, mini, tally)
+                    self.descend(name, batch, mini, loss, tally)
+            if len(mine):
+                self.schedulers[name].step()
+        spread = returns[mask].var(correction=0)
+        metrics = tally.means()
+        if spread > 0:
+            metrics["train/explained_variance"] = float(1 - (returns - values)[mask].var(correction=0) / spread)
+        return metrics
+
+    def _value_loss(
+        self,
+        name: str,
+        batch: TurnBatch,
+        contexts: list[np.ndarray],
+        old: Tensor,
+        returns: Tensor,
+        weights: Tensor,
+        mini: np.ndarray,
+        tally: _Tally,
+    ) -> Callable[[np.ndarray], Tensor]:
+        def part(rows: np.ndarray) -> Tensor:
+            new = self._judge(name, batch, contexts, rows)
+            width, device = new.shape[1], new.device
+            per_token = clipped_value_loss(
+                new, old[rows, :width].to(device), returns[rows, :width].to(device), self.vf_clip_range
+            )
+            loss = (per_token * weights[rows, :width].to(device)).sum()
+            tally.add("train/value_loss", float(loss.detach()), part_of=mini)
+            return loss
+
+        return part
+
+    def _judge(self, name: str, batch: TurnBatch, contexts: list[np.ndarray], rows: np.ndarray) -> Tensor:
+        stop = None if self.credit == "token" else 1
+        return self.critics[name].values([contexts[n] for n in rows], [batch.completions[n][:stop] for n in rows])
+
+    def _sizes(self, batch: TurnBatch, contexts: list[np.ndarray]) -> np.ndarray:
+        return np.array([len(c) + len(m) for c, m in zip(contexts, batch.completions, strict=True)])
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"critics": {name: c.state_dict() for name, c in self.critics.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        for name, critic in self.critics.items():
+            critic.load_state_dict(state["critics"][name])
