@@ -1,0 +1,46 @@
+"""The world: discussions as PettingZoo environments, with numpy only (no torch).
+
+Importing this package registers every built-in task with PettingZoo (``maporl/<task>-v0``) and the single-agent view with
+Gymnasium (``maporl/SingleAgent-v0``) without loading any of them.
+"""
+
+from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.protocols import Debate, Pipeline, Protocol, RoundRobin
+from maporl.envs.scoring import score_batch
+from maporl.envs.shaping import (
+    DiscountedOwn,
+    DiscountedTeam,
+    FormatPenalty,
+    Incentives,
+    LastRoundOwn,
+    LastRoundTeam,
+    OutcomeCredit,
+    OwnScore,
+    Shaping,
+    Sum,
+    TeamMean,
+    TeamScore,
+)
+from maporl.envs.team_answer import TeamAnswer
+
+__all__ = [
+    "Debate",
+    "DiscountedOwn",
+    "DiscountedTeam",
+    "DiscussionEnv",
+    "FormatPenalty",
+    "Incentives",
+    "LastRoundOwn",
+    "LastRoundTeam",
+    "OutcomeCredit",
+    "OwnScore",
+    "Pipeline",
+    "Protocol",
+    "RoundRobin",
+    "Shaping",
+    "Sum",
+    "TeamAnswer",
+    "TeamMean",
+    "TeamScore",
+    "score_batch",
+]

@@ -1,0 +1,430 @@
+"""A discussion of language models as a PettingZoo environment.
+
+| specification | |
+|---|---|
+| agents | ``agent_0`` ... ``agent_{N-1}``, or named after their roles in a pipeline |
+| observation | `maporl.types.Observation`: question, private information, instruction, role, the messages one may see |
+| action | any string |
+| state | the joint view of a centralised critic: all private views, every message settled before the next one |
+| reward | at every step, to every agent: what `shaping` now gives its messages minus what it gave them before |
+| end | after `num_rounds` rounds everybody terminates together; nothing is ever truncated |
+
+The rules live in replaceable parts: the protocol (who speaks, who sees what), the verifier (is it right?), the ground truth
+(the same for metrics, when the verifier is learned) and the shaping (who deserves what?). This file is the bookkeeping
+between them. The state is a function of the transcript, so a discussion can start from any prefix.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium.utils import seeding
+from pettingzoo import AECEnv, ParallelEnv
+from pettingzoo.utils.conversions import aec_to_parallel
+
+from maporl.envs.protocols import build_protocol
+from maporl.envs.rendering import check_render_mode, heading, print_any, transcript_text, turn_text
+from maporl.envs.scoring import build_team_verifier, build_verifier, ground_truth_for, score_batch, score_team
+from maporl.envs.shaping import build_shaping
+from maporl.envs.spaces import AnyText, observation_space
+from maporl.envs.splits import check_split, split_questions
+from maporl.envs.team_answer import TeamAnswer
+from maporl.types import Message, Observation, Question, Score, Transcript, Turn
+
+__all__ = ["DiscussionEnv"]
+
+
+class DiscussionEnv(AECEnv[str, Observation, str]):
+    """Base of all tasks. A task is a subclass with a `load` method and class attributes; see docs/environments.md.
+
+    Args:
+        num_agents: How many discuss. Default 2 (a pipeline: one per role).
+        num_rounds: How often each of them speaks. Default 2.
+        protocol: "debate", "round_robin", "pipeline", ``{"name": ..., **arguments}``, ``package.module:Class``, a class or
+            an instance.
+        history: What of the discussion an agent is shown, "all" or "last_round" (its own messages and each peer's latest).
+        verifier: Gives the score that is rewarded; in the same forms as `protocol`, or any function
+            ``(question, response) -> bool | float | Score``. Default: the task's.
+        ground_truth: Says what is true, for incentives and metrics. Default: the verifier if it is rule-based, else the
+            task's default verifier if that is.
+        team_verifier: Called once per completed round with ``(question, {agent: response})``.
+        shaping: Who deserves what; in the same forms, or a list of them (their sum).
+        instruction: How to answer, shown to every agent in place of the task's own.
+        data: Where a data task reads its rows (file, folder or hub id).
+        split: The split that `reset` draws questions from: "train", "validation" or "test".
+        render_mode: "human" prints the discussion as it goes, "ansi" makes `render` return it.
+        max_cycles: PettingZoo's name for `num_rounds`; overrides it.
+
+    Attributes:
+        transcript: The discussion so far.
+        turn_rewards: One exact reward per turn of `transcript`, as of now (AEC rewards are its increments, per agent).
+
+    Raises:
+        ValueError: Zero agents or rounds, an unknown word, a shaping that means nothing under the protocol.
+        TypeError: Something that is no protocol, verifier or shaping.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "ansi"], "is_parallelizable": True}
+    instruction: str = ""
+    default_protocol: ClassVar[Any] = "debate"
+    default_verifier: ClassVar[Any] = None
+    default_team_verifier: ClassVar[Any] = None
+    default_shaping: ClassVar[Any] = None  # None: "own_score", or "team_score" where only a team verifier scores
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> DiscussionEnv:
+        env: DiscussionEnv = super().__new__(cls)
+        env._arguments = (args, kwargs)  # for `remade`; here, so that a subclass need not pass them on
+        return env
+
+    def __init__(
+        self,
+        num_agents: int | None = None,
+        num_rounds: int | None = None,
+        *,
+        protocol: Any = None,
+        history: str | None = None,
+        verifier: Any = None,
+        ground_truth: Any = None,
+        team_verifier: Any = None,
+        shaping: Any = None,
+        instruction: str | None = None,
+        data: Any = None,
+        split: str = "train",
+        render_mode: str | None = None,
+        max_cycles: int | None = None,
+    ) -> None:
+        super().__init__()
+        task = type(self)
+        rounds = num_rounds if max_cycles is None else max_cycles
+        self.protocol = build_protocol(task.default_protocol if protocol is None else protocol, rounds, history)
+        self.num_rounds = self.protocol.num_rounds
+        names = self.protocol.agent_names(self.protocol.default_num_agents if num_agents is None else num_agents)
+        self.possible_agents = list(names)
+        self.agents = list(names)
+
+        default = build_verifier(task.default_verifier)
+        self.verifier = default if verifier is None else build_verifier(verifier)
+        self.team_verifier = build_team_verifier(task.default_team_verifier if team_verifier is None else team_verifier)
+        own_truth = build_verifier(ground_truth)
+        self.ground_truth = ground_truth_for(self.verifier, default) if own_truth is None else own_truth
+        self.shaping = build_shaping(self._shaping_spec(shaping))
+        self.shaping.check(self.protocol, len(names))
+        self._check_judges()
+
+        self.instruction = task.instruction if instruction is None else instruction
+        self.data = data
+        self.split = check_split(split)
+        self.render_mode = check_render_mode(render_mode)
+        self.metadata = {"name": task.__name__, **DiscussionEnv.metadata, **task.metadata}
+        self.metadata["is_parallelizable"] = self.protocol.simultaneous
+
+        space = observation_space(self.num_rounds)
+        self.state_space = space
+        # One object per agent, for seeding an agent's space must not move another's.
+        self._observation_spaces = {agent: observation_space(self.num_rounds) for agent in names}
+        self._action_spaces = {agent: AnyText() for agent in names}
+        self._questions: dict[str, tuple[Question, ...]] = {}  # filled once, shared by copies
+        self._rng: np.random.Generator | None = None
+        self._transcript: Transcript | None = None
+        self._printed = 0
+
+    def _shaping_spec(self, shaping: Any) -> Any:
+        if shaping is not None:
+            return shaping
+        fallback = "team_score" if self.verifier is None and self.team_verifier is not None else "own_score"
+        return type(self).default_shaping or fallback
+
+    def _check_judges(self) -> None:
+        """Somebody must score what the shaping reads, or every reward would silently be 0."""
+        if self.shaping.needs_team_verifier and self.team_verifier is None:
+            raise ValueError(f"shaping {self.shaping!r} reads the team's score; pass team_verifier=.")
+        if self.verifier is None and not self.shaping.needs_team_verifier:
+            raise ValueError(
+                f"{type(self).__name__} has no verifier; set default_verifier in the class or pass verifier=."
+            )
+
+    # The task's hook, and what the base makes of it.
+
+    def load(self, split: str) -> Iterable[Question]:
+        """The task's questions: "train" or "test" (which may yield nothing). The one method a task must have."""
+        raise NotImplementedError(f"{type(self).__name__} has no load(split); write one that yields Question objects.")
+
+    def questions(self, split: str) -> tuple[Question, ...]:
+        """The questions of "train", "validation" (5 % of train, by hash) or "test", without duplicates, gold checked.
+
+        Loaded at the first call and kept; copies of the environment share them.
+
+        Raises:
+            ValueError: Unknown split, no questions, or a gold answer that the verifier cannot read (naming the question).
+        """
+        if split not in self._questions:
+            questions = split_questions(self.load, split, self.metadata["name"])
+            for question in questions:
+                self._check_gold(question)
+            self._questions[split] = questions
+        return self._questions[split]
+
+    def _check_gold(self, question: Question) -> None:
+        judges = (
+            self.verifier,
+            self.team_verifier,
+            self.ground_truth if self.ground_truth is not self.verifier else None,
+        )
+        for judge in judges:
+            if hasattr(judge, "check_gold"):
+                judge.check_gold(question)
+
+    # PettingZoo's AEC interface.
+
+    @property
+    def transcript(self) -> Transcript:
+        if self._transcript is None:
+            raise RuntimeError("there is no discussion yet; call reset() first.")
+        return self._transcript
+
+    def observation_space(self, agent: str) -> gymnasium.spaces.Space[Any]:
+        return self._observation_spaces[agent]
+
+    def action_space(self, agent: str) -> gymnasium.spaces.Space[Any]:
+        return self._action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> None:
+        """Start a discussion.
+
+        Args:
+            seed: Seeds the drawing of questions, now and at later resets.
+            options: ``{"question": Question}`` asks this one; ``{"transcript": Transcript}`` resumes from this prefix
+                (what it lacks of scores is scored; its rewards count as already paid). Anything else is ignored.
+
+        Raises:
+            TypeError: An option of the wrong type.
+            ValueError: Both options, or a prefix that does not fit this environment.
+        """
+        if seed is not None or self._rng is None:
+            self._rng, _ = seeding.np_random(seed)
+        start = self._start(options or {})
+        self._transcript = start
+        self.agents = list(self.possible_agents)
+        self.turn_rewards = self._shaped(start)
+        self._ledger = self._totals(start, self.turn_rewards)
+        self.rewards = dict.fromkeys(self.agents, 0.0)
+        self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
+        self.terminations = dict.fromkeys(self.agents, False)
+        self.truncations = dict.fromkeys(self.agents, False)
+        self.infos = {agent: {} for agent in self.agents}
+        self._skip_agent_selection = None
+        self.agent_selection = self.protocol.speaker(start) or self.agents[0]
+        self._printed = -1
+        if self.render_mode == "human":
+            self.render()
+
+    def _start(self, options: Mapping[str, Any]) -> Transcript:
+        question, prefix = options.get("question"), options.get("transcript")
+        for name, value, kind in (("question", question, Question), ("transcript", prefix, Transcript)):
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(f"options[{name!r}] is a {type(value).__name__}; give a maporl.types.{kind.__name__}.")
+        if question is not None and prefix is not None:
+            raise ValueError("options has both a question and a transcript; the transcript already holds its question.")
+        if prefix is not None:
+            return self._resumed(prefix)
+        if question is None:
+            assert self._rng is not None
+            pool = self.questions(self.split)
+            question = pool[int(self._rng.integers(len(pool)))]
+        return Transcript(question, tuple(self.possible_agents), self.num_rounds)
+
+    def _resumed(self, prefix: Transcript) -> Transcript:
+        """`prefix` checked against this environment, with the scores that it lacks."""
+        if prefix.agents != tuple(self.possible_agents):
+            raise ValueError(
+                f"the transcript's agents are {prefix.agents}, this environment's {tuple(self.possible_agents)}."
+            )
+        total = self.num_rounds * len(prefix.agents)
+        if len(prefix.turns) >= total:
+            raise ValueError(f"the transcript has {len(prefix.turns)} of {total} turns: nobody is left to speak.")
+        resumed = Transcript(prefix.question, prefix.agents, self.num_rounds)
+        for turn in prefix.turns:
+            expected = (self.protocol.speaker(resumed), resumed.completed_rounds)
+            if (turn.agent, turn.round) != expected:
+                raise ValueError(
+                    f"the transcript's turn {len(resumed.turns)} is by {(turn.agent, turn.round)}, not {expected}."
+                )
+            self._transcript = resumed
+            if turn.score is None:
+                score, truth = self.score(turn.text, turn.agent)
+                turn = replace(turn, score=score, truth=truth)
+            resumed = self._with_team_scores(resumed.append(turn), prefix.team_scores)
+        return resumed
+
+    def observe(self, agent: str) -> Observation:
+        """What `agent` is shown: never a message it may not see, never another agent's private information."""
+        return self._view(agent, self._private(agent), self.protocol.visible(self.transcript, agent))
+
+    def joint_observation(self, agent: str) -> Observation:
+        """What a centralised critic of `agent`'s next message reads: the shape of an observation, with everybody's private
+        information and every message that is settled before that one. With one agent it equals `observe`."""
+        if len(self.possible_agents) == 1:
+            private = self._private(agent)
+        else:
+            views = ((name, self._private(name)) for name in self.possible_agents)
+            private = "\n".join(f"{name}: {view}" for name, view in views if view)
+        return self._view(agent, private, self.protocol.settled(self.transcript, agent))
+
+    def state(self) -> Observation:  # type: ignore[override]
+        """The joint view before the next message."""
+        return self.joint_observation(self.agent_selection)
+
+    def _private(self, agent: str) -> str:
+        """A question's views are keyed by name, or by seat (``agent_0`` is whoever speaks first), so that a task with private
+        information also runs under a protocol that names agents after roles."""
+        views = self.transcript.question.private
+        return views.get(agent) or views.get(f"agent_{self.possible_agents.index(agent)}", "")
+
+    def _view(self, agent: str, private: str, turns: tuple[Turn, ...]) -> Observation:
+        transcript = self.transcript
+        round = transcript.completed_rounds
+        return Observation(
+            agent=agent,
+            round=round,
+            question=transcript.question.text,
+            private=private,
+            instruction=self.instruction,
+            role=self.protocol.role(agent, min(round, self.num_rounds - 1)),
+            transcript=tuple(Message(agent=turn.agent, round=turn.round, text=turn.text) for turn in turns),
+        )
+
+    def step(self, action: str | None) -> None:
+        """The selected agent says `action` (None once it is finished, as PettingZoo asks).
+
+        Raises:
+            TypeError: `action` is no string.
+        """
+        if self._transcript is not None and not self.agents:
+            raise RuntimeError("the discussion is over; call reset().")
+        if self._transcript is not None and self.terminations[self.agent_selection]:
+            self._was_dead_step(action)  # type: ignore[arg-type]
+            return
+        text = self._checked(action)
+        self.advance(text, *self.score(text))
+
+    def score(self, text: str, agent: str | None = None) -> tuple[Score | None, Score | None]:
+        """(score, ground truth) of `text` if `agent` (the selected one) said it now; None where nobody scores it."""
+        return score_batch([(self, self.agent_selection if agent is None else agent, text)])[0]
+
+    def advance(self, text: str, score: Score | None, truth: Score | None) -> None:
+        """`step` with the scores computed elsewhere: see `maporl.envs.scoring.score_batch`."""
+        agent, text = self.agent_selection, self._checked(text)
+        turn = Turn(agent, self.transcript.completed_rounds, text, score, truth)
+        self._transcript = self._with_team_scores(self.transcript.append(turn), ())
+        self.turn_rewards = self._shaped(self._transcript)
+        paid, self._ledger = self._ledger, self._totals(self._transcript, self.turn_rewards)
+        # New dictionaries instead of changed ones: copies of the environment stay independent.
+        self.rewards = {name: self._ledger[name] - paid[name] for name in self.agents}
+        before = {**self._cumulative_rewards, agent: 0.0}
+        self._cumulative_rewards = {name: before[name] + self.rewards[name] for name in self.agents}
+        following = self.protocol.speaker(self._transcript)
+        if following is None:
+            self.terminations = dict.fromkeys(self.agents, True)
+            self.infos = {name: {"turn_rewards": self._credit(name)} for name in self.agents}
+        self.agent_selection = following or self.agents[0]
+        if self.render_mode == "human":
+            self.render()
+
+    def _checked(self, text: Any) -> str:
+        if not isinstance(text, str):
+            raise TypeError(f"an action is a string; {self.agent_selection} got {text!r} ({type(text).__name__}).")
+        return str(text)  # a numpy string is a string too
+
+    def _with_team_scores(self, transcript: Transcript, known: tuple[Score, ...]) -> Transcript:
+        """`transcript` with a team score for its last round, if that has just been completed: the known one or a new one."""
+        done = transcript.completed_rounds
+        if self.team_verifier is None or done == len(transcript.team_scores):
+            return transcript
+        responses = {turn.agent: turn.text for turn in transcript.round(done - 1)}
+        new = known[done - 1] if done <= len(known) else score_team(self.team_verifier, transcript.question, responses)
+        return replace(transcript, team_scores=(*transcript.team_scores, new))
+
+    def _shaped(self, transcript: Transcript) -> tuple[float, ...]:
+        rewards = tuple(float(reward) for reward in self.shaping(transcript))
+        if len(rewards) != len(transcript.turns):
+            raise ValueError(f"shaping {self.shaping!r} gave {len(rewards)} rewards for {len(transcript.turns)} turns.")
+        return rewards
+
+    def _totals(self, transcript: Transcript, rewards: tuple[float, ...]) -> dict[str, float]:
+        totals = dict.fromkeys(self.possible_agents, 0.0)
+        for turn, reward in zip(transcript.turns, rewards, strict=True):
+            totals[turn.agent] += reward
+        return totals
+
+    def _credit(self, agent: str) -> tuple[float, ...]:
+        return tuple(r for turn, r in zip(self.transcript.turns, self.turn_rewards, strict=True) if turn.agent == agent)
+
+    def team_answer(self) -> TeamAnswer:
+        """The team's answer so far, by the protocol's rule."""
+        return self.protocol.team_answer(
+            self.transcript, getattr(self.ground_truth or self.verifier, "equivalent", None)
+        )
+
+    def render(self) -> str | None:
+        """ "ansi" returns the whole discussion; "human" prints what has not been printed yet."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() does nothing without a render_mode; pass render_mode='human' or 'ansi'.")
+            return None
+        if self.render_mode == "ansi":
+            return transcript_text(self.transcript)
+        turns = self.transcript.turns
+        news = [turn_text(turn) for turn in turns[max(self._printed, 0) :]]
+        if self._printed < 0:
+            news.insert(0, heading(self.transcript))
+        self._printed = len(turns)
+        if news:
+            print_any("\n".join(news))
+        return None
+
+    def close(self) -> None:
+        """Nothing is held open; here because PettingZoo asks for it beside `render`."""
+
+    # Making others of the same kind.
+
+    def parallel(self) -> ParallelEnv[str, Observation, str]:
+        """The same discussion through PettingZoo's parallel interface.
+
+        Raises:
+            ValueError: The protocol is sequential.
+        """
+        if not self.protocol.simultaneous:
+            raise ValueError(
+                f"protocol {self.protocol.name!r} is sequential, so it has no parallel form; use the AEC one."
+            )
+        return aec_to_parallel(self)
+
+    @classmethod
+    def env(cls, **arguments: Any) -> DiscussionEnv:
+        """PettingZoo's ``module.env(...)``; a task class serves wherever PettingZoo asks for an environment module."""
+        return cls(**arguments)
+
+    @classmethod
+    def parallel_env(cls, **arguments: Any) -> ParallelEnv[str, Observation, str]:
+        """PettingZoo's ``module.parallel_env(...)``."""
+        return cls(**arguments).parallel()
+
+    def remade(self, **changes: Any) -> DiscussionEnv:
+        """A new environment from the arguments that this one was made with, `changes` applied."""
+        args, kwargs = self._arguments
+        return type(self)(*args, **{**kwargs, **changes})
+
+    def __copy__(self) -> DiscussionEnv:
+        """An independent discussion that shares questions, verifiers and settings: what a rollout makes hundreds of."""
+        twin: DiscussionEnv = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._rng = copy.deepcopy(self._rng)
+        twin.agents = list(self.agents)
+        if self._transcript is not None:  # PettingZoo changes these in place when a finished agent steps
+            for name in ("rewards", "_cumulative_rewards", "terminations", "truncations", "infos"):
+                setattr(twin, name, dict(getattr(self, name)))
+        return twin

@@ -1,0 +1,161 @@
+"""Shapings made of verifier scores: own, team mean, last round, discounted, outcome credit, team score.
+
+In an unfinished round only completed rounds count for means; a message's own score counts at once. A message that the
+protocol does not score stands, wherever a formula needs its own value, at the mean of its round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from maporl.envs.shaping.base import Shaping
+from maporl.types import Transcript, Turn
+
+__all__ = [
+    "DiscountedOwn",
+    "DiscountedTeam",
+    "LastRoundOwn",
+    "LastRoundTeam",
+    "OutcomeCredit",
+    "OwnScore",
+    "TeamMean",
+    "TeamScore",
+]
+
+
+def round_mean(transcript: Transcript, index: int) -> float:
+    """The mean value of the scored messages of round `index`, 0 if none is scored."""
+    values = [turn.value for turn in transcript.round(index) if turn.score is not None]
+    return sum(values) / len(values) if values else 0.0
+
+
+def round_means(transcript: Transcript) -> list[float]:
+    """The mean of every completed round."""
+    return [round_mean(transcript, index) for index in range(transcript.completed_rounds)]
+
+
+def own_value(turn: Turn, means: Sequence[float]) -> float:
+    """A message's own value; an unscored message stands at the mean of its round once that is completed."""
+    if turn.score is not None:
+        return turn.score.value
+    return means[turn.round] if turn.round < len(means) else 0.0
+
+
+@dataclass(frozen=True)
+class OwnScore(Shaping):
+    """r(t,a) = v(t,a): the verifier's value of the message itself, 0 if it is not scored."""
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        return tuple(turn.value for turn in transcript.turns)
+
+
+@dataclass(frozen=True)
+class TeamMean(Shaping):
+    """r(t,a) = mean over j of v(t,j): everybody gets the mean of the round, once it is completed."""
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        means = round_means(transcript)
+        return tuple(means[turn.round] if turn.round < len(means) else 0.0 for turn in transcript.turns)
+
+
+@dataclass(frozen=True)
+class LastRoundTeam(Shaping):
+    """r(t,a) = mean over j of v(T,j): every message gets the mean of the last (completed) round. MAPoRL, appendix F."""
+
+    contains_future = True
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        last = (round_means(transcript) or [0.0])[-1]
+        return (last,) * len(transcript.turns)
+
+
+@dataclass(frozen=True)
+class LastRoundOwn(Shaping):
+    """r(t,a) = v(T,a): every message gets the value of its speaker's latest message. MAPoRL, appendix F."""
+
+    contains_future = True
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        means = round_means(transcript)
+        latest = {turn.agent: own_value(turn, means) for turn in transcript.turns}
+        return tuple(latest[turn.agent] for turn in transcript.turns)
+
+
+@dataclass(frozen=True)
+class DiscountedOwn(Shaping):
+    """r(t,a) = sum over t' >= t of gamma^(t'-t) v(t',a), divided by the sum of the weights. MAPoRL, appendix F."""
+
+    gamma: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_gamma(self.gamma)
+
+    @property
+    def contains_future(self) -> bool:  # type: ignore[override]
+        return self.gamma > 0
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        means = round_means(transcript)
+        values: dict[str, list[float]] = {agent: [] for agent in transcript.agents}
+        for turn in transcript.turns:
+            values[turn.agent].append(own_value(turn, means))
+        return tuple(discounted(values[turn.agent][turn.round :], self.gamma) for turn in transcript.turns)
+
+
+@dataclass(frozen=True)
+class DiscountedTeam(Shaping):
+    """MAPoRL's influence-aware verification reward (paper, definition 1; the release's ``discounted_sum/all``).
+
+    r(t,a) = [v(t,a) + sum over t' > t of gamma^(t'-t) mean over j of v(t',j)] / sum over t' >= t of gamma^(t'-t).
+    gamma = 0.3 is the release's; the paper's is unknown.
+    """
+
+    gamma: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_gamma(self.gamma)
+
+    @property
+    def contains_future(self) -> bool:  # type: ignore[override]
+        return self.gamma > 0
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        means = round_means(transcript)
+        return tuple(
+            discounted([own_value(turn, means), *means[turn.round + 1 :]], self.gamma) for turn in transcript.turns
+        )
+
+
+def check_gamma(gamma: float) -> None:
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma is {gamma}; a discount lies in [0, 1].")
+
+
+def discounted(values: Sequence[float], gamma: float) -> float:
+    """The mean of `values` with weights 1, gamma, gamma^2, ..."""
+    weights = [gamma**k for k in range(len(values))]
+    return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+
+
+@dataclass(frozen=True)
+class OutcomeCredit(Shaping):
+    """A last-round message earns its own score, every earlier one the team's mean score of the last round."""
+
+    contains_future = True
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        means = round_means(transcript)
+        last = len(means) - 1
+        return tuple(means[last] if turn.round < last else own_value(turn, means) for turn in transcript.turns)
+
+
+@dataclass(frozen=True)
+class TeamScore(Shaping):
+    """Everybody gets the `TeamVerifier`'s value of the round's joint action, once the round is completed."""
+
+    needs_team_verifier = True
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        values = [score.value for score in transcript.team_scores]
+        return tuple(values[turn.round] if turn.round < len(values) else 0.0 for turn in transcript.turns)

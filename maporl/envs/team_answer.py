@@ -1,0 +1,154 @@
+"""The team's answer: majority vote, last speaker, or a weighted vote, read off a transcript.
+
+Answers are the canonical ones that a verifier extracted; a message without one abstains. A tie is counted by expectation:
+the share of tied answers that are right (MAPoRL's paper; a coin among the tied would only add noise).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from maporl.types import Transcript, Turn
+
+__all__ = ["TeamAnswer", "by_confidence", "by_score", "confidence", "last_speaker", "majority", "weighted"]
+
+Equivalent = Callable[[str, str], bool]
+
+
+@dataclass(frozen=True)
+class TeamAnswer:
+    """What a team answered.
+
+    Attributes:
+        answer: The canonical answer (the first spoken of the tied ones), None if nobody gave any.
+        correct: Probability of being right when a tie is broken at random: 0 or 1 without a tie.
+        tied: How many different answers share the first place; 0 if there is no answer.
+        oracle: The choice used the gold answer, so this is an upper bound and never a baseline.
+    """
+
+    answer: str | None
+    correct: float
+    tied: int = 1
+    oracle: bool = False
+
+
+def answer_of(turn: Turn) -> str | None:
+    """The canonical answer of a message: the ground truth's extraction, else the verifier's."""
+    for score in (turn.truth, turn.score):
+        if score is not None and score.answer is not None:
+            return score.answer
+    return None
+
+
+def last_round(transcript: Transcript) -> tuple[Turn, ...]:
+    """The turns of the last completed round, () if there is none."""
+    rounds = transcript.completed_rounds
+    return transcript.round(rounds - 1) if rounds else ()
+
+
+def vote(turns: Sequence[Turn], weights: Sequence[float], equivalent: Equivalent | None, oracle: bool) -> TeamAnswer:
+    """The answer with the greatest total weight. O(turns x different answers) calls of `equivalent`."""
+    same = equivalent or str.__eq__
+    groups: list[tuple[str, list[int]]] = []
+    for index, turn in enumerate(turns):
+        answer = answer_of(turn)
+        if answer is None:
+            continue
+        for spoken, members in groups:
+            if same(spoken, answer):
+                members.append(index)
+                break
+        else:
+            groups.append((answer, [index]))
+    if not groups:
+        return TeamAnswer(None, 0.0, tied=0, oracle=oracle)
+    totals = [math.fsum(weights[index] for index in members) for _, members in groups]
+    best = max(totals)
+    tied = [group for group, total in zip(groups, totals, strict=True) if math.isclose(total, best, abs_tol=1e-12)]
+    right = sum(any(turns[index].correct for index in members) for _, members in tied)
+    return TeamAnswer(tied[0][0], right / len(tied), tied=len(tied), oracle=oracle)
+
+
+def majority(transcript: Transcript, equivalent: Equivalent | None = None) -> TeamAnswer:
+    """Majority vote of the last completed round.
+
+    Args:
+        transcript: The discussion.
+        equivalent: Whether two canonical answers count as one (a verifier's `equivalent`); equality by default.
+    """
+    turns = last_round(transcript)
+    return vote(turns, [1.0] * len(turns), equivalent, oracle=False)
+
+
+def last_speaker(transcript: Transcript) -> TeamAnswer:
+    """The answer of whoever spoke last in the last completed round."""
+    turns = last_round(transcript)[-1:]
+    return vote(turns, [1.0] * len(turns), None, oracle=False)
+
+
+def weighted(
+    transcript: Transcript,
+    weights: Callable[[Turn], float],
+    equivalent: Equivalent | None = None,
+    *,
+    oracle: bool = False,
+) -> TeamAnswer:
+    """Weighted vote of the last completed round.
+
+    Args:
+        transcript: The discussion.
+        weights: The weight of a message, at least 0.
+        equivalent: As in `majority`.
+        oracle: The weights know the gold answer. `by_score` sets this for you.
+
+    Raises:
+        ValueError: A weight is negative or not finite.
+    """
+    turns = last_round(transcript)
+    values = [float(weights(turn)) for turn in turns]
+    for turn, value in zip(turns, values, strict=True):
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"the weight of {turn.agent}'s message is {value}; weights are finite and at least 0.")
+    return vote(turns, values, equivalent, oracle)
+
+
+_CONFIDENCE = re.compile(r"\bconfidence\b\W{0,5}?(?:is\s+)?(\d+(?:\.\d+)?|\.\d+)\s*(%?)", re.IGNORECASE)
+
+
+def confidence(text: str) -> float | None:
+    """The last stated confidence in [0, 1]: "Confidence: 80%", "confidence = 0.8" and "confidence 80" all give 0.8.
+
+    A number above 1 is read as a percentage. None when none is stated.
+    """
+    found = _CONFIDENCE.findall(text)
+    if not found:
+        return None
+    number, percent = found[-1]
+    value = float(number)
+    return min(value / 100 if percent or value > 1 else value, 1.0)
+
+
+def by_confidence(transcript: Transcript, equivalent: Equivalent | None = None, *, unstated: float = 0.5) -> TeamAnswer:
+    """Vote weighted by the confidence stated in each message; `unstated` is the weight of a message without one."""
+
+    def weight(turn: Turn) -> float:
+        stated = confidence(turn.text)
+        return unstated if stated is None else stated
+
+    return weighted(transcript, weight, equivalent)
+
+
+def by_score(transcript: Transcript, verifier: Any, equivalent: Equivalent | None = None) -> TeamAnswer:
+    """Vote weighted by the verifier's scores; an oracle whenever that verifier reads the gold answer.
+
+    Args:
+        transcript: The discussion, its turns scored by `verifier`.
+        verifier: That verifier (its `uses_gold` and, unless `equivalent` is given, its `equivalent` are read).
+        equivalent: As in `majority`.
+    """
+    same = equivalent or getattr(verifier, "equivalent", None)
+    return weighted(transcript, lambda turn: max(turn.value, 0.0), same, oracle=bool(verifier.uses_gold))
