@@ -4,9 +4,10 @@ Importing this package registers every built-in task with PettingZoo (``maporl/<
 Gymnasium (``maporl/SingleAgent-v0``) without loading any of them.
 """
 
+from maporl.envs.checks import check_env
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.protocols import Debate, Pipeline, Protocol, RoundRobin
-from maporl.envs.scoring import score_batch
+from maporl.envs.registration import register_all
 from maporl.envs.shaping import (
     DiscountedOwn,
     DiscountedTeam,
@@ -21,6 +22,7 @@ from maporl.envs.shaping import (
     TeamMean,
     TeamScore,
 )
+from maporl.envs.single_agent import SingleAgentEnv
 from maporl.envs.team_answer import TeamAnswer
 
 __all__ = [
@@ -38,9 +40,12 @@ __all__ = [
     "Protocol",
     "RoundRobin",
     "Shaping",
+    "SingleAgentEnv",
     "Sum",
     "TeamAnswer",
     "TeamMean",
     "TeamScore",
-    "score_batch",
+    "check_env",
 ]
+
+register_all()

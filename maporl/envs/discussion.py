@@ -17,7 +17,7 @@ between them. The state is a function of the transcript, so a discussion can sta
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -29,12 +29,13 @@ from pettingzoo.utils.conversions import aec_to_parallel
 
 from maporl.envs.protocols import build_protocol
 from maporl.envs.rendering import check_render_mode, heading, print_any, transcript_text, turn_text
-from maporl.envs.scoring import build_team_verifier, build_verifier, ground_truth_for, score_batch, score_team
+from maporl.envs.scoring import Message, Verdict, build_judges
 from maporl.envs.shaping import build_shaping
 from maporl.envs.spaces import AnyText, observation_space
 from maporl.envs.splits import check_split, split_questions
 from maporl.envs.team_answer import TeamAnswer
-from maporl.types import Message, Observation, Question, Score, Transcript, Turn
+from maporl.envs.views import joint_view, own_view
+from maporl.types import Observation, Question, Score, Transcript, Turn
 
 __all__ = ["DiscussionEnv"]
 
@@ -107,11 +108,12 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self.possible_agents = list(names)
         self.agents = list(names)
 
-        default = build_verifier(task.default_verifier)
-        self.verifier = default if verifier is None else build_verifier(verifier)
-        self.team_verifier = build_team_verifier(task.default_team_verifier if team_verifier is None else team_verifier)
-        own_truth = build_verifier(ground_truth)
-        self.ground_truth = ground_truth_for(self.verifier, default) if own_truth is None else own_truth
+        self.judges = build_judges(
+            verifier,
+            ground_truth,
+            task.default_team_verifier if team_verifier is None else team_verifier,
+            task.default_verifier,
+        )
         self.shaping = build_shaping(self._shaping_spec(shaping))
         self.shaping.check(self.protocol, len(names))
         self._check_judges()
@@ -165,21 +167,23 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         if split not in self._questions:
             questions = split_questions(self.load, split, self.metadata["name"])
             for question in questions:
-                self._check_gold(question)
+                self.judges.check_gold(question)
             self._questions[split] = questions
         return self._questions[split]
 
-    def _check_gold(self, question: Question) -> None:
-        judges = (
-            self.verifier,
-            self.team_verifier,
-            self.ground_truth if self.ground_truth is not self.verifier else None,
-        )
-        for judge in judges:
-            if hasattr(judge, "check_gold"):
-                judge.check_gold(question)
-
     # PettingZoo's AEC interface.
+
+    @property
+    def verifier(self) -> Any:
+        return self.judges.verifier
+
+    @property
+    def ground_truth(self) -> Any:
+        return self.judges.ground_truth
+
+    @property
+    def team_verifier(self) -> Any:
+        return self.judges.team_verifier
 
     @property
     def transcript(self) -> Transcript:
@@ -216,7 +220,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
         self.terminations = dict.fromkeys(self.agents, False)
         self.truncations = dict.fromkeys(self.agents, False)
-        self.infos = {agent: {} for agent in self.agents}
+        self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self._skip_agent_selection = None
         self.agent_selection = self.protocol.speaker(start) or self.agents[0]
         self._printed = -1
@@ -254,49 +258,24 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
                 raise ValueError(
                     f"the transcript's turn {len(resumed.turns)} is by {(turn.agent, turn.round)}, not {expected}."
                 )
-            self._transcript = resumed
             if turn.score is None:
-                score, truth = self.score(turn.text, turn.agent)
+                score, truth = self.score_batch([(resumed, turn.agent, turn.text)])[0]
                 turn = replace(turn, score=score, truth=truth)
-            resumed = self._with_team_scores(resumed.append(turn), prefix.team_scores)
+            resumed = self._with_team_score(resumed.append(turn), prefix.team_scores)
         return resumed
 
     def observe(self, agent: str) -> Observation:
         """What `agent` is shown: never a message it may not see, never another agent's private information."""
-        return self._view(agent, self._private(agent), self.protocol.visible(self.transcript, agent))
+        return own_view(self.transcript, self.protocol, agent, self.instruction)
 
     def joint_observation(self, agent: str) -> Observation:
-        """What a centralised critic of `agent`'s next message reads: the shape of an observation, with everybody's private
-        information and every message that is settled before that one. With one agent it equals `observe`."""
-        if len(self.possible_agents) == 1:
-            private = self._private(agent)
-        else:
-            views = ((name, self._private(name)) for name in self.possible_agents)
-            private = "\n".join(f"{name}: {view}" for name, view in views if view)
-        return self._view(agent, private, self.protocol.settled(self.transcript, agent))
+        """What a centralised critic of `agent`'s next message reads, in the shape of an observation: everybody's private
+        information, and every message that is settled before that one. With one agent it equals `observe`."""
+        return joint_view(self.transcript, self.protocol, agent, self.instruction)
 
     def state(self) -> Observation:  # type: ignore[override]
         """The joint view before the next message."""
         return self.joint_observation(self.agent_selection)
-
-    def _private(self, agent: str) -> str:
-        """A question's views are keyed by name, or by seat (``agent_0`` is whoever speaks first), so that a task with private
-        information also runs under a protocol that names agents after roles."""
-        views = self.transcript.question.private
-        return views.get(agent) or views.get(f"agent_{self.possible_agents.index(agent)}", "")
-
-    def _view(self, agent: str, private: str, turns: tuple[Turn, ...]) -> Observation:
-        transcript = self.transcript
-        round = transcript.completed_rounds
-        return Observation(
-            agent=agent,
-            round=round,
-            question=transcript.question.text,
-            private=private,
-            instruction=self.instruction,
-            role=self.protocol.role(agent, min(round, self.num_rounds - 1)),
-            transcript=tuple(Message(agent=turn.agent, round=turn.round, text=turn.text) for turn in turns),
-        )
 
     def step(self, action: str | None) -> None:
         """The selected agent says `action` (None once it is finished, as PettingZoo asks).
@@ -312,15 +291,19 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         text = self._checked(action)
         self.advance(text, *self.score(text))
 
-    def score(self, text: str, agent: str | None = None) -> tuple[Score | None, Score | None]:
-        """(score, ground truth) of `text` if `agent` (the selected one) said it now; None where nobody scores it."""
-        return score_batch([(self, self.agent_selection if agent is None else agent, text)])[0]
+    def score(self, text: str) -> Verdict:
+        """(score, ground truth) of `text` if the selected agent said it now; None where nobody scores it."""
+        return self.score_batch([(self.transcript, self.agent_selection, text)])[0]
+
+    def score_batch(self, messages: Sequence[Message]) -> list[Verdict]:
+        """`score` for messages of any number of discussions, (transcript, agent, text) each, every verifier called once."""
+        return self.judges.score_batch(self.protocol, messages)
 
     def advance(self, text: str, score: Score | None, truth: Score | None) -> None:
-        """`step` with the scores computed elsewhere: see `maporl.envs.scoring.score_batch`."""
+        """`step` with the scores computed elsewhere (`score_batch`)."""
         agent, text = self.agent_selection, self._checked(text)
         turn = Turn(agent, self.transcript.completed_rounds, text, score, truth)
-        self._transcript = self._with_team_scores(self.transcript.append(turn), ())
+        self._transcript = self._with_team_score(self.transcript.append(turn))
         self.turn_rewards = self._shaped(self._transcript)
         paid, self._ledger = self._ledger, self._totals(self._transcript, self.turn_rewards)
         # New dictionaries instead of changed ones: copies of the environment stay independent.
@@ -340,14 +323,13 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             raise TypeError(f"an action is a string; {self.agent_selection} got {text!r} ({type(text).__name__}).")
         return str(text)  # a numpy string is a string too
 
-    def _with_team_scores(self, transcript: Transcript, known: tuple[Score, ...]) -> Transcript:
+    def _with_team_score(self, transcript: Transcript, known: tuple[Score, ...] = ()) -> Transcript:
         """`transcript` with a team score for its last round, if that has just been completed: the known one or a new one."""
         done = transcript.completed_rounds
         if self.team_verifier is None or done == len(transcript.team_scores):
             return transcript
-        responses = {turn.agent: turn.text for turn in transcript.round(done - 1)}
-        new = known[done - 1] if done <= len(known) else score_team(self.team_verifier, transcript.question, responses)
-        return replace(transcript, team_scores=(*transcript.team_scores, new))
+        score = known[done - 1] if done <= len(known) else self.judges.score_round(transcript)
+        return replace(transcript, team_scores=(*transcript.team_scores, score))
 
     def _shaped(self, transcript: Transcript) -> tuple[float, ...]:
         rewards = tuple(float(reward) for reward in self.shaping(transcript))
@@ -366,9 +348,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
 
     def team_answer(self) -> TeamAnswer:
         """The team's answer so far, by the protocol's rule."""
-        return self.protocol.team_answer(
-            self.transcript, getattr(self.ground_truth or self.verifier, "equivalent", None)
-        )
+        return self.protocol.team_answer(self.transcript, self.judges.equivalent)
 
     def render(self) -> str | None:
         """ "ansi" returns the whole discussion; "human" prints what has not been printed yet."""

@@ -1,28 +1,23 @@
-"""The two slots that judge a message: `verifier` (what is rewarded) and `ground_truth` (what is true)."""
+"""Who judges: `verifier` (what is rewarded), `ground_truth` (what is true) and `team_verifier` (rounds as a whole)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+from maporl.envs.protocols import Protocol
 from maporl.registry import build
-from maporl.types import Question, Score
+from maporl.types import Question, Score, Transcript
 
-if TYPE_CHECKING:
-    from maporl.envs.discussion import DiscussionEnv
+__all__ = ["Judges", "Message", "Verdict", "build_judges"]
 
-__all__ = ["build_team_verifier", "build_verifier", "ground_truth_for", "score_batch", "score_team"]
+Message = tuple[Transcript, str, str]  # (the discussion so far, who speaks next, what is said)
+Verdict = tuple[Score | None, Score | None]  # (verifier's score, ground truth)
 
 
-def build_verifier(spec: Any) -> Any:
-    """A verifier from a word, a mapping, ``package.module:Class``, a class, an instance, or any function.
-
-    A function ``(question, response) -> bool | float | Score`` becomes a `Function` verifier. None stays None.
-
-    Raises:
-        TypeError: The specification is nothing that can be called.
-        ValueError: Unknown word.
-    """
+def _build_verifier(spec: Any) -> Any:
+    """A verifier from a word, a mapping, ``package.module:Class``, a class, an instance, or any function."""
     if spec is None:
         return None
     verifier = build("verifier", spec)
@@ -35,70 +30,78 @@ def build_verifier(spec: Any) -> Any:
     return Function(verifier)
 
 
-def build_team_verifier(spec: Any) -> Any:
-    """A team verifier from ``{"name": ..., **arguments}``, ``package.module:Class``, a class, an instance or a function
-    ``(question, {agent: response}) -> Score``. None stays None."""
-    if spec is None:
-        return None
-    verifier = build("verifier", spec)
-    if not callable(verifier):
+def _build_team_verifier(spec: Any) -> Callable[[Question, Mapping[str, str]], Score] | None:
+    """A team verifier from ``{"name": ..., **arguments}``, ``package.module:Class``, a class, an instance or a function."""
+    verifier = None if spec is None else build("verifier", spec)
+    if verifier is not None and not callable(verifier):
         raise TypeError(f"team_verifier {spec!r} cannot be called; give a TeamVerifier or a function.")
     return verifier
 
 
-def ground_truth_for(verifier: Any, task_default: Any) -> Any:
-    """The ground truth when none is named: the verifier if it is rule-based, else the task's own if that is, else None."""
-    for candidate in (verifier, task_default):
-        if candidate is not None and candidate.rule_based:
-            return candidate
-    return None
+@dataclass(frozen=True)
+class Judges:
+    """The three slots, any of which may be None (nobody judges that)."""
+
+    verifier: Any
+    ground_truth: Any
+    team_verifier: Any
+
+    def score_batch(self, protocol: Protocol, messages: Sequence[Message]) -> list[Verdict]:
+        """Verdicts on many messages, each verifier called once.
+
+        Returns:
+            (score, truth) per message: both None for one that the protocol does not score, and one and the same `Score`
+            where the verifier is the ground truth.
+        """
+        scored = [n for n, (t, agent, _) in enumerate(messages) if protocol.scored(agent, t.completed_rounds)]
+        verdicts: list[Verdict] = [(None, None)] * len(messages)
+        if not scored:
+            return verdicts
+        questions = [messages[n][0].question for n in scored]
+        texts = [messages[n][2] for n in scored]
+
+        def ask(judge: Any) -> Sequence[Score | None]:
+            return [None] * len(scored) if judge is None else judge.score_batch(questions, texts)
+
+        scores = ask(self.verifier)
+        truths = scores if self.ground_truth is self.verifier else ask(self.ground_truth)
+        for n, score, truth in zip(scored, scores, truths, strict=True):
+            verdicts[n] = (score, truth)
+        return verdicts
+
+    def score_round(self, transcript: Transcript) -> Score:
+        """The team verifier's verdict on the last completed round; a TypeError if it is no `Score`."""
+        turns = transcript.round(transcript.completed_rounds - 1)
+        score = self.team_verifier(transcript.question, {turn.agent: turn.text for turn in turns})
+        if not isinstance(score, Score):
+            raise TypeError(f"team verifier {self.team_verifier!r} returned {score!r}; it must return a Score.")
+        return score
+
+    def check_gold(self, question: Question) -> None:
+        """Raise a ValueError if a judge cannot read the question's gold answer."""
+        for judge in {id(judge): judge for judge in (self.verifier, self.ground_truth, self.team_verifier)}.values():
+            if hasattr(judge, "check_gold"):
+                judge.check_gold(question)
+
+    @property
+    def equivalent(self) -> Callable[[str, str], bool] | None:
+        """Whether two canonical answers are one vote; None where nobody says."""
+        return getattr(self.verifier if self.ground_truth is None else self.ground_truth, "equivalent", None)
 
 
-Request = tuple["DiscussionEnv", str, str]
-Verdict = tuple[Score | None, Score | None]
+def build_judges(verifier: Any, ground_truth: Any, team_verifier: Any, task_verifier: Any) -> Judges:
+    """The slots from their specifications.
 
+    The verifier defaults to the task's own. The ground truth defaults to the verifier if that is rule-based (not learned),
+    else to the task's own if that is, else nobody knows the truth.
 
-def score_batch(requests: Sequence[Request]) -> list[Verdict]:
-    """Scores for many messages at once, each verifier called once for all the discussions that share it.
-
-    Args:
-        requests: (environment, agent, text), where `agent` speaks `text` in the round in progress of that environment.
-
-    Returns:
-        (score, truth) per request, what ``env.advance(text, score, truth)`` takes: both None for a message that the
-        protocol does not score, and one and the same `Score` where the verifier is the ground truth.
+    Raises:
+        TypeError: A specification is nothing that can be called.
+        ValueError: Unknown word.
     """
-    wanted = [
-        index
-        for index, (env, agent, _) in enumerate(requests)
-        if env.protocol.scored(agent, env.transcript.completed_rounds)
-    ]
-    scores = _in_slot(requests, wanted, lambda env: env.verifier)
-    apart = [index for index in wanted if requests[index][0].ground_truth is not requests[index][0].verifier]
-    truths = {**scores, **_in_slot(requests, apart, lambda env: env.ground_truth)}
-    return [(scores.get(index), truths.get(index)) for index in range(len(requests))]
-
-
-def _in_slot(
-    requests: Sequence[Request], wanted: Sequence[int], slot: Callable[[DiscussionEnv], Any]
-) -> dict[int, Score | None]:
-    """Place -> score by the verifier in `slot`, one batch per distinct verifier; None where the slot is empty."""
-    scores: dict[int, Score | None] = dict.fromkeys(wanted)
-    batches: dict[int, list[int]] = {}
-    for index in wanted:
-        if slot(requests[index][0]) is not None:
-            batches.setdefault(id(slot(requests[index][0])), []).append(index)
-    for indices in batches.values():
-        verifier = slot(requests[indices[0]][0])
-        questions = [requests[index][0].transcript.question for index in indices]
-        verdicts = verifier.score_batch(questions, [requests[index][2] for index in indices])
-        scores.update(zip(indices, verdicts, strict=True))
-    return scores
-
-
-def score_team(verifier: Any, question: Question, responses: Mapping[str, str]) -> Score:
-    """The team verifier's verdict on one round; a TypeError if it is no `Score`."""
-    score = verifier(question, responses)
-    if not isinstance(score, Score):
-        raise TypeError(f"team verifier {verifier!r} returned a {type(score).__name__}; it must return a Score.")
-    return score
+    default = _build_verifier(task_verifier)
+    rewarding = default if verifier is None else _build_verifier(verifier)
+    truth = _build_verifier(ground_truth)
+    if truth is None:
+        truth = next((judge for judge in (rewarding, default) if judge is not None and judge.rule_based), None)
+    return Judges(rewarding, truth, _build_team_verifier(team_verifier))

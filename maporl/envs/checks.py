@@ -1,0 +1,218 @@
+"""Does an environment keep its promises? PettingZoo's own compliance tests, and those of a discussion."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from maporl.envs.discussion import DiscussionEnv
+from maporl.types import Transcript
+
+__all__ = ["check_env"]
+
+# What a model may say: a verifier must give a verdict on all of it.
+JUNK = (
+    "",
+    " ",
+    "\ud800",
+    "\x00",
+    "$" * 50,
+    "\\boxed{",
+    "1/0",
+    "9" * 400,
+    "(" * 200,
+    "Answer:",
+    "🙂 é 中",
+    "nan",
+    "-inf",
+)
+
+
+def check_env(env: DiscussionEnv) -> None:
+    """Run everything that applies to a task under the protocol it was made with.
+
+    PettingZoo's ``api_test``, ``seed_test`` and ``render_test``; ``parallel_api_test``, ``parallel_seed_test`` and
+    ``max_cycles_test`` if the protocol is simultaneous; pickling; independent copies; who sees what; that rewards add up to
+    the shaping's totals; that verifiers survive junk. Loads the task's training questions. `env` itself stays as it is.
+
+    Args:
+        env: An environment (not its class), of a class whose constructor passes ``render_mode`` and ``max_cycles`` on.
+
+    Raises:
+        TypeError: `env` is no `DiscussionEnv`.
+        ValueError: It cannot be made again or pickled.
+        AssertionError: A check failed; the message says which.
+    """
+    if not isinstance(env, DiscussionEnv):
+        what = f"the class {env.__name__}; make one" if isinstance(env, type) else f"a {type(env).__name__}"
+        raise TypeError(f"check_env takes a DiscussionEnv, not {what}.")
+    make = _maker(env)
+    checks: list[Callable[[Callable[..., DiscussionEnv]], None]] = [
+        _check_pettingzoo,
+        _check_pickle,
+        _check_copy,
+        _check_visibility,
+        _check_payments,
+        _check_junk,
+    ]
+    if env.protocol.simultaneous:
+        checks.insert(1, _check_pettingzoo_parallel)
+    with _quiet():
+        for check in checks:
+            check(make)
+
+
+def _maker(env: DiscussionEnv) -> Callable[..., DiscussionEnv]:
+    """A function that makes environments like `env`, all of which share its questions."""
+
+    def make(**changes: Any) -> DiscussionEnv:
+        try:
+            made = env.remade(**changes)
+        except TypeError as error:
+            raise ValueError(
+                f"{type(env).__name__} cannot be made with {changes}: {error}. "
+                "Let its __init__ take **kwargs and pass them to super().__init__."
+            ) from error
+        made._questions = env._questions
+        return made
+
+    return make
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """PettingZoo's tests print their progress, and warn that observations are no arrays: here they are text on purpose."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        for message in ("Observation is not", "Observation space for each", "Action space for each"):
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+def _check_pettingzoo(make: Callable[..., DiscussionEnv]) -> None:
+    from pettingzoo.test import api_test, render_test, seed_test
+
+    api_test(make(), num_cycles=50)
+    seed_test(make, num_cycles=50)
+    render_test(make)
+
+
+def _check_pettingzoo_parallel(make: Callable[..., DiscussionEnv]) -> None:
+    from pettingzoo.test import max_cycles_test, parallel_api_test, parallel_seed_test
+
+    class Module:
+        env = staticmethod(make)
+
+        @staticmethod
+        def parallel_env(**changes: Any) -> Any:
+            return make(**changes).parallel()
+
+    parallel_api_test(Module.parallel_env(), num_cycles=50)
+    parallel_seed_test(Module.parallel_env, num_cycles=50)
+    max_cycles_test(Module)
+
+
+def _check_pickle(make: Callable[..., DiscussionEnv]) -> None:
+    env = make()
+    env.reset(seed=0)
+    env.step("hello")
+    try:
+        twin = pickle.loads(pickle.dumps(env))
+    except Exception as error:
+        raise ValueError(
+            f"{type(env).__name__} cannot be pickled: {error}. Keep lambdas, open files and locks out of its attributes."
+        ) from error
+    assert twin.transcript == env.transcript, "a pickled environment does not come back with the same transcript"
+    assert twin.state() == env.state(), "a pickled environment does not come back with the same state"
+
+
+def _check_copy(make: Callable[..., DiscussionEnv]) -> None:
+    env = make()
+    env.reset(seed=0)
+    twin, before = copy.copy(env), env.transcript
+    twin.reset(options={"question": env.transcript.question})
+    play(twin, np.random.default_rng(0))
+    assert env.transcript == before, "a copy's discussion changed the original's transcript"
+    assert env.agents == env.possible_agents and not any(env.terminations.values()), "a copy's end ended the original"
+
+
+def _check_visibility(make: Callable[..., DiscussionEnv]) -> None:
+    """What agents say is marked with who and when, so that a leak shows."""
+    env = make()
+    env.reset(seed=0)
+    private = {agent: env.observe(agent)["private"] for agent in env.possible_agents}
+    while (speaker := env.protocol.speaker(env.transcript)) is not None:
+        spoken = env.transcript.turns
+        for agent in env.possible_agents:
+            observation = env.observe(agent)
+            assert env.observation_space(agent).contains(observation), f"{agent} observes something outside its space"
+            assert observation["private"] == private[agent], f"the private information of {agent} changed"
+            for other, secret in private.items():
+                shown = " ".join(observation[part] for part in ("question", "private", "instruction", "role"))
+                leak = len(secret) > 8 and secret != private[agent] and secret in shown
+                assert not leak, f"{agent} sees the private information of {other}"
+            for message in observation["transcript"]:
+                assert any((t.agent, t.round, t.text) == tuple(message.values()) for t in spoken), (
+                    "a message was made up"
+                )
+                late = message["round"] >= env.transcript.completed_rounds
+                assert not (env.protocol.simultaneous and late), f"{agent} sees a message of the round in progress"
+        env.step(f"{speaker} speaks in round {env.transcript.completed_rounds}.")
+
+
+def _check_payments(make: Callable[..., DiscussionEnv]) -> None:
+    """From the start, and from a prefix: what every agent is paid is the shaping's total now minus that at the start."""
+    env = make()
+    rng = np.random.default_rng(0)
+    env.reset(seed=0)
+    whole = _check_totals(env, rng, 0)
+    cut = len(whole.turns) // 2
+    prefix = Transcript(whole.question, whole.agents, whole.num_rounds, whole.turns[:cut], whole.team_scores)
+    env.reset(options={"transcript": prefix})
+    _check_totals(env, rng, cut)
+
+
+def _check_totals(env: DiscussionEnv, rng: np.random.Generator, start: int) -> Transcript:
+    before = env.turn_rewards
+    assert len(before) == start, "a discussion resumed from a transcript does not hold its turns"
+    paid = play(env, rng)
+    turns, after = env.transcript.turns, env.turn_rewards
+    for agent in env.possible_agents:
+        owed = sum(r for t, r in zip(turns, after, strict=True) if t.agent == agent)
+        owed -= sum(r for t, r in zip(turns[:start], before, strict=True) if t.agent == agent)
+        assert np.isclose(paid[agent], owed, atol=1e-9), (
+            f"{agent} was paid {paid[agent]} in all, but its messages earned {owed}: "
+            "a shaping must be a function of the transcript alone"
+        )
+    return env.transcript
+
+
+def _check_junk(make: Callable[..., DiscussionEnv]) -> None:
+    env = make()
+    for text in JUNK:
+        env.reset(seed=0)
+        while not any(env.terminations.values()):
+            try:
+                env.step(text)
+            except Exception as error:
+                raise AssertionError(
+                    f"the discussion failed on the message {text!r}: {type(error).__name__}: {error}; "
+                    "bad model output is data, so give it a score"
+                ) from error
+
+
+def play(env: DiscussionEnv, rng: np.random.Generator) -> dict[str, float]:
+    """Play to the end with random junk or gold answers; what each agent was paid."""
+    paid = dict.fromkeys(env.possible_agents, 0.0)
+    while not any(env.terminations.values()):
+        gold = env.transcript.question.answer
+        env.step(str(rng.choice([gold, f"Answer: {gold}", f"\\boxed{{{gold}}}", "I do not know."])))
+        for agent, reward in env.rewards.items():
+            paid[agent] += reward
+    return paid
