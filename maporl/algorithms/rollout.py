@@ -10,7 +10,7 @@ import numpy as np
 
 from maporl.agents.team import Team
 from maporl.envs.discussion import DiscussionEnv
-from maporl.types import Completion, Episode, Observation, Question, Score, Step, Transcript
+from maporl.types import Completion, Episode, Observation, Question, Step, Transcript
 
 __all__ = ["cross", "rollout"]
 
@@ -54,9 +54,8 @@ def rollout(
             for (i, agent), o in zip(speaking, observations, strict=True)
         ]
         completions = team.act(observations, rngs, greedy=greedy)
-        verdicts = _score(
-            env, [(envs[i].transcript, agent, c.text) for (i, agent), c in zip(speaking, completions, strict=True)]
-        )
+        said = [(envs[i].transcript, agent, c.text) for (i, agent), c in zip(speaking, completions, strict=True)]
+        verdicts = env.judges.score_batch(env.protocol, said)
         for (i, agent), observation, state, completion, verdict in zip(
             speaking, observations, states, completions, verdicts, strict=True
         ):
@@ -91,22 +90,6 @@ def _started(env: DiscussionEnv, start: Question | Transcript) -> DiscussionEnv:
     mine = copy.copy(env)
     mine.reset(options={"question" if isinstance(start, Question) else "transcript": start})
     return mine
-
-
-def _score(
-    env: DiscussionEnv, messages: Sequence[tuple[Transcript, str, str]]
-) -> list[tuple[Score | None, Score | None]]:
-    """Verdicts of verifier and ground truth on (transcript, agent, text), each asked once for all messages it has to score."""
-    scored = [n for n, (t, agent, _) in enumerate(messages) if env.protocol.scored(agent, t.completed_rounds)]
-    verdicts: list[tuple[Score | None, Score | None]] = [(None, None)] * len(messages)
-    if not scored:
-        return verdicts
-    questions, texts = [messages[n][0].question for n in scored], [messages[n][2] for n in scored]
-    scores = env.verifier.score_batch(questions, texts)
-    truths = scores if env.ground_truth is env.verifier else env.ground_truth.score_batch(questions, texts)
-    for n, score, truth in zip(scored, scores, truths, strict=True):
-        verdicts[n] = (score, truth)
-    return verdicts
 
 
 def _episode(

@@ -1,0 +1,131 @@
+"""What a team gets right: whole discussions on held-out questions, with a record of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maporl.agents.team import Team
+from maporl.algorithms.rollout import rollout
+from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.team_answer import TeamAnswer
+from maporl.types import Episode, Question, Score
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics named ``eval/...``, and one JSON-ready record a discussion."""
+
+    metrics: dict[str, float]
+    records: list[dict[str, Any]]
+
+    def save(self, path: str | Path) -> None:
+        """Write the records as JSON lines."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lines = (json.dumps(r, ensure_ascii=False) for r in self.records)
+        target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogatepass")
+
+
+def evaluate(
+    env: DiscussionEnv,
+    team: Team,
+    questions: Sequence[Question],
+    *,
+    seed: int | Sequence[int] = 0,
+    greedy: bool = True,
+    team_answer: Callable[[DiscussionEnv, Episode], TeamAnswer] | None = None,
+    allow_oracle: bool = False,
+) -> Evaluation:
+    """Discuss every question once.
+
+    Args:
+        env: The task.
+        team: Who discusses.
+        questions: All of them are asked.
+        seed: Of the random streams when sampling.
+        greedy: Decode greedily, else sample as in training.
+        team_answer: How the discussion becomes one answer; the protocol's rule (majority vote, ties by expectation) if None.
+        allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer.
+
+    Raises:
+        ValueError: No questions, or an oracle answer that was not allowed.
+    """
+    if not questions:
+        raise ValueError("there is no question to evaluate; give num_eval_questions >= 1.")
+    episodes = rollout(env, team, questions, seed=seed, greedy=greedy)
+    answers = [_answer(env, e) if team_answer is None else team_answer(env, e) for e in episodes]
+    if any(a.oracle for a in answers) and not allow_oracle:
+        raise ValueError(
+            "the team's answer is chosen by a verifier that knows the gold answer: that is an oracle, not a result. Use a majority vote, "
+            "or pass --allow_oracle to get a figure labelled oracle."
+        )
+    turns = [t for e in episodes for t in e.transcript.turns if t.truth is not None]
+    last = [t for t in turns if t.round == env.num_rounds - 1]
+    oracle = "oracle_" if any(a.oracle for a in answers) else ""
+    metrics = {
+        f"eval/{oracle}accuracy": float(np.mean([a.correct for a in answers])),
+        "eval/tied": float(np.mean([a.tied > 1 for a in answers])),
+        "eval/questions": float(len(questions)),
+        "eval/truncated": float(np.mean([s.completion.truncated for e in episodes for s in e.steps])),
+        "eval/completion_tokens": float(
+            np.mean([sum(len(s.completion.completion_ids) for s in e.steps) for e in episodes])
+        ),
+        "eval/prompt_tokens": float(np.mean([sum(len(s.completion.prompt_ids) for s in e.steps) for e in episodes])),
+        "eval/reward_mean": float(np.mean([s.reward for e in episodes for s in e.steps])),
+    }
+    if turns:
+        metrics["eval/parse_rate"] = float(np.mean([t.truth is not None and t.truth.answer is not None for t in turns]))
+    if last:
+        metrics["eval/agent_accuracy"] = float(np.mean([bool(t.correct) for t in last]))
+    for r in range(env.num_rounds):
+        judged = [bool(t.correct) for t in turns if t.round == r]
+        if judged:
+            metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
+    return Evaluation(metrics, [_record(e, a) for e, a in zip(episodes, answers, strict=True)])
+
+
+def _answer(env: DiscussionEnv, episode: Episode) -> TeamAnswer:
+    return env.protocol.team_answer(episode.transcript, env.judges.equivalent)
+
+
+def _record(episode: Episode, answer: TeamAnswer) -> dict[str, Any]:
+    transcript, question = episode.transcript, episode.transcript.question
+    given = len(transcript.turns) - len(episode.steps)
+    return {
+        "question_id": question.id,
+        "question": question.text,
+        "gold": question.answer,
+        "private": dict(question.private),
+        "team_answer": answer.answer,
+        "team_correct": answer.correct,
+        "tied": answer.tied,
+        "oracle": answer.oracle,
+        "overflow": episode.overflow,
+        "turns": [
+            {
+                "agent": turn.agent,
+                "round": turn.round,
+                "text": turn.text,
+                "score": _score(turn.score),
+                "truth": _score(turn.truth),
+                "reward": episode.steps[i - given].reward if i >= given else None,
+                "prompt_tokens": len(episode.steps[i - given].completion.prompt_ids) if i >= given else 0,
+                "completion_tokens": len(episode.steps[i - given].completion.completion_ids) if i >= given else 0,
+            }
+            for i, turn in enumerate(transcript.turns)
+        ],
+    }
+
+
+def _score(score: Score | None) -> dict[str, Any] | None:
+    if score is None:
+        return None
+    return {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}

@@ -1,0 +1,131 @@
+"""The training loop: ask, discuss, learn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from maporl.agents.team import Team
+from maporl.algorithms.algorithm import Algorithm
+from maporl.algorithms.rollout import cross, rollout
+from maporl.envs.discussion import DiscussionEnv
+from maporl.types import Episode, Question
+
+__all__ = ["check_context", "draw", "learn", "rollout_metrics"]
+
+TRAIN, EVALUATE, ASK = range(3)  # random streams of one seed that never meet
+
+
+def learn(
+    env: DiscussionEnv,
+    team: Team,
+    algorithm: Algorithm,
+    *,
+    num_iterations: int,
+    episodes_per_iteration: int,
+    seed: int = 0,
+    start: int = 0,
+) -> Iterator[dict[str, float]]:
+    """Train, one iteration at each `next`; yields its metrics.
+
+    Iteration k depends on the seed, on k and on the algorithm's state alone, so that a run resumed at k goes on as if nothing
+    had happened.
+
+    Args:
+        env: The task; questions come from its training split.
+        team: Who discusses.
+        algorithm: Learns from the episodes, and says how many discussions of each question it wants.
+        num_iterations: Last iteration + 1.
+        episodes_per_iteration: Discussions sampled for one update; a multiple of the algorithm's group size.
+        seed: Of questions and sampling.
+        start: First iteration.
+
+    Raises:
+        ValueError: episodes_per_iteration is no multiple of the group size.
+    """
+    size = algorithm.group_size
+    if episodes_per_iteration < 1 or episodes_per_iteration % size:
+        raise ValueError(
+            f"episodes_per_iteration is {episodes_per_iteration}; {type(algorithm).__name__} needs a multiple of its group_size {size}."
+        )
+    pool = env.questions("train")
+    for iteration in range(start, num_iterations):
+        began = time.perf_counter()
+        questions = [q for q in draw(pool, episodes_per_iteration // size, seed, iteration) for _ in range(size)]
+        groups = [i // size for i in range(len(questions))]
+        episodes = rollout(env, team, questions, seed=(seed, TRAIN, iteration), groups=groups)
+        if algorithm.joint == "cross":
+            episodes = cross(env, episodes)
+        sampled = time.perf_counter()
+        learned = algorithm.update(episodes)
+        ended = time.perf_counter()
+        yield {
+            **rollout_metrics(episodes, env),
+            **learned,
+            "time/rollout_s": sampled - began,
+            "time/update_s": ended - sampled,
+            "time/tokens_per_s": _tokens(episodes) / (ended - began),
+        }
+
+
+def draw(pool: Sequence[Question], number: int, seed: int, iteration: int) -> list[Question]:
+    """Questions `iteration * number` onwards of an endless series of shuffled passes over the pool: a function of its arguments."""
+    places = [divmod(index, len(pool)) for index in range(iteration * number, (iteration + 1) * number)]
+    orders = {lap: np.random.default_rng([seed, lap]).permutation(len(pool)) for lap in {lap for lap, _ in places}}
+    return [pool[orders[lap][place]] for lap, place in places]
+
+
+def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str, float]:
+    """What the sampled discussions looked like: rewards, correctness by round, lengths."""
+    steps = [s for e in episodes for s in e.steps]
+    spoken = [s for s in steps if len(s.completion.completion_ids)]
+    metrics = {
+        "rollout/reward_mean": float(np.mean([s.reward for s in steps])),
+        "rollout/episode_reward_mean": float(np.mean([sum(s.reward for s in e.steps) for e in episodes])),
+        "rollout/overflow": float(np.mean([e.overflow for e in episodes])),
+    }
+    if spoken:
+        metrics["rollout/truncated"] = float(np.mean([s.completion.truncated for s in spoken]))
+        metrics["rollout/completion_tokens"] = float(np.mean([len(s.completion.completion_ids) for s in spoken]))
+    for r in range(env.num_rounds):
+        judged = [t.correct for e in episodes for t in e.transcript.turns if t.round == r and t.truth is not None]
+        if judged:
+            metrics[f"rollout/accuracy_round_{r + 1}"] = float(np.mean([bool(c) for c in judged]))
+    counted = [env.shaping.metrics(e.transcript) for e in episodes]
+    for name in sorted({name for c in counted for name in c}):
+        metrics[f"rollout/{name}"] = float(np.mean([c.get(name, 0.0) for c in counted]))
+    return metrics
+
+
+def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question]) -> None:
+    """Make sure that the longest discussion fits the models' windows: the prompt of the last round, with every visible message
+    at its longest.
+
+    Raises:
+        ValueError: It does not; the message says by how much and what helps.
+    """
+    longest = max(questions, key=lambda q: len(q.text) + max((len(v) for v in q.private.values()), default=0))
+    env.reset(options={"question": longest})
+    messages = env.num_rounds * len(env.possible_agents)
+    for model in team.language_models:
+        opening = max(
+            len(model.encode(env.observe(agent))) for agent in env.possible_agents if model in _seats(team, agent)
+        )
+        needed, window = opening + messages * model.sampling.max_new_tokens, model.policy.context_window
+        if needed > window:
+            raise ValueError(
+                f"the longest question ({longest.id}) takes {opening} tokens, and with {env.num_rounds} rounds x "
+                f"{len(env.possible_agents)} agents x {model.sampling.max_new_tokens} new tokens a prompt may need {needed}, more than "
+                f"the model's window of {window}: lower --max_new_tokens or --num_rounds, or use --env_args.history last_round."
+            )
+
+
+def _seats(team: Team, agent: str) -> list[object]:
+    return [member for (name, _), member in team.seats.items() if name == agent]
+
+
+def _tokens(episodes: Sequence[Episode]) -> int:
+    distinct = {id(s.completion): s.completion for e in episodes for s in e.steps}
+    return sum(len(c.completion_ids) for c in distinct.values())

@@ -1,0 +1,235 @@
+"""What a run is made of: one flat value, from a YAML file, flags or keyword arguments, and the objects it names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from maporl import registry
+
+if TYPE_CHECKING:
+    from maporl.agents import Policy, PromptTemplate, Team
+    from maporl.algorithms import Algorithm
+    from maporl.envs import DiscussionEnv
+
+__all__ = ["RunConfig"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a training run. A field is a flag of ``maporl train`` and a key of its YAML file.
+
+    Attributes:
+        env: Task: a word, or ``package.module:Class``.
+        env_args: Further arguments of the task (protocol, history, shaping, verifier ...).
+        data: Where a data task reads its rows: a file, a folder, or None for its dataset-hub id.
+        model: Checkpoint folder or hub id; or {agent: folder} for a heterogeneous team.
+        algorithm: A word, or ``package.module:Class``.
+        algorithm_args: Further arguments of the algorithm.
+        num_agents, num_rounds: Of the discussion; None is the task's default.
+        team: "shared", "per_agent", "per_agent_round", "frozen", or {agent: adapter | [adapter of each round]}.
+        frozen: Agents ("agent_1"), rounds ("round_1") or seats ("agent_1/round_1") that stay at the base model.
+        partners: {agent: ``package.module:Class``} for seats taken by agents of your own.
+        prompts: YAML file or mapping of prompt pieces (see `PromptTemplate`).
+        chat_template: "plain", a Jinja file, or None for the tokenizer's own.
+        lora: {r, alpha, target_modules}.
+        init_adapter: PEFT folder from which every adapter starts.
+        reference: What the KL is measured to: "base", or "warm_start" (the adapter in init_adapter).
+        num_iterations: Updates.
+        episodes_per_iteration: Discussions sampled for one update.
+        max_new_tokens, temperature: Of a message.
+        learning_rate: Of adapters and critics.
+        num_eval_questions: Of each evaluation; at most as many as there are.
+        eval_every: Iterations between evaluations on the validation split.
+        eval_temperature: None decodes greedily in evaluations, a number samples.
+        allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer.
+        checkpoint_every: Iterations between checkpoints.
+        dtype, device: Of the base model; device None takes a GPU when there is one.
+        gradient_checkpointing: Recompute activations in the backward pass.
+        microbatch_tokens: Tokens of one forward and backward pass.
+        matmul_precision: torch's float32 matmul precision: "highest", "high", "medium".
+        num_threads: torch's threads; None leaves them.
+        trackers: Of "tensorboard", "wandb", "trackio"; through accelerate.
+        output_dir: The run folder; None makes runs/ENV-ALGORITHM-SEED.
+        seed: Of everything random.
+    """
+
+    env: str = "two_witnesses"
+    env_args: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    model: str | Mapping[str, str] = ""
+    algorithm: str = "mappo"
+    algorithm_args: Mapping[str, Any] = field(default_factory=dict)
+    num_agents: int | None = None
+    num_rounds: int | None = None
+    team: str | Mapping[str, Any] = "per_agent"
+    frozen: tuple[str, ...] = ()
+    partners: Mapping[str, str] = field(default_factory=dict)
+    prompts: str | Mapping[str, Any] | None = None
+    chat_template: str | None = None
+    lora: Mapping[str, Any] = field(default_factory=dict)
+    init_adapter: str | None = None
+    reference: str = "base"
+    num_iterations: int = 50
+    episodes_per_iteration: int = 64
+    max_new_tokens: int = 256
+    temperature: float = 1.0
+    learning_rate: float = 1e-5
+    num_eval_questions: int = 100
+    eval_every: int = 10
+    eval_temperature: float | None = None
+    allow_oracle: bool = False
+    checkpoint_every: int = 10
+    dtype: str = "float32"
+    device: str | None = None
+    gradient_checkpointing: bool = False
+    microbatch_tokens: int = 4096
+    matmul_precision: str = "highest"
+    num_threads: int | None = None
+    trackers: tuple[str, ...] = ("tensorboard",)
+    output_dir: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_iterations", "episodes_per_iteration", "num_eval_questions", "eval_every", "checkpoint_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < (0 if name == "num_iterations" else 1):
+                raise ValueError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+        if self.reference not in ("base", "warm_start"):
+            raise ValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
+        if self.reference == "warm_start" and not self.init_adapter:
+            raise ValueError("reference is 'warm_start', but there is no init_adapter; name its PEFT folder, or use 'base'.")
+        for name in ("frozen", "trackers"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple([value] if isinstance(value, str) else value))
+
+    @classmethod
+    def load(cls, path: str | Path) -> RunConfig:
+        """From a YAML file."""
+        file = Path(path)
+        if not file.is_file():
+            raise ValueError(f"config {str(path)!r}: no such file.")
+        try:
+            values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"config {str(path)!r} is not YAML: {' '.join(str(error).split())}.") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
+        return cls().merged(values)
+
+    def merged(self, values: Mapping[str, Any]) -> RunConfig:
+        """With `values` in place of its own; mappings are merged key by key.
+
+        Raises:
+            ValueError: An unknown key; the message names the nearest.
+        """
+        known = {f.name for f in fields(self)}
+        changes: dict[str, Any] = {}
+        for key, value in values.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"unknown setting {key!r}.{hint} The settings are: {', '.join(sorted(known))}.")
+            mine = getattr(self, key)
+            changes[key] = {**mine, **value} if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+        return replace(self, **changes)
+
+    def save(self, path: str | Path) -> None:
+        """Write as YAML, such that `load` gives it back."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    # -- the objects it names ------------------------------------------------------------------------------------------
+
+    def build_env(self, **overrides: Any) -> DiscussionEnv:
+        """The task."""
+        given = {"num_agents": self.num_agents, "num_rounds": self.num_rounds, "data": self.data}
+        arguments = {k: v for k, v in given.items() if v is not None} | dict(self.env_args) | overrides
+        return _called("env", self.env, registry.load("env", self.env), arguments)
+
+    def build_prompts(self) -> PromptTemplate:
+        from maporl.agents import PromptTemplate
+
+        return PromptTemplate.load(self.prompts)
+
+    def build_team(self, env: DiscussionEnv) -> Team:
+        """Base models, adapters and seats for everybody in `env`."""
+        from maporl.agents import Sampling, Team
+
+        return Team.build(
+            self._build_policies(),
+            env.possible_agents,
+            env.num_rounds,
+            sharing=self.team,
+            frozen=self.frozen,
+            partners={a: registry.build("agent", spec) for a, spec in self.partners.items()},
+            prompts=self.build_prompts(),
+            sampling=Sampling(max_new_tokens=self.max_new_tokens, temperature=self.temperature),
+            init_adapter=self.init_adapter,
+            seed=self.seed,
+        )
+
+    def _build_policies(self) -> Policy | dict[str, Policy]:
+        from maporl.agents import LoRA, Policy
+
+        if not self.model:
+            raise ValueError("no model; name a checkpoint folder or hub id: --model DIR (maporl make-model DIR makes a small one).")
+        paths = dict.fromkeys(self.model.values()) if isinstance(self.model, Mapping) else {self.model: None}
+        loaded = {
+            path: Policy.from_pretrained(
+                path,
+                dtype=self.dtype,
+                device=self.resolved_device,
+                chat_template=self.chat_template,
+                lora=_called("lora", "lora", LoRA, dict(self.lora)),
+                gradient_checkpointing=self.gradient_checkpointing,
+            )
+            for path in paths
+        }
+        if isinstance(self.model, Mapping):
+            return {agent: loaded[path] for agent, path in self.model.items()}
+        return loaded[self.model]
+
+    def build_algorithm(self, team: Team) -> Algorithm:
+        """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models."""
+        arguments: dict[str, Any] = {
+            "num_updates": self.num_iterations,
+            "learning_rate": self.learning_rate,
+            "microbatch_tokens": self.microbatch_tokens,
+            "seed": self.seed,
+        }
+        if self.reference == "warm_start":
+            for policy in team.policies:
+                policy.add_adapter("reference", path=self.init_adapter)
+            arguments["reference"] = "reference"
+        loaded = registry.load("algorithm", self.algorithm)
+        return _called("algorithm", self.algorithm, loaded, {"team": team, **arguments, **dict(self.algorithm_args)})
+
+    @property
+    def resolved_device(self) -> str:
+        import torch
+
+        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any:
+    """`what(**arguments)`, with an unknown argument told as a slip of the user's instead of a TypeError from deep inside."""
+    import inspect
+
+    accepted: dict[str, Any] = {}
+    for owner in getattr(what, "__mro__", (what,)):  # **settings of a subclass are its parents'
+        if "__init__" in vars(owner) or not isinstance(owner, type):
+            accepted |= dict(inspect.signature(owner).parameters)
+    open_ended = not isinstance(what, type) and any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+    unknown = [] if open_ended else [name for name in arguments if name not in accepted]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], accepted, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        names = sorted(n for n, p in accepted.items() if p.kind is not p.VAR_KEYWORD and n not in ("team", "args"))
+        raise ValueError(f"{kind} {word!r} has no argument {unknown[0]!r}.{hint} It takes: {', '.join(names)}.")
+    return what(**arguments)
