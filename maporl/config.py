@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,14 +96,22 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("num_iterations", "episodes_per_iteration", "num_eval_questions", "eval_every", "checkpoint_every"):
+        for name in (
+            "num_iterations",
+            "episodes_per_iteration",
+            "num_eval_questions",
+            "eval_every",
+            "checkpoint_every",
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or value < (0 if name == "num_iterations" else 1):
                 raise ValueError(f"{name} is {value!r}; it must be a whole number, at least 1.")
         if self.reference not in ("base", "warm_start"):
             raise ValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
         if self.reference == "warm_start" and not self.init_adapter:
-            raise ValueError("reference is 'warm_start', but there is no init_adapter; name its PEFT folder, or use 'base'.")
+            raise ValueError(
+                "reference is 'warm_start', but there is no init_adapter; name its PEFT folder, or use 'base'."
+            )
         for name in ("frozen", "trackers"):
             value = getattr(self, name)
             object.__setattr__(self, name, tuple([value] if isinstance(value, str) else value))
@@ -159,18 +167,24 @@ class RunConfig:
 
     def build_team(self, env: DiscussionEnv) -> Team:
         """Base models, adapters and seats for everybody in `env`."""
+        return self.build_team_for(env.possible_agents, env.num_rounds, init_adapter=self.init_adapter)
+
+    def build_team_for(
+        self, agents: Sequence[str], num_rounds: int, init_adapter: str | Mapping[str, Path] | None
+    ) -> Team:
+        """`build_team` for agents by name, starting from given adapters."""
         from maporl.agents import Sampling, Team
 
         return Team.build(
             self._build_policies(),
-            env.possible_agents,
-            env.num_rounds,
+            agents,
+            num_rounds,
             sharing=self.team,
             frozen=self.frozen,
             partners={a: registry.build("agent", spec) for a, spec in self.partners.items()},
             prompts=self.build_prompts(),
             sampling=Sampling(max_new_tokens=self.max_new_tokens, temperature=self.temperature),
-            init_adapter=self.init_adapter,
+            init_adapter=init_adapter,
             seed=self.seed,
         )
 
@@ -178,7 +192,9 @@ class RunConfig:
         from maporl.agents import LoRA, Policy
 
         if not self.model:
-            raise ValueError("no model; name a checkpoint folder or hub id: --model DIR (maporl make-model DIR makes a small one).")
+            raise ValueError(
+                "no model; name a checkpoint folder or hub id: --model DIR (maporl make-model DIR makes a small one)."
+            )
         paths = dict.fromkeys(self.model.values()) if isinstance(self.model, Mapping) else {self.model: None}
         loaded = {
             path: Policy.from_pretrained(

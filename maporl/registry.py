@@ -48,6 +48,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "exact": "maporl.envs.verifiers:Exact",
         "regex": "maporl.envs.verifiers:Regex",
     },
+    "agent": {},
     "algorithm": {
         "ippo": "maporl.algorithms.ippo:IPPO",
         "mappo": "maporl.algorithms.mappo:MAPPO",

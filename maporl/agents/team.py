@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ def assign(
                 else:
                     if len(entry) != num_rounds:
                         raise ValueError(
-                            f"team names {len(entry)} adapters for {agent!r}, but there are {num_rounds} rounds; one each, or a single word."
+                            f"team names {len(entry)} adapters for {agent!r}, but there are {num_rounds} rounds; one each, or one word."
                         )
                     name = entry[r]
                 seats[agent, r] = None if name in (BASE, None) else name
@@ -112,7 +114,7 @@ class Team:
         partners: Mapping[str, Agent] | None = None,
         prompts: PromptTemplate | None = None,
         sampling: Sampling | None = None,
-        init_adapter: str | Path | None = None,
+        init_adapter: str | Path | Mapping[str, str | Path] | None = None,
         seed: int = 0,
     ) -> Team:
         """A team of language models from one policy, or one per agent, adding the adapters that the seating plan names.
@@ -126,7 +128,7 @@ class Team:
             partners: Agents that take all seats of a name instead (scripted, frozen from another run ...).
             prompts: Shared by all.
             sampling: Shared by all.
-            init_adapter: PEFT folder from which every new adapter starts (a warm start).
+            init_adapter: PEFT folder from which every new adapter starts (a warm start), or one folder per adapter name.
             seed: Of the adapters' initial weights.
         """
         partners = dict(partners or {})
@@ -140,7 +142,8 @@ class Team:
             key = (id(policy), adapter)
             if key not in members:
                 if adapter is not None and adapter not in policy.adapters:
-                    policy.add_adapter(adapter, seed=seed + len(members), path=init_adapter)
+                    path = init_adapter.get(adapter) if isinstance(init_adapter, Mapping) else init_adapter
+                    policy.add_adapter(adapter, seed=seed + len(members), path=path)
                 members[key] = LLMAgent(policy, adapter, prompts=prompts, sampling=sampling)
             seats[agent, r] = members[key]
         return cls(seats)
@@ -177,6 +180,19 @@ class Team:
             spoken = agent.act([observations[i] for i in rows], [rngs[i] for i in rows], greedy=greedy)
             completions.update(zip(rows, spoken, strict=True))
         return [completions[i] for i in range(len(observations))]
+
+    @contextlib.contextmanager
+    def at_temperature(self, temperature: float | None) -> Iterator[None]:
+        """Within the block language models sample at this temperature; None changes nothing."""
+        before = {m: m.sampling for m in self.language_models}
+        try:
+            if temperature is not None:
+                for m, sampling in before.items():
+                    m.sampling = replace(sampling, temperature=temperature)
+            yield
+        finally:
+            for m, sampling in before.items():
+                m.sampling = sampling
 
     def save(self, folder: str | Path) -> None:
         """Write every adapter in PEFT's format into `folder`/NAME, and the seating plan into `folder`/team.json."""

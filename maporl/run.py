@@ -1,0 +1,293 @@
+"""A training run and its folder: what it was asked, what it measured, what it learned."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from maporl.agents import Team
+from maporl.algorithms.algorithm import Algorithm
+from maporl.algorithms.evaluation import Evaluation, evaluate
+from maporl.algorithms.training import EVALUATE, check_context, learn
+from maporl.config import RunConfig
+from maporl.types import Question
+
+if TYPE_CHECKING:
+    from maporl.envs import DiscussionEnv
+
+__all__ = ["RunFolder", "Watcher", "load_team", "torch_settings", "train"]
+
+Watcher = Callable[[str, int, Mapping[str, float]], None]
+"""Told ("iteration" | "evaluation" name, iteration, metrics) as a run goes on."""
+
+
+class RunFolder:
+    """``config.yaml``, ``metrics.jsonl``, ``status.json``, ``questions.json``, ``adapters/``, ``evaluations/``, ``checkpoint.pt``."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, config: RunConfig) -> RunFolder:
+        """A new folder that holds the resolved configuration.
+
+        Raises:
+            ValueError: There is a run in it already.
+        """
+        path = Path(config.output_dir or f"runs/{config.env}-{config.algorithm}-{config.seed}".replace(":", "."))
+        if (path / "config.yaml").exists():
+            raise ValueError(
+                f"output_dir {str(path)!r} holds a run already; choose another, delete it, or go on with --resume {path}."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        config.merged({"output_dir": str(path)}).save(path / "config.yaml")
+        return cls(path)
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration.
+
+        Raises:
+            ValueError: This is not a run folder.
+        """
+        if not (self.path / "config.yaml").is_file():
+            raise ValueError(
+                f"{str(self.path)!r} is not a run folder: it holds no config.yaml; name a folder that maporl train wrote."
+            )
+        return RunConfig.load(self.path / "config.yaml")
+
+    def record(self, iteration: int, metrics: Mapping[str, Any]) -> None:
+        """Append a line to metrics.jsonl."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"iteration": iteration, **metrics}) + "\n")
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; one cut off in the middle of writing is left out."""
+        file = self.path / "metrics.jsonl"
+        rows = []
+        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+            with contextlib.suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+        return rows
+
+    def set_status(self, status: str, **more: Any) -> None:
+        """Write status.json: "running", "complete", "failed" or "interrupted"."""
+        _replace(self.path / "status.json", lambda f: f.write_text(json.dumps({"status": status, **more}) + "\n"))
+
+    def save_checkpoint(self, iteration: int, algorithm: Algorithm) -> None:
+        """Everything needed to go on after `iteration` updates; either whole or not there."""
+        state = {"iteration": iteration, "algorithm": algorithm.state_dict()}
+        _replace(self.path / "checkpoint.pt", lambda f: torch.save(state, f))
+
+    def restore(self, algorithm: Algorithm) -> int:
+        """Put the last complete checkpoint into `algorithm` and forget what was recorded after it; returns its iteration.
+
+        Without a checkpoint the run starts again from nothing.
+        """
+        file = self.path / "checkpoint.pt"
+        state = torch.load(file, weights_only=True) if file.exists() else {"iteration": 0}
+        if "algorithm" in state:
+            algorithm.load_state_dict(state["algorithm"])
+        iteration = int(state["iteration"])
+        kept = [row for row in self.metrics if row["iteration"] <= iteration] if iteration else []
+        lines = "".join(json.dumps(row) + "\n" for row in kept)
+        _replace(self.path / "metrics.jsonl", lambda f: f.write_text(lines, encoding="utf-8"))
+        return iteration
+
+    @contextlib.contextmanager
+    def keeping_status(self) -> Iterator[None]:
+        """Within the block the run is "running"; how it ends is written down whatever happens."""
+        self.set_status("running")
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.set_status("interrupted")
+            raise
+        except BaseException as error:
+            self.set_status("failed", error=f"{type(error).__name__}: {error}")
+            raise
+        self.set_status("complete")
+
+
+def train(
+    config: RunConfig | None = None, *, resume: str | Path | None = None, watch: Watcher | None = None, **settings: Any
+) -> RunFolder:
+    """Train a team, evaluate it before, during and after, and write a run folder.
+
+    ``maporl.train(env="gsm8k", model=DIR, algorithm="mappo")`` is ``maporl train --env gsm8k --model DIR --algorithm mappo``.
+
+    Args:
+        config: The run; its fields can be given as keyword arguments instead or on top.
+        resume: A run folder to go on with after its last checkpoint; its own configuration holds.
+        watch: Told about every iteration and evaluation.
+
+    Raises:
+        ValueError: A setting that cannot be, named with its remedy.
+    """
+    if resume is not None:
+        if config is not None or settings:
+            raise ValueError(f"resume goes on with the configuration in {str(resume)!r}; leave other settings out.")
+        folder = RunFolder(resume)
+        config = folder.config
+    else:
+        config = (config or RunConfig()).merged(settings)
+        folder = RunFolder.create(config)
+    with folder.keeping_status(), torch_settings(config), _trackers(config, folder) as track:
+        _Training(config, folder, watch, track).run(resuming=resume is not None)
+    return folder
+
+
+class _Training:
+    """One run: the objects the configuration names, and what happens around the loop."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder, watch: Watcher | None, track: Any) -> None:
+        self.config, self.folder, self.watch, self.track = config, folder, watch, track
+        self.env = config.build_env()
+        self.team = config.build_team(self.env)
+        self.algorithm = config.build_algorithm(self.team)
+        check_context(self.env, self.team, self.env.questions("train"))
+        self.validation = self.env.questions("validation")[: config.num_eval_questions]
+
+    def run(self, resuming: bool) -> None:
+        config = self.config
+        start = self.folder.restore(self.algorithm) if resuming else 0
+        _write_questions(self.folder.path / "questions.json", self.env)
+        if start == 0:
+            self.evaluate("iteration_0000", 0, self.validation)
+        loop = learn(
+            self.env,
+            self.team,
+            self.algorithm,
+            num_iterations=config.num_iterations,
+            episodes_per_iteration=config.episodes_per_iteration,
+            seed=config.seed,
+            start=start,
+        )
+        for done, metrics in enumerate(loop, start=start + 1):
+            self.report("iteration", done, metrics)
+            if done % config.eval_every == 0 and done < config.num_iterations:
+                self.evaluate(f"iteration_{done:04d}", done, self.validation)
+            if done % config.checkpoint_every == 0 or done == config.num_iterations:
+                self.folder.save_checkpoint(done, self.algorithm)
+        self.team.save(self.folder.path / "adapters")
+        self.evaluate(f"iteration_{config.num_iterations:04d}", config.num_iterations, self.validation)
+        self.evaluate("test", config.num_iterations, self.env.questions("test")[: config.num_eval_questions])
+
+    def evaluate(self, name: str, iteration: int, questions: Sequence[Question]) -> None:
+        evaluation = evaluate_run(self.config, self.env, self.team, questions)
+        evaluation.save(self.folder.path / "evaluations" / f"{name}.jsonl")
+        prefix = "test/" if name == "test" else "eval/"
+        metrics = {k.replace("eval/", prefix): v for k, v in evaluation.metrics.items()}
+        self.report(name, iteration, metrics, evaluation=name)
+
+    def report(self, event: str, iteration: int, metrics: Mapping[str, float], **more: str) -> None:
+        self.folder.record(iteration, {**more, **metrics})
+        self.track(metrics, iteration)
+        if self.watch is not None:
+            self.watch(event, iteration, metrics)
+
+
+def evaluate_run(config: RunConfig, env: DiscussionEnv, team: Team, questions: Sequence[Question]) -> Evaluation:
+    """Evaluate as the run's configuration says: greedily, or sampled at eval_temperature."""
+    temperature = config.eval_temperature
+    with team.at_temperature(temperature):
+        return evaluate(
+            env,
+            team,
+            questions,
+            seed=(config.seed, EVALUATE),
+            greedy=temperature is None,
+            allow_oracle=config.allow_oracle,
+        )
+
+
+def load_team(run: str | Path, *, env: DiscussionEnv | None = None, device: str | None = None) -> Team:
+    """The team that a run trained.
+
+    Args:
+        run: Its folder.
+        env: Whom to seat; the run's own agents if None. Agents the run did not have need a team that shares one adapter.
+        device: A torch device; the run's choice if None.
+
+    Raises:
+        ValueError: Not a run folder, no adapters in it, or an agent that the team cannot seat.
+    """
+    folder = RunFolder(run)
+    config = folder.config
+    plan_file = folder.path / "adapters" / "team.json"
+    if not plan_file.is_file():
+        raise ValueError(
+            f"{str(run)!r} has no adapters yet: its training did not end; go on with maporl train --resume {run}."
+        )
+    plan: dict[str, list[str | None]] = json.loads(plan_file.read_text(encoding="utf-8"))
+    agents = list(env.possible_agents) if env is not None else list(plan)
+    seats = {tuple(rounds) for rounds in plan.values()}
+    for agent in agents:
+        if agent not in plan:
+            if len(seats) > 1:
+                raise ValueError(
+                    f"{str(run)!r} trained {list(plan)}, not {agent!r}; ask for their number (--num_agents {len(plan)}), or train with "
+                    "--team shared, which seats any number."
+                )
+            plan[agent] = list(next(iter(seats)))
+    names = {name for rounds in plan.values() for name in rounds if name}
+    paths = {name: folder.path / "adapters" / name for name in names if (folder.path / "adapters" / name).is_dir()}
+    config = config.merged({"device": device or config.device, "team": {a: plan[a] for a in agents}, "frozen": ()})
+    return config.build_team_for(agents, num_rounds=len(plan[agents[0]]), init_adapter=paths)
+
+
+@contextlib.contextmanager
+def torch_settings(config: RunConfig) -> Iterator[None]:
+    """Threads and float32 matmul precision as configured, restored afterwards."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    try:
+        if config.num_threads is not None:
+            torch.set_num_threads(config.num_threads)
+        torch.set_float32_matmul_precision(config.matmul_precision)
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+
+
+@contextlib.contextmanager
+def _trackers(config: RunConfig, folder: RunFolder) -> Iterator[Callable[[Mapping[str, float], int], None]]:
+    """Accelerate's trackers; a function (metrics, iteration) that feeds them."""
+    if not config.trackers:
+        yield lambda metrics, iteration: None
+        return
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(
+        cpu=config.resolved_device == "cpu", log_with=list(config.trackers), project_dir=str(folder.path / "tracking")
+    )
+    flat = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in asdict(config).items()}
+    accelerator.init_trackers("maporl", config=flat)
+    try:
+        yield lambda metrics, iteration: accelerator.log(dict(metrics), step=iteration)
+    finally:
+        accelerator.end_training()
+
+
+def _write_questions(path: Path, env: DiscussionEnv) -> None:
+    """The ids of the splits; tests are loaded by the final evaluation only, so they are not touched here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ids = {split: [q.id for q in env.questions(split)] for split in ("train", "validation")}
+    path.write_text(json.dumps(ids) + "\n", encoding="utf-8")
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside `path`, then move over it: a reader, or a run that died, never sees half a file."""
+    part = path.with_name(path.name + ".part")
+    write(part)
+    os.replace(part, path)
