@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.views import private_view
 from maporl.types import Transcript
 
 __all__ = ["check_env"]
@@ -55,15 +56,15 @@ def check_env(env: DiscussionEnv) -> None:
         raise TypeError(f"check_env takes a DiscussionEnv, not {what}.")
     make = _maker(env)
     checks: list[Callable[[Callable[..., DiscussionEnv]], None]] = [
-        _check_pettingzoo,
         _check_pickle,
-        _check_copy,
         _check_visibility,
-        _check_payments,
         _check_junk,
+        _check_payments,
+        _check_copy,
+        _check_pettingzoo,
     ]
     if env.protocol.simultaneous:
-        checks.insert(1, _check_pettingzoo_parallel)
+        checks.append(_check_pettingzoo_parallel)
     with _quiet():
         for check in checks:
             check(make)
@@ -146,13 +147,13 @@ def _check_visibility(make: Callable[..., DiscussionEnv]) -> None:
     """What agents say is marked with who and when, so that a leak shows."""
     env = make()
     env.reset(seed=0)
-    private = {agent: env.observe(agent)["private"] for agent in env.possible_agents}
+    private = {agent: private_view(env.transcript, agent) for agent in env.possible_agents}
     while (speaker := env.protocol.speaker(env.transcript)) is not None:
         spoken = env.transcript.turns
         for agent in env.possible_agents:
             observation = env.observe(agent)
             assert env.observation_space(agent).contains(observation), f"{agent} observes something outside its space"
-            assert observation["private"] == private[agent], f"the private information of {agent} changed"
+            assert observation["agent"] == agent, f"{agent} is shown the observation of {observation['agent']!r}"
             for other, secret in private.items():
                 shown = " ".join(observation[part] for part in ("question", "private", "instruction", "role"))
                 leak = len(secret) > 8 and secret != private[agent] and secret in shown
@@ -187,9 +188,13 @@ def _check_totals(env: DiscussionEnv, rng: np.random.Generator, start: int) -> T
         owed = sum(r for t, r in zip(turns, after, strict=True) if t.agent == agent)
         owed -= sum(r for t, r in zip(turns[:start], before, strict=True) if t.agent == agent)
         assert np.isclose(paid[agent], owed, atol=1e-9), (
-            f"{agent} was paid {paid[agent]} in all, but its messages earned {owed}: "
-            "a shaping must be a function of the transcript alone"
+            f"{agent} was paid {paid[agent]} in all, but its messages earned {owed}"
         )
+    again = tuple(env.shaping(env.transcript))
+    assert np.allclose(after, again), (
+        f"shaping {env.shaping!r} gave {after} and then {again} for one discussion; "
+        "it must be a function of the transcript alone"
+    )
     return env.transcript
 
 

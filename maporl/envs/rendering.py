@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from maporl.envs.views import private_view
 from maporl.types import Score, Transcript, Turn
 
 __all__ = ["RENDER_MODES", "check_render_mode", "heading", "print_any", "transcript_text", "turn_text"]
@@ -19,9 +20,9 @@ def check_render_mode(mode: str | None) -> str | None:
 
 def heading(transcript: Transcript) -> str:
     """The question, and what each agent alone knows."""
-    lines = [f"Question: {transcript.question.text}"]
-    lines += [f"  ({agent} alone knows: {view})" for agent, view in transcript.question.private.items()]
-    return "\n".join(lines)
+    views = ((agent, private_view(transcript, agent)) for agent in transcript.agents)
+    told = [f"  ({agent} alone knows: {view})" for agent, view in views if view]
+    return "\n".join([f"Question: {transcript.question.text}", *told])
 
 
 def turn_text(turn: Turn) -> str:

@@ -1,0 +1,259 @@
+"""PettingZoo's own tests, for every task and protocol shipped, and `check_env` on good and on broken environments."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pettingzoo
+import pytest
+from discussion_toys import Contains, Digits
+from pettingzoo.test import (
+    api_test,
+    max_cycles_test,
+    parallel_api_test,
+    parallel_seed_test,
+    render_test,
+    seed_test,
+)
+
+from maporl import registry
+from maporl.envs import DiscussionEnv, Shaping, check_env
+from maporl.types import Observation, Question, Score, Transcript
+
+TASKS = registry.names("env")
+PROTOCOLS = registry.names("protocol")
+ROWS = {  # data task -> a file of real rows
+    "gsm8k": "gsm8k/test.jsonl",
+    "math": "math/math500_test.jsonl",
+    "csqa": "csqa/dev.jsonl",
+    "anli": "anli/r1_dev.jsonl",
+}
+# PettingZoo expects arrays; here observations and actions are text on purpose.
+text_spaces = pytest.mark.filterwarnings(
+    "ignore:Observation is not a NumPy array",
+    "ignore:Observation space for each agent",
+    "ignore:Action space for each agent",
+)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+    """The first 40 rows of every data task."""
+    folder = tmp_path_factory.mktemp("rows")
+    for task, source in ROWS.items():
+        lines = (data_dir / source).read_text("utf-8").splitlines()[:40]
+        (folder / f"{task}.jsonl").write_text("\n".join(lines), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def data(request: pytest.FixtureRequest, task: str) -> dict[str, Any]:
+    """The arguments without which a task cannot start: a file, for one that reads data."""
+    return {"data": request.getfixturevalue("rows") / f"{task}.jsonl"} if task in ROWS else {}
+
+
+@text_spaces
+@pytest.mark.filterwarnings("error:::pettingzoo", "error:::maporl")
+@pytest.mark.parametrize("task, protocol", itertools.product(TASKS, PROTOCOLS))
+def test_pettingzoos_own_tests(
+    task: str, protocol: str, data: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Called one by one, so that nothing of ours stands between."""
+    arguments = {**data, "protocol": protocol}
+    kind = registry.load("env", task)
+
+    class Module:  # PettingZoo asks for a module with `env` and `parallel_env`
+        @staticmethod
+        def env(**more: Any) -> DiscussionEnv:
+            return kind.env(**{**arguments, **more})
+
+        @staticmethod
+        def parallel_env(**more: Any) -> pettingzoo.ParallelEnv:
+            return kind.parallel_env(**{**arguments, **more})
+
+    api_test(Module.env())
+    seed_test(Module.env)
+    render_test(Module.env)
+    if Module.env().protocol.simultaneous:
+        assert Module.env().metadata["is_parallelizable"] is True
+        parallel_api_test(Module.parallel_env())
+        parallel_seed_test(Module.parallel_env)
+        max_cycles_test(Module)
+    else:
+        assert Module.env().metadata["is_parallelizable"] is False
+        with pytest.raises(ValueError, match=f"protocol '{protocol}' is sequential"):
+            Module.parallel_env()
+    assert kind.metadata.get("is_parallelizable", True) is True  # the class's metadata is not the instance's
+
+
+@pytest.mark.parametrize("task, protocol", itertools.product(TASKS, PROTOCOLS))
+def test_check_env_passes_what_is_shipped(task: str, protocol: str, data: dict[str, Any]) -> None:
+    check_env(registry.build("env", task, protocol=protocol, **data))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_lone_agent_is_a_discussion_too(task: str, data: dict[str, Any]) -> None:
+    check_env(registry.build("env", task, num_agents=1, **data))
+
+
+def test_a_task_class_serves_as_pettingzoos_module() -> None:
+    max_cycles_test(Digits)
+
+
+# Ids.
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ids(task: str, data: dict[str, Any]) -> None:
+    env = pettingzoo.make("aec", f"maporl/{task}-v0", max_cycles=3, **data)
+    assert isinstance(env, registry.load("env", task)) and env.num_rounds == 3
+    parallel = pettingzoo.make("parallel", f"maporl/{task}", max_cycles=3, **data)
+    assert isinstance(parallel, pettingzoo.ParallelEnv)
+    observations, _ = parallel.reset(seed=0)
+    assert set(observations) == set(parallel.possible_agents)
+    cycles = 0
+    while parallel.agents:
+        parallel.step(dict.fromkeys(parallel.agents, "hm"))
+        cycles += 1
+    assert cycles == 3
+
+
+def test_ids_are_registered_without_loading_any_task_or_data() -> None:
+    code = (
+        "import sys, pettingzoo, gymnasium, maporl.envs; from maporl.registry import BUILTINS; "
+        "assert all(f'maporl/{t}-v0' in pettingzoo.aec_registry for t in BUILTINS['env']); "
+        "assert 'maporl/SingleAgent-v0' in gymnasium.registry; "
+        "print([p for p in BUILTINS['env'].values() if p.split(':')[0] in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_registering_again_is_silent() -> None:
+    from maporl.envs.registration import register_all
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        register_all()
+
+
+def test_a_sequential_protocol_has_no_parallel_form() -> None:
+    with pytest.raises(ValueError, match="protocol 'round_robin' is sequential"):
+        pettingzoo.make("parallel", "maporl/two_witnesses-v0", protocol="round_robin")
+
+
+# check_env on a user's own subclass.
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_check_env_passes_a_custom_task_and_leaves_it_alone(
+    protocol: str, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    env = Digits(protocol=protocol, shaping="outcome_credit")
+    env.reset(seed=0)
+    env.step("hm")
+    before = env.transcript
+    check_env(env)
+    assert env.transcript is before
+    assert capsys.readouterr().out == "" and not list(recwarn)
+
+
+class NoKeywords(Digits):
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class Unpicklable(Digits):
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.hook = lambda text: text
+
+
+class Leaky(Digits):
+    def observe(self, agent: str) -> Observation:
+        return super().joint_observation(agent)
+
+
+class Eavesdropping(Digits):
+    def observe(self, agent: str) -> Observation:
+        said = [{"agent": turn.agent, "round": turn.round, "text": turn.text} for turn in self.transcript.turns]
+        return {**super().observe(agent), "transcript": tuple(said)}
+
+
+class OutsideItsSpace(Digits):
+    def observe(self, agent: str) -> Observation:
+        return {**super().observe(agent), "hint": "none"}
+
+
+class Fragile(Contains):
+    def __call__(self, question: Question, response: str) -> Score:
+        return Score(float(response[0] == "<"), None)
+
+
+class FragileVerifier(Digits):
+    default_verifier = Fragile
+
+
+class Forgetful(Shaping):
+    """Not a function of the transcript: it pays less every time it is asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        self.calls += 1
+        return (1.0 / self.calls,) * len(transcript.turns)
+
+
+class Drifting(Digits):
+    default_shaping = Forgetful
+
+
+class Overpaid(Digits):
+    def advance(self, text: str, score: Score | None, truth: Score | None) -> None:
+        super().advance(text, score, truth)
+        self.rewards = {agent: reward + 1 for agent, reward in self.rewards.items()}
+
+
+class Unseeded(Digits):
+    def load(self, split: str) -> Iterable[Question]:
+        return super().load(split)
+
+    def reset(self, seed: int | None = None, options: Any = None) -> None:
+        super().reset(None, options)
+
+
+@pytest.mark.parametrize(
+    "env, error, message",
+    [
+        (NoKeywords, ValueError, "NoKeywords cannot be made with .*take ..kwargs"),
+        (Unpicklable, ValueError, "Unpicklable cannot be pickled.*lambdas"),
+        (Leaky, AssertionError, "private information"),
+        (Eavesdropping, AssertionError, "sees a message of the round in progress"),
+        (OutsideItsSpace, AssertionError, "observes something outside its space"),
+        (Drifting, AssertionError, "must be a function of the transcript alone"),
+        (FragileVerifier, AssertionError, "failed on the message ''.*IndexError"),
+        (Unseeded, AssertionError, "Incorrect observation"),
+    ],
+)
+def test_check_env_names_what_is_broken(env: type[Digits], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        check_env(env())
+
+
+def test_check_env_finds_payments_that_do_not_add_up() -> None:
+    with pytest.raises(AssertionError, match="was paid"):
+        check_env(Overpaid())
+
+
+def test_check_env_takes_environments_only() -> None:
+    with pytest.raises(TypeError, match="not the class Digits; make one"):
+        check_env(Digits)
+    with pytest.raises(TypeError, match="not a int"):
+        check_env(3)

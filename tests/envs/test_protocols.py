@@ -1,0 +1,188 @@
+"""Who speaks, who sees what, and what a critic may read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from discussion_toys import Digits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maporl.envs import Debate, Pipeline, Protocol, RoundRobin
+from maporl.envs.protocols import build_protocol
+from maporl.types import Question, Transcript, Turn
+
+PROTOCOLS = (Debate, RoundRobin, Pipeline)
+HISTORIES = ("all", "last_round")
+
+
+def partial(protocol: Protocol, num_agents: int, spoken: int) -> Transcript:
+    """The first `spoken` messages of a discussion; each text is unique."""
+    agents = protocol.agent_names(num_agents)
+    turns = tuple(Turn(agents[n % num_agents], n // num_agents, f"message {n}") for n in range(spoken))
+    return Transcript(Question("?", "!"), agents, protocol.num_rounds, turns)
+
+
+@st.composite
+def positions(draw: st.DrawFn, complete: bool = True) -> tuple[Protocol, Transcript]:
+    """A protocol, and a discussion under it cut anywhere (before its end unless `complete`)."""
+    agents, rounds = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    protocol = draw(st.sampled_from(PROTOCOLS))(rounds, draw(st.sampled_from(HISTORIES)))
+    spoken = draw(st.integers(0, agents * rounds - (not complete)))
+    return protocol, partial(protocol, agents, spoken)
+
+
+def told(turns: tuple[Turn, ...]) -> list[str]:
+    return [turn.text.removeprefix("message ") for turn in turns]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_everybody_speaks_once_a_round_in_order(protocol: type[Protocol]) -> None:
+    transcript = partial(protocol(2), 3, 0)
+    order = []
+    while (speaker := protocol(2).speaker(transcript)) is not None:
+        order.append(speaker)
+        transcript = transcript.append(Turn(speaker, transcript.completed_rounds, ""))
+    assert order == list(transcript.agents) * 2
+    assert transcript.is_complete
+
+
+def test_who_may_speak_at_once() -> None:
+    """All who have not spoken yet in a simultaneous round, the next one alone in a sequential protocol."""
+    assert Debate(2).speakers(partial(Debate(2), 3, 0)) == ("agent_0", "agent_1", "agent_2")
+    assert Debate(2).speakers(partial(Debate(2), 3, 4)) == ("agent_1", "agent_2")
+    assert RoundRobin(2).speakers(partial(RoundRobin(2), 3, 4)) == ("agent_1",)
+    assert Debate(2).speakers(partial(Debate(2), 3, 6)) == ()
+
+
+def test_what_is_seen_in_a_debate() -> None:
+    debate, release = Debate(3), Debate(3, "last_round")
+    transcript = partial(debate, 3, 7)  # two rounds, and one message of the third
+    assert told(debate.visible(transcript, "agent_1")) == ["1", "0", "2", "4", "3", "5"]
+    assert told(release.visible(transcript, "agent_1")) == ["1", "4", "3", "5"]
+    assert told(release.settled(transcript, "agent_1")) == ["1", "0", "2", "4", "3", "5"]
+
+
+def test_what_is_seen_in_a_round_robin() -> None:
+    transcript = partial(RoundRobin(3), 3, 5)
+    assert told(RoundRobin(3).visible(transcript, "agent_2")) == ["0", "1", "2", "3", "4"]
+    assert told(RoundRobin(3, "last_round").visible(transcript, "agent_2")) == ["2", "3", "4"]
+
+
+@given(positions())
+def test_nobody_sees_a_message_of_a_simultaneous_round_in_progress(position: tuple[Protocol, Transcript]) -> None:
+    protocol, transcript = position
+    for agent in transcript.agents:
+        seen = protocol.visible(transcript, agent)
+        assert set(seen) <= set(transcript.turns) and len(set(seen)) == len(seen)
+        if protocol.simultaneous:
+            assert all(turn.round < transcript.completed_rounds for turn in seen)
+
+
+@given(positions(complete=False))
+def test_with_full_history_a_speaker_sees_what_its_critic_may_read(position: tuple[Protocol, Transcript]) -> None:
+    protocol, transcript = position
+    speaker = protocol.speaker(transcript)
+    visible, settled = protocol.visible(transcript, speaker), protocol.settled(transcript, speaker)
+    assert visible == settled if protocol.history == "all" else set(visible) <= set(settled)
+
+
+@given(positions(complete=False))
+def test_full_history_only_grows_at_its_end(position: tuple[Protocol, Transcript]) -> None:
+    """Prefix-stable: what an agent was shown in an earlier round is the beginning of what it is shown now."""
+    protocol, transcript = position
+    if protocol.history == "all":
+        speaker = protocol.speaker(transcript)
+        now = protocol.visible(transcript, speaker)
+        for spoken in range(transcript.agents.index(speaker), len(transcript.turns), len(transcript.agents)):
+            earlier = protocol.visible(replace(transcript, turns=transcript.turns[:spoken]), speaker)
+            assert now[: len(earlier)] == earlier
+
+
+@given(positions(complete=False), st.data())
+def test_a_critic_never_reads_what_it_judges(position: tuple[Protocol, Transcript], data: st.DataObject) -> None:
+    """Simultaneous messages, however they read, change nothing for an agent's critic, nor for the agent."""
+    protocol, start = position
+    agent = data.draw(st.sampled_from(protocol.speakers(start)))
+    views = set()
+    for text in ("yes", "no"):
+        transcript = start
+        for speaker in protocol.speakers(start):
+            views.add((protocol.settled(transcript, agent), protocol.visible(transcript, agent)))
+            if speaker == agent:
+                break
+            transcript = transcript.append(Turn(speaker, transcript.completed_rounds, text))
+    assert len(views) == 1
+
+
+def test_pipeline_names_roles_and_scores() -> None:
+    assert Pipeline().agent_names(3) == ("generator_0", "verifier_0", "refiner_0")
+    assert Pipeline().agent_names(4) == ("generator_0", "verifier_0", "verifier_1", "refiner_0")
+    assert Pipeline().agent_names(2) == ("generator_0", "refiner_0")
+    assert Pipeline().agent_names(1) == ("refiner_0",)
+    assert "check the solution" in Pipeline().role("verifier_1", 0)
+    assert [Pipeline().scored(agent, 0) for agent in Pipeline().agent_names(3)] == [False, False, True]
+    assert all(Pipeline(scored_turns="all").scored(agent, 0) for agent in Pipeline().agent_names(3))
+
+    own = Pipeline(roles={"writer": "Write.", "fact_checker": "Check the facts."})
+    assert own.agent_names(2) == ("writer_0", "fact_checker_0")
+    assert own.role("fact_checker_0", 1) == "Check the facts."
+    assert own.scored("fact_checker_0", 0) and not own.scored("writer_0", 0)
+    assert own.default_num_agents == 2
+    assert Pipeline(roles=["solver", "solver", "judge"]).agent_names(3) == ("solver_0", "solver_1", "judge_0")
+    assert Pipeline(roles=["judge"]).role("judge_0", 0) == "You are the judge."
+
+
+def test_others_have_no_role_and_score_all() -> None:
+    for protocol in (Debate(), RoundRobin()):
+        assert protocol.role("agent_0", 0) == ""
+        assert protocol.scored("agent_0", 0)
+
+
+def test_a_pipelines_answer_is_its_last_speakers() -> None:
+    env = Digits(protocol={"name": "pipeline", "scored_turns": "all"}, num_rounds=1)
+    env.reset(seed=0)
+    gold = env.transcript.question.answer
+    for text in (gold, gold, "no idea"):
+        env.step(text)
+    assert env.team_answer().correct == 0
+    debate = Digits(3, 1)
+    debate.reset(options={"question": env.transcript.question})
+    for text in (gold, gold, "no idea"):
+        debate.step(text)
+    assert debate.team_answer().correct == 1
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: Debate(0), ValueError, "num_rounds is 0; a discussion needs at least 1"),
+        (lambda: Debate(-1), ValueError, "num_rounds is -1"),
+        (lambda: Debate(1.5), TypeError, "num_rounds is 1.5 .float.; give an integer"),
+        (lambda: Debate(True), TypeError, "num_rounds is True"),
+        (lambda: Debate(2, "some"), ValueError, "unknown history 'some'; one of: all, last_round"),
+        (lambda: Debate(2).agent_names(0), ValueError, "num_agents is 0"),
+        (lambda: Pipeline(roles=["a", "b"]).agent_names(3), ValueError, "num_agents is 3 but the pipeline has 2 roles"),
+        (lambda: Pipeline(roles=[]), ValueError, "at least one role"),
+        (lambda: Pipeline(roles="generator"), ValueError, "names of at least one role"),
+        (lambda: Pipeline(roles=["a 1"]), ValueError, "role 'a 1' is no name"),
+        (lambda: Pipeline(scored_turns="some"), ValueError, "unknown scored_turns 'some'"),
+        (lambda: build_protocol("debat", 2, None), ValueError, "unknown protocol 'debat'. Did you mean 'debate'"),
+        (lambda: build_protocol(7, 2, None), TypeError, "protocol 7 is no Protocol"),
+        (lambda: build_protocol(Debate(2), 3, None), ValueError, "num_rounds is 3 but Debate"),
+        (lambda: build_protocol(Debate(2), None, "last_round"), ValueError, "history is 'last_round' but Debate"),
+    ],
+)
+def test_bad_input(make: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_specifications() -> None:
+    assert build_protocol("round_robin", 3, "last_round").history == "last_round"
+    assert build_protocol({"name": "debate", "history": "last_round"}, None, None).history == "last_round"
+    assert build_protocol(Debate(4), None, None).num_rounds == 4
+    assert build_protocol(RoundRobin, None, None).num_rounds == 2
+    assert build_protocol("maporl.envs.protocols:Debate", 5, None).num_rounds == 5
