@@ -6,6 +6,7 @@ peers said are the user's. With full history the chat only ever grows at its end
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -67,6 +68,8 @@ class PromptTemplate:
     def __post_init__(self) -> None:
         for name, allowed in _FIELDS.items():
             piece = getattr(self, name)
+            if not isinstance(piece, str):
+                raise ValueError(f"prompt piece {name!r} is {piece!r}; write a text, '' for none.")
             try:
                 used = {f for _, f, _, _ in string.Formatter().parse(piece) if f is not None}
             except ValueError as error:
@@ -78,6 +81,8 @@ class PromptTemplate:
                     f"prompt piece {name!r} names {sorted(used - allowed)}, which it does not have; it may use {sorted(allowed)}, "
                     "and literal braces are doubled."
                 )
+        if not isinstance(self.personas, Mapping):
+            raise ValueError(f"personas is {self.personas!r}; write a mapping from agent to text.")
 
     @classmethod
     def load(cls, spec: str | Path | Mapping[str, Any] | PromptTemplate | None) -> PromptTemplate:
@@ -85,9 +90,7 @@ class PromptTemplate:
         if isinstance(spec, PromptTemplate):
             return spec
         if isinstance(spec, str | Path):
-            if not Path(spec).is_file():
-                raise ValueError(f"prompts {str(spec)!r}: no such file; write a YAML file of pieces, or leave it out.")
-            spec = yaml.safe_load(Path(spec).read_text(encoding="utf-8"))
+            spec = _read_pieces(Path(spec))
         known = {f.name for f in fields(cls)}
         unknown = set(spec or {}) - known
         if unknown:
@@ -137,6 +140,18 @@ class PromptTemplate:
         return encode_chat(tokenizer, self.messages(observation))
 
 
+def _read_pieces(path: Path) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        raise ValueError(f"prompts {str(path)!r}: no such file; write a YAML file of pieces, or leave it out.")
+    try:
+        pieces = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"prompts {str(path)!r}: no YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(pieces, Mapping | None):
+        raise ValueError(f"prompts {str(path)!r} holds a {type(pieces).__name__}; write a mapping from piece to text.")
+    return pieces
+
+
 def encode_chat(tokenizer: Any, chat: Sequence[Mapping[str, str]]) -> list[int]:
     """The token ids of a chat in the tokenizer's template, up to where the next assistant message begins.
 
@@ -147,15 +162,26 @@ def encode_chat(tokenizer: Any, chat: Sequence[Mapping[str, str]]) -> list[int]:
         raise ValueError(
             f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
         )
-    return _apply(tokenizer, [_without_special_tokens(tokenizer, m) for m in chat])
+    control = _control_tokens(tokenizer)
+    return _apply(tokenizer, [{"role": m["role"], "content": _without(control, m["content"])} for m in chat])
 
 
-def _without_special_tokens(tokenizer: Any, message: Mapping[str, str]) -> dict[str, str]:
-    """An agent that spells out a control token must not be able to end its message and begin another's."""
-    content = message["content"]
-    for token in tokenizer.all_special_tokens:
-        content = content.replace(token, "")
-    return {"role": message["role"], "content": content}
+def _control_tokens(tokenizer: Any) -> re.Pattern[str]:
+    """Every control token spelled out: those with a name (EOS ...) and those only marked as special (Llama 3's headers)."""
+    marked = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
+    tokens = sorted(marked | set(tokenizer.all_special_tokens), key=lambda t: (-len(t), t))
+    return re.compile("|".join(re.escape(t) for t in tokens if t) or "(?!)")
+
+
+def _without(control: re.Pattern[str], text: str) -> str:
+    """An agent that spells out a control token must not be able to end its message and begin another's.
+
+    Again and again, because removing one can put the halves around it together to another.
+    """
+    while True:
+        text, found = control.subn("", text)
+        if not found:
+            return text
 
 
 def _apply(tokenizer: Any, chat: list[dict[str, str]]) -> list[int]:

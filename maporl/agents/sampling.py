@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +32,10 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {self.max_new_tokens}; a message needs at least 1.")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be > 0 (for the likeliest token ask for greedy).")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(
+                f"temperature is {self.temperature}; it must be > 0 and finite (for the likeliest token ask for greedy)."
+            )
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k is {self.top_k}; it must be at least 1, or None.")
         if self.top_p is not None and not 0 < self.top_p <= 1:

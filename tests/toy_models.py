@@ -1,0 +1,73 @@
+"""Small checkpoints whose weights are far from their initial values, so that distributions are sharp and mistakes show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from maporl.agents.make_model import make_model
+from maporl.agents.policy import Policy
+from maporl.types import Message, Observation
+
+SIZES = dict(hidden_size=32, num_layers=2, intermediate_size=64, vocab_size=300, context=512)
+
+
+def sharp_model(folder: Path, **settings: object) -> Path:
+    """`make_model` with larger weights; `settings` overrides SIZES."""
+    make_model(folder, **{**SIZES, **settings})  # type: ignore[arg-type]
+    weights = load_file(folder / "model.safetensors")
+    for name, weight in weights.items():
+        if weight.dim() > 1:
+            weight.mul_(4 if "embed" in name or "wte" in name else 8)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def shake(policy: Policy, adapter: str, scale: float = 0.3, seed: int = 5) -> None:
+    """Give an adapter weights as if it had been trained: B is zero at first."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in policy.parameters(adapter):
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
+
+
+def weights(policy: Policy, adapter: str) -> torch.Tensor:
+    """All parameters of an adapter in one vector."""
+    return torch.cat([p.detach().flatten().clone() for p in policy.parameters(adapter)])
+
+
+def change_json(path: Path, **changes: object) -> None:
+    """Overwrite keys of a JSON file; None deletes one."""
+    content = json.loads(path.read_text())
+    for key, value in changes.items():
+        content.pop(key, None) if value is None else content.update({key: value})
+    path.write_text(json.dumps(content))
+
+
+def random_ids(*lengths: int, seed: int = 0, vocab: int = 290) -> list[np.ndarray]:
+    """Random token ids, special ones included, one array for every length."""
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, vocab, n) for n in lengths]
+
+
+def random_uniforms(rows: int, steps: int, seed: int = 0) -> np.ndarray:
+    return np.stack([np.random.default_rng([seed, r]).random(steps, dtype=np.float32) for r in range(rows)])
+
+
+def observation(
+    agent: str = "agent_0", round: int = 0, *, question: str = "How many?", private: str = "", said: tuple = ()
+) -> Observation:
+    """What `agent` is shown; `said` holds (agent, round, text)."""
+    return Observation(
+        agent=agent,
+        round=round,
+        question=question,
+        private=private,
+        instruction="Give a number.",
+        role="",
+        transcript=tuple(Message(agent=a, round=r, text=t) for a, r, t in said),
+    )
