@@ -1,0 +1,23 @@
+"""Verifiers: is it right? See docs/verifiers.md. Importing them is cheap; Math-Verify starts at the first use."""
+
+from maporl.envs.verifiers.choice import Choice
+from maporl.envs.verifiers.compose import Gate, WeightedSum
+from maporl.envs.verifiers.exact import Exact, Regex
+from maporl.envs.verifiers.function import Function, TRLReward
+from maporl.envs.verifiers.math_expression import MathExpression
+from maporl.envs.verifiers.number import Number
+from maporl.envs.verifiers.verifier import TeamVerifier, Verifier
+
+__all__ = [
+    "Choice",
+    "Exact",
+    "Function",
+    "Gate",
+    "MathExpression",
+    "Number",
+    "Regex",
+    "TRLReward",
+    "TeamVerifier",
+    "Verifier",
+    "WeightedSum",
+]

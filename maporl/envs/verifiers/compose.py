@@ -1,0 +1,127 @@
+"""Verifiers made of verifiers: a weighted sum, and a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from maporl.envs.verifiers.function import Function
+from maporl.envs.verifiers.verifier import Verifier
+from maporl.registry import build
+from maporl.types import Question, Score
+
+__all__ = ["Gate", "WeightedSum"]
+
+
+def _verifier(spec: Any) -> Any:
+    built = build("verifier", spec)
+    return built if hasattr(built, "rule_based") else Function(built)
+
+
+class _Composite(Verifier):
+    """What sums and gates share: they use gold if a part does, are a fact if all parts are, and answer as `_main` does."""
+
+    parts: tuple[Any, ...]
+
+    @property
+    def uses_gold(self) -> bool:  # type: ignore[override]
+        return any(part.uses_gold for part in self.parts)
+
+    @property
+    def rule_based(self) -> bool:  # type: ignore[override]
+        return all(part.rule_based for part in self.parts)
+
+    @property
+    def _main(self) -> int:
+        """The part whose answer and equivalence stand for the whole: the first that uses gold, else the first."""
+        return next((index for index, part in enumerate(self.parts) if part.uses_gold), 0)
+
+    def check_gold(self, question: Question) -> None:
+        for part in self.parts:
+            part.check_gold(question)
+
+    def equivalent(self, a: str, b: str) -> bool:
+        return bool(self.parts[self._main].equivalent(a, b))
+
+    def __call__(self, question: Question, response: str) -> Score:
+        return self._combine([part(question, response) for part in self.parts])
+
+    def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
+        columns = [part.score_batch(questions, responses) for part in self.parts]
+        return [self._combine(scores) for scores in zip(*columns, strict=True)]
+
+    def _combine(self, scores: Sequence[Score]) -> Score:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class WeightedSum(_Composite):
+    """The weighted mean of several verifiers' values, so it stays in [0, 1] if they do.
+
+    Right or wrong is decided by the parts that use the gold answer (by all, if none does): wrong if one of them says wrong,
+    else unknown if one does not know, else right. A format bonus thus changes the value, never the truth. Answer and status
+    are those of the first part that uses gold; a time-out or error of any part is the whole's status.
+
+    Args:
+        parts: Verifiers, in any form that an environment's `verifier` takes.
+        weights: One non-negative number per part, not all zero. Default: equal.
+
+    Raises:
+        ValueError: No parts, or weights that do not fit them.
+    """
+
+    parts: tuple[Any, ...]
+    weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        parts = tuple(_verifier(spec) for spec in self.parts)
+        weights = tuple(float(weight) for weight in self.weights) or (1.0,) * len(parts)
+        if not parts or len(weights) != len(parts) or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+            raise ValueError(f"weights={self.weights!r} for {len(parts)} parts; give one non-negative number per part.")
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "weights", weights)
+
+    def _combine(self, scores: Sequence[Score]) -> Score:
+        value = sum(w * score.value for w, score in zip(self.weights, scores, strict=True)) / sum(self.weights)
+        facts = [s.correct for s, part in zip(scores, self.parts, strict=True) if part.uses_gold == self.uses_gold]
+        correct = False if False in facts else None if None in facts else True
+        failed = next((score for score in scores if score.status in ("timeout", "error")), scores[self._main])
+        return replace(failed, value=value, correct=correct, answer=scores[self._main].answer)
+
+
+@dataclass(frozen=True)
+class Gate(_Composite):
+    """`verifier`'s score, if `gate` passes; otherwise worth nothing and wrong.
+
+    A gate passes when it says correct, or, where it does not say, when its value reaches `threshold`. A gate that timed out
+    or failed gives worth 0 and correct None.
+
+    Args:
+        verifier: What is scored.
+        gate: What must hold first (``{"name": "regex", "pattern": ..., "uses_gold": False}``).
+        threshold: The least value that passes.
+    """
+
+    verifier: Any
+    gate: Any
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verifier", _verifier(self.verifier))
+        object.__setattr__(self, "gate", _verifier(self.gate))
+
+    @property
+    def parts(self) -> tuple[Any, ...]:  # type: ignore[override]
+        return (self.verifier, self.gate)
+
+    @property
+    def _main(self) -> int:
+        return 0
+
+    def _combine(self, scores: Sequence[Score]) -> Score:
+        inner, gate = scores
+        if gate.status in ("timeout", "error"):
+            return Score(0.0, None, inner.answer, gate.status, f"gate: {gate.explanation}")
+        passes = gate.correct if gate.correct is not None else gate.value >= self.threshold
+        return inner if passes else replace(inner, value=0.0, correct=False, explanation=f"gate: {gate.explanation}")

@@ -1,0 +1,69 @@
+"""What a verifier is: it says whether a response is right, and what that is worth."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from maporl.types import Question, Score
+
+__all__ = ["TeamVerifier", "Verifier", "no_answer", "verdict"]
+
+
+class Verifier(ABC):
+    """Scores one response to one question.
+
+    A verifier never raises because of what a model wrote: no answer, a time-out and a failure of its own are statuses of
+    the `Score`. It declares two things about itself, because comparisons depend on them:
+
+    Attributes:
+        uses_gold: It looks at `Question.answer`. A method that lets such a verifier choose, weight or stop is an oracle.
+        rule_based: Its verdict is a fact, not a prediction, so it may serve as the ground truth.
+    """
+
+    uses_gold: bool = True
+    rule_based: bool = True
+
+    @abstractmethod
+    def __call__(self, question: Question, response: str) -> Score:
+        """The verdict on `response`. Must not raise, whatever the text."""
+
+    def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
+        """One verdict per (question, response) pair; a verifier that gains from batches overrides this."""
+        return [self(question, response) for question, response in zip(questions, responses, strict=True)]
+
+    def check_gold(self, question: Question) -> None:
+        """Nothing, if this verifier can read the gold answer of `question`.
+
+        Raises:
+            ValueError: It cannot; the message names the question, the value and the remedy.
+        """
+        return None
+
+    def equivalent(self, a: str, b: str) -> bool:
+        """Whether two extracted answers (`Score.answer`) are the same vote."""
+        return a == b
+
+
+class TeamVerifier(ABC):
+    """Scores what a whole team said in one completed round (code that is run together, a text written in parts).
+
+    Attributes: as in `Verifier`.
+    """
+
+    uses_gold: bool = True
+    rule_based: bool = True
+
+    @abstractmethod
+    def __call__(self, question: Question, responses: Mapping[str, str]) -> Score:
+        """The verdict on the joint action `responses`, agent name -> message. Must not raise, whatever the texts."""
+
+
+def verdict(correct: bool, answer: str | None, explanation: str = "") -> Score:
+    """A plain right (1) or wrong (0)."""
+    return Score(float(correct), correct, answer, explanation=explanation)
+
+
+def no_answer(explanation: str) -> Score:
+    """An answer that cannot be found is wrong, and counted as such (the parse rate is reported beside the accuracy)."""
+    return Score(0.0, False, None, "no_answer", explanation)
