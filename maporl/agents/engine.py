@@ -104,7 +104,7 @@ def _generate_batch(
         logits = filter_logits(out.logits[:, -1].float() / sampling.temperature, sampling.top_k, sampling.top_p)
         chosen, chosen_logprobs = sample(logits, None if draws is None else draws[rows, t])
         tokens[rows, t], logprobs[rows, t] = chosen, chosen_logprobs
-        done = torch.isin(chosen, eos)
+        done = torch.isin(chosen, eos) & ~ended[rows]  # a finished row that is still in the batch may sample another one
         lengths[rows[done]], ended[rows[done]] = t + 1, True
         active = ~ended[rows]
         remaining = int(active.sum())
