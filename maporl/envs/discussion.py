@@ -32,7 +32,7 @@ from maporl.envs.rendering import check_render_mode, heading, print_any, transcr
 from maporl.envs.scoring import Message, Verdict, build_judges
 from maporl.envs.shaping import build_shaping
 from maporl.envs.spaces import AnyText, observation_space
-from maporl.envs.splits import check_split, split_questions
+from maporl.envs.splits import check_split, split_questions, unique
 from maporl.envs.team_answer import TeamAnswer
 from maporl.envs.views import joint_view, own_view
 from maporl.types import Observation, Question, Score, Transcript, Turn
@@ -165,11 +165,18 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             ValueError: Unknown split, no questions, or a gold answer that the verifier cannot read (naming the question).
         """
         if split not in self._questions:
-            questions = split_questions(self.load, split, self.metadata["name"])
+            self._questions[split] = split_questions(self._loaded, split, self.metadata["name"])
+        return self._questions[split]
+
+    def _loaded(self, part: str) -> tuple[Question, ...]:
+        """What `load` yields, once: without duplicates, every gold answer checked."""
+        key = f"loaded {part}"
+        if key not in self._questions:
+            questions = unique(self.load(part), f"{self.metadata['name']}: load({part!r})")
             for question in questions:
                 self.judges.check_gold(question)
-            self._questions[split] = questions
-        return self._questions[split]
+            self._questions[key] = questions
+        return self._questions[key]
 
     # PettingZoo's AEC interface.
 
@@ -301,6 +308,8 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
 
     def advance(self, text: str, score: Score | None, truth: Score | None) -> None:
         """`step` with the scores computed elsewhere (`score_batch`)."""
+        if self.transcript.is_complete:
+            raise RuntimeError("the discussion is over; call reset().")
         agent, text = self.agent_selection, self._checked(text)
         turn = Turn(agent, self.transcript.completed_rounds, text, score, truth)
         self._transcript = self._with_team_score(self.transcript.append(turn))

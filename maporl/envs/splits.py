@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from maporl.types import Question
 
-__all__ = ["SPLITS", "check_split", "is_validation", "split_questions"]
+__all__ = ["SPLITS", "check_split", "is_validation", "split_questions", "unique"]
 
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.05
@@ -36,7 +36,7 @@ def unique(questions: Iterable[Question], where: str) -> tuple[Question, ...]:
     return tuple(kept.values())
 
 
-def split_questions(load: Callable[[str], Iterable[Question]], split: str, task: str) -> tuple[Question, ...]:
+def split_questions(load: Callable[[str], tuple[Question, ...]], split: str, task: str) -> tuple[Question, ...]:
     """The questions of a split.
 
     "validation" is the 5 % of ``load("train")`` chosen by hash, "train" is the rest, "test" is ``load("test")``. A task too
@@ -44,21 +44,20 @@ def split_questions(load: Callable[[str], Iterable[Question]], split: str, task:
     validation questions: both with a warning.
 
     Args:
-        load: The task's hook, "train" or "test" -> questions.
+        load: "train" or "test" -> the task's questions, without duplicates.
         split: "train", "validation" or "test".
         task: The task's name, for messages.
 
     Raises:
         ValueError: Unknown split, or there are no training questions.
-        TypeError: `load` yields something that is no `Question`.
     """
     check_split(split)
     if split == "test":
-        questions = unique(load("test"), f"{task}: load('test')")
+        questions = load("test")
         if questions:
             return questions
-        warnings.warn(f"{task} has no test questions; its validation questions stand in.", stacklevel=3)
-    everything = unique(load("train"), f"{task}: load('train')")
+        warnings.warn(f"{task} has no test questions; its validation questions stand in.", stacklevel=4)
+    everything = load("train")
     if not everything:
         raise ValueError(f"{task} has no questions: load('train') yielded nothing.")
     held_out = tuple(question for question in everything if is_validation(question))
@@ -68,7 +67,7 @@ def split_questions(load: Callable[[str], Iterable[Question]], split: str, task:
             warnings.warn(
                 f"{task} is too small to hold anything out ({len(everything)} questions); "
                 "its training questions stand in for validation.",
-                stacklevel=3,
+                stacklevel=4,
             )
         return everything
     return kept if split == "train" else held_out

@@ -454,6 +454,25 @@ def test_a_tiny_task_warns_once_and_lends_its_questions() -> None:
         env.questions("validation")
 
 
+def test_questions_are_loaded_and_checked_once() -> None:
+    loads, checks = [], []
+
+    class Counting(Digits):
+        def load(self, split: str) -> Iterable[Question]:
+            loads.append(split)
+            return super().load(split)
+
+    class Checking(Contains):
+        def check_gold(self, question: Question) -> None:
+            checks.append(question.id)
+
+    env = Counting(verifier=Checking)
+    for split in ("train", "validation", "test", "train"):
+        copy.copy(env).questions(split)
+    assert loads == ["train", "test"]
+    assert len(checks) == len(set(checks)) == 220
+
+
 def test_gold_answers_are_checked_when_loaded() -> None:
     class Picky(Contains):
         def check_gold(self, question: Question) -> None:
@@ -567,6 +586,7 @@ class Short(Shaping):
         (lambda: started().step(None), TypeError, "agent_0 got None .NoneType."),
         (lambda: started().step(b"<7>"), TypeError, "got b'<7>' .bytes."),
         (lambda: started().advance(3, None, None), TypeError, "an action is a string"),
+        (lambda: [env := started(1, 1), env.step("x"), env.advance("y", None, None)], RuntimeError, "over; call reset"),
         (lambda: started(shaping=Short()).step("x") or started(2, shaping=Short()), ValueError, "gave 1 rewards for 0"),
         (lambda: started(question="why?"), TypeError, "options.'question'. is a str; give a maporl.types.Question"),
         (lambda: Digits().reset(options={"transcript": ASKED}), TypeError, "is a Question; give a .*Transcript"),
