@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from maporl import registry
+from maporl.settings import called, importable, nearest, parameters, read_yaml, typed
 
 if TYPE_CHECKING:
     from maporl.agents import Policy, PromptTemplate, Team
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv
 
 __all__ = ["RunConfig"]
+
+
+_LEAST: dict[str, float] = {
+    "num_agents": 1,
+    "num_rounds": 1,
+    "num_iterations": 0,
+    "episodes_per_iteration": 1,
+    "max_new_tokens": 1,
+    "num_eval_questions": 1,
+    "eval_every": 1,
+    "checkpoint_every": 1,
+    "microbatch_tokens": 1,
+    "num_threads": 1,
+    "seed": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -96,25 +112,21 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in (
-            "num_iterations",
-            "episodes_per_iteration",
-            "num_eval_questions",
-            "eval_every",
-            "checkpoint_every",
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < (0 if name == "num_iterations" else 1):
-                raise ValueError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+        hints = typing.get_type_hints(type(self), localns={"Mapping": Mapping})
+        for f in fields(self):
+            value = importable(getattr(self, f.name))
+            if f.name == "partners" and isinstance(value, Mapping):
+                value = {agent: importable(spec) for agent, spec in value.items()}
+            object.__setattr__(self, f.name, typed(f.name, value, hints[f.name]))
+        for name, least in _LEAST.items():
+            if getattr(self, name) is not None and getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if self.reference not in ("base", "warm_start"):
             raise ValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
         if self.reference == "warm_start" and not self.init_adapter:
             raise ValueError(
                 "reference is 'warm_start', but there is no init_adapter; name its PEFT folder, or use 'base'."
             )
-        for name in ("frozen", "trackers"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, tuple([value] if isinstance(value, str) else value))
 
     @classmethod
     def load(cls, path: str | Path) -> RunConfig:
@@ -123,9 +135,9 @@ class RunConfig:
         if not file.is_file():
             raise ValueError(f"config {str(path)!r}: no such file.")
         try:
-            values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"config {str(path)!r} is not YAML: {' '.join(str(error).split())}.") from error
+            values = read_yaml(file.read_text(encoding="utf-8")) or {}
+        except ValueError as error:
+            raise ValueError(f"config {str(path)!r} is {error}") from error
         if not isinstance(values, dict):
             raise ValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
         return cls().merged(values)
@@ -140,9 +152,9 @@ class RunConfig:
         changes: dict[str, Any] = {}
         for key, value in values.items():
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"unknown setting {key!r}.{hint} The settings are: {', '.join(sorted(known))}.")
+                raise ValueError(
+                    f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(sorted(known))}."
+                )
             mine = getattr(self, key)
             changes[key] = {**mine, **value} if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
         return replace(self, **changes)
@@ -152,13 +164,25 @@ class RunConfig:
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
         Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
+    @property
+    def folder(self) -> Path:
+        """Where the run is written."""
+        return Path(self.output_dir or f"runs/{self.env}-{self.algorithm}-{self.seed}".replace(":", "."))
+
     # -- the objects it names ------------------------------------------------------------------------------------------
 
     def build_env(self, **overrides: Any) -> DiscussionEnv:
         """The task."""
         given = {"num_agents": self.num_agents, "num_rounds": self.num_rounds, "data": self.data}
         arguments = {k: v for k, v in given.items() if v is not None} | dict(self.env_args) | overrides
-        return _called("env", self.env, registry.load("env", self.env), arguments)
+        return called("env", self.env, registry.load("env", self.env), arguments)
+
+    def resolved(self, env: DiscussionEnv) -> RunConfig:
+        """With what was left to the task or to files written out, so that a run folder says what was really used."""
+        accepted = parameters(registry.load("env", self.env))
+        sizes = {"num_agents": len(env.possible_agents), "num_rounds": env.num_rounds}
+        changes: dict[str, Any] = {name: value for name, value in sizes.items() if name in accepted}
+        return replace(self, **changes, output_dir=str(self.folder), prompts=asdict(self.build_prompts()))
 
     def build_prompts(self) -> PromptTemplate:
         from maporl.agents import PromptTemplate
@@ -202,7 +226,7 @@ class RunConfig:
                 dtype=self.dtype,
                 device=self.resolved_device,
                 chat_template=self.chat_template,
-                lora=_called("lora", "lora", LoRA, dict(self.lora)),
+                lora=called("lora", "lora", LoRA, dict(self.lora)),
                 gradient_checkpointing=self.gradient_checkpointing,
             )
             for path in paths
@@ -212,40 +236,40 @@ class RunConfig:
         return loaded[self.model]
 
     def build_algorithm(self, team: Team) -> Algorithm:
-        """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models."""
-        arguments: dict[str, Any] = {
+        """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models.
+
+        It is given those of team, num_updates, learning_rate, microbatch_tokens and seed that its constructor names, and
+        `algorithm_args`.
+        """
+        given: dict[str, Any] = {
+            "team": team,
             "num_updates": self.num_iterations,
             "learning_rate": self.learning_rate,
             "microbatch_tokens": self.microbatch_tokens,
             "seed": self.seed,
         }
+        loaded = registry.load("algorithm", self.algorithm)
+        accepted = parameters(loaded)
+        arguments = {name: value for name, value in given.items() if name in accepted} | dict(self.algorithm_args)
         if self.reference == "warm_start":
             for policy in team.policies:
                 policy.add_adapter("reference", path=self.init_adapter)
             arguments["reference"] = "reference"
-        loaded = registry.load("algorithm", self.algorithm)
-        return _called("algorithm", self.algorithm, loaded, {"team": team, **arguments, **dict(self.algorithm_args)})
+        return called("algorithm", self.algorithm, loaded, arguments)
 
     @property
     def resolved_device(self) -> str:
+        """The torch device.
+
+        Raises:
+            ValueError: There is no such device here.
+        """
         import torch
 
-        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any:
-    """`what(**arguments)`, with an unknown argument told as a slip of the user's instead of a TypeError from deep inside."""
-    import inspect
-
-    accepted: dict[str, Any] = {}
-    for owner in getattr(what, "__mro__", (what,)):  # **settings of a subclass are its parents'
-        if "__init__" in vars(owner) or not isinstance(owner, type):
-            accepted |= dict(inspect.signature(owner).parameters)
-    open_ended = not isinstance(what, type) and any(p.kind is p.VAR_KEYWORD for p in accepted.values())
-    unknown = [] if open_ended else [name for name in arguments if name not in accepted]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], accepted, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        names = sorted(n for n, p in accepted.items() if p.kind is not p.VAR_KEYWORD and n not in ("team", "args"))
-        raise ValueError(f"{kind} {word!r} has no argument {unknown[0]!r}.{hint} It takes: {', '.join(names)}.")
-    return what(**arguments)
+        if self.device is None:
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"device {self.device!r} cannot be used here; leave it out, or use 'cpu'.") from error
+        return self.device

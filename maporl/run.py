@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import warnings
@@ -15,9 +16,11 @@ import torch
 
 from maporl.agents import Team
 from maporl.algorithms.algorithm import Algorithm
+from maporl.algorithms.batch import discount_between_rounds
 from maporl.algorithms.evaluation import Evaluation, evaluate
-from maporl.algorithms.training import EVALUATE, check_context, learn
+from maporl.algorithms.training import EVALUATE, check_context, check_group_size, learn
 from maporl.config import RunConfig
+from maporl.settings import nearest
 from maporl.types import Question
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "Watcher", "load_team", "torch_settings", "train"]
 
+Tracker = Callable[[Mapping[str, float], int], None]
 Watcher = Callable[[str, int, Mapping[str, float]], None]
 """Told ("iteration" | "evaluation" name, iteration, metrics) as a run goes on."""
 
@@ -36,20 +40,30 @@ class RunFolder:
         self.path = Path(path)
 
     @classmethod
-    def create(cls, config: RunConfig) -> RunFolder:
-        """A new folder that holds the resolved configuration.
+    def create(cls, path: str | Path, config: RunConfig) -> RunFolder:
+        """A new folder that holds the configuration.
 
         Raises:
-            ValueError: There is a run in it already.
+            ValueError: There is a run in it already, or it cannot be written.
         """
-        path = Path(config.output_dir or f"runs/{config.env}-{config.algorithm}-{config.seed}".replace(":", "."))
-        if (path / "config.yaml").exists():
+        folder = cls(path)
+        folder.check_free()
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            config.save(folder.path / "config.yaml")
+        except OSError as error:
             raise ValueError(
-                f"output_dir {str(path)!r} holds a run already; choose another, delete it, or go on with --resume {path}."
+                f"output_dir {str(path)!r} cannot be written ({error.strerror}); choose another."
+            ) from error
+        return folder
+
+    def check_free(self) -> None:
+        """Raise a ValueError if a run lives here already."""
+        if (self.path / "config.yaml").exists():
+            raise ValueError(
+                f"output_dir {str(self.path)!r} holds a run already; choose another, delete it, or go on with "
+                f"maporl train --resume {self.path}."
             )
-        path.mkdir(parents=True, exist_ok=True)
-        config.merged({"output_dir": str(path)}).save(path / "config.yaml")
-        return cls(path)
 
     @property
     def config(self) -> RunConfig:
@@ -79,6 +93,12 @@ class RunFolder:
                 rows.append(json.loads(line))
         return rows
 
+    @property
+    def status(self) -> str:
+        """How the run stands: "running" (or killed without a word), "complete", "failed" or "interrupted"."""
+        file = self.path / "status.json"
+        return str(json.loads(file.read_text(encoding="utf-8"))["status"]) if file.exists() else "running"
+
     def set_status(self, status: str, **more: Any) -> None:
         """Write status.json: "running", "complete", "failed" or "interrupted"."""
         _replace(self.path / "status.json", lambda f: f.write_text(json.dumps({"status": status, **more}) + "\n"))
@@ -98,7 +118,10 @@ class RunFolder:
         if "algorithm" in state:
             algorithm.load_state_dict(state["algorithm"])
         iteration = int(state["iteration"])
-        kept = [row for row in self.metrics if row["iteration"] <= iteration] if iteration else []
+        # What follows the last update is done again: its evaluations may be in the file already.
+        final = (f"iteration_{iteration:04d}", "test") if iteration == self.config.num_iterations else ()
+        rows = self.metrics if iteration else []
+        kept = [row for row in rows if row["iteration"] <= iteration and row.get("evaluation") not in final]
         lines = "".join(json.dumps(row) + "\n" for row in kept)
         _replace(self.path / "metrics.jsonl", lambda f: f.write_text(lines, encoding="utf-8"))
         return iteration
@@ -127,7 +150,7 @@ def train(
 
     Args:
         config: The run; its fields can be given as keyword arguments instead or on top.
-        resume: A run folder to go on with after its last checkpoint; its own configuration holds.
+        resume: A run folder to go on with after its last checkpoint; its own configuration holds. A complete run is left as it is.
         watch: Told about every iteration and evaluation.
 
     Raises:
@@ -138,27 +161,39 @@ def train(
             raise ValueError(f"resume goes on with the configuration in {str(resume)!r}; leave other settings out.")
         folder = RunFolder(resume)
         config = folder.config
+        if folder.status == "complete":
+            return folder
     else:
         config = (config or RunConfig()).merged(settings)
-        folder = RunFolder.create(config)
-    with folder.keeping_status(), torch_settings(config), _trackers(config, folder) as track:
-        _Training(config, folder, watch, track).run(resuming=resume is not None)
+        folder = RunFolder(config.folder)
+        folder.check_free()
+    _check_trackers(config.trackers)
+    with torch_settings(config):
+        # Everything is built before the folder is made: a slip in the settings leaves no folder in the way of the next try.
+        training = _Training(config, folder, watch)
+        if resume is None:
+            RunFolder.create(folder.path, config.resolved(training.env))
+        with folder.keeping_status(), _trackers(config, folder) as track:
+            training.run(track, resuming=resume is not None)
     return folder
 
 
 class _Training:
     """One run: the objects the configuration names, and what happens around the loop."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, watch: Watcher | None, track: Any) -> None:
-        self.config, self.folder, self.watch, self.track = config, folder, watch, track
+    def __init__(self, config: RunConfig, folder: RunFolder, watch: Watcher | None) -> None:
+        self.config, self.folder, self.watch = config, folder, watch
         self.env = config.build_env()
+        questions = self.env.questions("train")
+        self.validation = self.env.questions("validation")[: config.num_eval_questions]
         self.team = config.build_team(self.env)
         self.algorithm = config.build_algorithm(self.team)
-        check_context(self.env, self.team, self.env.questions("train"))
-        self.validation = self.env.questions("validation")[: config.num_eval_questions]
+        discount_between_rounds(getattr(self.algorithm, "gamma_round", None), self.env.shaping.contains_future)
+        check_group_size(self.algorithm, config.episodes_per_iteration)
+        check_context(self.env, self.team, [*questions, *self.validation])
 
-    def run(self, resuming: bool) -> None:
-        config = self.config
+    def run(self, track: Tracker, *, resuming: bool) -> None:
+        config, self.track = self.config, track
         start = self.folder.restore(self.algorithm) if resuming else 0
         _write_questions(self.folder.path / "questions.json", self.env)
         if start == 0:
@@ -179,7 +214,8 @@ class _Training:
             if done % config.checkpoint_every == 0 or done == config.num_iterations:
                 self.folder.save_checkpoint(done, self.algorithm)
         self.team.save(self.folder.path / "adapters")
-        self.evaluate(f"iteration_{config.num_iterations:04d}", config.num_iterations, self.validation)
+        if config.num_iterations:
+            self.evaluate(f"iteration_{config.num_iterations:04d}", config.num_iterations, self.validation)
         self.evaluate("test", config.num_iterations, self.env.questions("test")[: config.num_eval_questions])
 
     def evaluate(self, name: str, iteration: int, questions: Sequence[Question]) -> None:
@@ -259,17 +295,25 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
 
 
+def _check_trackers(trackers: Sequence[str]) -> None:
+    packages = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
+    for name in trackers:
+        if name not in packages:
+            raise ValueError(f"tracker {name!r} is unknown.{nearest(name, packages)} There are: {', '.join(packages)}.")
+        if importlib.util.find_spec(packages[name]) is None:
+            raise ValueError(f"tracker {name!r} is not installed; pip install 'maporl[{name}]', or leave it out.")
+
+
 @contextlib.contextmanager
-def _trackers(config: RunConfig, folder: RunFolder) -> Iterator[Callable[[Mapping[str, float], int], None]]:
+def _trackers(config: RunConfig, folder: RunFolder) -> Iterator[Tracker]:
     """Accelerate's trackers; a function (metrics, iteration) that feeds them."""
     if not config.trackers:
         yield lambda metrics, iteration: None
         return
     from accelerate import Accelerator
 
-    accelerator = Accelerator(
-        cpu=config.resolved_device == "cpu", log_with=list(config.trackers), project_dir=str(folder.path / "tracking")
-    )
+    # Only its trackers are used, so it is not told a device: its state is global, and would not let go of the first one told.
+    accelerator = Accelerator(log_with=list(config.trackers), project_dir=str(folder.path / "tracking"))
     flat = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in asdict(config).items()}
     accelerator.init_trackers("maporl", config=flat)
     try:

@@ -13,7 +13,7 @@ from maporl.algorithms.rollout import cross, rollout
 from maporl.envs.discussion import DiscussionEnv
 from maporl.types import Episode, Question
 
-__all__ = ["check_context", "draw", "learn", "rollout_metrics"]
+__all__ = ["check_context", "check_group_size", "draw", "learn", "rollout_metrics"]
 
 TRAIN, EVALUATE, ASK = range(3)  # random streams of one seed that never meet
 
@@ -45,11 +45,8 @@ def learn(
     Raises:
         ValueError: episodes_per_iteration is no multiple of the group size.
     """
+    check_group_size(algorithm, episodes_per_iteration)
     size = algorithm.group_size
-    if episodes_per_iteration < 1 or episodes_per_iteration % size:
-        raise ValueError(
-            f"episodes_per_iteration is {episodes_per_iteration}; {type(algorithm).__name__} needs a multiple of its group_size {size}."
-        )
     pool = env.questions("train")
     for iteration in range(start, num_iterations):
         began = time.perf_counter()
@@ -68,6 +65,15 @@ def learn(
             "time/update_s": ended - sampled,
             "time/tokens_per_s": _tokens(episodes) / (ended - began),
         }
+
+
+def check_group_size(algorithm: Algorithm, episodes_per_iteration: int) -> None:
+    """Raise a ValueError unless an iteration is made of whole groups."""
+    size = algorithm.group_size
+    if episodes_per_iteration < 1 or episodes_per_iteration % size:
+        raise ValueError(
+            f"episodes_per_iteration is {episodes_per_iteration}; {type(algorithm).__name__} needs a multiple of its group_size {size}."
+        )
 
 
 def draw(pool: Sequence[Question], number: int, seed: int, iteration: int) -> list[Question]:
