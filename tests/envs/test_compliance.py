@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 import warnings
@@ -28,12 +29,28 @@ from maporl.types import Observation, Question, Score, Transcript
 
 TASKS = registry.names("env")
 PROTOCOLS = registry.names("protocol")
-ROWS = {  # data task -> a file of real rows
-    "gsm8k": "gsm8k/test.jsonl",
-    "math": "math/math500_test.jsonl",
-    "csqa": "csqa/dev.jsonl",
-    "anli": "anli/r1_dev.jsonl",
+ROWS = {  # data task -> three rows in the form of its data set, written by hand
+    "gsm8k": [
+        {"question": f"What is {n} times 1000?", "answer": f"It is <<{n}*1000>>.\n#### {n},000"} for n in (2, 3, 4)
+    ],
+    "math": [
+        {"problem": f"Half of ${n}$?", "solution": f"$\\boxed{{\\frac{{{n}}}{{2}}}}$", "answer": f"\\frac{{{n}}}{{2}}"}
+        for n in (3, 5, 7)
+    ],
+    "csqa": [
+        {
+            "id": key,
+            "answerKey": key,
+            "question": {"stem": f"Pick {key}.", "choices": [{"label": x, "text": f"this is {x}"} for x in "ABCDE"]},
+        }
+        for key in "ABE"
+    ],
+    "anli": [
+        {"uid": label, "context": "It rains.", "hypothesis": f"It is {label}.", "label": label}
+        for label in ("e", "n", "c")
+    ],
 }
+CASES = list(itertools.product(TASKS, PROTOCOLS))
 # PettingZoo expects arrays; here observations and actions are text on purpose.
 text_spaces = pytest.mark.filterwarnings(
     "ignore:Observation is not a NumPy array",
@@ -42,25 +59,19 @@ text_spaces = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
-    """The first 40 rows of every data task."""
-    folder = tmp_path_factory.mktemp("rows")
-    for task, source in ROWS.items():
-        lines = (data_dir / source).read_text("utf-8").splitlines()[:40]
-        (folder / f"{task}.jsonl").write_text("\n".join(lines), "utf-8")
-    return folder
-
-
 @pytest.fixture
-def data(request: pytest.FixtureRequest, task: str) -> dict[str, Any]:
+def data(tmp_path: Path, task: str) -> dict[str, Any]:
     """The arguments without which a task cannot start: a file, for one that reads data."""
-    return {"data": request.getfixturevalue("rows") / f"{task}.jsonl"} if task in ROWS else {}
+    if task not in ROWS:
+        return {}
+    path = tmp_path / f"{task}.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in ROWS[task]), "utf-8")
+    return {"data": path}
 
 
 @text_spaces
 @pytest.mark.filterwarnings("error:::pettingzoo", "error:::maporl")
-@pytest.mark.parametrize("task, protocol", itertools.product(TASKS, PROTOCOLS))
+@pytest.mark.parametrize("task, protocol", CASES)
 def test_pettingzoos_own_tests(
     task: str, protocol: str, data: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,7 +103,7 @@ def test_pettingzoos_own_tests(
     assert kind.metadata.get("is_parallelizable", True) is True  # the class's metadata is not the instance's
 
 
-@pytest.mark.parametrize("task, protocol", itertools.product(TASKS, PROTOCOLS))
+@pytest.mark.parametrize("task, protocol", CASES)
 def test_check_env_passes_what_is_shipped(task: str, protocol: str, data: dict[str, Any]) -> None:
     check_env(registry.build("env", task, protocol=protocol, **data))
 
