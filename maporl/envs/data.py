@@ -1,0 +1,246 @@
+"""Rows for the data tasks: from a jsonl, json or parquet file, a folder of such files, or a dataset hub.
+
+Whatever is wrong with a row is said where it is: file and line. `datasets` and `pyarrow` are imported only when needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["HubSource", "Row", "read_rows", "resolve"]
+
+SUFFIXES = (".jsonl", ".json", ".parquet")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row, which knows where it came from.
+
+    Attributes:
+        fields: Column -> value.
+        where: For messages: ``data/train.jsonl, line 12``.
+        id: Stable within its source: ``train.jsonl:12``.
+    """
+
+    fields: Mapping[str, Any]
+    where: str
+    id: str
+
+    def get(self, name: str, kind: type | tuple[type, ...] = str) -> Any:
+        """The value of a field.
+
+        Raises:
+            ValueError: The field is missing or of another type; the message names the field, file and line.
+        """
+        if name not in self.fields:
+            raise ValueError(
+                f"{self.where}: no field {name!r} (there are: {', '.join(map(str, self.fields)) or 'none'})."
+            )
+        value = self.fields[name]
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        if not isinstance(value, kinds) or (
+            isinstance(value, bool) and bool not in kinds
+        ):  # a bool is an int, in Python
+            names = " or ".join(k.__name__ for k in kinds)
+            raise ValueError(
+                f"{self.where}: field {name!r} is {str(value)[:60]!r}, a {type(value).__name__}; need {names}."
+            )
+        return value
+
+    def text(self, name: str) -> str:
+        """A field that must be a string with something in it."""
+        value: str = self.get(name)
+        if not value.strip():
+            raise ValueError(f"{self.where}: field {name!r} is empty.")
+        return value
+
+    def error(self, fault: str) -> ValueError:
+        """What to raise for a row that cannot be used."""
+        return ValueError(f"{self.where}: {fault}")
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """Where a task's rows are on the dataset hub.
+
+    Attributes:
+        train: Dataset id and its splits of training rows.
+        test: The same for test rows; None for a dataset without any.
+        config: Name of the configuration, None for the only one.
+    """
+
+    train: tuple[str, tuple[str, ...]]
+    test: tuple[str, tuple[str, ...]] | None
+    config: str | None = field(default=None)
+
+
+def read_rows(data: str | os.PathLike[str] | None, split: str, hub: HubSource) -> Iterator[Row]:
+    """The rows of a split, in their order.
+
+    Args:
+        data: None: the hub. A file: the training rows, with the test rows in a sibling (`resolve`). A folder: its files.
+        split: "train" or "test".
+        hub: Where the hub has them.
+
+    Raises:
+        ValueError: A path, file or row that cannot be read, or a hub that cannot be reached; one line with the remedy.
+    """
+    if data is None:
+        yield from _read_hub(hub, split)
+        return
+    for path in resolve(data, split):
+        yield from _read_file(path)
+
+
+def resolve(data: str | os.PathLike[str], split: str) -> tuple[Path, ...]:
+    """The files of a split, () if there are none for "test".
+
+    A file is the training data; its test data is a sibling of the same suffix whose name starts with "test", else with
+    "dev". A folder is searched for names that start with "train", and with "test", else "dev".
+
+    Raises:
+        ValueError: There is no such path, an unknown suffix, or a folder without training file.
+    """
+    path = Path(data).expanduser()
+    if path.is_dir():
+        if split == "test":
+            return _named(path, ("test", "dev"), SUFFIXES)
+        files = _named(path, ("train",), SUFFIXES)
+        if not files:
+            raise ValueError(f"{path}: no file train*{'|'.join(SUFFIXES)} in this folder; give --data FILE.")
+        return files
+    if not path.is_file():
+        raise ValueError(
+            f"there is no file or folder {str(path)!r}; give --data FILE ({', '.join(SUFFIXES)}) or a folder."
+        )
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"{path}: cannot read {path.suffix or 'a file without suffix'}; use one of {', '.join(SUFFIXES)}."
+        )
+    if split == "train":
+        return (path,)
+    return tuple(p for p in _named(path.parent, ("test", "dev"), (path.suffix,), but=path))
+
+
+def _named(
+    folder: Path, beginnings: tuple[str, ...], suffixes: tuple[str, ...], but: Path | None = None
+) -> tuple[Path, ...]:
+    """The files with the first beginning that any has."""
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and p.suffix in suffixes and p != but]
+    for beginning in beginnings:
+        if found := tuple(p for p in files if p.name.startswith(beginning)):
+            return found
+    return ()
+
+
+def _read_file(path: Path) -> Iterator[Row]:
+    readers = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
+    unit = "line" if path.suffix == ".jsonl" else "row"
+    number = 0
+    for number, value in readers[path.suffix](path):
+        where = f"{path}, {unit} {number}"
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: a {type(value).__name__}, not an object with fields.")
+        yield Row(value, where, f"{path.name}:{number}")
+    if number == 0:
+        raise ValueError(f"{path}: holds no rows.")
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, _parsed(line, f"{path}, line {number}")
+
+
+def _json(path: Path) -> Iterator[tuple[int, Any]]:
+    rows = _parsed(path.read_bytes(), str(path))
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: a {type(rows).__name__}, not a list of rows; one object per line is .jsonl.")
+    yield from enumerate(rows, 1)
+
+
+def _parsed(data: bytes, where: str) -> Any:
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where}: not UTF-8 (byte {error.start}); save the file as UTF-8.") from None
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, column {error.colno}" if b"\n" in data.strip() else f"column {error.colno}"
+        raise ValueError(f"{where}: not JSON ({error.msg}, {at}); correct or remove it.") from None
+    except RecursionError:
+        raise ValueError(f"{where}: nested too deeply to be read.") from None
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ValueError(f"{path}: reading parquet needs pyarrow; install it with: pip install pyarrow") from None
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as table:
+            for batch in table.iter_batches():
+                for value in batch.to_pylist():
+                    number += 1
+                    yield number, value
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a readable parquet file ({_first_line(error)}).") from None
+
+
+def _read_hub(hub: HubSource, split: str) -> Iterator[Row]:
+    source = hub.train if split == "train" else hub.test
+    if source is None:
+        return
+    name, parts = source
+    remedy = "give a local file with --data FILE, or go online once so that it is cached"
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise ValueError(f"{name}: the package datasets is not installed; pip install datasets, or {remedy}.") from None
+    for part in parts:
+        try:
+            with _offline_if_unreachable():
+                rows = load_dataset(name, hub.config, split=part)
+        except Exception as error:  # offline, unknown, gated ...: the hub's clients raise a dozen types
+            raise ValueError(
+                f"cannot load {name} ({part}) from the dataset hub: {remedy}. ({_first_line(error)})"
+            ) from None
+        for number, fields in enumerate(rows, 1):
+            yield Row(fields, f"{name}, {part}, row {number}", f"{part}:{number}")
+
+
+@contextlib.contextmanager
+def _offline_if_unreachable() -> Iterator[None]:
+    """Without a network the hub's client retries for half a minute before it looks into its cache; tell it at once."""
+    import datasets
+    import huggingface_hub
+
+    host = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT).hostname
+    reachable = bool(urllib.request.getproxies())  # then names are resolved elsewhere
+    with contextlib.suppress(OSError):
+        reachable = reachable or bool(socket.getaddrinfo(host, 443))
+    switches = () if reachable else (datasets.config, huggingface_hub.constants)
+    before = [switch.HF_HUB_OFFLINE for switch in switches]
+    try:
+        for switch in switches:
+            switch.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.HF_HUB_OFFLINE = value
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
