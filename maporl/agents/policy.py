@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.utils import load_peft_weights
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -50,7 +53,7 @@ class Policy:
         max_batch_tokens: Tokens of one sampling batch.
 
     Raises:
-        ValueError: The tokenizer has neither pad nor EOS token.
+        ValueError: The tokenizer has neither pad nor EOS token, or the model no key-value cache.
     """
 
     def __init__(
@@ -62,6 +65,10 @@ class Policy:
         gradient_checkpointing: bool = False,
         max_batch_tokens: int = 131_072,
     ) -> None:
+        accepted = inspect.signature(model.forward).parameters
+        if "past_key_values" not in accepted:
+            raise ValueError(f"{type(model).__name__} keeps no key-value cache; use an attention model.")
+        self._keeps_logits = "logits_to_keep" in accepted
         self.model, self.tokenizer, self.lora = model, tokenizer, lora or LoRA()
         self.max_batch_tokens = max_batch_tokens
         self.eos_ids = _eos_ids(model, tokenizer)
@@ -82,7 +89,6 @@ class Policy:
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.eval()
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     @classmethod
     def from_pretrained(
@@ -114,7 +120,7 @@ class Policy:
         try:
             tokenizer = AutoTokenizer.from_pretrained(path)
             model = AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[dtype], attn_implementation=attention)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             what = "folder" if Path(path).exists() else "local folder or reachable hub id"
             detail = " ".join(str(error).split())
             raise ValueError(
@@ -157,6 +163,12 @@ class Policy:
         """
         if name in self.adapters:
             raise ValueError(f"adapter {name!r} exists already; choose another name.")
+        if (
+            not re.fullmatch(r"[\w-]+", name) or name in "lora_"
+        ):  # PEFT confuses the latter with its own parameter names
+            raise ValueError(
+                f"{name!r} cannot name an adapter; use letters, digits, '_' and '-' (and no part of 'lora_')."
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if path is not None:
@@ -165,6 +177,7 @@ class Policy:
                 self._peft = get_peft_model(self.model, self.lora.config(), adapter_name=name)
             else:
                 self._peft.add_adapter(name, self.lora.config())
+        _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
         self._active = None
 
     def _load_adapter(self, name: str, path: Path) -> None:
@@ -172,23 +185,39 @@ class Policy:
             raise ValueError(f"adapter {str(path)!r}: no adapter_config.json there; give a folder written by PEFT.")
         try:
             if self._peft is None:
-                self._peft = PeftModel.from_pretrained(self.model, str(path), adapter_name=name, is_trainable=True)
+                loaded = PeftModel.from_pretrained(self.model, str(path), adapter_name=name, is_trainable=True)
             else:
-                self._peft.load_adapter(str(path), adapter_name=name, is_trainable=True)
-        except RuntimeError as error:
-            raise ValueError(
-                f"adapter {str(path)!r} does not fit this base model (other shapes); load the base it was trained on."
-            ) from error
+                loaded = self._peft
+                loaded.load_adapter(str(path), adapter_name=name, is_trainable=True)
+            # PEFT drops layers that the base lacks, and leaves those that the file lacks at random, with a warning at most.
+            fits = (
+                load_peft_weights(str(path), "cpu").keys()
+                == get_peft_model_state_dict(loaded, adapter_name=name).keys()
+            )
+        except (RuntimeError, ValueError, SafetensorError) as error:
+            self._forget(name)
+            raise ValueError(_misfit(path)) from error
+        if not fits:
+            self._forget(name)
+            raise ValueError(_misfit(path))
+        self._peft = loaded
+
+    def _forget(self, name: str) -> None:
+        """Take back what a failed load has left in the model."""
+        if name in self.adapters and self._peft is not None:
+            self._peft.delete_adapter(name)
 
     def parameters(self, adapter: str) -> list[nn.Parameter]:
         """Exactly the parameters of one adapter (PEFT's own `requires_grad` flags move whenever another is activated)."""
-        marker = f".{adapter}."
-        return [p for n, p in self.model.named_parameters() if marker in n and ".lora_" in n]
+        marker = re.compile(
+            rf"\.lora_\w+\.{re.escape(adapter)}(\.|$)"
+        )  # an adapter may be called "0" or "mlp", as modules are
+        return [p for n, p in self.model.named_parameters() if marker.search(n)]
 
     def save_adapter(self, adapter: str, path: str | Path) -> None:
         """Write one adapter in PEFT's own format into the folder `path`."""
-        if self._peft is None:
-            raise ValueError(f"there is no adapter {adapter!r} to save.")
+        if adapter not in self.adapters or self._peft is None:
+            raise ValueError(self._unknown(adapter))
         source = Path(path)
         self._peft.save_pretrained(str(source), selected_adapters=[adapter])
         nested = source / adapter  # PEFT puts every adapter not called "default" into a subfolder
@@ -228,11 +257,14 @@ class Policy:
                     yield
             return
         if adapter not in self.adapters:
-            raise ValueError(f"there is no adapter {adapter!r}; there are {list(self.adapters)}.")
+            raise ValueError(self._unknown(adapter))
         if self._active != adapter and self._peft is not None:
             self._peft.set_adapter(adapter)
             self._active = adapter
         yield
+
+    def _unknown(self, adapter: str) -> str:
+        return f"there is no adapter {adapter!r}; there are {list(self.adapters)}."
 
     # -- sampling and log-probs ----------------------------------------------------------------------------------------
 
@@ -302,6 +334,12 @@ class Policy:
         return {"model": self.tokenizer.name_or_path, "adapters": list(self.adapters), "lora": asdict(self.lora)}
 
 
+def _misfit(path: Path) -> str:
+    return (
+        f"adapter {str(path)!r} does not fit this base model (other layers or shapes); load the base it was trained on."
+    )
+
+
 def _positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
@@ -320,8 +358,9 @@ def _disable_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0
+        for name, value in vars(module).items():  # rates that a module hands to the functional form
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
 
 
 def _float32_logits(model: Any) -> None:
