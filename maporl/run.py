@@ -8,7 +8,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,7 @@ class RunFolder:
         Without a checkpoint the run starts again from nothing.
         """
         file = self.path / "checkpoint.pt"
-        state = torch.load(file, weights_only=True) if file.exists() else {"iteration": 0}
+        state: dict[str, Any] = torch.load(file, weights_only=True) if file.exists() else {"iteration": 0}
         if "algorithm" in state:
             algorithm.load_state_dict(state["algorithm"])
         iteration = int(state["iteration"])
@@ -246,19 +246,26 @@ def evaluate_run(config: RunConfig, env: DiscussionEnv, team: Team, questions: S
         )
 
 
-def load_team(run: str | Path, *, env: DiscussionEnv | None = None, device: str | None = None) -> Team:
+def load_team(
+    run: str | Path,
+    *,
+    env: DiscussionEnv | None = None,
+    device: str | None = None,
+    config: RunConfig | None = None,
+) -> Team:
     """The team that a run trained.
 
     Args:
         run: Its folder.
         env: Whom to seat; the run's own agents if None. Agents the run did not have need a team that shares one adapter.
         device: A torch device; the run's choice if None.
+        config: How its agents speak (longest message, dtype ...), where that differs from the run's own configuration.
 
     Raises:
         ValueError: Not a run folder, no adapters in it, or an agent that the team cannot seat.
     """
     folder = RunFolder(run)
-    config = folder.config
+    config = folder.config if config is None else config
     plan_file = folder.path / "adapters" / "team.json"
     if not plan_file.is_file():
         raise ValueError(
@@ -267,17 +274,18 @@ def load_team(run: str | Path, *, env: DiscussionEnv | None = None, device: str 
     plan: dict[str, list[str | None]] = json.loads(plan_file.read_text(encoding="utf-8"))
     agents = list(env.possible_agents) if env is not None else list(plan)
     seats = {tuple(rounds) for rounds in plan.values()}
+    trained = list(plan)
     for agent in agents:
         if agent not in plan:
             if len(seats) > 1:
                 raise ValueError(
-                    f"{str(run)!r} trained {list(plan)}, not {agent!r}; ask for their number (--num_agents {len(plan)}), or train with "
+                    f"{str(run)!r} trained {trained}, not {agent!r}; ask for their number (--num_agents {len(trained)}), or train with "
                     "--team shared, which seats any number."
                 )
             plan[agent] = list(next(iter(seats)))
-    names = {name for rounds in plan.values() for name in rounds if name}
-    paths = {name: folder.path / "adapters" / name for name in names if (folder.path / "adapters" / name).is_dir()}
-    config = config.merged({"device": device or config.device, "team": {a: plan[a] for a in agents}, "frozen": ()})
+    paths = {name: folder.path / "adapters" / name for rounds in plan.values() for name in rounds if name}
+    paths = {name: path for name, path in paths.items() if path.is_dir()}
+    config = replace(config, device=device or config.device, team={a: plan[a] for a in agents}, frozen=())
     return config.build_team_for(agents, num_rounds=len(plan[agents[0]]), init_adapter=paths)
 
 

@@ -18,6 +18,9 @@ from maporl.agents.sampling import Sampling, filter_logits, sample
 
 __all__ = ["Sampled", "generate"]
 
+Tokens = Sequence[int] | np.ndarray
+"""Token ids of one sequence."""
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -31,7 +34,7 @@ class Sampled:
 @torch.no_grad()
 def generate(
     model: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[int] | np.ndarray],
     sampling: Sampling,
     uniforms: np.ndarray | None,
     *,
@@ -71,7 +74,7 @@ def generate(
 
 def _generate_batch(
     model: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[int] | np.ndarray],
     sampling: Sampling,
     uniforms: np.ndarray | None,
     eos_ids: frozenset[int],
@@ -104,7 +107,9 @@ def _generate_batch(
         logits = filter_logits(out.logits[:, -1].float() / sampling.temperature, sampling.top_k, sampling.top_p)
         chosen, chosen_logprobs = sample(logits, None if draws is None else draws[rows, t])
         tokens[rows, t], logprobs[rows, t] = chosen, chosen_logprobs
-        done = torch.isin(chosen, eos) & ~ended[rows]  # a finished row that is still in the batch may sample another one
+        done = (
+            torch.isin(chosen, eos) & ~ended[rows]
+        )  # a finished row that is still in the batch may sample another one
         lengths[rows[done]], ended[rows[done]] = t + 1, True
         active = ~ended[rows]
         remaining = int(active.sum())
@@ -125,7 +130,9 @@ def _generate_batch(
     ]
 
 
-def _left_pad(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _left_pad(
+    prompts: Sequence[Sequence[int] | np.ndarray], pad_id: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """ids [B, P] and mask [B, P] int64; the mask is built from lengths, so a prompt may contain the pad id."""
     width = max(len(p) for p in prompts)
     ids = np.full((len(prompts), width), pad_id, np.int64)

@@ -22,7 +22,7 @@ from maporl.agents.engine import Sampled, _left_pad, generate
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
 from maporl.agents.sampling import Sampling
 
-__all__ = ["LoRA", "Policy"]
+__all__ = ["LoRA", "Policy", "load_tokenizer"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -117,23 +117,11 @@ class Policy:
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
         attention = attn_implementation or ("eager" if torch.device(device).type == "cpu" else "sdpa")
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = load_tokenizer(path, chat_template)
+        with _loading(path):
             model = AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[dtype], attn_implementation=attention)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            what = "folder" if Path(path).exists() else "local folder or reachable hub id"
-            detail = " ".join(str(error).split())
-            raise ValueError(
-                f"model {path!r} cannot be loaded: not a usable {what}. Give a folder written by save_pretrained (maporl make-model "
-                f"DIR makes a small one), or a hub id while online. ({detail[:200]})"
-            ) from error
-        if chat_template is not None:
-            tokenizer.chat_template = _read_chat_template(chat_template)
-        if not tokenizer.chat_template:
-            raise ValueError(
-                f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
-            )
-        return cls(model.to(device), tokenizer, **settings)
+        model.to(torch.device(device))
+        return cls(model, tokenizer, **settings)
 
     # -- adapters ----------------------------------------------------------------------------------------------------
 
@@ -269,7 +257,11 @@ class Policy:
     # -- sampling and log-probs ----------------------------------------------------------------------------------------
 
     def generate(
-        self, adapter: str | None, prompts: Sequence[Sequence[int]], sampling: Sampling, uniforms: np.ndarray | None
+        self,
+        adapter: str | None,
+        prompts: Sequence[Sequence[int] | np.ndarray],
+        sampling: Sampling,
+        uniforms: np.ndarray | None,
     ) -> list[Sampled]:
         """One engine call: a message for every prompt (see `engine.generate`)."""
         self.engine_calls += 1
@@ -340,6 +332,41 @@ def _misfit(path: Path) -> str:
     )
 
 
+def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
+    """The tokenizer of a checkpoint, with a chat template.
+
+    Args:
+        path: Local folder or hub id.
+        chat_template: "plain", a Jinja file, or None for the tokenizer's own.
+
+    Raises:
+        ValueError: No such checkpoint, or no chat template.
+    """
+    with _loading(path):
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    if chat_template is not None:
+        tokenizer.chat_template = _read_chat_template(chat_template)
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
+        )
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _loading(path: str) -> Iterator[None]:
+    """What the hub's clients raise, as one line with the remedy."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        what = "folder" if Path(path).exists() else "local folder or reachable hub id"
+        detail = " ".join(str(error).split())
+        raise ValueError(
+            f"model {path!r} cannot be loaded: not a usable {what}. Give a folder written by save_pretrained (maporl make-model "
+            f"DIR makes a small one), or a hub id while online. ({detail[:200]})"
+        ) from error
+
+
 def _positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
@@ -374,7 +401,7 @@ def _float32_logits(model: Any) -> None:
             bias = head.bias.float() if head.bias is not None else None
             return nn.functional.linear(hidden.float(), head.weight.float(), bias)
 
-    head.forward = forward  # type: ignore[method-assign]
+    head.forward = forward  # type: ignore[method-assign, assignment]
 
 
 def _merged_weights(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor]]:

@@ -1,0 +1,103 @@
+"""The command line: ``maporl COMMAND ...``.
+
+A command is a module with two functions, ``add_arguments(parser)`` and ``run(args)``, imported when it is asked for, so that
+``maporl --help`` never waits for torch.
+
+What becomes one line, and what a traceback: a mistake of the user's is an exception that *the library raises on purpose*, that
+is, a ``raise`` statement in a module of maporl, wherever the run stands. Such a message is written for people and names the
+remedy. Everything else (an error inside a user's own task, in another library, or a bug of ours that Python itself noticed) is
+shown whole, because its traceback is what helps.
+"""
+
+from __future__ import annotations
+
+import dis
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from maporl import __version__
+from maporl.settings import nearest
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("maporl.benchmarks.demo", "train a tiny team on two witnesses, live, without any download"),
+    "train": ("maporl.cli.training", "train a team and write a run folder"),
+    "evaluate": ("maporl.cli.evaluation", "evaluate a trained team on its own or another task"),
+    "ask": ("maporl.cli.asking", "let a trained team discuss a question of yours"),
+    "export": ("maporl.cli.exporting", "write a trained team as plain model folders"),
+    "envs": ("maporl.cli.envs", "list the tasks, or show the exact prompts of one"),
+    "algorithms": ("maporl.cli.algorithms", "list the algorithms and their settings"),
+    "sft": ("maporl.cli.sft", "fine-tune a model on chats (a warm start)"),
+    "make-model": ("maporl.cli.make_model", "make a small random-weight checkpoint"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0, 2 for a mistake of the user's, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt as interrupt:
+        print(f"maporl: interrupted{f'; {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not raised_on_purpose(error):
+            raise
+        print(f"maporl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def raised_on_purpose(error: BaseException) -> bool:
+    """Whether `error` comes from a ``raise`` statement of this package (see the module's docstring)."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or not isinstance(error, ValueError | TypeError | NotImplementedError):
+        return False
+    module = trace.tb_frame.f_globals.get("__name__", "")
+    instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
+    return module.partition(".")[0] == "maporl" and dis.opname[instruction] == "RAISE_VARARGS"
+
+
+def _dispatch(words: list[str]) -> int:
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if name == "--version":
+        print(f"maporl {__version__}")
+        return 0
+    if name not in COMMANDS:
+        raise ValueError(f"unknown command {name!r}.{nearest(name, COMMANDS)} The commands are: {', '.join(COMMANDS)}.")
+    from maporl.cli.flags import Parser
+
+    module = importlib.import_module(COMMANDS[name][0])
+    parser = Parser(prog=f"maporl {name}", description=module.__doc__)
+    module.add_arguments(parser)
+    try:
+        args = parser.parse_args(words[1:])
+    except SystemExit as stop:  # --help has been printed
+        return int(stop.code or 0)
+    return int(module.run(args) or 0)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: maporl COMMAND ...",
+            "",
+            "Train teams of language models that discuss a problem, and find out whether the team helps.",
+            "",
+            *lines,
+            "",
+            "maporl COMMAND --help explains one of them; maporl --version.",
+        ]
+    )

@@ -1,0 +1,42 @@
+"""List the algorithms, one line each, and their settings with defaults; with a NAME, explain every setting."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from maporl import registry
+from maporl.cli.flags import Parser, documented
+from maporl.settings import parameters
+
+__all__ = ["add_arguments", "run"]
+
+FROM_RUN = ("team", "num_updates", "learning_rate", "microbatch_tokens", "seed")  # flags of `maporl train` of their own
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="explain this one (a word, or package.module:Class)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the list, or one algorithm's settings."""
+    for name in [args.name] if args.name else registry.names("algorithm"):
+        algorithm = registry.load("algorithm", name)
+        print(f"{name}: {(algorithm.__doc__ or '').strip().partition(chr(10))[0]}")
+        settings = {n: p.default for n, p in parameters(algorithm).items() if n not in FROM_RUN}
+        if args.name:
+            texts = _explained(algorithm)
+            for setting, default in settings.items():
+                print(f"  --algorithm_args.{setting} {default}\n      {texts.get(setting, '')}")
+        else:
+            print("  " + ", ".join(f"{setting}={default!r}" for setting, default in settings.items()))
+    print("set them with --algorithm_args.NAME VALUE; your own algorithm: --algorithm package.module:Class")
+    return 0
+
+
+def _explained(algorithm: Any) -> dict[str, str]:
+    """Help of every setting, the nearest class's first."""
+    texts: dict[str, str] = {}
+    for owner in algorithm.__mro__:
+        texts = documented(owner) | texts if "__doc__" in vars(owner) and owner.__doc__ else texts
+    return texts

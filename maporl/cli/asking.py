@@ -1,0 +1,58 @@
+"""Let a trained team discuss a question of yours, and print the discussion.
+
+The team is shown the question under its task's instruction. What an agent alone is to know: --private.agent_0 "Clear view: 7."
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+
+from maporl.cli.flags import Parser, Setting, settings_of
+from maporl.config import RunConfig
+
+__all__ = ["add_arguments", "run"]
+
+FLAGS = ("num_agents", "num_rounds", "max_new_tokens", "dtype", "device", "num_threads", "seed")
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("question", metavar="QUESTION", help="text of the question")
+    parser.add_settings(settings_of(RunConfig, only=FLAGS))
+    private = Setting("private", Mapping[str, str], {}, "What each agent alone knows, by name.")
+    temperature = Setting("temperature", float | None, None, "Sample at this temperature instead of decoding greedily.")
+    parser.add_settings([private, temperature])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Discuss and print."""
+    from maporl.agents.make_model import without_progress_bars
+    from maporl.algorithms.rollout import rollout
+    from maporl.algorithms.training import ASK
+    from maporl.envs.rendering import print_any, transcript_text
+    from maporl.run import RunFolder, load_team, torch_settings
+    from maporl.types import Question
+
+    given = dict(args.given)
+    temperature, private = given.pop("temperature", None), given.pop("private", {})
+    config = RunFolder(args.run).config.merged(given)
+    env = config.build_env()
+    strangers = set(private) - set(env.possible_agents)
+    if strangers:
+        raise ValueError(f"--private names {sorted(strangers)}; the agents are {env.possible_agents}.")
+    # No gold answer: verifiers still extract what was answered, and whether it is right is nobody's to say.
+    question = Question(args.question, answer="", private={name: str(text) for name, text in private.items()})
+    with without_progress_bars(), torch_settings(config):
+        team = load_team(args.run, env=env, config=config)
+        with team.at_temperature(temperature):
+            episode = rollout(env, team, [question], seed=(config.seed, ASK), greedy=temperature is None)[0]
+    if episode.overflow:
+        raise ValueError("the discussion does not fit the model's window; ask more briefly, or lower --max_new_tokens.")
+    unjudged = tuple(replace(turn, score=None, truth=None) for turn in episode.transcript.turns)
+    print_any(transcript_text(replace(episode.transcript, turns=unjudged)))
+    answer = env.protocol.team_answer(episode.transcript, env.judges.equivalent)
+    tied = f" ({answer.tied} answers tied for it)" if answer.tied > 1 else ""
+    print_any(f"Team answer: {answer.answer}{tied}" if answer.answer is not None else "The team gave no answer.")
+    return 0

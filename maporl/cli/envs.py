@@ -1,0 +1,107 @@
+"""List the tasks, or show the exact prompts of one: what an agent is asked in round 1 and, having heard the others, in round 2.
+
+maporl envs --show gsm8k --data train.jsonl --model DIR  also shows the text in the model's chat template and counts its tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from maporl import registry
+from maporl.cli.flags import Parser, settings_of
+from maporl.config import RunConfig
+
+if TYPE_CHECKING:
+    from maporl.envs import DiscussionEnv
+    from maporl.types import Observation, Question
+
+__all__ = ["add_arguments", "run"]
+
+FLAGS = ("env_args", "data", "num_agents", "num_rounds", "prompts", "model", "chat_template")
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("--show", metavar="ENV", help="the prompts of this task (a word, or package.module:Class)")
+    parser.add_argument("--agent", help="whose prompts; the first agent's if left out")
+    parser.add_settings(settings_of(RunConfig, only=FLAGS))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the list, or the prompts."""
+    if args.show:
+        _show(RunConfig(env=args.show).merged(args.given), args.agent)
+        return 0
+    if args.agent or args.given:
+        raise ValueError(f"--{next(iter(args.given), 'agent')} belongs to --show ENV; add it, or leave the flag out.")
+    from maporl.display import print_list
+
+    rows = []
+    for name in registry.names("env"):
+        task = registry.load("env", name)
+        env = task()
+        sizes = f"{len(env.possible_agents)} agents x {env.num_rounds} rounds"
+        rows.append((name, sizes, _first_line(importlib.import_module(task.__module__))))
+    print_list(("task", "by default", ""), rows)
+    print("your own: --env package.module:Class; the prompts of one: maporl envs --show ENV")
+    return 0
+
+
+def _first_line(what: Any) -> str:
+    return (what.__doc__ or "").strip().partition("\n")[0]
+
+
+def _show(config: RunConfig, agent: str | None) -> None:
+    from maporl.envs.rendering import print_any
+
+    env = config.build_env()
+    who = env.possible_agents[0] if agent is None else agent
+    if who not in env.possible_agents:
+        raise ValueError(f"--agent {who!r} is none of {env.possible_agents}.")
+    tokenizer = _tokenizer(config) if config.model else None
+    env.reset(options={"question": _question(env)})
+    for observation in _observations(env, who):
+        chat = config.build_prompts().messages(observation)
+        print_any(f"===== {who}, round {observation['round'] + 1} =====")
+        for message in chat:
+            print_any(f"--- {message['role']}\n{message['content']}")
+        if tokenizer is not None:
+            from maporl.agents.prompts import encode_chat
+
+            ids = encode_chat(tokenizer, chat)
+            print_any(f"--- in the chat template of {config.model} ({len(ids)} tokens)\n{tokenizer.decode(ids)}")
+        print()
+
+
+def _question(env: DiscussionEnv) -> Question:
+    """The first training question; a stand-in, said to be one, where there are no data."""
+    from maporl.types import Question
+
+    try:
+        return next(iter(env.load("train")))
+    except ValueError as error:
+        if env.data is not None:
+            raise
+        print(f"(a stand-in for the question, because {' '.join(str(error).split())})\n")
+        return Question("<the question>", answer="0")
+
+
+def _observations(env: DiscussionEnv, who: str) -> list[Observation]:
+    """What `who` is shown in rounds 1 and 2, when everybody says a stand-in message."""
+    found: list[Observation] = []
+    while len(found) < min(2, env.num_rounds):
+        speaker = env.agent_selection
+        if speaker == who:
+            found.append(env.observe(who))
+        text = f"<what {speaker} says in round {env.transcript.completed_rounds + 1}>"
+        env.advance(text, None, None)
+    return found
+
+
+def _tokenizer(config: RunConfig) -> Any:
+    if not isinstance(config.model, str):
+        raise ValueError("--model is a mapping; name one folder to show its chat template.")
+    from maporl.agents.policy import load_tokenizer
+
+    return load_tokenizer(config.model, config.chat_template)

@@ -1,0 +1,76 @@
+"""Evaluate a trained team on its own or another task.
+
+The records go to RUN/evaluations/NAME.jsonl, one discussion a line. Another --env starts from that task's own defaults, except
+that the run's agents discuss for as many rounds as they were trained to, unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from maporl.cli.flags import Parser, settings_of
+from maporl.config import RunConfig
+
+__all__ = ["FLAGS", "add_arguments", "retargeted", "run"]
+
+FLAGS = (
+    "env",
+    "env_args",
+    "data",
+    "num_agents",
+    "num_rounds",
+    "num_eval_questions",
+    "eval_temperature",
+    "allow_oracle",
+    "max_new_tokens",
+    "dtype",
+    "device",
+    "num_threads",
+    "seed",
+)
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--split", choices=("test", "validation"), default="test", help="questions to ask [test]")
+    parser.add_argument("--name", help="of the record file [ENV-SPLIT]; a number is added to one that exists")
+    parser.add_settings(settings_of(RunConfig, only=FLAGS))
+
+
+def retargeted(config: RunConfig, given: dict[str, Any]) -> RunConfig:
+    """The run's configuration with what was asked for on top; the arguments of one task are not passed to another."""
+    if given.get("env", config.env) != config.env:
+        config = replace(config, env_args={}, data=None)
+    return config.merged(given)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, write the records, print the table."""
+    from maporl.agents.make_model import without_progress_bars
+    from maporl.display import show_table
+    from maporl.run import RunFolder, evaluate_run, load_team, torch_settings
+
+    folder = RunFolder(args.run)
+    config = retargeted(folder.config, args.given)
+    env = config.build_env()
+    questions = env.questions(args.split)[: config.num_eval_questions]
+    with without_progress_bars(), torch_settings(config):
+        team = load_team(args.run, env=env, config=config)
+        evaluation = evaluate_run(config, env, team, questions)
+    file = _new_file(folder.path / "evaluations", args.name or f"{config.env}-{args.split}".replace(":", "."))
+    evaluation.save(file)
+    columns = {args.split: {name.split("/", 1)[1]: value for name, value in evaluation.metrics.items()}}
+    decoding = "greedy" if config.eval_temperature is None else f"sampled at temperature {config.eval_temperature:g}"
+    show_table(columns, title=f"{args.run} on {config.env}, {decoding}")
+    print(f"records: {file}")
+    return 0
+
+
+def _new_file(directory: Path, name: str) -> Path:
+    """A file that does not exist: results are never overwritten."""
+    candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(file for c in candidates if not (file := directory / f"{c}.jsonl").exists())

@@ -1,0 +1,32 @@
+"""Write one plain merged model folder per adapter of a trained team, for any tool that loads Hugging Face checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from maporl.cli.flags import Parser
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("directory", metavar="DIR", help="gets one folder per adapter")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge and write."""
+    from maporl.agents.make_model import without_progress_bars
+    from maporl.run import load_team
+
+    target = Path(args.directory)
+    with without_progress_bars():
+        team = load_team(args.run)
+        if not team.learners:
+            raise ValueError(f"{args.run!r} trained no adapter, so there is nothing to merge; use its base model.")
+        for name, agent in team.learners.items():
+            agent.policy.export(name, target / name)
+            seats = [f"{who} round {r + 1}" for (who, r), member in team.seats.items() if member is agent]
+            print(f"{target / name}: {', '.join(seats)}")
+    return 0

@@ -1,0 +1,21 @@
+"""Make a small random-weight checkpoint with a tokenizer and chat template of its own: an ordinary Hugging Face folder."""
+
+from __future__ import annotations
+
+import argparse
+
+from maporl.agents.make_model import make_model
+from maporl.cli.flags import Parser, settings_of
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_settings(settings_of(make_model, without=["texts"]))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the folder and say how large the model is."""
+    number = make_model(**args.given)
+    print(f"{args.given['path']}: {number:,} parameters, random weights")
+    return 0

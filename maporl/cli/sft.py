@@ -1,0 +1,32 @@
+"""Fine-tune a checkpoint on chats and write a plain model folder: the warm start of a team.
+
+ROWS is a jsonl file of {"messages": [{"role", "content"}, ...]} or {"prompt": ..., "completion": ...}; only what the assistant says is
+learned. With --lora.r 8 an adapter is trained and merged, without it all weights are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from maporl.agents.policy import LoRA
+from maporl.agents.sft import sft
+from maporl.cli.flags import Parser, settings_of
+from maporl.settings import called
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_settings(settings_of(sft, without=["show_progress"]))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and print the loss reached."""
+    given = dict(args.given)
+    if given.get("lora") is not None:
+        given["lora"] = called("lora", "lora", LoRA, given["lora"])
+    metrics = sft(**given, show_progress=sys.stdout.isatty())
+    figures = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    print(f"{given['output']}: {figures}")
+    return 0
