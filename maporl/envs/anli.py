@@ -42,6 +42,7 @@ class ANLI(DiscussionEnv):
         "Does the context entail the hypothesis, contradict it, or neither (neutral)? Reason step by step. "
         'End with one line: "The answer is <entailment, neutral or contradiction>."'
     )
+    default_num_rounds = 3  # MAPoRL discusses in three rounds
     default_verifier = {"name": "choice", "labels": LABELS}
 
     def __init__(self, *args: Any, anli_round: int | str = "all", **arguments: Any) -> None:

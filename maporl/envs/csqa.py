@@ -26,6 +26,7 @@ class CSQA(DiscussionEnv):
 
     metadata = {"name": "csqa"}
     instruction = 'Reason step by step. End with one line: "The answer is (<letter>)."'
+    default_num_rounds = 3  # MAPoRL discusses in three rounds
     default_verifier = "choice"
     hub = HubSource(train=("tau/commonsense_qa", ("train",)), test=("tau/commonsense_qa", ("validation",)))
 

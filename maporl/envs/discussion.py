@@ -45,7 +45,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
 
     Args:
         num_agents: How many discuss. Default 2 (a pipeline: one per role).
-        num_rounds: How often each of them speaks. Default 2.
+        num_rounds: How often each of them speaks. Default: the task's, mostly 2.
         protocol: "debate", "round_robin", "pipeline", ``{"name": ..., **arguments}``, ``package.module:Class``, a class or
             an instance.
         history: What of the discussion an agent is shown, "all" or "last_round" (its own messages and each peer's latest).
@@ -73,6 +73,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     metadata: dict[str, Any] = {"render_modes": ["human", "ansi"], "is_parallelizable": True}
     instruction: str = ""
     default_protocol: ClassVar[Any] = "debate"
+    default_num_rounds: ClassVar[int] = 2
     default_verifier: ClassVar[Any] = None
     default_team_verifier: ClassVar[Any] = None
     default_shaping: ClassVar[Any] = None  # None: "own_score", or "team_score" where only a team verifier scores
@@ -102,7 +103,9 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         super().__init__()
         task = type(self)
         rounds = num_rounds if max_cycles is None else max_cycles
-        self.protocol = build_protocol(task.default_protocol if protocol is None else protocol, rounds, history)
+        self.protocol = build_protocol(
+            task.default_protocol if protocol is None else protocol, rounds, history, task.default_num_rounds
+        )
         self.num_rounds = self.protocol.num_rounds
         names = self.protocol.agent_names(self.protocol.default_num_agents if num_agents is None else num_agents)
         self.possible_agents = list(names)

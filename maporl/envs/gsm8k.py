@@ -25,6 +25,7 @@ class GSM8K(DiscussionEnv):
 
     metadata = {"name": "gsm8k"}
     instruction = 'Reason step by step. End with one line: "The answer is <number>."'
+    default_num_rounds = 3  # MAPoRL discusses in three rounds
     default_verifier = "number"
     hub = HubSource(train=("openai/gsm8k", ("train",)), test=("openai/gsm8k", ("test",)), config="main")
 

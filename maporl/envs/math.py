@@ -26,6 +26,7 @@ class Math(DiscussionEnv):
 
     metadata = {"name": "math"}
     instruction = "Reason step by step. End with the final answer in \\boxed{}."
+    default_num_rounds = 3  # MAPoRL discusses in three rounds
     default_verifier = "math"
     hub = HubSource(
         # The 12,000 problems that MATH-500 is not part of (Lightman et al. 2305.20050), with the answers taken out.

@@ -178,16 +178,17 @@ class Pipeline(Protocol):
         return last_speaker(transcript)
 
 
-def build_protocol(spec: Any, num_rounds: int | None, history: str | None) -> Protocol:
+def build_protocol(spec: Any, num_rounds: int | None, history: str | None, default_num_rounds: int = 2) -> Protocol:
     """A protocol from a word, ``{"name": ..., **arguments}``, ``package.module:Class``, a class or an instance.
 
-    `num_rounds` (2) and `history` ("all") are defaults that the specification's own arguments override.
+    `num_rounds` and `history` ("all") are defaults that the specification's own arguments override.
 
     Raises:
         TypeError: The specification does not make a `Protocol`.
         ValueError: Unknown word, or an instance that contradicts `num_rounds` or `history`.
     """
-    defaults = {"num_rounds": 2 if num_rounds is None else num_rounds, "history": "all" if history is None else history}
+    rounds = default_num_rounds if num_rounds is None else num_rounds
+    defaults = {"num_rounds": rounds, "history": "all" if history is None else history}
     protocol = build("protocol", spec, **defaults)
     if not isinstance(protocol, Protocol):
         raise TypeError(f"protocol {spec!r} is no Protocol; give one of {', '.join(names('protocol'))} or a subclass.")
