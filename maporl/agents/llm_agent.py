@@ -46,6 +46,8 @@ class LLMAgent(Agent):
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
+        if not observations:
+            return []
         prompts = [self.encode(o) for o in observations]
         # Drawn for every row whatever happens to it, so that a message depends on its own stream alone.
         steps = self.sampling.max_new_tokens
@@ -58,10 +60,10 @@ class LLMAgent(Agent):
                 self.adapter, [prompts[i] for i in fits], self.sampling, None if uniforms is None else uniforms[fits]
             )
             sampled = dict(zip(fits, rows, strict=True))
-        texts = self.policy.tokenizer.batch_decode([s.ids for s in sampled.values()], skip_special_tokens=True)
-        by_row = dict(zip(sampled, texts, strict=True))
+        decode = self.policy.tokenizer.decode
+        texts = {i: decode(s.ids, skip_special_tokens=True).strip() for i, s in sampled.items()}
         return [
-            Completion(by_row[i].strip(), prompt, sampled[i].ids, sampled[i].logprobs, truncated=sampled[i].truncated)
+            Completion(texts[i], prompt, sampled[i].ids, sampled[i].logprobs, truncated=sampled[i].truncated)
             if i in sampled
             else Completion("", prompt, overflow=True)
             for i, prompt in enumerate(prompts)

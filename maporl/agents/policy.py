@@ -120,7 +120,7 @@ class Policy:
         tokenizer = load_tokenizer(path, chat_template)
         with _loading(path):
             model = AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[dtype], attn_implementation=attention)
-        model.to(torch.device(device))
+        model.to(device)  # type: ignore[arg-type]
         return cls(model, tokenizer, **settings)
 
     # -- adapters ----------------------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def _loading(path: str) -> Iterator[None]:
     """What the hub's clients raise, as one line with the remedy."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         what = "folder" if Path(path).exists() else "local folder or reachable hub id"
         detail = " ".join(str(error).split())
         raise ValueError(

@@ -47,6 +47,8 @@ def assign(
         "per_agent_round": lambda agent, r: f"{agent}_round_{r + 1}",
         "frozen": lambda agent, r: None,
     }
+    if isinstance(sharing, Mapping) and set(sharing) - set(agents):
+        raise ValueError(f"team names {sorted(set(sharing) - set(agents))}; the agents are {list(agents)}.")
     seats: dict[tuple[str, int], str | None] = {}
     for agent in agents:
         for r in range(num_rounds):
@@ -130,14 +132,22 @@ class Team:
             sampling: Shared by all.
             init_adapter: PEFT folder from which every new adapter starts (a warm start), or one folder per adapter name.
             seed: Of the adapters' initial weights.
+
+        Raises:
+            ValueError: Of `assign`; a partner or base model for an unknown agent, or an agent without a base model.
         """
         partners = dict(partners or {})
+        for what, given in (("partners", partners), ("policies", agents if isinstance(policies, Policy) else policies)):
+            if set(given) - set(agents):
+                raise ValueError(f"{what} names {sorted(set(given) - set(agents))}; the agents are {list(agents)}.")
         members: dict[tuple[int, str | None], LLMAgent] = {}
         seats: dict[tuple[str, int], Agent] = {}
         for (agent, r), adapter in assign(sharing, agents, num_rounds, frozen).items():
             if agent in partners:
                 seats[agent, r] = partners[agent]
                 continue
+            if not isinstance(policies, Policy) and agent not in policies:
+                raise ValueError(f"policies has no base model for {agent!r}; give one for each of {list(agents)}.")
             policy = policies if isinstance(policies, Policy) else policies[agent]
             key = (id(policy), adapter)
             if key not in members:
@@ -202,6 +212,7 @@ class Team:
         for (agent, _), member in sorted(self.seats.items()):
             name = (member.adapter or BASE) if isinstance(member, LLMAgent) else None
             plan.setdefault(agent, []).append(name)
-        for name, learner in self.learners.items():
-            learner.policy.save_adapter(name, target / name)
+        for member in self.language_models:
+            if member.adapter is not None:
+                member.policy.save_adapter(member.adapter, target / member.adapter)
         (target / "team.json").write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
