@@ -230,7 +230,7 @@ def _offline_if_unreachable() -> Iterator[None]:
     reachable = bool(urllib.request.getproxies())  # then names are resolved elsewhere
     with contextlib.suppress(OSError):
         reachable = reachable or bool(socket.getaddrinfo(host, 443))
-    switches = () if reachable else (datasets.config, huggingface_hub.constants)
+    switches: tuple[Any, ...] = () if reachable else (datasets.config, huggingface_hub.constants)
     before = [switch.HF_HUB_OFFLINE for switch in switches]
     try:
         for switch in switches:

@@ -29,7 +29,8 @@ _FRACTION = re.compile(
     r"|(?P<c>[0-9])\s?(?P<d>[0-9]))"
 )
 _MOST_DIGITS = 400  # a longer number is a model repeating itself, and Python's own conversion has a limit too
-_GOES_ON = re.compile(r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|\\(?:times|cdot|div|sqrt|pi)\b|[xyz]\b(?!\s))")
+_GOES_ON = re.compile(r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|\\(?:times|cdot|div|sqrt|pi)\b|[xyz]\b(?!\s[a-z]))")
+_SIGN_APART = re.compile(r"^-\s{1,3}")
 _BEFORE = re.compile(r"(?:[\w)}]\s?[-+*/^×÷]\s?|\\sqrt\s?\{?)$")
 
 
@@ -68,8 +69,7 @@ def parse_number(text: str) -> Fraction | None:
     """The number that `text` as a whole is, units and currency allowed (``"-1,200.50 dollars"``), else None."""
     if len(text) > _MOST_DIGITS:
         return None
-    tidy = _tidy(text).strip(" \t\r\n$*.")
-    tidy = re.sub(r"^-\s+", "-", tidy)
+    tidy = _SIGN_APART.sub("-", _tidy(text).strip(" \t\r\n$*+").rstrip("."))
     match = _TOKEN.match(tidy)
     if match is None or _TOKEN.search(tidy, match.end()) or _GOES_ON.match(tidy, match.end()):
         return None
@@ -96,8 +96,7 @@ def _after_marker(text: str) -> tuple[bool, Fraction | None]:
         snippet = _tidy(snippet)
         if not in_box:
             snippet = re.split(r"[.;](?=\s|$)", snippet, maxsplit=1)[0]
-        snippet = snippet.rpartition("=")[2].strip(" $*")
-        snippet = re.sub(r"^-\s+", "-", snippet)
+        snippet = _SIGN_APART.sub("-", snippet.rpartition("=")[2].strip(" $*+"))
         match = _TOKEN.search(snippet)
         if match is None:
             continue

@@ -1,0 +1,132 @@
+"""Multiple choice: letters, texts of the choices, label words; and what is no answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from maporl.envs.verifiers import Choice
+from maporl.types import Question
+
+TEXTS = {"A": "bank", "B": "library", "C": "department store", "D": "mall", "E": "new york"}
+QUESTION = Question("Where?", "B", metadata={"choices": TEXTS})
+NLI = Choice(["entailment", "neutral", "contradiction"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "B",
+        "b",
+        "(B)",
+        "B.",
+        "**B**",
+        "B: library",
+        "Answer: B",
+        "answer is b",
+        "the answer is b.",
+        "The answer is (B), not (A).",
+        "The answer is B, because A is wrong.",
+        "The answer is B: A library is quiet.",
+        "**Answer:** (B) library",
+        "Answer:\nB",
+        "#### B",
+        "\\boxed{B}",
+        "$\\boxed{\\text{B}}$",
+        "Final answer: b)",
+        "The correct option is B.",
+        "I think option B is right.",
+        "A quiet place is needed.\nB",
+        "The answer is library.",
+        "the answer is a library",
+        "library",
+        "(A) is tempting.\nThe answer is (A).\nNo: the answer is (B).",
+    ],
+)
+def test_ways_to_choose(response: str) -> None:
+    score = Choice()(QUESTION, response)
+    assert (score.value, score.correct, score.answer) == (1.0, True, "B")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "",
+        "I do not know.",
+        "A library is quiet.",
+        "The answer is B or C.",
+        "The answer is either (B) or (C).",
+        "The answer is B, C",
+        "Answer: B/C",
+        "The answer is not B.",
+        "not (B)",
+        "(A) bank (B) library (C) department store (D) mall (E) new york",
+        "A) bank\nB) library\nC) department store\nD) mall\nE) new york",
+        "A. bank\nB. library",
+        "A\nB\nC\nD\nE",
+        "bank\nlibrary",
+        "Answer: A) bank B) library C) department store",
+        "Both (B) and (D) fit.",
+    ],
+)
+def test_no_choice_and_several_choices_are_no_answer(response: str) -> None:
+    score = Choice()(QUESTION, response)
+    assert (score.value, score.correct, score.answer, score.status) == (0.0, False, None, "no_answer")
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("The answer is A bank", "A"),
+        ("the answer is a bank", "A"),
+        ("a", "A"),
+        ("The answer is new york.", "E"),
+        ("(D) library", "D"),
+    ],
+)
+def test_another_choice_is_wrong(response: str, answer: str) -> None:
+    score = Choice()(QUESTION, response)
+    assert (score.value, score.correct, score.answer, score.status) == (0.0, False, answer, "ok")
+
+
+def test_a_text_that_two_choices_share_is_ambiguous() -> None:
+    question = Question("?", "A", metadata={"choices": {"A": "red", "B": "red", "C": "red car"}})
+    assert Choice()(question, "The answer is red").status == "no_answer"
+    assert Choice()(question, "The answer is red car").answer == "C"
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("neutral", "neutral"),
+        ("Answer: Neutral", "neutral"),
+        ("\\boxed{\\text{neutral}}", "neutral"),
+        ("The answer is neutral, not contradiction.", "neutral"),
+        ("It is not entailment. So neutral.", "neutral"),
+        ("The answer is not entailment but neutral.", "neutral"),
+        ("So the relation is contradiction here.", "contradiction"),
+        ("entailment, neutral, or contradiction", None),
+        ("entailment\nneutral\ncontradiction", None),
+        ("The answer is entailment or neutral.", None),
+        ("This is not a contradiction.", None),
+        ("neutrality", None),
+    ],
+)
+def test_label_words(response: str, answer: str | None) -> None:
+    assert NLI(Question("?", "neutral"), response).answer == answer
+
+
+def test_without_a_questions_own_choices_the_labels_are_the_verifiers() -> None:
+    assert Choice(("1", "2"))(Question("?", "2"), "The answer is 2.").correct is True
+    assert Choice()(Question("?", "E"), "(E)").correct is True
+
+
+def test_a_gold_answer_outside_the_choices_is_named() -> None:
+    with pytest.raises(ValueError, match="question q1: gold answer 'F' is none of the choices A, B, C, D, E; correct"):
+        Choice().check_gold(Question("?", "F", id="q1"))
+    Choice().check_gold(QUESTION)
+
+
+@pytest.mark.parametrize("labels", [(), ("A",), ("A", "a"), ("A", "")])
+def test_bad_labels_are_named(labels: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="labels="):
+        Choice(labels)
