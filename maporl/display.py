@@ -157,7 +157,9 @@ def show_table(columns: Mapping[str, Mapping[str, float]], console: Console | No
     console = console or Console(highlight=False)
     names = list(dict.fromkeys(name for values in columns.values() for name in values))
     rounds = sorted((n for n in names if n.startswith("accuracy_round_")), key=lambda n: int(n.rsplit("_", 1)[1]))
-    table = Table("", *columns, title=title or None, title_justify="left")
+    if title:
+        console.print(title, soft_wrap=True, markup=False)
+    table = Table("", *columns)
     for index in range(1, len(columns) + 1):
         table.columns[index].justify = "right"
     for name in [*_ROWS, *rounds, "parse_rate", "reward_mean", "completion_tokens", "questions"]:

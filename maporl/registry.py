@@ -95,7 +95,10 @@ def load(kind: str, spec: Any) -> Any:
         raise
     if not hasattr(module, attribute):
         raise ValueError(f"{kind} {spec!r}: module {module_name!r} has no {attribute!r}.")
-    return getattr(module, attribute)
+    loaded = getattr(module, attribute)
+    if not callable(loaded):
+        raise ValueError(f"{kind} {spec!r} is a {type(loaded).__name__}, not a class.")
+    return loaded
 
 
 def build(kind: str, spec: Any, **defaults: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import warnings
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from maporl.agents.engine import Sampled, _left_pad, generate
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
 from maporl.agents.sampling import Sampling
+from maporl.hub import reachable
 
 __all__ = ["LoRA", "Policy", "load_tokenizer"]
 
@@ -119,7 +121,9 @@ class Policy:
         attention = attn_implementation or ("eager" if torch.device(device).type == "cpu" else "sdpa")
         tokenizer = load_tokenizer(path, chat_template)
         with _loading(path):
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[dtype], attn_implementation=attention)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                path, dtype=DTYPES[dtype], attn_implementation=attention, local_files_only=_local_only(path)
+            )
         model.to(device)  # type: ignore[arg-type]
         return cls(model, tokenizer, **settings)
 
@@ -157,7 +161,10 @@ class Policy:
             raise ValueError(
                 f"{name!r} cannot name an adapter; use letters, digits, '_' and '-' (and no part of 'lora_')."
             )
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # PEFT's, about a name in transformers that it will have to change
             torch.manual_seed(seed)
             if path is not None:
                 self._load_adapter(name, Path(path))
@@ -343,7 +350,7 @@ def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
         ValueError: No such checkpoint, or no chat template.
     """
     with _loading(path):
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=_local_only(path))
     if chat_template is not None:
         tokenizer.chat_template = _read_chat_template(chat_template)
     if not tokenizer.chat_template:
@@ -351,6 +358,12 @@ def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
             f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
         )
     return tokenizer
+
+
+def _local_only(path: str) -> bool:
+    import huggingface_hub
+
+    return Path(path).exists() or not reachable(huggingface_hub.constants.ENDPOINT)
 
 
 @contextlib.contextmanager

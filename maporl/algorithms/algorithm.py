@@ -213,7 +213,7 @@ class PolicyGradient(Algorithm):
             "train/reward_std": float(batch.rewards.std(correction=0)),
             "train/entropy": float(-batch.old_logprobs[mask].mean()),
             "train/dropped_episodes": float(batch.dropped),
-            "train/learning_rate": next(iter(self.schedulers.values())).get_last_lr()[0],
+            "train/learning_rate": float(next(iter(self.schedulers.values())).get_last_lr()[0]),
         }
 
     def descend(

@@ -67,7 +67,11 @@ class TurnBatch:
         contains_future = any(e.contains_future for e in kept)
         gamma = discount_between_rounds(gamma_round, contains_future)
         steps: list[Step] = []
-        learners, gaps, groups, chains, agents = [], [], [], [], []
+        learners: list[str | None] = []
+        gaps: list[int] = []
+        groups: list[int] = []
+        chains: list[list[int]] = []
+        agents: list[int] = []
         rewards: list[float] = []
         for episode in kept:
             for index, agent in enumerate(episode.transcript.agents):
