@@ -130,7 +130,7 @@ def group_advantages(
         [N]; rows of one sample get the same number.
 
     Raises:
-        ValueError: Unknown baseline.
+        ValueError: Unknown baseline, or a group of one with "leave_one_out".
     """
     advantages = torch.zeros_like(returns)
     for key in np.unique(keys):
@@ -144,6 +144,10 @@ def group_advantages(
         if baseline == "mean":
             centred = means - group_mean
         elif baseline == "leave_one_out":
+            if size < 2:
+                raise ValueError(
+                    "a group has one sample only: there is no other one to leave out; use groups of at least 2."
+                )
             centred = (means - group_mean) * size / (size - 1)
         elif baseline == "max":
             centred = means - means.max()
