@@ -1,7 +1,8 @@
 """How often do the verifiers agree with known labels? ``python -m maporl.benchmarks.verifier_agreement --data FOLDER``.
 
-FOLDER holds ``verifier_cases/``: real solutions of GSM8K labelled right or wrong, and pairs of answers labelled equivalent or
-not. One row of the table is a file under one extractor.
+FOLDER holds ``verifier_cases/`` (real solutions of GSM8K labelled right or wrong, and pairs of answers labelled equivalent or
+not), ``math/math500_test.jsonl`` and ``csqa/dev.jsonl`` (gold answers, and one wrong answer to each question). One row of the
+table is one of them under one extractor.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from maporl.envs.verifiers import MathExpression, Number
+from maporl.envs.csqa import CSQA
+from maporl.envs.math import Math
+from maporl.envs.verifiers import Choice, MathExpression, Number
 from maporl.envs.verifiers.math_worker import shared_worker
 from maporl.types import Question
 
-__all__ = ["CONFLICTS", "EXTRACTORS", "Agreement", "agreement", "read_cases"]
+__all__ = ["CONFLICTS", "EXTRACTORS", "Agreement", "agreement", "gold_cases", "read_cases"]
 
 Case = Mapping[str, Any]
 OPTIONS: dict[str, Any] = {
@@ -44,7 +47,7 @@ CONFLICTS: dict[str, str] = {
 
 
 def read_cases(folder: Path, name: str) -> list[Case]:
-    """The cases of ``folder/verifier_cases/name.jsonl`` as {id, gold, response, label, row}.
+    """The cases of ``folder/verifier_cases/name.jsonl`` as {id, question, response, label, row}.
 
     Raises:
         ValueError: There is no such file; the message names it and the remedy.
@@ -56,7 +59,7 @@ def read_cases(folder: Path, name: str) -> list[Case]:
     return [
         {
             "id": row["id"],
-            "gold": str(row["gold"]),
+            "question": Question("", str(row["gold"])),
             "response": row["response"] if "response" in row else str(row["pred"]),
             "label": row["correct"] if "correct" in row else row["expected"],
             "row": row,
@@ -65,37 +68,59 @@ def read_cases(folder: Path, name: str) -> list[Case]:
     ]
 
 
+def gold_cases(folder: Path, name: str) -> list[Case]:
+    """The gold answers of a task, each once as it is (label True) and once as a wrong one (label False).
+
+    Raises:
+        ValueError: The file is missing or malformed.
+    """
+    cases: list[Case] = []
+    task, path = (Math, "math/math500_test.jsonl") if name == "math500 gold" else (CSQA, "csqa/dev.jsonl")
+    for question in task(data=folder / path).load("train"):
+        gold = question.answer
+        others = [f"{gold} + 1"] if task is Math else [label for label in question.metadata["choices"] if label != gold]
+        for answer, label in ((gold, True), (others[0], False)):
+            cases.append({"id": f"{question.id} {answer}", "question": question, "response": answer, "label": label})
+    return cases
+
+
 def _number(extract: Any) -> Callable[[Case], bool]:
     verifier = Number(extract=extract)
-    return lambda case: verifier(Question("", case["gold"]), case["response"]).correct is True
+    return lambda case: verifier(case["question"], case["response"]).correct is True
 
 
 def _math_task(case: Case) -> bool:
     """As in the task `math`: the answer stands in a box."""
-    return MathExpression()(Question("", case["gold"]), f"\\boxed{{{case['response']}}}").correct is True
+    return MathExpression()(case["question"], f"\\boxed{{{case['response']}}}").correct is True
 
 
 def _library(options: Mapping[str, Any], case: Case) -> bool:
     """Math-Verify on the texts as they are, without what `MathExpression` adds."""
-    reply = shared_worker().ask(5.0, gold=case["gold"], response=case["response"], **options)
+    reply = shared_worker().ask(5.0, gold=case["question"].answer, response=case["response"], **options)
     return reply["correct"] is True
 
 
 def _row_options(case: Case) -> bool:
     row = case["row"]
     own = {name: row[name] for name in OPTIONS if row[name] is not None}
-    return MathExpression(**{**OPTIONS, **own})(Question("", case["gold"]), case["response"]).correct is True
+    return MathExpression(**{**OPTIONS, **own})(case["question"], case["response"]).correct is True
+
+
+def _choice_task(case: Case) -> bool:
+    return Choice()(case["question"], f"It is quiet there.\nThe answer is ({case['response']}).").correct is True
 
 
 SOLUTIONS = ("gsm8k_tora_70b", "gsm8k_model_solutions")
 PAIRS = ("math_verify_cases", "other_equivalence_cases")
+GOLD = ("math500 gold", "csqa gold")
 
 EXTRACTORS: dict[str, tuple[tuple[str, ...], Callable[[Case], bool]]] = {
     "last number": (SOLUTIONS, _number("last")),
     "marker, else last number": (SOLUTIONS, _number("answer")),
     "Math-Verify, default": ((*SOLUTIONS, *PAIRS), lambda case: _library(OPTIONS, case)),
     "Math-Verify, row's options": (("math_verify_cases",), _row_options),
-    "MathExpression, in a box": (("other_equivalence_cases",), _math_task),
+    "MathExpression, in a box": (("other_equivalence_cases", "math500 gold"), _math_task),
+    "Choice": (("csqa gold",), _choice_task),
 }
 """Name -> (the files that it can read, case -> is the response right?)."""
 
@@ -136,20 +161,19 @@ def main(arguments: Iterable[str] | None = None) -> None:
     shared_worker().ask(5.0, gold="$1$", response="$1$", **OPTIONS)  # its start is not the first file's time
 
     table = Table(title="Agreement with the labels")
-    for header in ("cases", "extractor", "agree", "of", "share", "ms each"):
+    for header in ("cases", "extractor", "agree", "of", "share", "per second"):
         table.add_column(header, no_wrap=True)
     listed: list[str] = []
-    for name in (*SOLUTIONS, *PAIRS):
+    for name in (*SOLUTIONS, *PAIRS, *GOLD):
         try:
-            cases = read_cases(options.data, name)
+            cases = (gold_cases if name in GOLD else read_cases)(options.data, name)
         except ValueError as error:
             parser.error(str(error))
         for extractor, (files, verdict) in EXTRACTORS.items():
             if name in files:
                 result = agreement(cases, verdict)
                 n, right = result.total, result.total - len(result.disagreements)
-                each = f"{1000 * result.seconds / n:.2f}"
-                table.add_row(name, extractor, str(right), str(n), f"{result.share:.4f}", each)
+                table.add_row(name, extractor, str(right), str(n), f"{result.share:.4f}", f"{n / result.seconds:,.0f}")
                 listed.append(f"{name}, {extractor}: {', '.join(map(_reason, result.disagreements)) or 'none'}")
         table.add_section()
     console = Console()

@@ -159,7 +159,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
-                yield number, _parsed(line, f"{path}, line {number}")
+                yield number, _parsed(line.rstrip(), f"{path}, line {number}")
 
 
 def _json(path: Path) -> Iterator[tuple[int, Any]]:
