@@ -137,6 +137,7 @@ class RunFolder:
             raise
         except BaseException as error:
             self.set_status("failed", error=f"{type(error).__name__}: {error}")
+            error.add_note(f"The run is in {self.path}; after a remedy go on with: maporl train --resume {self.path}")
             raise
         self.set_status("complete")
 

@@ -20,3 +20,13 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"no evaluation data: neither MAPORL_DATA nor {default.name}/ beside the checkout's parent exists")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random-weight checkpoint of one narrow layer, for tests of whole runs; not to be changed."""
+    from maporl.agents.make_model import make_model
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    make_model(folder, hidden_size=32, num_layers=1, intermediate_size=64, vocab_size=300, context=512)
+    return str(folder)

@@ -1,0 +1,88 @@
+"""Tasks, partners and algorithms for tests of whole runs, named on command lines as ``run_toys:Name``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from maporl.agents import ScriptedAgent
+from maporl.algorithms import Algorithm
+from maporl.envs import DiscussionEnv, OwnScore
+from maporl.types import Episode, Question, Score, Transcript
+
+SMALL: dict[str, Any] = {
+    "episodes_per_iteration": 8,
+    "max_new_tokens": 5,
+    "num_eval_questions": 4,
+    "num_iterations": 2,
+    "learning_rate": 1e-3,
+    "trackers": (),
+}
+"""Settings of a run of a second or two."""
+
+
+def share_of_letters(question: Question, response: str) -> Score:
+    """A reward that varies on random text."""
+    letters = sum(c.isalpha() for c in response)
+    return Score(letters / max(len(response), 1), letters % 2 == 0, answer=response[:1] or None)
+
+
+class Letters(DiscussionEnv):
+    """Say letters."""
+
+    default_verifier = staticmethod(share_of_letters)
+
+    def load(self, split: str) -> Iterator[Question]:
+        for number in range(200 if split == "train" else 20):
+            yield Question(f"{split} {number}", answer="even")
+
+
+class NoTest(Letters):
+    """A task without test questions, whose shaping is written in a mapping."""
+
+    def load(self, split: str) -> Iterator[Question]:
+        return super().load(split) if split == "train" else iter(())
+
+
+class FailsLater(OwnScore):
+    """A shaping with a bug that shows in the middle of a run."""
+
+    calls = 0
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        type(self).calls += len(transcript.turns) == 4
+        if self.calls > 4 + 8 + 4:  # evaluation, iteration 1, half of iteration 2
+            raise ZeroDivisionError("a bug of the user's")
+        return super().__call__(transcript)
+
+
+class StopsLater(FailsLater):
+    """Ctrl-C at the same place."""
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        try:
+            return super().__call__(transcript)
+        except ZeroDivisionError:
+            raise KeyboardInterrupt from None
+
+
+class Parrot(ScriptedAgent):
+    """A partner that always says the same."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda observation, rng: "parrot")
+
+
+class Idle(Algorithm):
+    """Learns nothing, and names none of the settings of a run."""
+
+    def update(self, episodes: list[Episode]) -> dict[str, float]:
+        return {"train/turns": float(np.sum([len(e.steps) for e in episodes]))}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
