@@ -55,7 +55,7 @@ def rollout(
         ]
         completions = team.act(observations, rngs, greedy=greedy)
         said = [(envs[i].transcript, agent, c.text) for (i, agent), c in zip(speaking, completions, strict=True)]
-        verdicts = env.judges.score_batch(env.protocol, said)
+        verdicts = env.score_batch(said)
         for (i, agent), observation, state, completion, verdict in zip(
             speaking, observations, states, completions, verdicts, strict=True
         ):

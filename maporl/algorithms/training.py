@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.team import Team
 from maporl.algorithms.algorithm import Algorithm
 from maporl.algorithms.rollout import cross, rollout
 from maporl.envs.discussion import DiscussionEnv
-from maporl.types import Episode, Question
+from maporl.envs.views import joint_view, own_view
+from maporl.types import Episode, Observation, Question, Transcript, Turn
 
 __all__ = ["check_context", "check_group_size", "draw", "learn", "rollout_metrics"]
 
@@ -106,30 +108,33 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
 
 
 def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question]) -> None:
-    """Make sure that the longest discussion fits the models' windows: the prompt of the last round, with every visible message
-    at its longest.
+    """Make sure that the longest discussion fits the models' windows: the prompt of the last round, with every message that it
+    shows at its longest.
 
     Raises:
         ValueError: It does not; the message says by how much and what helps.
     """
-    longest = max(questions, key=lambda q: len(q.text) + max((len(v) for v in q.private.values()), default=0))
-    env.reset(options={"question": longest})
-    messages = env.num_rounds * len(env.possible_agents)
-    for model in team.language_models:
-        opening = max(
-            len(model.encode(env.observe(agent))) for agent in env.possible_agents if model in _seats(team, agent)
+    question = max(questions, key=lambda q: len(q.text) + max((len(v) for v in q.private.values()), default=0))
+    transcript = Transcript(question, tuple(env.possible_agents), env.num_rounds)
+    while not transcript.is_complete:
+        agent = env.protocol.speaker(transcript)
+        assert agent is not None
+        member = team.member(agent, transcript.completed_rounds)
+        if isinstance(member, LLMAgent) and transcript.completed_rounds == env.num_rounds - 1:
+            for view in (own_view, joint_view):  # a centralised critic reads the joint one
+                _check_prompt(member, view(transcript, env.protocol, agent, env.instruction), question)
+        transcript = transcript.append(Turn(agent, transcript.completed_rounds, ""))
+
+
+def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> None:
+    messages, longest = len(empty["transcript"]), member.sampling.max_new_tokens
+    needed, window = len(member.encode(empty)) + (messages + 1) * longest, member.policy.context_window
+    if needed > window:
+        raise ValueError(
+            f"the longest question ({question.id}) may need a prompt and answer of {needed} tokens in the last round ({messages} earlier "
+            f"messages of {longest}), more than the model's window of {window}: lower --max_new_tokens or --num_rounds, or use "
+            "--env_args.history last_round."
         )
-        needed, window = opening + messages * model.sampling.max_new_tokens, model.policy.context_window
-        if needed > window:
-            raise ValueError(
-                f"the longest question ({longest.id}) takes {opening} tokens, and with {env.num_rounds} rounds x "
-                f"{len(env.possible_agents)} agents x {model.sampling.max_new_tokens} new tokens a prompt may need {needed}, more than "
-                f"the model's window of {window}: lower --max_new_tokens or --num_rounds, or use --env_args.history last_round."
-            )
-
-
-def _seats(team: Team, agent: str) -> list[object]:
-    return [member for (name, _), member in team.seats.items() if name == agent]
 
 
 def _tokens(episodes: Sequence[Episode]) -> int:
