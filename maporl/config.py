@@ -243,7 +243,7 @@ class RunConfig:
         """
         given: dict[str, Any] = {
             "team": team,
-            "num_updates": self.num_iterations,
+            "num_updates": max(self.num_iterations, 1),
             "learning_rate": self.learning_rate,
             "microbatch_tokens": self.microbatch_tokens,
             "seed": self.seed,
