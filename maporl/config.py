@@ -69,7 +69,7 @@ class RunConfig:
         gradient_checkpointing: Recompute activations in the backward pass.
         microbatch_tokens: Tokens of one forward and backward pass.
         matmul_precision: torch's float32 matmul precision: "highest", "high", "medium".
-        num_threads: torch's threads; None leaves them.
+        num_threads: torch's threads; None leaves them, except that a tiny model on a CPU gets one (see `maporl.run.with_threads`).
         trackers: Of "tensorboard", "wandb", "trackio"; through accelerate.
         output_dir: The run folder; None makes runs/ENV-ALGORITHM-SEED.
         seed: Of everything random.

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 __all__ = ["Bars", "Display", "print_list", "show_table", "summary"]
 
@@ -35,13 +37,13 @@ class Display:
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=self.console,
-            transient=True,
         )
-        self._task = self._progress.add_task(title, total=max(total, 1), figures="building", left="")
+        self._task = self._progress.add_task(title, total=max(total, 1), left="")
+        self._figures = Text("building")  # on a line of its own, so that neither is cut off at 80 columns
+        self._live = Live(Group(self._progress, self._figures), console=self.console, transient=True)
 
     def __enter__(self) -> Display:
         self._caught = warnings.catch_warnings()
@@ -51,7 +53,7 @@ class Display:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.showwarning = self._warn
         if self.console.is_terminal:
-            self._progress.start()
+            self._live.start()
         return self
 
     def __exit__(
@@ -59,18 +61,19 @@ class Display:
     ) -> None:
         self._caught.__exit__(None, None, None)
         if self.console.is_terminal:
-            self._progress.stop()
+            self._live.stop()
 
     def __call__(self, event: str, iteration: int, metrics: Mapping[str, float]) -> None:
         """Show one iteration or evaluation."""
         if event != "iteration":
             self._line(f"{_when(event, iteration, self.total):<22} {evaluation_figures(metrics)}")
-            self._progress.update(self._task, figures="sampling")
+            self._figures.plain = "sampling"
             self._started = time.monotonic() if self._first is None else self._started
             return
         self._first = iteration if self._first is None else self._first
         figures, left = iteration_figures(metrics), self._left(iteration)
-        self._progress.update(self._task, completed=iteration, figures=figures, left=left)
+        self._progress.update(self._task, completed=iteration, left=left)
+        self._figures.plain = f"  {figures}"
         if not self.console.is_terminal:
             self._line(f"iteration {iteration}/{self.total}".ljust(22) + f" {figures}  {left}")
 
