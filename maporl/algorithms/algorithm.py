@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -112,10 +113,18 @@ class PolicyGradient(Algorithm):
             kl_estimator,
             "as a loss its expected gradient is zero: use 'k2', 'k3', or kl_in='reward'",
         )
-        _check(num_epochs >= 1, "num_epochs", num_epochs, "at least 1")
-        _check(num_minibatches >= 1, "num_minibatches", num_minibatches, "at least 1")
+        for name, count in {
+            "num_updates": num_updates,
+            "num_epochs": num_epochs,
+            "num_minibatches": num_minibatches,
+            "microbatch_tokens": microbatch_tokens,
+        }.items():
+            _check(count >= 1, name, count, "at least 1")
         _check(learning_rate > 0, "learning_rate", learning_rate, "above 0")
         _check(clip_range is None or clip_range > 0, "clip_range", clip_range, "above 0, or None")
+        _check(max_grad_norm is None or max_grad_norm > 0, "max_grad_norm", max_grad_norm, "above 0, or None")
+        _check(ent_coef >= 0, "ent_coef", ent_coef, "at least 0")
+        _check(kl_coef >= 0, "kl_coef", kl_coef, "at least 0")
         _check(bool(team.learners), "team", team.agents, "it trains nothing: unfreeze an agent or a round")
         for name, learner in team.learners.items():
             if learner.sampling.filtered:
@@ -123,6 +132,13 @@ class PolicyGradient(Algorithm):
                     f"{name!r} samples with top_k={learner.sampling.top_k}, top_p={learner.sampling.top_p}; training needs the "
                     "unfiltered distribution: leave both out (they are for evaluation)."
                 )
+            there = learner.policy.adapters
+            _check(
+                reference is None or reference in there,
+                "reference",
+                reference,
+                f"use an adapter of {list(there)}, or None",
+            )
         self.num_epochs, self.num_minibatches = num_epochs, num_minibatches
         self.clip_range, self.ent_coef, self.loss_agg = clip_range, ent_coef, loss_agg
         self.kl_coef, self.kl_in, self.kl_estimator, self.reference = kl_coef, kl_in, kl_estimator, reference
@@ -287,12 +303,17 @@ class PolicyGradient(Algorithm):
                 name: [p.detach().cpu().clone() for p in agent.policy.parameters(name)]
                 for name, agent in self.team.learners.items()
             },
-            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            # A copy, for an optimizer hands out its own tensors and changes them in place.
+            "optimizers": {name: copy.deepcopy(o.state_dict()) for name, o in self.optimizers.items()},
             "schedulers": {name: s.state_dict() for name, s in self.schedulers.items()},
             "rng": self.rng.bit_generator.state,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if list(state["optimizers"]) != list(self.optimizers):
+            raise ValueError(
+                f"the saved state is of {list(state['optimizers'])}, not of {list(self.optimizers)}; use the run's own team and algorithm."
+            )
         with torch.no_grad():
             for name, agent in self.team.learners.items():
                 for parameter, saved in zip(agent.policy.parameters(name), state["adapters"][name], strict=True):
