@@ -17,7 +17,7 @@ import torch
 from maporl.agents import Team
 from maporl.algorithms.algorithm import Algorithm
 from maporl.algorithms.batch import discount_between_rounds
-from maporl.algorithms.evaluation import Evaluation, evaluate
+from maporl.algorithms.evaluation import Evaluation, evaluate, subset
 from maporl.algorithms.training import EVALUATE, check_context, check_group_size, learn
 from maporl.config import RunConfig
 from maporl.settings import nearest
@@ -189,7 +189,7 @@ class _Training:
         self.config, self.folder, self.watch = config, folder, watch
         self.env = config.build_env()
         questions = self.env.questions("train")
-        self.validation = self.env.questions("validation")[: config.num_eval_questions]
+        self.validation = subset(self.env.questions("validation"), config.num_eval_questions)
         self.team = config.build_team(self.env)
         self.config = config = with_threads(config, self.team)
         self.algorithm = config.build_algorithm(self.team)
@@ -221,7 +221,7 @@ class _Training:
         self.team.save(self.folder.path / "adapters")
         if config.num_iterations:
             self.evaluate(f"iteration_{config.num_iterations:04d}", config.num_iterations, self.validation)
-        self.evaluate("test", config.num_iterations, self.env.questions("test")[: config.num_eval_questions])
+        self.evaluate("test", config.num_iterations, subset(self.env.questions("test"), config.num_eval_questions))
 
     def evaluate(self, name: str, iteration: int, questions: Sequence[Question]) -> None:
         evaluation = evaluate_run(self.config, self.env, self.team, questions)

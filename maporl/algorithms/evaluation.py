@@ -16,7 +16,7 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer
 from maporl.types import Episode, Question, Score
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "subset"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,11 @@ def evaluate(
         if judged:
             metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
     return Evaluation(metrics, [_record(e, a) for e, a in zip(episodes, answers, strict=True)])
+
+
+def subset(questions: Sequence[Question], number: int) -> list[Question]:
+    """At most `number` of the questions, always the same ones and of every kind: those whose hashes come first."""
+    return sorted(questions, key=lambda question: question.hash)[:number]
 
 
 def _answer(env: DiscussionEnv, episode: Episode) -> TeamAnswer:

@@ -51,13 +51,14 @@ def retargeted(config: RunConfig, given: dict[str, Any]) -> RunConfig:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the records, print the table."""
     from maporl.agents.make_model import without_progress_bars
+    from maporl.algorithms.evaluation import subset
     from maporl.display import show_table
     from maporl.run import RunFolder, evaluate_run, load_team, torch_settings
 
     folder = RunFolder(args.run)
     config = retargeted(folder.config, args.given)
     env = config.build_env()
-    questions = env.questions(args.split)[: config.num_eval_questions]
+    questions = subset(env.questions(args.split), config.num_eval_questions)
     with without_progress_bars(), torch_settings(config):
         team = load_team(args.run, env=env, config=config)
         evaluation = evaluate_run(config, env, team, questions)
