@@ -55,6 +55,7 @@ class MAGRPO(PolicyGradient):
             self.num_epochs,
             "without a ratio only the first pass over a batch is on-policy; set clip_range, or num_epochs=1",
         )
+        _check(gamma_round is None or 0 <= gamma_round <= 1, "gamma_round", gamma_round, "between 0 and 1")
         rounds = 1 + max(r for _, r in team.seats)
         if joint == "cross" and rounds > 1:
             raise ValueError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from maporl.agents.critic import Critic
+from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.team import Team
 from maporl.algorithms.advantages import NORMALISATIONS, chain_tokens, chain_turns, normalise
 from maporl.algorithms.algorithm import PolicyGradient, _check, _Tally
@@ -65,6 +66,9 @@ class PPO(PolicyGradient):
             **settings,
         )
         _check(credit in ("token", "turn"), "credit", credit, "use 'token' or 'turn'")
+        for name, share in {"gamma_token": gamma_token, "gamma_round": gamma_round, "gae_lambda": gae_lambda}.items():
+            _check(share is None or 0 <= share <= 1, name, share, "between 0 and 1")
+        _check(vf_clip_range is None or vf_clip_range > 0, "vf_clip_range", vf_clip_range, "above 0, or None")
         _check(
             normalise_advantages is None or normalise_advantages in NORMALISATIONS,
             "normalise_advantages",
@@ -94,7 +98,8 @@ class PPO(PolicyGradient):
     # -- one update ----------------------------------------------------------------------------------------------------
 
     def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
-        batch = TurnBatch.collect(episodes, self.team, self.gamma_round)
+        fitting = [e for e in episodes if not e.overflow and self._fits(e)]
+        batch = TurnBatch.collect(fitting, self.team, self.gamma_round)
         contexts = [self.context_of(step) for step in batch.steps]
         judges = np.array([self.critic_of(step) for step in batch.steps])
         ref_logprobs = self.reference_logprobs(batch) if self.kl_coef else None
@@ -108,7 +113,18 @@ class PPO(PolicyGradient):
         if ref_logprobs is not None:
             drift = (batch.old_logprobs - ref_logprobs)[batch.completion_mask]
             metrics["train/kl_to_reference"] = float(drift.mean())
+        metrics["train/dropped_episodes"] = float(len(episodes) - len(fitting))
         return metrics
+
+    def _fits(self, episode: Episode) -> bool:
+        """Whether the critics' contexts fit the model's window, too: a joint state can be longer than any prompt."""
+        for step in episode.steps:
+            member = self.team.member(step.agent, step.round)
+            if isinstance(member, LLMAgent) and member.trainable:
+                length = len(self.context_of(step)) + len(step.completion.completion_ids)
+                if length > member.policy.context_window:
+                    return False
+        return True
 
     def advantages(self, batch: TurnBatch, values: Tensor, ref_logprobs: Tensor | None) -> Tensor:
         """Generalised advantages, [N, T] per token or [N, 1] per turn, KL penalty included when it belongs to the reward."""

@@ -71,7 +71,15 @@ def cross(env: DiscussionEnv, episodes: Sequence[Episode]) -> list[Episode]:
     """Every combination of the group's samples as an episode (MAGRPO's cross joint actions): G^N for one round of N agents.
 
     Nothing is sampled again and no message is scored again; only what depends on the joint action is.
+
+    Raises:
+        ValueError: More than one round, or agents that hear one another: a message that answers another cannot be recombined.
     """
+    if env.num_rounds > 1 or not (env.protocol.simultaneous or len(env.possible_agents) == 1):
+        raise ValueError(
+            f"joint is 'cross' with {env.num_rounds} rounds of protocol {env.protocol.name!r}: a message that answers another cannot be "
+            "recombined. Use one round of 'debate', or joint='aligned'."
+        )
     result = []
     for number in dict.fromkeys(e.group for e in episodes):
         members = [e for e in episodes if e.group == number]

@@ -1,0 +1,275 @@
+"""IPPO and MAPPO: what a critic reads, how credit is assigned, and that one agent makes them the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toy_discussions import play, questions, readable_share
+from toy_models import shake, weights
+
+from maporl.agents.agent import ScriptedAgent
+from maporl.agents.team import Team
+from maporl.algorithms import IPPO, MAPPO, rollout
+from maporl.algorithms.batch import TurnBatch
+from maporl.algorithms.ppo import PPO
+from maporl.envs import DiscussionEnv
+from maporl.types import Episode, Question, Step
+
+RATE = {"learning_rate": 0.01}
+
+
+class Secrets(DiscussionEnv):
+    """Everybody knows something; readable text is paid."""
+
+    default_verifier = staticmethod(lambda question, response: readable_share(response))
+
+    def load(self, split: str) -> Iterable[Question]:
+        return questions(60 if split == "train" else 4, [f"agent_{n}" for n in range(3)])
+
+
+# -- one agent -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("credit", ["token", "turn"])
+def test_with_one_agent_mappo_is_ippo_bit_for_bit(make_team: Callable, credit: str) -> None:
+    results = []
+    for algorithm in (IPPO, MAPPO):
+        team = make_team(1, 2, seed=3)
+        learner = algorithm(team, seed=5, credit=credit, num_updates=4, **RATE)
+        env = Secrets(num_agents=1, num_rounds=2)
+        metrics = [learner.update(rollout(env, team, env.questions("train")[:6], seed=(1, k))) for k in range(2)]
+        [critic] = learner.critics.values()
+        results.append((weights(team.policies[0], "agent_0"), *critic.state_dict().values()))
+        renamed = [{k.replace("critic_agent_0", "critic_0"): v for k, v in m.items()} for m in metrics]
+        results[-1] = (*results[-1], renamed)
+    *left, left_metrics = results[0]
+    *right, right_metrics = results[1]
+    assert len(left) == len(right) > 10 and all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+    assert left_metrics == right_metrics
+    assert max(float(t.abs().max()) for t in left[-2:]) > 0  # the critic's head has learned something
+
+
+def test_their_critics(make_team: Callable) -> None:
+    assert list(IPPO(make_team(3)).critics) == ["critic_agent_0", "critic_agent_1", "critic_agent_2"]
+    assert list(IPPO(make_team(3, sharing="shared")).critics) == ["critic_shared"]
+    assert list(MAPPO(make_team(3)).critics) == ["critic_0"]
+    frozen = make_team(3, frozen=["agent_1", "agent_2"])
+    assert list(IPPO(frozen).critics) == ["critic_agent_0"] and frozen.policies[0].adapters[-1] == "critic_agent_0"
+
+
+# -- what a critic reads ---------------------------------------------------------------------------------------------------
+
+
+class Reading:
+    """An algorithm with a critic that has opinions, and the discussion of scripted texts."""
+
+    def __init__(self, make_team: Callable, algorithm: type[PPO], protocol: str) -> None:
+        self.team = make_team(3, 2)
+        self.algorithm = algorithm(self.team)
+        for name, critic in self.algorithm.critics.items():
+            shake(self.team.policies[0], name)
+            torch.nn.init.normal_(critic.head.weight, generator=torch.Generator().manual_seed(0))
+        self.env = Secrets(num_agents=3, num_rounds=2, protocol=protocol)
+
+    def first_value(
+        self, agent: str, round: int, said: dict[tuple[str, int], str], secrets: dict[str, str]
+    ) -> torch.Tensor:
+        """V before the first token of a message, in a discussion of these texts and private views."""
+        script = ScriptedAgent(lambda o, rng: said.get((o["agent"], o["round"]), "nothing new"))
+        speakers = Team({seat: script for seat in self.team.seats})
+        question = Question("What?", "x", private={f"agent_{n}": f"secret {n}" for n in range(3)} | secrets)
+        [episode] = rollout(self.env, speakers, [question], seed=0)
+        [step] = [s for s in episode.steps if (s.agent, s.round) == (agent, round)]
+        # What the language model in that seat would have been shown, and any first token.
+        prompt = self.team.member(agent, round).encode(step.observation)  # type: ignore[attr-defined]
+        spoken = replace(step.completion, prompt_ids=prompt, completion_ids=np.array([40, 41]))
+        step = replace(step, completion=spoken)
+        critic = self.algorithm.critics[self.algorithm.critic_of(step)]
+        with torch.no_grad():
+            return critic.values([self.algorithm.context_of(step)], [spoken.completion_ids])[0, 0]
+
+
+@pytest.mark.parametrize("algorithm", [IPPO, MAPPO])
+@pytest.mark.parametrize("protocol", ["debate", "round_robin"])
+def test_a_critic_never_sees_what_it_judges(make_team: Callable, algorithm: type[PPO], protocol: str) -> None:
+    reading = Reading(make_team, algorithm, protocol)
+    order = [(agent, r) for r in (0, 1) for agent in ("agent_0", "agent_1", "agent_2")]
+    for judged in order:
+        before = reading.first_value(*judged, {}, {})
+        for changed in order:
+            after = reading.first_value(*judged, {changed: "12345"}, {})
+            simultaneous = protocol == "debate" and changed[1] == judged[1]
+            settled = order.index(changed) < order.index(judged) and not simultaneous
+            assert torch.equal(after, before) != settled, (judged, changed)
+
+
+@pytest.mark.parametrize(("algorithm", "reads_others"), [(IPPO, False), (MAPPO, True)])
+def test_only_a_central_critic_knows_the_others_secrets(
+    make_team: Callable, algorithm: type[PPO], reads_others: bool
+) -> None:
+    reading = Reading(make_team, algorithm, "debate")
+    before = reading.first_value("agent_0", 0, {}, {})
+    assert not torch.equal(reading.first_value("agent_0", 0, {}, {"agent_0": "changed"}), before)
+    for other in ("agent_1", "agent_2"):
+        assert torch.equal(reading.first_value("agent_0", 0, {}, {other: "changed"}), before) != reads_others
+
+
+@pytest.mark.parametrize("algorithm", [IPPO, MAPPO])
+def test_a_value_depends_on_the_tokens_before_it(make_team: Callable, algorithm: type[PPO]) -> None:
+    reading = Reading(make_team, algorithm, "debate")
+    learner, env = reading.algorithm, reading.env
+    batch = TurnBatch.collect(rollout(env, reading.team, env.questions("train")[:2], seed=0), reading.team)
+    contexts, judges = (
+        [learner.context_of(s) for s in batch.steps],
+        np.array([learner.critic_of(s) for s in batch.steps]),
+    )
+    values, mask = learner.values(batch, contexts, judges)
+    assert torch.equal(mask, batch.completion_mask) and not values[~mask].any() and values[mask].unique().numel() > 20
+    learner.credit = "turn"
+    first, mask = learner.values(batch, contexts, judges)
+    assert first.shape == (len(batch), 1) and mask.all()
+    assert torch.allclose(first[:, 0], values[:, 0], atol=1e-5)
+
+
+# -- credit ----------------------------------------------------------------------------------------------------------------
+
+
+def batch_of(team: Team, **changes: object) -> TurnBatch:
+    episodes = play(team, questions(2), rounds=2)
+    return replace(TurnBatch.collect(episodes, team), **changes)  # type: ignore[arg-type]
+
+
+def test_the_reward_is_on_the_last_token_and_the_next_round_is_bootstrapped(make_team: Callable) -> None:
+    team = make_team(1, 2)
+    batch = batch_of(team)
+    values = torch.rand(batch.old_logprobs.shape) * batch.completion_mask
+    algorithm = IPPO(team, gamma_round=0.5, gae_lambda=0.0)
+    advantages = algorithm.advantages(batch, values, None)
+    for first, second in batch.chains:
+        last = [int(batch.completion_mask[n].sum()) - 1 for n in (first, second)]
+        assert batch.rounds[first] == 0 and batch.rounds[second] == 1
+        reward, value = batch.rewards[first], values[first, last[0]]
+        assert torch.isclose(advantages[first, last[0]], reward + 0.5 * values[second, 0] - value)
+        # The last message is terminal, whether it ended or was cut.
+        assert torch.isclose(advantages[second, last[1]], batch.rewards[second] - values[second, last[1]])
+        inside = values[first, 1 : last[0] + 1] - values[first, : last[0]]
+        assert torch.allclose(advantages[first, : last[0]], inside, atol=1e-6)
+
+
+@pytest.mark.parametrize("credit", ["token", "turn"])
+def test_rewards_that_contain_the_future_are_not_bootstrapped_over(make_team: Callable, credit: str) -> None:
+    team = make_team(1, 2)
+    algorithm = IPPO(team, credit=credit, gae_lambda=1.0)
+    for future in (False, True):
+        batch = batch_of(team, contains_future=future)
+        mask = batch.completion_mask if credit == "token" else batch.completion_mask[:, :1]
+        values = torch.zeros(mask.shape)
+        advantages = algorithm.advantages(batch, values, None)[:, 0]
+        for first, second in batch.chains:
+            later = 0.0 if future else batch.rewards[second]
+            assert torch.isclose(advantages[first], batch.rewards[first] + later)
+            assert torch.isclose(advantages[second], batch.rewards[second])
+
+
+@pytest.mark.parametrize("algorithm", [IPPO, MAPPO])
+def test_a_discount_on_top_of_the_future_raises(make_team: Callable, algorithm: type[PPO]) -> None:
+    team = make_team(2, 2)
+    episodes = play(team, questions(2), rounds=2, contains_future=True)
+    with pytest.raises(ValueError, match="gamma_round is 1.0, but this shaping's rewards contain the future already"):
+        algorithm(team, gamma_round=1.0).update(episodes)
+    algorithm(make_team(2, 2)).update(episodes)
+
+
+def test_a_penalty_in_the_reward_by_hand(make_team: Callable) -> None:
+    team = make_team(1, 2)
+    batch = batch_of(team)
+    reference = (batch.old_logprobs - 0.3) * batch.completion_mask  # every token .3 above the reference
+    zero = torch.zeros_like(reference)
+    tokens = IPPO(team, kl_coef=0.5, gamma_round=0.0, gae_lambda=1.0)
+    free, paid = (tokens.advantages(batch, zero, r) for r in (None, reference))
+    lengths = batch.completion_mask.sum(1)
+    for n, size in enumerate(lengths.tolist()):
+        expected = -0.5 * 0.3 * torch.arange(size, 0, -1)  # the penalties still to come
+        assert torch.allclose((paid - free)[n, :size], expected.float(), atol=1e-5)
+    turns = IPPO(make_team(1, 2), credit="turn", kl_coef=0.5, gamma_round=0.0)
+    free, paid = (turns.advantages(batch, zero[:, :1], r) for r in (None, reference))
+    assert torch.allclose((paid - free)[:, 0], -0.5 * 0.3 * lengths, atol=1e-5)
+    in_loss = IPPO(make_team(1, 2), kl_coef=0.5, kl_in="loss")
+    assert torch.equal(in_loss.advantages(batch, zero, reference), in_loss.advantages(batch, zero, None))
+
+
+def test_the_kl_metric_is_the_distance_to_the_reference(make_team: Callable) -> None:
+    team = make_team(2, 1)
+    algorithm = IPPO(team, **RATE)
+    assert algorithm.update(play(team, questions(4), rounds=1))["train/kl_to_reference"] == pytest.approx(0, abs=1e-4)
+    shake(team.policies[0], "agent_0")
+    assert algorithm.update(play(team, questions(4), rounds=1))["train/kl_to_reference"] > 0.1
+
+
+# -- critics learn -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", [IPPO, MAPPO])
+@pytest.mark.parametrize("credit", ["token", "turn"])
+def test_critics_learn_what_to_expect(make_team: Callable, algorithm: type[PPO], credit: str) -> None:
+    # The reward depends on the question alone.
+    asked = [Question(text, str(n % 2), id=str(n)) for n in range(6) for text in [("7777777", "What is it?")[n % 2]]]
+    team = make_team(2, 1)
+    settings = dict(critic_learning_rate=0.02, kl_coef=0.0, num_epochs=4, vf_clip_range=None, lr_schedule="constant")
+    learner = algorithm(team, credit=credit, learning_rate=1e-6, **settings)
+    metrics = []
+    for k in range(8):
+        episodes = play(team, asked, rounds=1, seed=k)
+        paid = [
+            replace(e, steps=tuple(replace(s, reward=float(e.transcript.question.answer)) for s in e.steps))
+            for e in episodes
+        ]
+        metrics.append(learner.update(paid))
+    assert metrics[-1]["train/value_loss"] < 0.3 * metrics[0]["train/value_loss"]
+    assert metrics[-1]["train/explained_variance"] > 0.6 > metrics[0]["train/explained_variance"]
+
+
+def test_a_policy_without_critic_rate_shares_the_learning_rate(make_team: Callable) -> None:
+    learner = MAPPO(make_team(2), learning_rate=0.003)
+    assert {o.param_groups[0]["lr"] for o in learner.optimizers.values()} == {0.003}
+
+
+# -- what does not fit -------------------------------------------------------------------------------------------------------
+
+
+def crowded(episodes: list[Episode], secret: str) -> list[Episode]:
+    """The first discussion's joint states get a long secret, as if somebody else knew a lot."""
+
+    def longer(step: Step) -> Step:
+        return replace(step, state={**step.state, "private": secret})  # type: ignore[typeddict-item]
+
+    return [replace(episodes[0], steps=tuple(map(longer, episodes[0].steps))), *episodes[1:]]
+
+
+def test_a_joint_state_beyond_the_window_drops_the_discussion(make_team: Callable) -> None:
+    for algorithm, dropped in ((MAPPO, 1), (IPPO, 0)):  # gpt2 has no position beyond its window at all
+        team = make_team(2, 1, architecture="gpt2")
+        episodes = crowded(play(team, questions(3), rounds=1), "1" * 1100)
+        assert algorithm(team, **RATE).update(episodes)["train/dropped_episodes"] == dropped
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"credit": "message"}, "credit is 'message': use 'token' or 'turn'"),
+        ({"normalise_advantages": "agent"}, "normalise_advantages is 'agent'"),
+        ({"gae_lambda": 1.5}, "gae_lambda is 1.5"),
+        ({"gamma_token": -0.1}, "gamma_token is -0.1"),
+        ({"gamma_round": 2.0}, "gamma_round is 2.0"),
+        ({"vf_clip_range": 0.0}, "vf_clip_range is 0.0"),
+        ({"num_epochs": 0}, "num_epochs is 0"),
+    ],
+)
+def test_bad_settings(make_team: Callable, settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        IPPO(make_team(1), **settings)
+    assert "\n" not in str(error.value)
