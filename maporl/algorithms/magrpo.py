@@ -72,7 +72,8 @@ class MAGRPO(PolicyGradient):
         self.gamma_round, self.standardise = gamma_round, standardise
 
     def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
-        batch = TurnBatch.collect(_full_groups(episodes), self.team, self.gamma_round)
+        comparable = _full_groups(episodes)
+        batch = TurnBatch.collect(comparable, self.team, self.gamma_round)
         gamma_round = discount_between_rounds(self.gamma_round, batch.contains_future)
         returns = returns_to_go(batch.rewards, batch.chains, batch.gaps, gamma_round)
         keys = _group_keys(batch)
@@ -80,7 +81,7 @@ class MAGRPO(PolicyGradient):
         ref_logprobs = self.reference_logprobs(batch) if self.kl_coef else None
         _, distinct = np.unique(batch.samples, return_index=True)  # cross joint actions share samples: train each once
         metrics = self.improve(batch, advantages, ref_logprobs, rows=distinct)
-        metrics["train/dropped_episodes"] = float(sum(e.overflow for e in episodes))
+        metrics["train/dropped_episodes"] = float(len(episodes) - len(comparable))
         return metrics
 
 

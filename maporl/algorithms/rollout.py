@@ -42,7 +42,7 @@ def rollout(
     """
     envs = [_started(env, start) for start in starts]
     played: list[list[tuple[str, Observation, Observation, Completion]]] = [[] for _ in envs]
-    base = [seed] if isinstance(seed, int) else list(seed)
+    base = [int(seed)] if isinstance(seed, int | np.integer) else list(seed)
     while True:
         speaking = [(i, agent) for i, e in enumerate(envs) for agent in e.protocol.speakers(e.transcript)]
         if not speaking:
