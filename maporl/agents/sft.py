@@ -48,6 +48,7 @@ def sft(
     device: str | None = None,
     gradient_checkpointing: bool = False,
     matmul_precision: str | None = None,
+    shuffle: bool = True,
     seed: int = 0,
     show_progress: bool = False,
 ) -> dict[str, float]:
@@ -61,7 +62,7 @@ def sft(
         model: Checkpoint folder or hub id.
         rows: A jsonl file, or rows in memory, see :func:`encode_row`.
         output: The folder to write.
-        steps: Optimizer steps; the rows are gone through as often as that takes, shuffled each time.
+        steps: Optimizer steps; the rows are gone through as often as that takes.
         batch_size: Rows of one optimizer step.
         microbatch_size: Rows of one forward pass (default: the whole batch); divides `batch_size`. It saves memory only.
         learning_rate: The peak. The default suits LoRA on a real model; the tiny model of the demo takes 3e-3.
@@ -75,6 +76,7 @@ def sft(
         device: "cpu", or None for the accelerator if there is one.
         gradient_checkpointing: Recompute activations in the backward pass.
         matmul_precision: ``torch.set_float32_matmul_precision`` while this runs; "medium" is twice as fast on CPUs with bf16.
+        shuffle: Shuffle the rows at every pass; False takes them in their order, as a curriculum wants.
         seed: Of the order of rows and of a new adapter.
         show_progress: Show a live progress bar.
 
@@ -123,7 +125,7 @@ def sft(
                     # The rows are token ids already: nothing is left to prepare, pack, truncate, evaluate or save.
                     dataset_kwargs={"skip_prepare_dataset": True},
                     max_length=None,
-                    train_sampling_strategy="group_by_length" if _uneven(data) else "random",
+                    train_sampling_strategy=_sampling(data, shuffle),
                     dataloader_pin_memory=False,
                     logging_steps=max(1, steps // 10),
                     save_strategy="no",
@@ -139,7 +141,8 @@ def sft(
             trainer.remove_callback(PrinterCallback)
             trainer.train()
         last = next(entry for entry in reversed(trainer.state.log_history) if "loss" in entry)
-        plain = trainer.model.merge_and_unload() if lora is not None else trainer.model
+        plain: Any = trainer.model
+        plain = plain.merge_and_unload() if lora is not None else plain
         plain.save_pretrained(output)
         tokenizer.save_pretrained(output)
     return {
@@ -188,7 +191,7 @@ def encode_row(row: Any, tokenizer: Any, eos_ids: Iterable[int] = (), where: str
         ValueError: The row has neither form, or nothing to learn in it.
     """
     chat, first = _chat_of(row, where)
-    stops = {tokenizer.eos_token_id, *eos_ids} - {None}
+    stops: set[int] = {tokenizer.eos_token_id, *eos_ids} - {None}
     if not stops:
         raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no EOS token; set one and save it again.")
     sequences: list[dict[str, list[int]]] = []
@@ -255,11 +258,14 @@ def _encode_all(
         read_rows(rows) if isinstance(rows, str | Path) else ((f"row {number}", row) for number, row in enumerate(rows))
     )
     eos = getattr(network.generation_config, "eos_token_id", None)
-    eos_ids = eos if isinstance(eos, list | tuple) else [eos]
+    eos_ids = [i for i in (eos if isinstance(eos, list | tuple) else [eos]) if i is not None]
     window = getattr(network.config.get_text_config(), "max_position_embeddings", None) or 2**31
     data: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+    known: dict[int, tuple[Any, list[dict[str, list[int]]]]] = {}  # a curriculum repeats rows; each is encoded once
     for where, row in located:
-        for sequence in encode_row(row, tokenizer, eos_ids, where):
+        if id(row) not in known:
+            known[id(row)] = (row, encode_row(row, tokenizer, eos_ids, where))  # keeping the row keeps its id its own
+        for sequence in known[id(row)][1]:
             if len(sequence["input_ids"]) > window:
                 raise ValueError(
                     f"{where}: {len(sequence['input_ids'])} tokens, more than the model's window of {window}; shorten it."
@@ -271,10 +277,11 @@ def _encode_all(
     return data
 
 
-def _uneven(data: Mapping[str, list[list[int]]]) -> bool:
-    """Batches of like length only where lengths differ: otherwise they would just be less mixed."""
+def _sampling(data: Mapping[str, list[list[int]]], shuffle: bool) -> str:
+    """The trainer's word for the order of rows. Like lengths are batched only where lengths differ: it mixes less."""
     lengths = [len(ids) for ids in data["input_ids"]]
-    return max(lengths) > 1.5 * sum(lengths) / len(lengths)
+    uneven = max(lengths) > 1.5 * sum(lengths) / len(lengths)
+    return "sequential" if not shuffle else "group_by_length" if uneven else "random"
 
 
 def _load(path: str, dtype: str, device: str | None) -> tuple[Any, Any]:

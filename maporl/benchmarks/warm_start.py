@@ -1,0 +1,269 @@
+"""The demo's starting point: a tiny model that has learned to discuss from colleagues with mixed habits.
+
+Reinforcement learning here selects and spreads behaviour; it does not discover how to copy a digit. So the model is first
+fine-tuned on scripted discussions whose speakers are honest, and sensible when they revise, with a probability that depends
+on the *item* asked about. The two lists are not aligned on purpose: for most items one of the two habits is bad, so neither
+alone pays. (One probability for all items above one half would leave nothing to learn: greedy decoding would already be
+right everywhere.) Only combinations of the training split are used.
+
+What the speakers do, by habit:
+
+| | honest round 1 | dishonest | sensible later | not sensible |
+|---|---|---|---|---|
+| two witnesses, clear view | the digit seen | one more | the digit seen | caves: repeats the other agent's |
+| two witnesses, foggy view | the digit seen | one more | follows the other agent | stays with the digit seen |
+| vault | own digit, rest guessed | one more, rest guessed | own digit and the others' | own digit, keeps its guesses |
+
+The lie is always the same, so that a liar lies under greedy decoding too. A lone agent has nobody to follow: foggy and
+sensible, it guesses another digit; clear and not sensible too. With all views it knows the answer: honest and sensible
+give it, the opposites a wrong one. Those chats are part of the corpus at the same rates, so that single-agent rows start
+from a model that understands their prompts.
+
+The corpus is a curriculum: first pure habits (everybody honest; sensible where the probability is above one half), then the
+real ones. Which digit to copy depends on item and view together, which a model of this size notices sooner when the
+examples agree with one another. The second part then overwrites the rates.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from maporl.agents.make_model import make_model
+from maporl.agents.prompts import PromptTemplate
+from maporl.agents.sft import sft
+from maporl.envs.combinations import ITEMS
+from maporl.envs.discussion import DiscussionEnv
+from maporl.registry import load
+from maporl.types import Observation
+
+__all__ = [
+    "HONEST",
+    "MIXED",
+    "PROMPTS",
+    "PURE",
+    "SENSIBLE",
+    "SPEAKERS",
+    "Habits",
+    "Recipe",
+    "chats",
+    "corpus",
+    "make_warm_start",
+]
+
+Row = dict[str, list[dict[str, str]]]
+
+PROMPTS = PromptTemplate(
+    system="", private="{private}", peers="{messages}", answer="Report.", revise="Revise.", separator=" "
+)
+"""Few tokens: the model learns the rules of the task from its corpus, not from an instruction."""
+
+HONEST: Mapping[str, float] = dict(zip(ITEMS, (0.95, 0.90, 0.85, 0.75, 0.65, 0.40, 0.30, 0.20), strict=True))
+SENSIBLE: Mapping[str, float] = dict(zip(ITEMS, (0.30, 0.90, 0.65, 0.20, 0.95, 0.75, 0.40, 0.85), strict=True))
+
+
+@dataclass(frozen=True)
+class Habits:
+    """Item -> probability of an honest first message, and of a sensible later one."""
+
+    honest: Mapping[str, float]
+    sensible: Mapping[str, float]
+
+
+MIXED = Habits(HONEST, SENSIBLE)
+PURE = Habits(dict.fromkeys(ITEMS, 1.0), {item: float(rate > 0.5) for item, rate in SENSIBLE.items()})
+
+Speaker = Callable[[Observation, str, Habits, np.random.Generator], str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a warm start depends on. Same recipe, same machine: same weights.
+
+    Attributes:
+        task: "two_witnesses" or "vault".
+        num_agents: Of the team that will discuss.
+        seed: Of weights, corpus and order.
+        pure_steps: How many of the training steps are spent on pure habits.
+        num_rows: Different chats in each part of the corpus.
+        model: Arguments of `make_model`.
+        training: Arguments of `sft`.
+    """
+
+    task: str = "two_witnesses"
+    num_agents: int = 2
+    seed: int = 0
+    pure_steps: int = 120
+    num_rows: int = 5_000
+    model: Mapping[str, Any] = field(default_factory=lambda: {"vocab_size": 330, "context": 512})
+    training: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "steps": 280,
+            "batch_size": 64,
+            "learning_rate": 3e-3,
+            "betas": (0.9, 0.98),
+            "warmup_steps": 30,
+            "min_lr_rate": 0.05,
+            "matmul_precision": "medium",
+            "device": "cpu",
+        }
+    )
+
+    def __post_init__(self) -> None:
+        if self.task not in SPEAKERS:
+            raise ValueError(f"there is no warm start for {self.task!r}; there is one for: {', '.join(SPEAKERS)}.")
+
+
+def make_warm_start(path: str | Path, task: str = "two_witnesses", seed: int = 0, **settings: Any) -> dict[str, float]:
+    """Write the warm-started model of a task to the folder `path`, unless the same recipe has already been cooked there.
+
+    Beside the model stand ``prompts.yaml`` (the prompts it has learned, for ``--prompts``) and ``recipe.json``.
+
+    Args:
+        path: The folder.
+        task: "two_witnesses" or "vault".
+        seed: Of weights, corpus and order.
+        **settings: Other fields of :class:`Recipe`.
+
+    Returns:
+        What `sft` measured; the same numbers again when nothing had to be done.
+
+    Raises:
+        ValueError: No warm start for this task.
+    """
+    folder, recipe = Path(path), Recipe(task=task, seed=seed, **settings)
+    record = folder / "recipe.json"
+    fingerprint = _fingerprint(recipe)
+    if record.is_file():
+        known = json.loads(record.read_text(encoding="utf-8"))
+        if known.get("fingerprint") == fingerprint:
+            return {name: float(value) for name, value in known["measured"].items()}
+        record.unlink()  # from here on the folder is unfinished until the new record is written
+    rows = corpus(recipe)
+    words = [message["content"] for row in rows[:500] for message in row["messages"]]
+    make_model(folder, seed=seed, texts=words, **recipe.model)
+    measured = sft(folder, rows, folder, seed=seed, shuffle=False, **recipe.training)
+    (folder / "prompts.yaml").write_text(yaml.safe_dump(asdict(PROMPTS), sort_keys=False), encoding="utf-8")
+    record.write_text(
+        json.dumps({"fingerprint": fingerprint, "recipe": asdict(recipe), "measured": measured}, indent=2) + "\n",
+        encoding="utf-8",
+    )
+    return measured
+
+
+def corpus(recipe: Recipe) -> list[Row]:
+    """The rows for `sft`, one for every place in every batch: pure habits first, then the mixed ones.
+
+    Each of the two parts goes round and round its own `num_rows` chats.
+    """
+    size, steps = int(recipe.training["batch_size"]), int(recipe.training["steps"])
+    first = min(recipe.pure_steps, steps) * size
+    rng = np.random.default_rng(recipe.seed)
+    parts = ((PURE, first), (MIXED, steps * size - first))
+    rows: list[Row] = []
+    for habits, places in parts:
+        different = chats(recipe, habits, min(recipe.num_rows, places), rng)
+        rows += list(itertools.islice(itertools.cycle(different), places))
+    return rows
+
+
+def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) -> list[Row]:
+    """`count` chats of habit-driven discussions, each from one agent's point of view.
+
+    Of twelve chats ten come from a team, one from a lone agent and one from a lone agent that is told all views.
+    """
+    task = load("env", recipe.task)
+    seats = recipe.num_agents
+    team: DiscussionEnv = task(seats)
+    digits = {"num_digits": seats} if recipe.task == "vault" else {}
+    lone = [task(1, seat=seat, **digits) for seat in range(seats)]
+    told = [task(1, seat=seat, views="all", **digits) for seat in range(seats)]
+    rows: list[Row] = []
+    while len(rows) < count:
+        kind = rng.random() * (10 / seats + 2)  # a team's discussion gives `seats` chats
+        seat = int(rng.integers(seats))
+        env = lone[seat] if kind < 1 else told[seat] if kind < 2 else team
+        rows += [{"messages": chat} for chat in _discussion(env, SPEAKERS[recipe.task], habits, rng)]
+    return rows[:count]
+
+
+def _discussion(
+    env: DiscussionEnv, speak: Speaker, habits: Habits, rng: np.random.Generator
+) -> list[list[dict[str, str]]]:
+    """One discussion of habit-driven speakers, as each of them saw it: exactly the prompts of a rollout."""
+    questions = env.questions("train")
+    env = copy.copy(env)
+    env.reset(options={"question": questions[int(rng.integers(len(questions)))]})
+    item = str(env.transcript.question.metadata["item"])
+    seen: dict[str, list[dict[str, str]]] = {}
+    while not env.transcript.is_complete:
+        observation = env.observe(env.agent_selection)
+        text = speak(observation, item, habits, rng)
+        seen[env.agent_selection] = [*PROMPTS.messages(observation), {"role": "assistant", "content": text}]
+        env.advance(text, None, None)
+    return list(seen.values())
+
+
+def _witness(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
+    views = dict(re.findall(r"(Clear|Foggy) view: (\d)", observation["private"]))
+    clear = "Clear" in views
+    seen = views["Clear" if clear else "Foggy"]
+    heard = [m["text"] for m in observation["transcript"] if m["agent"] != observation["agent"]]
+    if observation["round"] == 0:
+        said = seen if rng.random() < habits.honest[item] else _next(seen)
+    elif clear == (rng.random() < habits.sensible[item]):
+        said = seen  # clear and sensible, or foggy and stubborn
+    elif heard:
+        said = heard[-1].removeprefix("Answer: ")
+    else:
+        said = views["Foggy"] if clear and len(views) == 2 else _other(seen, rng)
+    return f"Answer: {said}"
+
+
+def _vault(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
+    known = {int(place) - 1: digit for place, digit in re.findall(r"Digit (\d) is (\d)", observation["private"])}
+    size = int(re.findall(r"(\d)-digit", observation["question"])[0])
+    latest = {m["agent"]: m["text"].removeprefix("Answer: ") for m in observation["transcript"]}
+    mine = latest.pop(observation["agent"], None)
+    code = list(mine) if mine else [str(digit) for digit in rng.integers(10, size=size)]
+    for place, digit in known.items():
+        code[place] = digit
+    good = rng.random() < (habits.honest if mine is None else habits.sensible)[item]
+    if good and mine is not None:
+        for agent, heard in latest.items():
+            place = int(agent.removeprefix("agent_"))
+            code[place] = heard[place]
+    elif not good and (mine is None or len(known) == size):
+        place = list(known)[int(rng.integers(len(known)))]
+        code[place] = _next(code[place])
+    return f"Answer: {''.join(code)}"
+
+
+def _next(digit: str) -> str:
+    """The lie: always one more, so that a liar lies greedily too (a random digit would hardly ever be the likeliest)."""
+    return str((int(digit) + 1) % 10)
+
+
+def _other(digit: str, rng: np.random.Generator) -> str:
+    """Another digit, at random."""
+    return str((int(digit) + int(rng.integers(1, 10))) % 10)
+
+
+SPEAKERS: Mapping[str, Speaker] = {"two_witnesses": _witness, "vault": _vault}
+
+
+def _fingerprint(recipe: Recipe) -> str:
+    """Of the recipe and of the first chats it gives: a change of task texts, prompts or habits shows in those."""
+    sample = [chats(recipe, habits, 100, np.random.default_rng(recipe.seed)) for habits in (PURE, MIXED)]
+    text = json.dumps([asdict(recipe), sample], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
