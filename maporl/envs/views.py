@@ -27,12 +27,12 @@ def own_view(transcript: Transcript, protocol: Protocol, agent: str, instruction
 def joint_view(transcript: Transcript, protocol: Protocol, agent: str, instruction: str) -> Observation:
     """What a centralised critic of `agent`'s next message reads, in the shape of an observation.
 
-    All private information, whose message it is, and every message that is settled before that one. With one agent it equals
-    `own_view`.
+    All private information, the speaker's own first (so that the critic knows whose message it judges), and every message that
+    is settled before that one. With one agent it equals `own_view`.
     """
-    views = {name: private_view(transcript, name) for name in transcript.agents}
-    marked = (f"{name}{' (speaking)' if name == agent else ''}: {view}" for name, view in views.items() if view)
-    private = views[agent] if len(views) == 1 else "\n".join(marked)
+    names = [agent, *(name for name in transcript.agents if name != agent)]
+    views = {name: private_view(transcript, name) for name in names}
+    private = views[agent] if len(views) == 1 else "\n".join(f"{name}: {view}" for name, view in views.items() if view)
     return _view(transcript, protocol, agent, instruction, private, protocol.settled(transcript, agent))
 
 

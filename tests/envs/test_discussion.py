@@ -52,7 +52,7 @@ def test_an_observation() -> None:
         {"agent": "agent_0", "round": 0, "text": "It is <7>."},
     )
     assert env.state() == env.joint_observation("agent_0")
-    assert env.state()["private"] == "agent_0 (speaking): alpha secret\nagent_1: beta secret"
+    assert env.state()["private"] == "agent_0: alpha secret\nagent_1: beta secret"
 
 
 @pytest.mark.parametrize("protocol", ["debate", "round_robin", "pipeline"])
