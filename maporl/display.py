@@ -186,11 +186,10 @@ class Bars:
 
     Args:
         console: Where to write.
-        total: Iterations of every run.
     """
 
-    def __init__(self, console: Console, total: int) -> None:
-        self.console, self.total = console, total
+    def __init__(self, console: Console) -> None:
+        self.console = console
         self._progress = Progress(
             TextColumn("{task.description:<18}"),
             BarColumn(bar_width=24),
@@ -210,13 +209,13 @@ class Bars:
         if self.console.is_terminal:
             self._progress.stop()
 
-    def __call__(self, run: str, event: str, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Show one event of a run; its bar appears with its first."""
+    def __call__(self, run: str, total: int, event: str, iteration: int, metrics: Mapping[str, float]) -> None:
+        """Show one event of a run of `total` iterations; its bar appears with its first."""
         if run not in self._tasks:
-            self._tasks[run] = self._progress.add_task(run.replace("_", " "), total=self.total, figures="")
+            self._tasks[run] = self._progress.add_task(run.replace("_", " "), total=total, figures="")
         if event != "iteration":
             return
         figures = iteration_figures(metrics)
         self._progress.update(self._tasks[run], completed=iteration, figures=figures)
-        if not self.console.is_terminal and iteration % max(1, self.total // 5) == 0:
-            self.console.print(f"{run:<18} {iteration}/{self.total}  {figures}", soft_wrap=True, markup=False)
+        if not self.console.is_terminal and iteration % max(1, total // 5) == 0:
+            self.console.print(f"{run:<18} {iteration}/{total}  {figures}", soft_wrap=True, markup=False)

@@ -27,14 +27,26 @@ if TYPE_CHECKING:
     from maporl.benchmarks.rows import Row
     from maporl.cli.flags import Parser
 
-__all__ = ["ALGORITHM_ARGS", "add_arguments", "configs", "demo", "run"]
+__all__ = ["SETTINGS", "add_arguments", "configs", "demo", "run"]
 
-ALGORITHM_ARGS: Mapping[str, Mapping[str, Any]] = {
-    "mappo": {"num_epochs": 1, "num_minibatches": 4},
-    "ippo": {"num_epochs": 1, "num_minibatches": 4},
-    "magrpo": {"group_size": 8, "num_minibatches": 4},
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "mappo": {
+        "num_iterations": 30,
+        "learning_rate": 2e-3,
+        "algorithm_args": {"num_epochs": 1, "num_minibatches": 8, "kl_coef": 0.0},
+    },
+    "ippo": {
+        "num_iterations": 30,
+        "learning_rate": 2e-3,
+        "algorithm_args": {"num_epochs": 1, "num_minibatches": 8, "kl_coef": 0.0},
+    },
+    "magrpo": {
+        "num_iterations": 50,
+        "learning_rate": 1.5e-3,
+        "algorithm_args": {"group_size": 4, "num_minibatches": 8},
+    },
 }
-"""What each algorithm was given when the demo was tuned; others run with their own defaults."""
+"""What each algorithm was given when the demo was tuned; all runs of a demo share it. Others take their own defaults."""
 
 TASKS = ("two_witnesses", "vault")
 
@@ -46,7 +58,7 @@ def configs(
     folder: Path,
     *,
     num_agents: int = 2,
-    num_iterations: int = 30,
+    num_iterations: int | None = None,
     seed: int = 0,
     device: str | None = None,
 ) -> dict[str, RunConfig]:
@@ -58,7 +70,7 @@ def configs(
         start: The warm start.
         folder: Each run gets a folder in it.
         num_agents: Of the team.
-        num_iterations: Of every run.
+        num_iterations: Of every run; None is what suits the algorithm.
         seed: Of every run.
         device: A torch device; None takes a GPU when there is one.
     """
@@ -67,19 +79,18 @@ def configs(
         model=str(start),
         prompts=str(start / "prompts.yaml"),
         algorithm=algorithm,
-        algorithm_args=dict(ALGORITHM_ARGS.get(algorithm, {})),
         num_agents=num_agents,
-        num_iterations=num_iterations,
         episodes_per_iteration=128,
         max_new_tokens=14,
-        learning_rate=1e-3,
         num_eval_questions=64,
-        eval_every=num_iterations + 1,
+        eval_every=1000,
         matmul_precision="medium",
         num_threads=1,
         device=device,
         seed=seed,
-    )
+    ).merged(SETTINGS.get(algorithm, {"num_iterations": 30, "learning_rate": 1e-3}))
+    if num_iterations is not None:
+        common = common.merged({"num_iterations": num_iterations})
     seats = range(num_agents)
     together = {"together": common}
     beside = {
@@ -236,10 +247,10 @@ def demo(
     *,
     output_dir: str | Path = "runs/demo",
     num_agents: int = 2,
-    num_iterations: int = 30,
+    num_iterations: int | None = None,
     seed: int = 0,
     device: str | None = None,
-    watch: Callable[[str, str, int, Mapping[str, float]], None] | None = None,
+    watch: Callable[[str, int, str, int, Mapping[str, float]], None] | None = None,
 ) -> list[Row]:
     """Run the whole demo; writes one run folder per training, ``table.json``, ``table.md`` and ``demo.png``.
 
@@ -248,10 +259,10 @@ def demo(
         algorithm: A word, or ``package.module:Class``.
         output_dir: Emptied of an earlier demo first.
         num_agents: Of the team.
-        num_iterations: Of every run.
+        num_iterations: Of every run; None is what suits the algorithm.
         seed: Of everything.
         device: A torch device; None takes a GPU when there is one.
-        watch: Told (run, event, iteration, metrics).
+        watch: Told (run, its iterations, event, iteration, metrics).
 
     Raises:
         ValueError: A task without a warm start, an unknown algorithm, or a folder that holds something else.
@@ -265,9 +276,9 @@ def demo(
     runs = configs(
         task, algorithm, start, folder, num_agents=num_agents, num_iterations=num_iterations, seed=seed, device=device
     )
-    for news in train_all(runs, min(len(runs), os.cpu_count() or 1, 2)):
+    for name, event, iteration, metrics in train_all(runs, min(len(runs), os.cpu_count() or 1, 2)):
         if watch is not None:
-            watch(*news)
+            watch(name, runs[name].num_iterations, event, iteration, metrics)
     rows = measure(folder, runs)
     (folder / "table.json").write_text(json.dumps([asdict(r) for r in rows], indent=2) + "\n", encoding="utf-8")
     (folder / "table.md").write_text(markdown(rows), encoding="utf-8")
@@ -295,7 +306,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--algorithm", default="mappo", help="a word, or package.module:Class (default: mappo)")
     parser.add_argument("--task", default="two_witnesses", choices=TASKS, help="default: two_witnesses")
     parser.add_argument("--num_agents", type=int, default=2, help="of the team (default: 2)")
-    parser.add_argument("--num_iterations", type=int, default=30, help="of every training (default: 30)")
+    parser.add_argument("--num_iterations", type=int, help="of every training (default: what suits the algorithm)")
     parser.add_argument(
         "--output_dir", default="runs/demo", help="default: runs/demo; an earlier demo in it is replaced"
     )
@@ -313,7 +324,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     console.print(__doc__.split("\n\n")[1].replace("\n", " "), soft_wrap=True, markup=False)
     folder = Path(args.output_dir)
-    with Bars(console, total=args.num_iterations) as bars:
+    with Bars(console) as bars:
         rows = demo(
             args.task,
             args.algorithm,
