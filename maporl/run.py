@@ -1,11 +1,10 @@
-"""A training run and its folder: what it was asked, what it measured, what it learned."""
+"""A training run: train, evaluate, checkpoint, resume; and the team that it leaves."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from maporl.agents import Team
-from maporl.algorithms.algorithm import Algorithm
 from maporl.algorithms.batch import discount_between_rounds
 from maporl.algorithms.evaluation import Evaluation, evaluate, subset
 from maporl.algorithms.training import EVALUATE, check_context, check_group_size, learn
 from maporl.config import RunConfig
+from maporl.run_folder import RunFolder
 from maporl.settings import nearest
 from maporl.types import Question
 
@@ -34,115 +33,6 @@ TINY = 10_000_000
 Tracker = Callable[[Mapping[str, float], int], None]
 Watcher = Callable[[str, int, Mapping[str, float]], None]
 """Told ("iteration" | "evaluation" name, iteration, metrics) as a run goes on."""
-
-
-class RunFolder:
-    """``config.yaml``, ``metrics.jsonl``, ``status.json``, ``questions.json``, ``adapters/``, ``evaluations/``, ``checkpoint.pt``."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-
-    @classmethod
-    def create(cls, path: str | Path, config: RunConfig) -> RunFolder:
-        """A new folder that holds the configuration.
-
-        Raises:
-            ValueError: There is a run in it already, or it cannot be written.
-        """
-        folder = cls(path)
-        folder.check_free()
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            config.save(folder.path / "config.yaml")
-        except OSError as error:
-            raise ValueError(
-                f"output_dir {str(path)!r} cannot be written ({error.strerror}); choose another."
-            ) from error
-        return folder
-
-    def check_free(self) -> None:
-        """Raise a ValueError if a run lives here already."""
-        if (self.path / "config.yaml").exists():
-            raise ValueError(
-                f"output_dir {str(self.path)!r} holds a run already; choose another, delete it, or go on with "
-                f"maporl train --resume {self.path}."
-            )
-
-    @property
-    def config(self) -> RunConfig:
-        """The run's configuration.
-
-        Raises:
-            ValueError: This is not a run folder.
-        """
-        if not (self.path / "config.yaml").is_file():
-            raise ValueError(
-                f"{str(self.path)!r} is not a run folder: it holds no config.yaml; name a folder that maporl train wrote."
-            )
-        return RunConfig.load(self.path / "config.yaml")
-
-    def record(self, iteration: int, metrics: Mapping[str, Any]) -> None:
-        """Append a line to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"iteration": iteration, **metrics}) + "\n")
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; one cut off in the middle of writing is left out."""
-        file = self.path / "metrics.jsonl"
-        rows = []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
-        return rows
-
-    @property
-    def status(self) -> str:
-        """How the run stands: "running" (or killed without a word), "complete", "failed" or "interrupted"."""
-        file = self.path / "status.json"
-        return str(json.loads(file.read_text(encoding="utf-8"))["status"]) if file.exists() else "running"
-
-    def set_status(self, status: str, **more: Any) -> None:
-        """Write status.json: "running", "complete", "failed" or "interrupted"."""
-        _replace(self.path / "status.json", lambda f: f.write_text(json.dumps({"status": status, **more}) + "\n"))
-
-    def save_checkpoint(self, iteration: int, algorithm: Algorithm) -> None:
-        """Everything needed to go on after `iteration` updates; either whole or not there."""
-        state = {"iteration": iteration, "algorithm": algorithm.state_dict()}
-        _replace(self.path / "checkpoint.pt", lambda f: torch.save(state, f))
-
-    def restore(self, algorithm: Algorithm) -> int:
-        """Put the last complete checkpoint into `algorithm` and forget what was recorded after it; returns its iteration.
-
-        Without a checkpoint the run starts again from nothing.
-        """
-        file = self.path / "checkpoint.pt"
-        state: dict[str, Any] = torch.load(file, weights_only=True) if file.exists() else {"iteration": 0}
-        if "algorithm" in state:
-            algorithm.load_state_dict(state["algorithm"])
-        iteration = int(state["iteration"])
-        # What follows the last update is done again: its evaluations may be in the file already.
-        final = (f"iteration_{iteration:04d}", "test") if iteration == self.config.num_iterations else ()
-        rows = self.metrics if iteration else []
-        kept = [row for row in rows if row["iteration"] <= iteration and row.get("evaluation") not in final]
-        lines = "".join(json.dumps(row) + "\n" for row in kept)
-        _replace(self.path / "metrics.jsonl", lambda f: f.write_text(lines, encoding="utf-8"))
-        return iteration
-
-    @contextlib.contextmanager
-    def keeping_status(self) -> Iterator[None]:
-        """Within the block the run is "running"; how it ends is written down whatever happens."""
-        self.set_status("running")
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.set_status("interrupted")
-            raise
-        except BaseException as error:
-            self.set_status("failed", error=f"{type(error).__name__}: {error}")
-            error.add_note(f"The run is in {self.path}; after a remedy go on with: maporl train --resume {self.path}")
-            raise
-        self.set_status("complete")
 
 
 def train(
@@ -354,10 +244,3 @@ def _write_questions(path: Path, env: DiscussionEnv) -> None:
         warnings.simplefilter("ignore")
         ids = {split: [q.id for q in env.questions(split)] for split in ("train", "validation")}
     path.write_text(json.dumps(ids) + "\n", encoding="utf-8")
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside `path`, then move over it: a reader, or a run that died, never sees half a file."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)
