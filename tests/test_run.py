@@ -230,7 +230,7 @@ class TestBadInput:
             ({"env_args": {"shapin": "team_mean"}}, r"no argument 'shapin'\. Did you mean 'shaping'\?"),
             ({"algorithm_args": {"clip": 0.1}}, "no argument 'clip'"),
             ({"lora": {"rank": 4}}, "lora 'lora' has no argument 'rank'"),
-            ({"max_new_tokens": 400}, "more than the model's window of 512.*lower --max_new_tokens"),
+            ({"max_new_tokens": 400}, "may need .* more than the model's window of 512.*lower --max_new_tokens"),
             ({"env_args": {"shaping": "outcome_credit"}, "algorithm_args": {"gamma_round": 1.0}}, "would count twice"),
             ({"algorithm": "magrpo", "episodes_per_iteration": 12}, "a multiple of its group_size 8"),
             ({"algorithm": "magrpo", "algorithm_args": {"group_size": 1}}, "at least 2"),
@@ -295,12 +295,12 @@ class TestBadInput:
 
 class TestAfterwards:
     def test_the_loaded_team_speaks_as_the_trained_one(self, finished: RunFolder) -> None:
-        from maporl.algorithms.evaluation import evaluate
+        from maporl.algorithms.evaluation import evaluate, subset
 
         team = maporl.load_team(finished.path)
         assert team.agents == ("agent_0", "agent_1")
         env = finished.config.build_env()
-        questions = env.questions("test")[: SMALL["num_eval_questions"]]
+        questions = subset(env.questions("test"), SMALL["num_eval_questions"])
         again = evaluate(env, team, questions)
         written = [json.loads(line) for line in (finished.path / "evaluations" / "test.jsonl").open()]
         assert [[t["text"] for t in r["turns"]] for r in again.records] == [[t["text"] for t in r["turns"]] for r in written]
@@ -372,3 +372,56 @@ class TestTeams:
     def test_a_task_without_test_questions_says_so(self, tiny_model: str, tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="no test questions"):
             train(env="run_toys:NoTest", model=tiny_model, output_dir=tmp_path / "run", **SMALL | {"num_iterations": 1})
+
+
+class TestContext:
+    """The budget is that of the prompts that will really be made."""
+
+    def needed(self, env: Letters, model: str, tokens: int) -> int:
+        """Tokens of the longest prompt and message when everybody always says `tokens` tokens."""
+        from maporl.agents import Policy, PromptTemplate
+
+        tokenizer = Policy.from_pretrained(model).tokenizer
+        word = next(w for w in "abcdefgh" if len(tokenizer.encode(w * 9, add_special_tokens=False)) == 9) * tokens
+        env.reset(options={"question": env.questions("train")[0]})
+        longest = 0
+        for agent in env.agent_iter():
+            if env.terminations[agent]:
+                return longest
+            longest = max(longest, len(PromptTemplate().encode(tokenizer, env.observe(agent))) + tokens)
+            env.step(word)
+        raise AssertionError
+
+    @pytest.mark.parametrize("history", ["all", "last_round"])
+    def test_agrees_with_a_discussion_of_longest_messages(self, history: str, tiny_model: str) -> None:
+        import re
+
+        from maporl.algorithms.training import check_context
+        from maporl.config import RunConfig
+
+        env = Letters(num_rounds=4, history=history)
+        question = [env.questions("train")[0]]
+        for tokens, fits in ((10, True), (200, False)):
+            team = RunConfig(model=tiny_model, max_new_tokens=tokens).build_team(env)
+            needed = self.needed(env, tiny_model, tokens)
+            assert (needed <= 512) == fits
+            if fits:
+                check_context(env, team, question)
+                continue
+            with pytest.raises(ValueError, match="may need") as raised:
+                check_context(env, team, question)
+            told = int(re.search(r"answer of (\d+) tokens", str(raised.value))[1])  # type: ignore[index]
+            assert abs(told - needed) <= env.num_rounds * 2, "but for how a message joins its neighbours"
+
+    def test_the_remedy_helps(self, tiny_model: str) -> None:
+        from maporl.algorithms.training import check_context
+        from maporl.config import RunConfig
+
+        for history, fits in (("all", False), ("last_round", True)):
+            env = Letters(num_agents=4, num_rounds=4, history=history)
+            team = RunConfig(model=tiny_model, max_new_tokens=12).build_team(env)
+            if fits:
+                check_context(env, team, env.questions("train"))
+            else:
+                with pytest.raises(ValueError, match="use --env_args.history last_round"):
+                    check_context(env, team, env.questions("train"))
