@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 import torch
@@ -47,10 +48,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 
 
 class Readable(Shaping):
-    """Readable text is paid: a reward that varies on random text in every task."""
+    """Readable text is paid, with so much noise that no two texts of a group earn the same by chance."""
 
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
-        return tuple(readable_share(turn.text) for turn in transcript.turns)
+        return tuple(readable_share(t.text) + 0.1 * (crc32(t.text.encode()) % 1009) / 1009 for t in transcript.turns)
 
 
 @pytest.fixture(scope="module")
