@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import warnings
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -84,7 +84,6 @@ def configs(
         max_new_tokens=14,
         num_eval_questions=64,
         eval_every=1000,
-        matmul_precision="medium",
         num_threads=1,
         device=device,
         seed=seed,
