@@ -31,6 +31,7 @@ import hashlib
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -62,6 +63,9 @@ __all__ = [
 ]
 
 Row = dict[str, list[dict[str, str]]]
+
+SHIPPED = Path(__file__).parent / "warm_starts"
+"""Weights of default recipes, so that the demo begins at once. A test cooks them again and compares what they do."""
 
 PROMPTS = PromptTemplate(
     system="", private="{private}", peers="{messages}", answer="Report.", revise="Revise.", separator=" "
@@ -103,12 +107,12 @@ class Recipe:
     task: str = "two_witnesses"
     num_agents: int = 2
     seed: int = 0
-    pure_steps: int = 120
-    num_rows: int = 5_000
+    pure_steps: int = 110
+    num_rows: int = 4_000
     model: Mapping[str, Any] = field(default_factory=lambda: {"vocab_size": 330, "context": 512})
     training: Mapping[str, Any] = field(
         default_factory=lambda: {
-            "steps": 280,
+            "steps": 260,
             "batch_size": 64,
             "learning_rate": 3e-3,
             "betas": (0.9, 0.98),
@@ -124,8 +128,12 @@ class Recipe:
             raise ValueError(f"there is no warm start for {self.task!r}; there is one for: {', '.join(SPEAKERS)}.")
 
 
-def make_warm_start(path: str | Path, task: str = "two_witnesses", seed: int = 0, **settings: Any) -> dict[str, float]:
+def make_warm_start(
+    path: str | Path, task: str = "two_witnesses", seed: int = 0, *, shipped: bool = True, **settings: Any
+) -> dict[str, float]:
     """Write the warm-started model of a task to the folder `path`, unless the same recipe has already been cooked there.
+
+    The default recipe of two witnesses has been cooked already and is copied from the package; ``shipped=False`` cooks it again.
 
     Beside the model stand ``prompts.yaml`` (the prompts it has learned, for ``--prompts``) and ``recipe.json``.
 
@@ -133,6 +141,7 @@ def make_warm_start(path: str | Path, task: str = "two_witnesses", seed: int = 0
         path: The folder.
         task: "two_witnesses" or "vault".
         seed: Of weights, corpus and order.
+        shipped: Copy the package's weights if they come from this very recipe.
         **settings: Other fields of :class:`Recipe`.
 
     Returns:
@@ -142,13 +151,14 @@ def make_warm_start(path: str | Path, task: str = "two_witnesses", seed: int = 0
         ValueError: No warm start for this task.
     """
     folder, recipe = Path(path), Recipe(task=task, seed=seed, **settings)
-    record = folder / "recipe.json"
     fingerprint = _fingerprint(recipe)
-    if record.is_file():
-        known = json.loads(record.read_text(encoding="utf-8"))
-        if known.get("fingerprint") == fingerprint:
-            return {name: float(value) for name, value in known["measured"].items()}
-        record.unlink()  # from here on the folder is unfinished until the new record is written
+    if (measured := _measured(folder, fingerprint)) is not None:
+        return measured
+    record = folder / "recipe.json"
+    record.unlink(missing_ok=True)  # from here on the folder is unfinished until the new record is written
+    if shipped and (measured := _measured(SHIPPED / task, fingerprint)) is not None:
+        shutil.copytree(SHIPPED / task, folder, dirs_exist_ok=True)
+        return measured
     rows = corpus(recipe)
     words = [message["content"] for row in rows[:500] for message in row["messages"]]
     make_model(folder, seed=seed, texts=words, **recipe.model)
@@ -159,6 +169,15 @@ def make_warm_start(path: str | Path, task: str = "two_witnesses", seed: int = 0
         encoding="utf-8",
     )
     return measured
+
+
+def _measured(folder: Path, fingerprint: str) -> dict[str, float] | None:
+    """What was measured when the recipe with this fingerprint was cooked in `folder`, if it was."""
+    record = folder / "recipe.json"
+    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    if known.get("fingerprint") != fingerprint:
+        return None
+    return {name: float(value) for name, value in known["measured"].items()}
 
 
 def corpus(recipe: Recipe) -> list[Row]:
