@@ -5,12 +5,13 @@ Modules are imported when a name is resolved, so that listing names never import
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Mapping
 from typing import Any
+
+from maporl.settings import called, nearest
 
 __all__ = ["BUILTINS", "names", "load", "build"]
 
@@ -75,10 +76,9 @@ def load(kind: str, spec: Any) -> Any:
         return spec
     path = BUILTINS[kind].get(spec, spec)
     if ":" not in path:
-        near = difflib.get_close_matches(spec, names(kind), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"unknown {kind} {spec!r}.{hint} Built in: {', '.join(names(kind))}; your own: 'package.module:Class'."
+            f"unknown {kind} {spec!r}.{nearest(spec, names(kind))} Built in: {', '.join(names(kind))}; "
+            "your own: 'package.module:Class'."
         )
     module_name, _, attribute = path.partition(":")
     # A console script does not have the working directory on its path, and that is where a researcher's own module lies.
@@ -111,6 +111,6 @@ def build(kind: str, spec: Any, **defaults: Any) -> Any:
         name = arguments.pop("name", None)
         if name is None:
             raise ValueError(f"{kind} {dict(spec)!r} has no 'name'; write {{'name': WORD, ...arguments}}.")
-        return load(kind, name)(**{**defaults, **arguments})
+        return called(kind, str(name), load(kind, name), {**defaults, **arguments})
     loaded = load(kind, spec)
-    return loaded(**defaults) if isinstance(loaded, type) else loaded
+    return called(kind, str(spec), loaded, defaults) if isinstance(loaded, type) else loaded

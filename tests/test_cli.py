@@ -99,7 +99,7 @@ class TestFlags:
 
     def test_parts_of_mappings(self) -> None:
         given = settings(
-            "--env_args.history", "last_round", "--env_args.shaping", "[team_mean, {name: format_penalty, max_words: 9}]",
+            "--env_args.history", "last_round", "--env_args.shaping", "[team_mean, {name: format_penalty, min_words: 9}]",
             "--env_args.verifier.name=regex", "--env_args.verifier.pattern", r"Answer:\s*(\d+)",
             "--algorithm_args.clip_range", "0.1", "--algorithm_args.normalise_advantages", "null",
             "--lora", "{r: 4}", "--lora.alpha", "8", "--partners.agent_1", "my_pkg:Script",
@@ -109,7 +109,7 @@ class TestFlags:
         assert given == {
             "env_args": {
                 "history": "last_round",
-                "shaping": ["team_mean", {"name": "format_penalty", "max_words": 9}],
+                "shaping": ["team_mean", {"name": "format_penalty", "min_words": 9}],
                 "verifier": {"name": "regex", "pattern": r"Answer:\s*(\d+)"},
                 "instruction": 'Reply with "Answer: " and one digit.',
             },
@@ -178,9 +178,20 @@ class TestMistakes:
         assert "Traceback" not in err
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_mistake_that_shows_in_the_middle_of_a_run_is_one_line_too(self, run: Run, tiny_model: str, tmp_path: Path) -> None:
+    def test_a_mistake_that_shows_in_the_middle_of_a_run_is_one_line_too(
+        self, run: Run, tiny_model: str, tmp_path: Path
+    ) -> None:
         code, _, err = run(
-            "train", "--env", LETTERS, "--model", tiny_model, "--output_dir", tmp_path / "run", "--eval_temperature", "0", *QUICK
+            "train",
+            "--env",
+            LETTERS,
+            "--model",
+            tiny_model,
+            "--output_dir",
+            tmp_path / "run",
+            "--eval_temperature",
+            "0",
+            *QUICK,
         )
         assert code == 2 and "maporl: error: temperature is 0.0; it must be > 0" in err
         assert RunFolder(tmp_path / "run").status == "failed"
@@ -210,7 +221,9 @@ class TestMistakes:
         assert not raised_on_purpose(caught(lambda: int("two"))), "raised by Python"
         assert not raised_on_purpose(caught(lambda: typed("x", 1, int).nothing)), "an AttributeError"
         assert not raised_on_purpose(caught(lambda: typed(*[1]))), "called wrongly"  # type: ignore[arg-type]
-        assert not raised_on_purpose(caught(lambda: (_ for _ in ()).throw(ValueError("the user's")))), "outside the library"
+        assert not raised_on_purpose(caught(lambda: (_ for _ in ()).throw(ValueError("the user's")))), (
+            "outside the library"
+        )
 
 
 class TestTrain:
@@ -334,7 +347,19 @@ class TestAfterwards:
     def test_an_exported_model_trains_again(self, run: Run, trained: str, tmp_path: Path) -> None:
         assert run("export", trained, tmp_path / "plain")[0] == 0
         words = [a for a in QUICK if "num_iterations" not in a] + ["--num_iterations", "1"]
-        assert run("train", "--env", LETTERS, "--model", tmp_path / "plain" / "agent_0", "--output_dir", tmp_path / "r", *words)[0] == 0
+        assert (
+            run(
+                "train",
+                "--env",
+                LETTERS,
+                "--model",
+                tmp_path / "plain" / "agent_0",
+                "--output_dir",
+                tmp_path / "r",
+                *words,
+            )[0]
+            == 0
+        )
 
 
 class TestCatalogue:
@@ -367,7 +392,15 @@ class TestCatalogue:
 
     def test_show_with_prompts_and_protocol_of_ones_own(self, run: Run) -> None:
         code, out, _ = run(
-            "envs", "--show", LETTERS, "--env_args.protocol", "pipeline", "--agent", "refiner_0", "--prompts.question", "Q: {question}"
+            "envs",
+            "--show",
+            LETTERS,
+            "--env_args.protocol",
+            "pipeline",
+            "--agent",
+            "refiner_0",
+            "--prompts.question",
+            "Q: {question}",
         )
         assert code == 0 and "refiner_0, round 1" in out and "Q: train 0" in out and "You are the refiner" in out
 

@@ -76,7 +76,9 @@ class TestValues:
             RunConfig().merged({"num_agent": 3})
 
     def test_mappings_are_merged_key_by_key(self) -> None:
-        config = RunConfig(env_args={"history": "all", "protocol": "debate"}).merged({"env_args": {"history": "last_round"}})
+        config = RunConfig(env_args={"history": "all", "protocol": "debate"}).merged(
+            {"env_args": {"history": "last_round"}}
+        )
         assert config.env_args == {"history": "last_round", "protocol": "debate"}
         assert RunConfig(team={"agent_0": "a"}).merged({"team": "shared"}).team == "shared"
 
@@ -88,7 +90,7 @@ class TestValues:
 class TestFile:
     def test_comes_back(self, tmp_path: Path) -> None:
         config = RunConfig(
-            env_args={"shaping": ["own_score", {"name": "format_penalty", "max_words": 9}]}, learning_rate=3e-4,
+            env_args={"shaping": ["own_score", {"name": "format_penalty", "min_words": 9}]}, learning_rate=3e-4,
             frozen=("round_1",), num_agents=3, eval_temperature=0.7, model={"agent_0": "a", "agent_1": "b"},
         )  # fmt: skip
         config.save(tmp_path / "c.yaml")
@@ -105,7 +107,11 @@ class TestFile:
 
     @pytest.mark.parametrize(
         ("text", "message"),
-        [("a: [", "is not YAML"), ("- env", "holds a list; write 'key: value' lines"), ("enw: x", "Did you mean 'env'")],
+        [
+            ("a: [", "is not YAML"),
+            ("- env", "holds a list; write 'key: value' lines"),
+            ("enw: x", "Did you mean 'env'"),
+        ],
     )
     def test_bad_files(self, text: str, message: str, tmp_path: Path) -> None:
         (tmp_path / "c.yaml").write_text(text)
@@ -139,7 +145,9 @@ class TestCalls:
         assert list(parameters(Closed)) == ["size"], "nothing is passed on"
 
     def test_unknown_argument(self) -> None:
-        with pytest.raises(ValueError, match=r"^thing 'child' has no argument 'rat'\. Did you mean 'rate'\? It takes: rate, size\.$"):
+        with pytest.raises(
+            ValueError, match=r"^thing 'child' has no argument 'rat'\. Did you mean 'rate'\? It takes: rate, size\.$"
+        ):
             called("thing", "child", Child, {"team": None, "rat": 2})
         assert called("thing", "child", Child, {"team": None, "rate": 2}).rate == 2
 

@@ -12,7 +12,9 @@ from run_toys import Letters
 from maporl import registry
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in registry.BUILTINS for name in registry.names(kind)])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in registry.BUILTINS for name in registry.names(kind)]
+)
 def test_every_name_loads(kind: str, name: str) -> None:
     loaded = registry.load(kind, name)
     assert isinstance(loaded, type)
@@ -34,7 +36,9 @@ def test_unknown(spec: str, message: str) -> None:
         registry.load("env", spec)
 
 
-def test_a_missing_import_inside_the_users_module_shows_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_import_inside_the_users_module_shows_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "needs_more.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
@@ -56,6 +60,13 @@ def test_build() -> None:
     assert registry.build("env", env) is env
     with pytest.raises(ValueError, match="has no 'name'"):
         registry.build("env", {"num_agents": 3})
+
+
+def test_an_unknown_argument_is_told_with_its_nearest() -> None:
+    with pytest.raises(ValueError, match=r"shaping 'discounted_team' has no argument 'gama'\. Did you mean 'gamma'\?"):
+        registry.build("shaping", {"name": "discounted_team", "gama": 0.3})
+    with pytest.raises(ValueError, match="env 'run_toys:Letters' has no argument 'agents'"):
+        registry.build("env", "run_toys:Letters", agents=3)
 
 
 def test_listing_names_imports_nothing_heavy() -> None:

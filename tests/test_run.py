@@ -143,7 +143,9 @@ class TestReproducible:
         assert not (tmp_path / "cut" / "adapters").exists()
         cut = train(resume=tmp_path / "cut")
         assert figures(cut) == figures(whole)
-        assert (cut.path / "evaluations" / "test.jsonl").read_text() == (whole.path / "evaluations" / "test.jsonl").read_text()
+        assert (cut.path / "evaluations" / "test.jsonl").read_text() == (
+            whole.path / "evaluations" / "test.jsonl"
+        ).read_text()
         weights = [f.path / "adapters" / "agent_0" / "adapter_model.safetensors" for f in (whole, cut)]
         assert weights[0].read_bytes() == weights[1].read_bytes()
 
@@ -210,7 +212,11 @@ class TestDeath:
         StopsLater.calls = 0
         with pytest.raises(KeyboardInterrupt):
             train(
-                env=LETTERS, model=tiny_model, env_args={"shaping": "run_toys:StopsLater"}, output_dir=tmp_path / "run", **SMALL
+                env=LETTERS,
+                model=tiny_model,
+                env_args={"shaping": "run_toys:StopsLater"},
+                output_dir=tmp_path / "run",
+                **SMALL,
             )
         assert RunFolder(tmp_path / "run").status == "interrupted"
 
@@ -303,7 +309,9 @@ class TestAfterwards:
         questions = subset(env.questions("test"), SMALL["num_eval_questions"])
         again = evaluate(env, team, questions)
         written = [json.loads(line) for line in (finished.path / "evaluations" / "test.jsonl").open()]
-        assert [[t["text"] for t in r["turns"]] for r in again.records] == [[t["text"] for t in r["turns"]] for r in written]
+        assert [[t["text"] for t in r["turns"]] for r in again.records] == [
+            [t["text"] for t in r["turns"]] for r in written
+        ]
 
     def test_it_is_not_the_base(self, finished: RunFolder) -> None:
         team = maporl.load_team(finished.path)
@@ -320,7 +328,9 @@ class TestAfterwards:
             load_team(finished.path, env=Letters(num_agents=3))
 
     def test_a_shared_adapter_seats_any_number(self, tiny_model: str, tmp_path: Path) -> None:
-        train(env=LETTERS, model=tiny_model, team="shared", output_dir=tmp_path / "run", **SMALL | {"num_iterations": 1})
+        train(
+            env=LETTERS, model=tiny_model, team="shared", output_dir=tmp_path / "run", **SMALL | {"num_iterations": 1}
+        )
         team = load_team(tmp_path / "run", env=Letters(num_agents=3, num_rounds=3))
         assert {team.member(a, r) for a in team.agents for r in range(3)} == {team.member("agent_0", 0)}
         assert len(team.agents) == 3
@@ -346,7 +356,10 @@ class TestTeams:
 
         make_model(tmp_path / "other", architecture="qwen2", hidden_size=32, num_layers=1, context=512)
         folder = train(
-            env=LETTERS, model={"agent_0": tiny_model, "agent_1": str(tmp_path / "other")}, output_dir=tmp_path / "run", **SMALL
+            env=LETTERS,
+            model={"agent_0": tiny_model, "agent_1": str(tmp_path / "other")},
+            output_dir=tmp_path / "run",
+            **SMALL,
         )
         team = load_team(folder.path)
         assert len(team.policies) == 2
@@ -419,7 +432,7 @@ class TestContext:
 
         for history, fits in (("all", False), ("last_round", True)):
             env = Letters(num_agents=4, num_rounds=4, history=history)
-            team = RunConfig(model=tiny_model, max_new_tokens=12).build_team(env)
+            team = RunConfig(model=tiny_model, max_new_tokens=20).build_team(env)
             if fits:
                 check_context(env, team, env.questions("train"))
             else:

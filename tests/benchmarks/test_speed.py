@@ -21,7 +21,9 @@ def test_rates_are_of_the_tokens_that_were_sampled(tiny_model: str) -> None:
     rates = measure(small(tiny_model), repetitions=2)
     assert {name: len(numbers) for name, numbers in rates.items()} == {"rollout": 2, "update": 2, "update, read": 2}
     assert all(number > 0 for numbers in rates.values() for number in numbers)
-    assert all(read > new for read, new in zip(rates["update, read"], rates["update"], strict=True)), "prompts are read too"
+    assert all(read > new for read, new in zip(rates["update, read"], rates["update"], strict=True)), (
+        "prompts are read too"
+    )
 
 
 def test_the_command_prints_what_was_measured(tiny_model: str, capsys: pytest.CaptureFixture[str]) -> None:
