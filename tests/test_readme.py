@@ -56,6 +56,8 @@ def at_small_size(words: list[str]) -> list[str]:
         hub = "gsm8k" in words or "--config" in words
         words += ["--data", "train.jsonl"] if hub and "--data" not in words else []
         words += QUICK
+    if words[0] == "make-model":
+        words += ["--hidden_size", "32", "--num_layers", "1"]
     if words[0] == "sft":
         words += ["--device", "cpu"]
     return words

@@ -425,16 +425,3 @@ class TestContext:
                 check_context(env, team, question)
             told = int(re.search(r"answer of (\d+) tokens", str(raised.value))[1])  # type: ignore[index]
             assert abs(told - needed) <= env.num_rounds * 2, "but for how a message joins its neighbours"
-
-    def test_the_remedy_helps(self, tiny_model: str) -> None:
-        from maporl.algorithms.training import check_context
-        from maporl.config import RunConfig
-
-        for history, fits in (("all", False), ("last_round", True)):
-            env = Letters(num_agents=4, num_rounds=4, history=history)
-            team = RunConfig(model=tiny_model, max_new_tokens=20).build_team(env)
-            if fits:
-                check_context(env, team, env.questions("train"))
-            else:
-                with pytest.raises(ValueError, match="use --env_args.history last_round"):
-                    check_context(env, team, env.questions("train"))
