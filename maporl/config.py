@@ -49,7 +49,7 @@ class RunConfig:
         algorithm_args: Further arguments of the algorithm.
         num_agents, num_rounds: Of the discussion; None is the task's default.
         team: "shared", "per_agent", "per_agent_round", "frozen", or {agent: adapter | [adapter of each round]}.
-        frozen: Agents ("agent_1"), rounds ("round_1") or seats ("agent_1/round_1") that stay at the base model.
+        frozen: Agents ("agent_1"), rounds ("round_1") or seats ("agent_1/round_1") that stay at the base model, or at init_adapter.
         partners: {agent: ``package.module:Class``} for seats taken by agents of your own.
         prompts: YAML file or mapping of prompt pieces (see `PromptTemplate`).
         chat_template: "plain", a Jinja file, or None for the tokenizer's own.
@@ -241,6 +241,8 @@ class RunConfig:
         It is given those of team, num_updates, learning_rate, microbatch_tokens and seed that its constructor names, and
         `algorithm_args`.
         """
+        from maporl.agents.team import WARM_START
+
         given: dict[str, Any] = {
             "team": team,
             "num_updates": max(self.num_iterations, 1),
@@ -253,8 +255,9 @@ class RunConfig:
         arguments = {name: value for name, value in given.items() if name in accepted} | dict(self.algorithm_args)
         if self.reference == "warm_start":
             for policy in team.policies:
-                policy.add_adapter("reference", path=self.init_adapter)
-            arguments["reference"] = "reference"
+                if WARM_START not in policy.adapters:  # a frozen seat may have brought it already
+                    policy.add_adapter(WARM_START, path=self.init_adapter)
+            arguments["reference"] = WARM_START
         return called("algorithm", self.algorithm, loaded, arguments)
 
     @property

@@ -18,10 +18,13 @@ from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling import Sampling
 from maporl.types import Completion, Observation
 
-__all__ = ["BASE", "SHARING", "Team", "assign"]
+__all__ = ["BASE", "WARM_START", "SHARING", "Team", "assign"]
 
 BASE = "base"
 """The word for a seat that speaks with the frozen base model."""
+
+WARM_START = "warm_start"
+"""The adapter of frozen seats, and of the reference, when every adapter starts from a given one."""
 
 SHARING = ("shared", "per_agent", "per_agent_round", "frozen")
 
@@ -130,7 +133,8 @@ class Team:
             partners: Agents that take all seats of a name instead (scripted, frozen from another run ...).
             prompts: Shared by all.
             sampling: Shared by all.
-            init_adapter: PEFT folder from which every new adapter starts (a warm start), or one folder per adapter name.
+            init_adapter: PEFT folder from which every new adapter starts, frozen seats included (a warm start), or one folder per
+                adapter name.
             seed: Of the adapters' initial weights.
 
         Raises:
@@ -142,7 +146,9 @@ class Team:
                 raise ValueError(f"{what} names {sorted(set(given) - set(agents))}; the agents are {list(agents)}.")
         members: dict[tuple[int, str | None], LLMAgent] = {}
         seats: dict[tuple[str, int], Agent] = {}
-        for (agent, r), adapter in assign(sharing, agents, num_rounds, frozen).items():
+        start = WARM_START if isinstance(init_adapter, str | Path) else None
+        for (agent, r), assigned in assign(sharing, agents, num_rounds, frozen).items():
+            adapter = assigned or start  # a frozen seat speaks as everybody did before training
             if agent in partners:
                 seats[agent, r] = partners[agent]
                 continue
@@ -154,7 +160,8 @@ class Team:
                 if adapter is not None and adapter not in policy.adapters:
                     path = init_adapter.get(adapter) if isinstance(init_adapter, Mapping) else init_adapter
                     policy.add_adapter(adapter, seed=seed + len(members), path=path)
-                members[key] = LLMAgent(policy, adapter, prompts=prompts, sampling=sampling)
+                trainable = assigned is not None
+                members[key] = LLMAgent(policy, adapter, prompts=prompts, sampling=sampling, trainable=trainable)
             seats[agent, r] = members[key]
         return cls(seats)
 

@@ -173,7 +173,7 @@ class PolicyGradient(Algorithm):
         with torch.no_grad():
             for learner in self.team.learners.values():
                 rows = np.flatnonzero(batch.learners == learner.adapter)
-                for micro in microbatches(rows, batch.lengths, self.microbatch_tokens):
+                for micro in microbatches(rows, batch.widths, self.microbatch_tokens):
                     logprobs, _ = self.logprobs(learner, batch, micro, adapter=self.reference)
                     result[micro, : logprobs.shape[1]] = logprobs.cpu()
         return result * batch.completion_mask
@@ -219,7 +219,7 @@ class PolicyGradient(Algorithm):
             for _ in range(self.num_epochs):
                 for mini in minibatches(mine, self.num_minibatches, self.rng):
                     loss = self._policy_loss(learner, batch, mini, advantages, ref_logprobs, tally, first)
-                    self.descend(name, batch, mini, loss, tally)
+                    self.descend(name, mini, batch.widths, loss, tally)
                     first = False
             if len(mine):
                 self.schedulers[name].step()
@@ -233,12 +233,15 @@ class PolicyGradient(Algorithm):
         }
 
     def descend(
-        self, name: str, batch: TurnBatch, mini: np.ndarray, loss: Callable[[np.ndarray], Tensor], tally: _Tally
+        self, name: str, mini: np.ndarray, widths: np.ndarray, loss: Callable[[np.ndarray], Tensor], tally: _Tally
     ) -> None:
-        """One optimizer step on a minibatch; `loss` gives each microbatch's part of the minibatch's loss."""
+        """One optimizer step on a minibatch; `loss` gives each microbatch's part of the minibatch's loss.
+
+        A loss must activate one adapter only: with gradient checkpointing the backward pass recomputes under the active one.
+        """
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
-        for micro in microbatches(mini, batch.lengths, self.microbatch_tokens):
+        for micro in microbatches(mini, widths, self.microbatch_tokens):
             loss(micro).backward()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm or math.inf)

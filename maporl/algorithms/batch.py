@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.team import Team
 from maporl.types import Episode, Step
 
-__all__ = ["TurnBatch", "microbatches", "minibatches"]
+__all__ = ["TurnBatch", "discount_between_rounds", "microbatches", "minibatches", "widths_of"]
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,10 @@ class TurnBatch:
     def __len__(self) -> int:
         return len(self.steps)
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """[N] tokens of prompt and completion."""
-        return np.array([len(p) + len(c) for p, c in zip(self.prompts, self.completions, strict=True)])
+    @cached_property
+    def widths(self) -> np.ndarray:
+        """[N, 2] tokens of each prompt and completion."""
+        return widths_of(self.prompts, self.completions)
 
 
 def discount_between_rounds(gamma_round: float | None, contains_future: bool) -> float:
@@ -157,18 +158,27 @@ def minibatches(rows: np.ndarray, number: int, rng: np.random.Generator) -> list
     return [part for part in np.array_split(rng.permutation(rows), number) if len(part)]
 
 
-def microbatches(rows: np.ndarray, lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
-    """`rows` sorted by length and cut so that no part, padded to its longest row, has more than `token_budget` tokens.
+def microbatches(rows: np.ndarray, widths: np.ndarray, token_budget: int) -> list[np.ndarray]:
+    """`rows` sorted by length and cut so that no part has more than `token_budget` tokens as it is padded: prompts on the left to
+    the longest prompt, completions on the right to the longest completion.
 
     Args:
         rows: Row numbers.
-        lengths: [N] tokens of every row of the batch.
+        widths: [N, 2] tokens of every row's prompt and completion.
         token_budget: A single row longer than this is a part of its own.
     """
-    ordered = rows[np.argsort(lengths[rows], kind="stable")]
+    ordered = rows[np.argsort(widths[rows].sum(1), kind="stable")]
     parts, start = [], 0
-    for stop in range(1, len(ordered) + 1):
-        if stop == len(ordered) or (stop + 1 - start) * lengths[ordered[stop]] > token_budget:
+    widest = np.zeros(2, np.int64)
+    for stop, row in enumerate(ordered):
+        wider = np.maximum(widest, widths[row])
+        if stop > start and (stop + 1 - start) * wider.sum() > token_budget:
             parts.append(ordered[start:stop])
-            start = stop
-    return parts
+            start, wider = stop, widths[row]
+        widest = wider
+    return [*parts, ordered[start:]] if len(ordered) else parts
+
+
+def widths_of(prompts: Sequence[np.ndarray], completions: Sequence[np.ndarray]) -> np.ndarray:
+    """[N, 2] tokens of each prompt and completion."""
+    return np.array([(len(p), len(c)) for p, c in zip(prompts, completions, strict=True)], np.int64)

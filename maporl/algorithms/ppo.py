@@ -15,7 +15,7 @@ from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.team import Team
 from maporl.algorithms.advantages import NORMALISATIONS, chain_tokens, chain_turns, normalise
 from maporl.algorithms.algorithm import PolicyGradient, _check, _Tally
-from maporl.algorithms.batch import TurnBatch, discount_between_rounds, microbatches, minibatches
+from maporl.algorithms.batch import TurnBatch, discount_between_rounds, microbatches, minibatches, widths_of
 from maporl.algorithms.losses import clipped_value_loss, kl, token_weights
 from maporl.types import Episode, Step
 
@@ -163,7 +163,7 @@ class PPO(PolicyGradient):
         with torch.no_grad():
             for name in self.critics:
                 for rows in microbatches(
-                    np.flatnonzero(judges == name), self._sizes(batch, contexts), self.microbatch_tokens
+                    np.flatnonzero(judges == name), self._widths(batch, contexts), self.microbatch_tokens
                 ):
                     part = self._judge(name, batch, contexts, rows)
                     values[rows, : part.shape[1]] = part.cpu()
@@ -181,6 +181,7 @@ class PPO(PolicyGradient):
         """Regress every critic on the returns, as many epochs and minibatches as the policy."""
         tally = _Tally()
         agg = self.loss_agg if self.loss_agg != "sum" else "message"
+        widths = self._widths(batch, contexts)
         for name in self.critics:
             mine = np.flatnonzero(judges == name)
             for _ in range(self.num_epochs):
@@ -188,7 +189,7 @@ class PPO(PolicyGradient):
                     weights = torch.zeros(mask.shape)
                     weights[mini] = token_weights(mask[mini], agg)
                     loss = self._value_loss(name, batch, contexts, values, returns, weights, mini, tally)
-                    self.descend(name, batch, mini, loss, tally)
+                    self.descend(name, mini, widths, loss, tally)
             if len(mine):
                 self.schedulers[name].step()
         spread = returns[mask].var(correction=0)
@@ -221,11 +222,14 @@ class PPO(PolicyGradient):
         return part
 
     def _judge(self, name: str, batch: TurnBatch, contexts: list[np.ndarray], rows: np.ndarray) -> Tensor:
-        stop = None if self.credit == "token" else 1
-        return self.critics[name].values([contexts[n] for n in rows], [batch.completions[n][:stop] for n in rows])
+        return self.critics[name].values([contexts[n] for n in rows], [self._judged(batch, n) for n in rows])
 
-    def _sizes(self, batch: TurnBatch, contexts: list[np.ndarray]) -> np.ndarray:
-        return np.array([len(c) + len(m) for c, m in zip(contexts, batch.completions, strict=True)])
+    def _judged(self, batch: TurnBatch, row: int) -> np.ndarray:
+        """The tokens before which the critic gives a value: all of a message, or only the first."""
+        return batch.completions[row][: None if self.credit == "token" else 1]
+
+    def _widths(self, batch: TurnBatch, contexts: list[np.ndarray]) -> np.ndarray:
+        return widths_of(contexts, [self._judged(batch, n) for n in range(len(batch))])
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

@@ -221,3 +221,20 @@ def test_another_temperature_for_a_while(checkpoint: Callable) -> None:
         assert {m.sampling.temperature for m in team.language_models} == {0.1}
         raise KeyError
     assert {m.sampling.temperature for m in team.language_models} == {1.0}
+
+
+def test_a_frozen_seat_speaks_as_everybody_did_before_training(tmp_path: Path) -> None:
+    """From a warm start by adapter, a frozen partner is the warm start too, not the bare base."""
+    folder = sharp_model(tmp_path / "model")
+    first = Policy.from_pretrained(str(folder))
+    first.add_adapter("sft")
+    shake(first, "sft")
+    first.save_adapter("sft", tmp_path / "sft")
+    policy = Policy.from_pretrained(str(folder))
+    team = Team.build(policy, ["agent_0", "agent_1"], 2, frozen=["agent_1"], init_adapter=tmp_path / "sft")
+    partner = team.member("agent_1", 0)
+    assert isinstance(partner, LLMAgent) and partner.adapter == "warm_start" and not partner.trainable
+    assert list(team.learners) == ["agent_0"]
+    assert torch.equal(weights(policy, "warm_start"), weights(first, "sft"))
+    team.save(tmp_path / "saved")
+    assert (tmp_path / "saved" / "warm_start" / "adapter_config.json").is_file()

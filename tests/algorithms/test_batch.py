@@ -49,7 +49,7 @@ def test_everything_about_a_message_is_in_its_row() -> None:
     assert batch.completion_mask.sum(1).tolist() == [3, 2, 1, 4]
     assert batch.old_logprobs[2].tolist() == [-0.5, 0, 0, 0]
     assert [c.tolist() for c in batch.completions] == [[11, 12, 1], [13, 14], [21], [23, 24, 25, 1]]
-    assert batch.lengths.tolist() == [5, 4, 3, 6]
+    assert batch.widths.sum(1).tolist() == [5, 4, 3, 6]
 
 
 def test_the_last_token_is_in_the_batch() -> None:
@@ -135,15 +135,19 @@ def test_minibatches_hold_every_row_once_and_no_empty_part() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=30), st.integers(1, 200), st.integers(0, 1000))
-def test_microbatches_stay_within_their_budget(lengths: list[int], budget: int, seed: int) -> None:
-    sizes = np.array(lengths)
-    rows = np.random.default_rng(seed).permutation(len(sizes))[: max(1, len(sizes) - 2)]
-    parts = microbatches(rows, sizes, budget)
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=30),
+    st.integers(1, 400),
+    st.integers(0, 1000),
+)
+def test_microbatches_stay_within_their_budget(lengths: list[tuple[int, int]], budget: int, seed: int) -> None:
+    widths = np.array(lengths)
+    rows = np.random.default_rng(seed).permutation(len(widths))[: max(1, len(widths) - 2)]
+    parts = microbatches(rows, widths, budget)
     assert sorted(np.concatenate(parts).tolist()) == sorted(rows.tolist())
-    for part in parts:
-        assert len(part) == 1 or len(part) * sizes[part].max() <= budget
+    for part in parts:  # as padded: the longest prompt beside the longest completion
+        assert len(part) == 1 or len(part) * widths[part].max(0).sum() <= budget
 
 
 def test_no_rows_are_no_microbatches() -> None:
-    assert microbatches(np.zeros(0, np.int64), np.array([3, 4]), 100) == []
+    assert microbatches(np.zeros(0, np.int64), np.array([[3, 1], [4, 1]]), 100) == []
