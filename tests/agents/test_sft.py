@@ -10,10 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from maporl.agents.chat_rows import IGNORE, encode_row, read_rows
 from maporl.agents.make_model import make_model, make_tokenizer
 from maporl.agents.policy import LoRA
 from maporl.agents.prompts import PromptTemplate
-from maporl.agents.sft import IGNORE, encode_row, read_rows, sft
+from maporl.agents.sft import sft
 from maporl.types import Message, Observation
 
 CHAT = [
@@ -188,6 +189,7 @@ def test_it_learns_and_the_folder_speaks(base: Path, tmp_path: Path) -> None:
 
 
 def test_same_seed_same_weights_and_global_state_kept(base: Path, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     rows = [*ROWS, {"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"}]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -198,6 +200,7 @@ def test_same_seed_same_weights_and_global_state_kept(base: Path, tmp_path: Path
     assert torch.equal(torch.random.get_rng_state(), torch_state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)
     assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_num_threads() == threads
 
 
 def test_unshuffled_rows_come_in_order(base: Path, tmp_path: Path) -> None:
