@@ -85,7 +85,7 @@ class _Training:
         self.algorithm = config.build_algorithm(self.team)
         discount_between_rounds(getattr(self.algorithm, "gamma_round", None), self.env.shaping.contains_future)
         check_group_size(self.algorithm, config.episodes_per_iteration)
-        check_context(self.env, self.team, [*questions, *self.validation])
+        check_context(self.env, self.team, [*questions, *self.validation], joint=self.algorithm.reads_state)
 
     def run(self, track: Tracker, *, resuming: bool) -> None:
         config, self.track = self.config, track

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 import maporl
 from maporl.agents import LLMAgent
+from maporl.config import RunConfig
 from maporl.run import RunFolder, load_team, train
 
 LETTERS = "run_toys:Letters"
@@ -410,7 +411,6 @@ class TestContext:
         import re
 
         from maporl.algorithms.training import check_context
-        from maporl.config import RunConfig
 
         env = Letters(num_rounds=4, history=history)
         question = [env.questions("train")[0]]
@@ -425,3 +425,22 @@ class TestContext:
                 check_context(env, team, question)
             told = int(re.search(r"answer of (\d+) tokens", str(raised.value))[1])  # type: ignore[index]
             assert abs(told - needed) <= env.num_rounds * 2, "but for how a message joins its neighbours"
+
+
+def test_the_last_round_alone_takes_less_room(tiny_model: Path) -> None:
+    """Own messages and each peer's latest; a centralised critic reads everything all the same."""
+    from maporl.algorithms.training import check_context
+
+    settings = {"env": "arithmetic", "model": str(tiny_model), "num_agents": 4, "num_rounds": 4, "max_new_tokens": 20}
+    short = RunConfig(**settings, env_args={"history": "last_round"})
+    long = RunConfig(**settings)
+    env = short.build_env()
+    team = short.build_team(env)
+    questions = env.questions("validation")
+    window = team.policies[0].model.config
+    window.max_position_embeddings = 520
+    check_context(env, team, questions)
+    with pytest.raises(ValueError, match="window of 520"):
+        check_context(long.build_env(), team, questions)
+    with pytest.raises(ValueError, match="ippo or magrpo"):
+        check_context(env, team, questions, joint=True)

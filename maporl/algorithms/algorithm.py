@@ -36,10 +36,12 @@ class Algorithm(ABC):
     Attributes:
         group_size: Discussions of each question that `update` wants to see.
         joint: "aligned", or "cross" if `update` wants every combination of the group's samples as an episode of its own.
+        reads_state: `update` reads the joint state of every turn, which then has to fit the models' windows.
     """
 
     group_size: int = 1
     joint: str = "aligned"
+    reads_state: bool = False
 
     def __init__(self, team: Team) -> None:
         self.team = team

@@ -19,6 +19,8 @@ class MAPPO(PPO):
     later one. A team on several base models has one critic per base, since a critic shares its base's tokenizer.
     """
 
+    reads_state = True
+
     def make_critics(self, seed: int) -> dict[str, Critic]:
         self._names = {policy: f"critic_{index}" for index, policy in enumerate(policies(self.team))}
         return {name: Critic(policy, name, seed=seed + i) for i, (policy, name) in enumerate(self._names.items())}

@@ -107,9 +107,15 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
     return metrics
 
 
-def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question]) -> None:
+def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question], *, joint: bool = False) -> None:
     """Make sure that the longest discussion fits the models' windows: the prompt of the last round, with every message that it
     shows at its longest.
+
+    Args:
+        env: The task.
+        team: Whose windows.
+        questions: The longest of them is checked.
+        joint: A centralised critic reads the joint state, which always holds the full history: check that too.
 
     Raises:
         ValueError: It does not; the message says by how much and what helps.
@@ -121,7 +127,7 @@ def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question])
         assert agent is not None
         member = team.member(agent, transcript.completed_rounds)
         if isinstance(member, LLMAgent) and transcript.completed_rounds == env.num_rounds - 1:
-            for view in (own_view, joint_view):  # a centralised critic reads the joint one
+            for view in (own_view, joint_view) if joint else (own_view,):
                 _check_prompt(member, view(transcript, env.protocol, agent, env.instruction), question)
         transcript = transcript.append(Turn(agent, transcript.completed_rounds, ""))
 
@@ -133,7 +139,7 @@ def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> N
         raise ValueError(
             f"the longest question ({question.id}) may need a prompt and answer of {needed} tokens in the last round ({messages} earlier "
             f"messages of {longest}), more than the model's window of {window}: lower --max_new_tokens or --num_rounds, or use "
-            "--env_args.history last_round."
+            "--env_args.history last_round (a centralised critic reads the full history all the same: use ippo or magrpo then)."
         )
 
 

@@ -13,6 +13,7 @@ import math
 import multiprocessing
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict
@@ -31,12 +32,12 @@ __all__ = ["SETTINGS", "add_arguments", "configs", "demo", "run"]
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "mappo": {
-        "num_iterations": 30,
+        "num_iterations": 25,
         "learning_rate": 2e-3,
         "algorithm_args": {"num_epochs": 1, "num_minibatches": 8, "kl_coef": 0.0},
     },
     "ippo": {
-        "num_iterations": 30,
+        "num_iterations": 25,
         "learning_rate": 2e-3,
         "algorithm_args": {"num_epochs": 1, "num_minibatches": 8, "kl_coef": 0.0},
     },
@@ -99,10 +100,7 @@ def configs(
     lone = common.merged({"num_agents": 1, "num_rounds": 1})  # nobody to read in a second round
     size = {"num_digits": num_agents} if task == "vault" else {}
     alone = {
-        f"alone_{s}": common.merged(
-            {"num_agents": 1, "env_args": {"seat": s, **size}, "team": {"agent_0": f"alone_{s}"}}
-        )
-        for s in seats
+        f"alone_{s}": lone.merged({"env_args": {"seat": s, **size}, "team": {"agent_0": f"alone_{s}"}}) for s in seats
     }
     told = {"told_everything": lone.merged({"env_args": {"views": "all", **size}})}
     return {
@@ -139,7 +137,10 @@ def _train(name: str, config: RunConfig, news: Any) -> None:
     from maporl.agents.make_model import without_progress_bars
     from maporl.run import train
 
-    with without_progress_bars():
+    with without_progress_bars(), warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # one run after the other becomes perfect and says that nothing is left to learn
         train(config, watch=lambda event, iteration, metrics: news.put((name, event, iteration, dict(metrics))))
 
 
@@ -156,7 +157,11 @@ def measure(folder: Path, runs: Mapping[str, RunConfig], repeats: int = 4) -> li
     alone = {s: load_team(folder / f"alone_{s}") for s in seats}
     untrained = {s: runs[f"alone_{s}"].merged({"team": "frozen"}).build_team(lone[s]) for s in seats}
     joined = Team(
-        {(name, r): alone[s].member("agent_0", r) for s, name in enumerate(env.possible_agents) for r in range(2)}
+        {
+            (name, r): alone[s].member("agent_0", r)
+            for s, name in enumerate(env.possible_agents)
+            for r in range(env.num_rounds)
+        }
     )
 
     trained_alone = [(lone[s], alone[s]) for s in seats]
@@ -168,17 +173,17 @@ def measure(folder: Path, runs: Mapping[str, RunConfig], repeats: int = 4) -> li
     )
     told = (runs["told_everything"].build_env(), load_team(folder / "told_everything"))
     beside = [
-        measured(f"train-one (agent_{s}, the better seat)", [(env, load_team(folder / f"beside_frozen_{s}"))], repeats)
+        measured(f"train-one (agent_{s}, better seat)", [(env, load_team(folder / f"beside_frozen_{s}"))], repeats)
         for s in seats
     ]
     return [
         measured("untrained team", [(env, together.merged({"team": "frozen"}).build_team(env))], repeats),
         measured("single agent, untrained", [(lone[s], untrained[s]) for s in seats], repeats),
         single,
-        voted(f"its majority of {as_many} (the team's completion tokens)", trained_alone, as_many),
-        voted(f"its majority of {as_many_all} (the team's tokens, prompts too)", trained_alone, as_many_all),
-        measured("single agent told all views, trained", [told], repeats),
-        measured("each trained alone, then discussing", [(env, joined)], repeats),
+        voted(f"its vote of {as_many} (completions as the team)", trained_alone, as_many),
+        voted(f"its vote of {as_many_all} (all tokens as the team)", trained_alone, as_many_all),
+        measured("single agent told all, trained", [told], repeats),
+        measured("trained alone, then discussing", [(env, joined)], repeats),
         max(beside, key=lambda row: row.sampled),
         team,
     ]
@@ -266,6 +271,7 @@ def demo(
     Raises:
         ValueError: A task without a warm start, an unknown algorithm, or a folder that holds something else.
     """
+    from maporl.agents.make_model import without_progress_bars
     from maporl.benchmarks.warm_start import make_warm_start
 
     registry.load("algorithm", algorithm)  # an unknown word is told before the work, not after it
@@ -278,11 +284,12 @@ def demo(
     for name, event, iteration, metrics in train_all(runs, min(len(runs), os.cpu_count() or 1, 2)):
         if watch is not None:
             watch(name, runs[name].num_iterations, event, iteration, metrics)
-    rows = measure(folder, runs)
+    with without_progress_bars():
+        rows = measure(folder, runs)
+        pairs = discussions(runs, folder)
     (folder / "table.json").write_text(json.dumps([asdict(r) for r in rows], indent=2) + "\n", encoding="utf-8")
     (folder / "table.md").write_text(markdown(rows), encoding="utf-8")
     plot(folder / "demo.png", rows, curves(folder, runs))
-    pairs = discussions(runs, folder)
     (folder / "discussions.json").write_text(json.dumps(pairs, indent=2) + "\n", encoding="utf-8")
     return rows
 
@@ -290,7 +297,7 @@ def demo(
 def markdown(rows: Sequence[Row]) -> str:
     """The closing table."""
     lines = [
-        "| on held-out combinations | sampled | 95 % interval | greedy | completion tokens a question |",
+        "| on held-out combinations | accuracy, sampled | 95 % interval | greedy | completion tokens a question |",
         "|---|---|---|---|---|",
     ]
     for r in rows:
@@ -339,7 +346,8 @@ def run(args: argparse.Namespace) -> int:
         console.print(before, markup=False)
         console.rule("the same question after co-training")
         console.print(after, markup=False)
-    table = Table("accuracy on held-out combinations", "sampled", "95 % interval", "greedy", "tokens a question")
+    table = Table("on held-out combinations", "sampled", "95 % interval", "greedy", "tokens")
+    table.columns[0].no_wrap = True
     for r in rows:
         greedy = "" if r.greedy is None else f"{r.greedy:.3f}"
         table.add_row(r.name, f"{r.sampled:.3f}", f"{r.low:.3f} - {r.high:.3f}", greedy, f"{r.completion_tokens:.0f}")

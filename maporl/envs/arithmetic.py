@@ -13,10 +13,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any, ClassVar
-
-import numpy as np
 
 from maporl.envs.combinations import TEST_SHARE
 from maporl.envs.discussion import DiscussionEnv
@@ -66,10 +65,10 @@ class Arithmetic(DiscussionEnv):
         size = self.max_operand + 1
         total = 2 * size**2
         count = min(self.num_questions, total)
-        chosen = np.random.default_rng(self.task_seed).choice(total, size=count, replace=False)
+        chosen = random.Random(self.task_seed).sample(range(total), count)
         first = int(TEST_SHARE * count)
         for number in chosen[:first] if split == "test" else chosen[first:]:
-            pair, minus = divmod(int(number), 2)
+            pair, minus = divmod(number, 2)
             a, b = divmod(pair, size)
             answer = a - b if minus else a + b
             yield Question(f"What is {a} {'-' if minus else '+'} {b}?", str(answer))

@@ -132,7 +132,7 @@ def test_co_training_pays(algorithm: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(1800)
 def test_the_whole_demo(tmp_path: Path) -> None:
     rows = demo(output_dir=tmp_path / "demo", algorithm="magrpo", num_iterations=3)
-    lone = [row for row in rows if row.name.startswith(("single agent, ", "its majority"))]
+    lone = [row for row in rows if row.name.startswith(("single agent, ", "its vote"))]
     assert len(lone) == 4 and all(row.low <= LONE_CEILING for row in lone)
     saved = json.loads((tmp_path / "demo" / "table.json").read_text())
     assert [r["name"] for r in saved] == [r.name for r in rows]
