@@ -144,7 +144,7 @@ def _train(name: str, config: RunConfig, news: Any) -> None:
         train(config, watch=lambda event, iteration, metrics: news.put((name, event, iteration, dict(metrics))))
 
 
-def measure(folder: Path, runs: Mapping[str, RunConfig], repeats: int = 4) -> list[Row]:
+def measure(folder: Path, runs: Mapping[str, RunConfig], repeats: int = 2) -> list[Row]:
     """The closing table: every row on the held-out combinations, sampled from the same streams."""
     from maporl.agents import Team
     from maporl.benchmarks.rows import measured, voted
@@ -273,6 +273,7 @@ def demo(
     """
     from maporl.agents.make_model import without_progress_bars
     from maporl.benchmarks.warm_start import make_warm_start
+    from maporl.run import torch_settings
 
     registry.load("algorithm", algorithm)  # an unknown word is told before the work, not after it
     folder = _emptied(Path(output_dir))
@@ -284,7 +285,7 @@ def demo(
     for name, event, iteration, metrics in train_all(runs, min(len(runs), os.cpu_count() or 1, 2)):
         if watch is not None:
             watch(name, runs[name].num_iterations, event, iteration, metrics)
-    with without_progress_bars():
+    with without_progress_bars(), torch_settings(runs["together"]):
         rows = measure(folder, runs)
         pairs = discussions(runs, folder)
     (folder / "table.json").write_text(json.dumps([asdict(r) for r in rows], indent=2) + "\n", encoding="utf-8")
