@@ -10,6 +10,7 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +163,16 @@ def encode_chat(tokenizer: Any, chat: Sequence[Mapping[str, str]]) -> list[int]:
         raise ValueError(
             f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
         )
-    control = _control_tokens(tokenizer)
+    names = (t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
+    control = _pattern(frozenset([*names, *tokenizer.all_special_tokens]))
     return _apply(tokenizer, [{"role": m["role"], "content": _without(control, m["content"])} for m in chat])
 
 
-def _control_tokens(tokenizer: Any) -> re.Pattern[str]:
+@lru_cache(maxsize=64)
+def _pattern(tokens: frozenset[str]) -> re.Pattern[str]:
     """Every control token spelled out: those with a name (EOS ...) and those only marked as special (Llama 3's headers)."""
-    marked = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
-    tokens = sorted(marked | set(tokenizer.all_special_tokens), key=lambda t: (-len(t), t))
-    return re.compile("|".join(re.escape(t) for t in tokens if t) or "(?!)")
+    longest_first = sorted(tokens, key=lambda t: (-len(t), t))
+    return re.compile("|".join(re.escape(t) for t in longest_first if t) or "(?!)")
 
 
 def _without(control: re.Pattern[str], text: str) -> str:

@@ -160,7 +160,7 @@ class Team:
                 if adapter is not None and adapter not in policy.adapters:
                     path = init_adapter.get(adapter) if isinstance(init_adapter, Mapping) else init_adapter
                     policy.add_adapter(adapter, seed=seed + len(members), path=path)
-                trainable = assigned is not None
+                trainable = assigned not in (None, WARM_START)  # also when a saved team is seated again
                 members[key] = LLMAgent(policy, adapter, prompts=prompts, sampling=sampling, trainable=trainable)
             seats[agent, r] = members[key]
         return cls(seats)

@@ -137,9 +137,9 @@ def group_advantages(
         rows = np.flatnonzero(keys == key)
         numbers, inverse = np.unique(samples[rows], return_inverse=True)
         index = torch.as_tensor(inverse)
-        total = torch.zeros(len(numbers), dtype=returns.dtype).index_add_(0, index, returns[rows])
+        total = torch.zeros(len(numbers), dtype=torch.float64).index_add_(0, index, returns[rows].double())
         means = total / torch.bincount(index)
-        group_mean = returns[rows].mean()
+        group_mean = returns[rows].double().mean()
         size = len(numbers)
         if baseline == "mean":
             centred = means - group_mean
@@ -155,9 +155,13 @@ def group_advantages(
             centred = means
         else:
             raise ValueError(f"baseline {baseline!r} is unknown; use 'mean', 'leave_one_out', 'max' or 'none'.")
-        if standardise:
+        if _all_equal(means) and baseline != "none":
+            centred = torch.zeros_like(
+                means
+            )  # not the rounding noise around the mean: AdamW would take a full step on it
+        elif standardise:
             centred = centred / (means.std(correction=0) + 1e-8)
-        advantages[rows] = centred[index]
+        advantages[rows] = centred[index].to(advantages.dtype)
     return advantages
 
 
@@ -180,6 +184,14 @@ def normalise(advantages: Tensor, mask: Tensor, how: str | None, rounds: np.ndar
     result = torch.zeros_like(advantages)
     for key in np.unique(keys):
         chosen = mask & torch.as_tensor(keys == key)[:, None]
-        part = advantages[chosen]
-        result[chosen] = (part - part.mean()) / (part.std(correction=0) + 1e-8)
+        part = advantages[chosen].double()
+        if not _all_equal(part):
+            result[chosen] = ((part - part.mean()) / (part.std(correction=0) + 1e-8)).to(result.dtype)
     return result
+
+
+def _all_equal(values: Tensor) -> bool:
+    """But for rounding: whitening would blow its noise up to full size."""
+    if not len(values):
+        return True
+    return bool(values.max() - values.min() <= 1e-6 * values.abs().max())

@@ -13,10 +13,20 @@ import numpy as np
 from maporl.agents.team import Team
 from maporl.algorithms.rollout import rollout
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.team_answer import TeamAnswer
-from maporl.types import Episode, Question, Score
+from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
+from maporl.types import Episode, Question, Score, Transcript
 
-__all__ = ["Evaluation", "evaluate", "subset"]
+__all__ = ["TEAM_ANSWERS", "Evaluation", "evaluate", "subset"]
+
+
+TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
+    "protocol": lambda env, transcript: env.protocol.team_answer(transcript, env.judges.equivalent),
+    "majority": lambda env, transcript: majority(transcript, env.judges.equivalent),
+    "last_speaker": lambda env, transcript: last_speaker(transcript),
+    "confidence": lambda env, transcript: by_confidence(transcript, env.judges.equivalent),
+    "verifier": lambda env, transcript: by_score(transcript, env.verifier, env.judges.equivalent),
+}
+"""Ways from a discussion to the team's one answer; "confidence" and "verifier" are votes weighted by what is stated and scored."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ def evaluate(
     *,
     seed: int | Sequence[int] = 0,
     greedy: bool = True,
-    team_answer: Callable[[DiscussionEnv, Episode], TeamAnswer] | None = None,
+    team_answer: str = "protocol",
     allow_oracle: bool = False,
 ) -> Evaluation:
     """Discuss every question once.
@@ -52,16 +62,19 @@ def evaluate(
         questions: All of them are asked.
         seed: Of the random streams when sampling.
         greedy: Decode greedily, else sample as in training.
-        team_answer: How the discussion becomes one answer; the protocol's rule (majority vote, ties by expectation) if None.
+        team_answer: How the discussion becomes one answer: a word of `TEAM_ANSWERS`; "protocol" is the protocol's own rule (majority
+            vote of the last round with ties by expectation; the last speaker of a pipeline).
         allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer.
 
     Raises:
-        ValueError: No questions, or an oracle answer that was not allowed.
+        ValueError: No questions, an unknown word, or an oracle answer that was not allowed.
     """
+    if team_answer not in TEAM_ANSWERS:
+        raise ValueError(f"team_answer {team_answer!r} is unknown; use one of {list(TEAM_ANSWERS)}.")
     if not questions:
         raise ValueError("there is no question to evaluate; give num_eval_questions >= 1.")
     episodes = rollout(env, team, questions, seed=seed, greedy=greedy)
-    answers = [_answer(env, e) if team_answer is None else team_answer(env, e) for e in episodes]
+    answers = [TEAM_ANSWERS[team_answer](env, e.transcript) for e in episodes]
     if any(a.oracle for a in answers) and not allow_oracle:
         raise ValueError(
             "the team's answer is chosen by a verifier that knows the gold answer: that is an oracle, not a result. Use a majority vote, "
@@ -74,6 +87,7 @@ def evaluate(
         f"eval/{oracle}accuracy": float(np.mean([a.correct for a in answers])),
         "eval/tied": float(np.mean([a.tied > 1 for a in answers])),
         "eval/questions": float(len(questions)),
+        "eval/overflow": float(np.mean([e.overflow for e in episodes])),
         "eval/truncated": float(np.mean([s.completion.truncated for e in episodes for s in e.steps])),
         "eval/completion_tokens": float(
             np.mean([sum(len(s.completion.completion_ids) for s in e.steps) for e in episodes])
@@ -95,10 +109,6 @@ def evaluate(
 def subset(questions: Sequence[Question], number: int) -> list[Question]:
     """At most `number` of the questions, always the same ones and of every kind: those whose hashes come first."""
     return sorted(questions, key=lambda question: question.hash)[:number]
-
-
-def _answer(env: DiscussionEnv, episode: Episode) -> TeamAnswer:
-    return env.protocol.team_answer(episode.transcript, env.judges.equivalent)
 
 
 def _record(episode: Episode, answer: TeamAnswer) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,9 +98,10 @@ class PPO(PolicyGradient):
     # -- one update ----------------------------------------------------------------------------------------------------
 
     def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
-        fitting = [e for e in episodes if not e.overflow and self._fits(e)]
+        read = {id(step): self.context_of(step) for e in episodes if not e.overflow for step in self._trained(e)}
+        fitting = [e for e in episodes if not e.overflow and self._fits(e, read)]
         batch = TurnBatch.collect(fitting, self.team, self.gamma_round)
-        contexts = [self.context_of(step) for step in batch.steps]
+        contexts = [read[id(step)] for step in batch.steps]
         judges = np.array([self.critic_of(step) for step in batch.steps])
         ref_logprobs = self.reference_logprobs(batch) if self.kl_coef else None
         values, mask = self.values(batch, contexts, judges)
@@ -116,15 +117,17 @@ class PPO(PolicyGradient):
         metrics["train/dropped_episodes"] = float(len(episodes) - len(fitting))
         return metrics
 
-    def _fits(self, episode: Episode) -> bool:
+    def _trained(self, episode: Episode) -> list[Step]:
+        """The turns that a learner spoke."""
+        members = ((step, self.team.member(step.agent, step.round)) for step in episode.steps)
+        return [step for step, member in members if isinstance(member, LLMAgent) and member.trainable]
+
+    def _fits(self, episode: Episode, contexts: Mapping[int, np.ndarray]) -> bool:
         """Whether the critics' contexts fit the model's window, too: a joint state can be longer than any prompt."""
-        for step in episode.steps:
-            member = self.team.member(step.agent, step.round)
-            if isinstance(member, LLMAgent) and member.trainable:
-                length = len(self.context_of(step)) + len(step.completion.completion_ids)
-                if length > member.policy.context_window:
-                    return False
-        return True
+        return all(
+            len(contexts[id(step)]) + len(step.completion.completion_ids) <= self.learner_of(step).policy.context_window
+            for step in self._trained(episode)
+        )
 
     def advantages(self, batch: TurnBatch, values: Tensor, ref_logprobs: Tensor | None) -> Tensor:
         """Generalised advantages, [N, T] per token or [N, 1] per turn, KL penalty included when it belongs to the reward."""

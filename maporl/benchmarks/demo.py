@@ -298,13 +298,13 @@ def demo(
 def markdown(rows: Sequence[Row]) -> str:
     """The closing table."""
     lines = [
-        "| on held-out combinations | accuracy, sampled | 95 % interval | greedy | completion tokens a question |",
-        "|---|---|---|---|---|",
+        "| on held-out combinations | accuracy, sampled | 95 % interval | best seat | greedy | completion tokens a question |",
+        "|---|---|---|---|---|---|",
     ]
     for r in rows:
         greedy = "" if r.greedy is None else f"{r.greedy:.3f}"
         lines.append(
-            f"| {r.name} | {r.sampled:.3f} | {r.low:.3f} to {r.high:.3f} | {greedy} | {r.completion_tokens:.1f} |"
+            f"| {r.name} | {r.sampled:.3f} | {r.low:.3f} to {r.high:.3f} | {r.best_seat:.3f} | {greedy} | {r.completion_tokens:.1f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -347,11 +347,18 @@ def run(args: argparse.Namespace) -> int:
         console.print(before, markup=False)
         console.rule("the same question after co-training")
         console.print(after, markup=False)
-    table = Table("on held-out combinations", "sampled", "95 % interval", "greedy", "tokens")
+    table = Table("on held-out combinations", "sampled", "95 % interval", "best seat", "greedy", "tokens")
     table.columns[0].no_wrap = True
     for r in rows:
         greedy = "" if r.greedy is None else f"{r.greedy:.3f}"
-        table.add_row(r.name, f"{r.sampled:.3f}", f"{r.low:.3f} - {r.high:.3f}", greedy, f"{r.completion_tokens:.0f}")
+        table.add_row(
+            r.name,
+            f"{r.sampled:.3f}",
+            f"{r.low:.3f} - {r.high:.3f}",
+            f"{r.best_seat:.3f}",
+            greedy,
+            f"{r.completion_tokens:.0f}",
+        )
     console.print(table)
     console.print(
         f"plot: {folder / 'demo.png'}   table: {folder / 'table.md'}   run folders: {folder}/*", soft_wrap=True

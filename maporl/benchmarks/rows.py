@@ -27,6 +27,7 @@ class Row:
         name: What was measured.
         sampled: Mean accuracy, sampled as in training; ties by expectation.
         low, high: Its 95 % interval, clustered by question.
+        best_seat: The best seat's sampled accuracy, for a lone agent that was measured in every seat; else the same as sampled.
         greedy: Accuracy decoded greedily; None for a vote among samples.
         prompt_tokens, completion_tokens: Per question, sampled.
     """
@@ -35,6 +36,7 @@ class Row:
     sampled: float
     low: float
     high: float
+    best_seat: float
     greedy: float | None
     prompt_tokens: float
     completion_tokens: float
@@ -48,12 +50,12 @@ def measured(name: str, seats: Sequence[tuple[DiscussionEnv, Team]], repeats: in
         seats: One (task, team), or one for each seat of a lone agent, over which the row is the mean.
         repeats: Samples of a question.
     """
-    sampled = [_play(env, team, repeats) for env, team in seats]
+    played = [_play(env, team, repeats) for env, team in seats]
     greedy = [
         _correct(e) for env, team in seats for e in rollout(env, team, env.questions("test"), seed=0, greedy=True)
     ]
-    values = [[_correct(e) for e in one] for seat in sampled for one in seat]
-    return _row(name, values, float(np.mean(greedy)), [e for seat in sampled for one in seat for e in one], repeats)
+    values = [[[_correct(e) for e in one] for one in seat] for seat in played]
+    return _row(name, values, float(np.mean(greedy)), played, repeats)
 
 
 def voted(name: str, seats: Sequence[tuple[DiscussionEnv, Team]], k: int) -> Row:
@@ -61,9 +63,8 @@ def voted(name: str, seats: Sequence[tuple[DiscussionEnv, Team]], k: int) -> Row
 
     Args as in `measured`; all samples of a vote share one seat's view.
     """
-    played = [one for env, team in seats for one in _play(env, team, k)]
-    values = [[_vote(one)] for one in played]
-    return _row(name, values, None, [e for one in played for e in one], 1)
+    played = [_play(env, team, k) for env, team in seats]
+    return _row(name, [[[_vote(one)] for one in seat] for seat in played], None, played, 1)
 
 
 def _play(env: DiscussionEnv, team: Team, repeats: int) -> list[list[Episode]]:
@@ -81,15 +82,21 @@ def _vote(samples: Sequence[Episode]) -> float:
     return vote(turns, [1.0] * len(turns), None, oracle=False).correct
 
 
-def _row(name: str, values: list[list[float]], greedy: float | None, episodes: Sequence[Episode], repeats: int) -> Row:
-    low, high = clustered_interval(values)
-    answers = len(values) * repeats  # of whom each cost what its episodes cost
-    completions = [s.completion for e in episodes for s in e.steps]
+def _row(
+    name: str, values: list[list[list[float]]], greedy: float | None, played: list[list[list[Episode]]], repeats: int
+) -> Row:
+    """From `values` [seat][question][sample]; a question's samples in all seats are one cluster."""
+    by_question = [[v for seat in seats for v in seat] for seats in zip(*values, strict=True)]
+    low, high = clustered_interval(by_question)
+    by_seat = [float(np.mean([v for one in seat for v in one])) for seat in values]
+    answers = sum(len(seat) for seat in values) * repeats  # each of which cost what its episodes cost
+    completions = [s.completion for seat in played for one in seat for e in one for s in e.steps]
     return Row(
         name,
-        sampled=float(np.mean([np.mean(v) for v in values])),
+        sampled=float(np.mean(by_seat)),
         low=low,
         high=high,
+        best_seat=max(by_seat),
         greedy=greedy,
         prompt_tokens=sum(len(c.prompt_ids) for c in completions) / answers,
         completion_tokens=sum(len(c.completion_ids) for c in completions) / answers,

@@ -217,3 +217,17 @@ def test_padding_is_neither_read_nor_written(how: str) -> None:
 def test_no_spread_is_no_advantage() -> None:
     same = normalise(torch.full((2, 2), 3.0), torch.ones(2, 2, dtype=torch.bool), "batch", ROUNDS[:2], AGENTS[:2])
     assert not same.any()
+
+
+@pytest.mark.parametrize("size", [7, 8, 12, 16])
+@pytest.mark.parametrize("reward", [0.7, 0.1, 1 / 3, 0.9])
+@pytest.mark.parametrize("standardise", [False, True])
+def test_equal_returns_are_no_advantage_at_all(size: int, reward: float, standardise: bool) -> None:
+    """Rounding noise around the mean must not be whitened into an update of full size."""
+    returns = torch.full((size,), reward)
+    for baseline in ("mean", "leave_one_out", "max"):
+        result = group_advantages(returns, np.arange(size), np.zeros(size, np.int64), baseline, standardise)
+        assert (result == 0).all()
+    mask = torch.ones(size, 1, dtype=torch.bool)
+    zeros = np.zeros(size, np.int64)
+    assert (normalise(returns[:, None], mask, "batch", zeros, zeros) == 0).all()
