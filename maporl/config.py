@@ -63,6 +63,8 @@ class RunConfig:
         num_eval_questions: Of each evaluation; at most as many as there are.
         eval_every: Iterations between evaluations on the validation split.
         eval_temperature: None decodes greedily in evaluations, a number samples.
+        team_answer: How a discussion becomes one answer in evaluations: "protocol", "majority", "last_speaker", "confidence" or
+            "verifier" (votes weighted by what is stated | scored).
         allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer.
         checkpoint_every: Iterations between checkpoints.
         dtype, device: Of the base model; device None takes a GPU when there is one.
@@ -99,6 +101,7 @@ class RunConfig:
     num_eval_questions: int = 100
     eval_every: int = 10
     eval_temperature: float | None = None
+    team_answer: str = "protocol"
     allow_oracle: bool = False
     checkpoint_every: int = 10
     dtype: str = "float32"

@@ -15,7 +15,7 @@ import torch
 
 from maporl.agents import Team
 from maporl.algorithms.batch import discount_between_rounds
-from maporl.algorithms.evaluation import Evaluation, evaluate, subset
+from maporl.algorithms.evaluation import Evaluation, check_team_answer, evaluate, subset
 from maporl.algorithms.training import EVALUATE, check_context, check_group_size, learn
 from maporl.config import RunConfig
 from maporl.run_folder import RunFolder
@@ -77,6 +77,7 @@ class _Training:
 
     def __init__(self, config: RunConfig, folder: RunFolder, watch: Watcher | None) -> None:
         self.config, self.folder, self.watch = config, folder, watch
+        check_team_answer(config.team_answer)
         self.env = config.build_env()
         questions = self.env.questions("train")
         self.validation = subset(self.env.questions("validation"), config.num_eval_questions)
@@ -137,6 +138,7 @@ def evaluate_run(config: RunConfig, env: DiscussionEnv, team: Team, questions: S
             questions,
             seed=(config.seed, EVALUATE),
             greedy=temperature is None,
+            team_answer=config.team_answer,
             allow_oracle=config.allow_oracle,
         )
 

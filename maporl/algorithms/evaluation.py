@@ -16,7 +16,7 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
 from maporl.types import Episode, Question, Score, Transcript
 
-__all__ = ["TEAM_ANSWERS", "Evaluation", "evaluate", "subset"]
+__all__ = ["TEAM_ANSWERS", "Evaluation", "check_team_answer", "evaluate", "subset"]
 
 
 TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
@@ -69,8 +69,7 @@ def evaluate(
     Raises:
         ValueError: No questions, an unknown word, or an oracle answer that was not allowed.
     """
-    if team_answer not in TEAM_ANSWERS:
-        raise ValueError(f"team_answer {team_answer!r} is unknown; use one of {list(TEAM_ANSWERS)}.")
+    check_team_answer(team_answer)
     if not questions:
         raise ValueError("there is no question to evaluate; give num_eval_questions >= 1.")
     episodes = rollout(env, team, questions, seed=seed, greedy=greedy)
@@ -104,6 +103,12 @@ def evaluate(
         if judged:
             metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
     return Evaluation(metrics, [_record(e, a) for e, a in zip(episodes, answers, strict=True)])
+
+
+def check_team_answer(word: str) -> None:
+    """Raise a ValueError if `word` is no way to a team's answer."""
+    if word not in TEAM_ANSWERS:
+        raise ValueError(f"team_answer {word!r} is unknown; use one of {list(TEAM_ANSWERS)}.")
 
 
 def subset(questions: Sequence[Question], number: int) -> list[Question]:

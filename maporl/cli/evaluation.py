@@ -25,6 +25,7 @@ FLAGS = (
     "num_rounds",
     "num_eval_questions",
     "eval_temperature",
+    "team_answer",
     "allow_oracle",
     "max_new_tokens",
     "dtype",
