@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from maporl.hub import reachable
 
 __all__ = ["HubSource", "Row", "read_rows", "resolve"]
 
@@ -226,11 +225,8 @@ def _offline_if_unreachable() -> Iterator[None]:
     import datasets
     import huggingface_hub
 
-    host = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT).hostname
-    reachable = bool(urllib.request.getproxies())  # then names are resolved elsewhere
-    with contextlib.suppress(OSError):
-        reachable = reachable or bool(socket.getaddrinfo(host, 443))
-    switches: tuple[Any, ...] = () if reachable else (datasets.config, huggingface_hub.constants)
+    online = reachable(huggingface_hub.constants.ENDPOINT)
+    switches: tuple[Any, ...] = () if online else (datasets.config, huggingface_hub.constants)
     before = [switch.HF_HUB_OFFLINE for switch in switches]
     try:
         for switch in switches:
