@@ -41,6 +41,7 @@ class Arithmetic(DiscussionEnv):
 
     metadata: dict[str, Any] = {"name": "arithmetic"}
     instruction = 'Reply with "Answer: " and the number.'
+    reads_data: ClassVar[bool] = False
     default_verifier: ClassVar[Any] = "number"
 
     def __init__(

@@ -56,7 +56,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         team_verifier: Called once per completed round with ``(question, {agent: response})``.
         shaping: Who deserves what; in the same forms, or a list of them (their sum).
         instruction: How to answer, shown to every agent in place of the task's own.
-        data: Where a data task reads its rows (file, folder or hub id).
+        data: Where a data task reads its rows (file or folder). Refused by a task whose `reads_data` is False.
         split: The split that `reset` draws questions from: "train", "validation" or "test".
         render_mode: "human" prints the discussion as it goes, "ansi" makes `render` return it.
         max_cycles: PettingZoo's name for `num_rounds`; overrides it.
@@ -66,12 +66,14 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         turn_rewards: One exact reward per turn of `transcript`, as of now (AEC rewards are its increments, per agent).
 
     Raises:
-        ValueError: Zero agents or rounds, an unknown word, a shaping that means nothing under the protocol.
+        ValueError: Zero agents or rounds, an unknown word, data for a task that reads none, or a shaping that means nothing under
+            the protocol.
         TypeError: Something that is no protocol, verifier or shaping.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["human", "ansi"], "is_parallelizable": True}
     instruction: str = ""
+    reads_data: ClassVar[bool] = True  # False: the task makes its questions itself
     default_protocol: ClassVar[Any] = "debate"
     default_num_rounds: ClassVar[int] = 2
     default_verifier: ClassVar[Any] = None
@@ -102,6 +104,10 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     ) -> None:
         super().__init__()
         task = type(self)
+        if data is not None and not task.reads_data:
+            raise ValueError(
+                f"{task.__name__} makes its questions itself, so data {str(data)!r} has no use; leave it out."
+            )
         rounds = num_rounds if max_cycles is None else max_cycles
         self.protocol = build_protocol(
             task.default_protocol if protocol is None else protocol, rounds, history, task.default_num_rounds

@@ -48,6 +48,7 @@ class TwoWitnesses(DiscussionEnv):
         "One agent sees the digit clearly; any other sees a wrong digit through fog, and knows it. "
         'Reply with "Answer: " and one digit.'
     )
+    reads_data: ClassVar[bool] = False
     default_verifier: ClassVar[Any] = {"name": "regex", "pattern": r"Answer:\s*(\d+)"}
     default_shaping: ClassVar[Any] = "outcome_credit"
 

@@ -50,6 +50,7 @@ class Vault(DiscussionEnv):
 
     metadata: dict[str, Any] = {"name": "vault"}
     instruction = 'Every agent knows one digit of the code. Reply with "Answer: " and the whole code.'
+    reads_data: ClassVar[bool] = False
     default_verifier: ClassVar[Any] = {"name": "regex", "pattern": r"Answer:\s*(\d+)"}
     default_shaping: ClassVar[Any] = "outcome_credit"
 

@@ -17,6 +17,14 @@ from maporl.envs.vault import MAX_QUESTIONS, Vault, lone_ceiling
 from maporl.types import Observation, Question
 
 
+@pytest.mark.parametrize("task", [Arithmetic, TwoWitnesses, Vault])
+def test_data_is_refused(task: type[DiscussionEnv]) -> None:
+    with pytest.raises(
+        ValueError, match=f"^{task.__name__} makes its questions itself, so data 'rows.jsonl' has no use"
+    ):
+        task(data="rows.jsonl")
+
+
 def everything(env: DiscussionEnv) -> list[Question]:
     return [*env.questions("train"), *env.questions("validation"), *env.questions("test")]
 
