@@ -31,11 +31,23 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class LoRA:
-    """Adapter settings (peft's `LoraConfig`). No dropout: it would make the first ratio of an update differ from 1."""
+    """Adapter settings (peft's `LoraConfig`). No dropout: it would make the first ratio of an update differ from 1.
+
+    Raises:
+        ValueError: `r` below 1, `alpha` not above 0, or target modules that are not names.
+    """
 
     r: int = 8
     alpha: int = 16
     target_modules: str | tuple[str, ...] = "all-linear"
+
+    def __post_init__(self) -> None:
+        if self.r < 1:
+            raise ValueError(f"lora: r is {self.r}; it must be at least 1.")
+        if not self.alpha > 0:
+            raise ValueError(f"lora: alpha is {self.alpha}; it must be above 0.")
+        if not isinstance(self.target_modules, str) and not all(isinstance(m, str) for m in self.target_modules):
+            raise ValueError(f"lora: target_modules is {self.target_modules!r}; write 'all-linear' or names of layers.")
 
     def config(self) -> LoraConfig:
         targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
@@ -151,7 +163,7 @@ class Policy:
         """Add an adapter: new (B = 0, so it starts as the base) from `seed`, or loaded from a PEFT folder.
 
         Raises:
-            ValueError: The name is taken, or the folder is not an adapter of this base.
+            ValueError: The name is taken, the folder is not an adapter of this base, or `lora` names layers that it does not have.
         """
         if name in self.adapters:
             raise ValueError(f"adapter {name!r} exists already; choose another name.")
@@ -168,12 +180,24 @@ class Policy:
             torch.manual_seed(seed)
             if path is not None:
                 self._load_adapter(name, Path(path))
-            elif self._peft is None:
+            else:
+                self._new_adapter(name)
+        _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
+        self._active = None
+
+    def _new_adapter(self, name: str) -> None:
+        try:
+            if self._peft is None:
                 self._peft = get_peft_model(self.model, self.lora.config(), adapter_name=name)
             else:
                 self._peft.add_adapter(name, self.lora.config())
-        _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
-        self._active = None
+        except (ValueError, re.error) as error:
+            self._forget(name)
+            linear = sorted({n.rpartition(".")[-1] for n, m in self.model.named_modules() if isinstance(m, nn.Linear)})
+            raise ValueError(
+                f"lora: target_modules {self.lora.target_modules!r} does not fit this model; use 'all-linear', or a list of its "
+                f"layers {linear}. ({' '.join(str(error).split())[:120]})"
+            ) from error
 
     def _load_adapter(self, name: str, path: Path) -> None:
         if not (path / "adapter_config.json").is_file():
