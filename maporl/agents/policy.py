@@ -193,7 +193,8 @@ class Policy:
                 self._peft.add_adapter(name, self.lora.config())
         except (ValueError, re.error) as error:
             self._forget(name)
-            linear = sorted({n.rpartition(".")[-1] for n, m in self.model.named_modules() if isinstance(m, nn.Linear)})
+            found = (n.removesuffix(".base_layer") for n, m in self.model.named_modules() if isinstance(m, nn.Linear))
+            linear = sorted({n.rpartition(".")[-1] for n in found if ".lora_" not in n})
             raise ValueError(
                 f"lora: target_modules {self.lora.target_modules!r} does not fit this model; use 'all-linear', or a list of its "
                 f"layers {linear}. ({' '.join(str(error).split())[:120]})"

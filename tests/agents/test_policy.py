@@ -290,6 +290,30 @@ def test_impossible_adapter_names(policy: Policy, name: str) -> None:
     assert policy.adapters == ("one",)
 
 
+@pytest.mark.parametrize("targets", ["nope", ("nope",), ("norm",), "*"])
+@pytest.mark.parametrize("taken", [True, False])
+def test_target_modules_that_the_model_lacks(checkpoint: Callable, targets: str | tuple[str, ...], taken: bool) -> None:
+    policy = Policy.from_pretrained(str(checkpoint()))
+    if taken:
+        policy.add_adapter("one")
+    policy.lora = LoRA(target_modules=targets)
+    message = error_of(lambda: policy.add_adapter("two"))
+    assert message.startswith(
+        f"lora: target_modules {targets!r} does not fit this model; use 'all-linear', or a list of"
+    )
+    assert "q_proj" in message and "\n" not in message
+    assert policy.adapters == (("one",) if taken else ())
+    policy.lora = LoRA()
+    policy.add_adapter("two")
+    assert len(policy.parameters("two")) == 2 * 7 * 2, "two layers with seven linear maps each: A and B"
+
+
+@pytest.mark.parametrize("settings", [{"r": 0}, {"alpha": 0}, {"alpha": float("nan")}, {"target_modules": (3,)}])
+def test_impossible_lora_settings(settings: dict) -> None:
+    (name,) = settings
+    assert error_of(lambda: LoRA(**settings)).startswith(f"lora: {name} is ")
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_adapters_of_another_base(checkpoint: Callable, tmp_path: Path, first: bool) -> None:
     for other in ({"hidden_size": 48}, {"num_layers": 3}, {"architecture": "gpt2"}):
