@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from maporl import registry
-from maporl.settings import called, importable, nearest, parameters, read_yaml, typed
+from maporl.settings import called, importable, nearest, parameters, plain, read_yaml, typed
 
 if TYPE_CHECKING:
-    from maporl.agents import Policy, PromptTemplate, Team
+    from maporl.agents import Agent, Policy, PromptTemplate, Team
     from maporl.algorithms import Algorithm
     from maporl.envs import DiscussionEnv
 
@@ -34,6 +35,13 @@ _LEAST: dict[str, float] = {
     "num_threads": 1,
     "seed": 0,
 }
+
+_POSITIVE = {  # name -> a remedy
+    "temperature": "",
+    "learning_rate": " (num_iterations 0 trains nothing)",
+    "eval_temperature": " (leave it out to decode greedily)",
+}
+_PRECISIONS = ("highest", "high", "medium")
 
 
 @dataclass(frozen=True)
@@ -117,13 +125,19 @@ class RunConfig:
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self), localns={"Mapping": Mapping})
         for f in fields(self):
-            value = importable(getattr(self, f.name))
-            if f.name == "partners" and isinstance(value, Mapping):
-                value = {agent: importable(spec) for agent, spec in value.items()}
-            object.__setattr__(self, f.name, typed(f.name, value, hints[f.name]))
+            value = importable(f.name, getattr(self, f.name))
+            value = typed(f.name, value, hints[f.name])
+            if isinstance(value, Mapping | tuple):  # what they hold must come back from config.yaml too
+                value = tuple(plain(f.name, value)) if isinstance(value, tuple) else plain(f.name, value)
+            object.__setattr__(self, f.name, value)
         for name, least in _LEAST.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        for name, remedy in _POSITIVE.items():
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and finite{remedy}.")
+        if self.matmul_precision not in _PRECISIONS:
+            raise ValueError(f"matmul_precision {self.matmul_precision!r} is unknown; use one of {list(_PRECISIONS)}.")
         if self.reference not in ("base", "warm_start"):
             raise ValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
         if self.reference == "warm_start" and not self.init_adapter:
@@ -164,7 +178,7 @@ class RunConfig:
 
     def save(self, path: str | Path) -> None:
         """Write as YAML, such that `load` gives it back."""
-        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
         Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     @property
@@ -178,13 +192,24 @@ class RunConfig:
         """The task."""
         given = {"num_agents": self.num_agents, "num_rounds": self.num_rounds, "data": self.data}
         arguments = {k: v for k, v in given.items() if v is not None} | dict(self.env_args) | overrides
-        return called("env", self.env, registry.load("env", self.env), arguments)
+        env: DiscussionEnv = called("env", self.env, registry.load("env", self.env), arguments)
+        if self.data is not None and not Path(self.data).expanduser().exists():
+            raise ValueError(
+                f"data {self.data!r}: there is no such file or folder; give a path, or leave it out for the task's own."
+            )
+        return env
 
     def resolved(self, env: DiscussionEnv) -> RunConfig:
         """With what was left to the task or to files written out, so that a run folder says what was really used."""
         accepted = parameters(registry.load("env", self.env))
         sizes = {"num_agents": len(env.possible_agents), "num_rounds": env.num_rounds}
         changes: dict[str, Any] = {name: value for name, value in sizes.items() if name in accepted}
+        # A run folder is used from anywhere, so it names files on this machine in full.
+        model = self.model
+        changes["model"] = _absolute(model) if isinstance(model, str) else {a: _absolute(m) for a, m in model.items()}
+        changes |= {name: _absolute(getattr(self, name)) for name in ("data", "init_adapter")}
+        if self.chat_template != "plain":
+            changes["chat_template"] = _absolute(self.chat_template)
         return replace(self, **changes, output_dir=str(self.folder), prompts=asdict(self.build_prompts()))
 
     def build_prompts(self) -> PromptTemplate:
@@ -193,27 +218,68 @@ class RunConfig:
         return PromptTemplate.load(self.prompts)
 
     def build_team(self, env: DiscussionEnv) -> Team:
-        """Base models, adapters and seats for everybody in `env`."""
+        """Base models, adapters and seats for everybody in `env`.
+
+        Raises:
+            ValueError: A persona for nobody, or of `build_team_for`.
+        """
+        strangers = sorted(set(self.build_prompts().personas) - set(env.possible_agents))
+        if strangers:
+            raise ValueError(f"prompts: personas names {strangers}; the agents are {env.possible_agents}.")
         return self.build_team_for(env.possible_agents, env.num_rounds, init_adapter=self.init_adapter)
 
     def build_team_for(
         self, agents: Sequence[str], num_rounds: int, init_adapter: str | Mapping[str, Path] | None
     ) -> Team:
-        """`build_team` for agents by name, starting from given adapters."""
+        """`build_team` for agents by name, starting from given adapters.
+
+        Raises:
+            ValueError: A partner that is no agent, one adapter on two models, or of `Team.build`.
+        """
         from maporl.agents import Sampling, Team
 
+        partners = self._build_partners()
+        self._check_bases(agents, num_rounds)
         return Team.build(
             self._build_policies(),
             agents,
             num_rounds,
             sharing=self.team,
             frozen=self.frozen,
-            partners={a: registry.build("agent", spec) for a, spec in self.partners.items()},
+            partners=partners,
             prompts=self.build_prompts(),
             sampling=Sampling(max_new_tokens=self.max_new_tokens, temperature=self.temperature),
             init_adapter=init_adapter,
             seed=self.seed,
         )
+
+    def _build_partners(self) -> dict[str, Agent]:
+        from maporl.agents import Agent
+
+        partners = {agent: registry.build("agent", spec) for agent, spec in self.partners.items()}
+        for agent, partner in partners.items():
+            if not isinstance(partner, Agent):
+                raise ValueError(
+                    f"partners: {self.partners[agent]!r} for {agent!r} is no agent but a {type(partner).__name__}; name a "
+                    "subclass of maporl.agents.Agent (ScriptedAgent makes one of a function)."
+                )
+        return partners
+
+    def _check_bases(self, agents: Sequence[str], num_rounds: int) -> None:
+        """An adapter belongs to one base model: with different ones it cannot be shared."""
+        from maporl.agents import assign
+
+        if not isinstance(self.model, Mapping):
+            return
+        bases: dict[str, dict[str, str]] = {}
+        for (agent, _), adapter in assign(self.team, agents, num_rounds, self.frozen).items():
+            if adapter is not None and agent in self.model and agent not in self.partners:
+                bases.setdefault(adapter, {})[agent] = self.model[agent]
+        for adapter, models in bases.items():
+            if len(set(models.values())) > 1:
+                raise ValueError(
+                    f"adapter {adapter!r} would sit on different models ({models}); use --team per_agent, or one model."
+                )
 
     def _build_policies(self) -> Policy | dict[str, Policy]:
         from maporl.agents import LoRA, Policy
@@ -279,3 +345,9 @@ class RunConfig:
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device {self.device!r} cannot be used here; leave it out, or use 'cpu'.") from error
         return self.device
+
+
+def _absolute(path: str | None) -> str | None:
+    """The full path of something that exists here; a hub id or a word as it is."""
+    here = None if path is None else Path(path).expanduser()
+    return str(here.absolute()) if path and here is not None and here.exists() else path

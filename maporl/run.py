@@ -7,7 +7,7 @@ import importlib.util
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +232,7 @@ def _trackers(config: RunConfig, folder: RunFolder) -> Iterator[Tracker]:
 
     # Only its trackers are used, so it is not told a device: its state is global, and would not let go of the first one told.
     accelerator = Accelerator(log_with=list(config.trackers), project_dir=str(folder.path / "tracking"))
-    flat = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in asdict(config).items()}
+    flat = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in vars(config).items()}
     accelerator.init_trackers("maporl", config=flat)
     try:
         yield lambda metrics, iteration: accelerator.log(dict(metrics), step=iteration)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
+import numbers
 import os
 import re
 import types
@@ -13,7 +15,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["called", "importable", "nearest", "read_yaml", "typed"]
+__all__ = ["called", "importable", "nearest", "plain", "read_yaml", "typed"]
 
 
 class _Loader(yaml.SafeLoader):
@@ -43,17 +45,44 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def importable(what: Any) -> Any:
-    """A class as the word ``package.module:Class`` that a run folder can keep; anything else as it is.
+def importable(name: str, value: Any) -> Any:
+    """A class or function as the word ``package.module:Name`` that a run folder can keep; anything else as it is.
 
     Raises:
-        ValueError: A class inside a function, which nobody could import again.
+        ValueError: One inside a function or class, or a lambda, which nobody could import again.
     """
-    if not isinstance(what, type):
-        return what
-    if "<locals>" in what.__qualname__:
-        raise ValueError(f"{what.__qualname__} is defined inside a function; move it to the top of a module.")
-    return f"{what.__module__}:{what.__qualname__}"
+    if not isinstance(value, type | types.FunctionType):
+        return value
+    if not value.__qualname__.isidentifier():
+        raise ValueError(
+            f"{name}: {value.__qualname__} is a lambda, or defined inside a function or class; define it at the top of a module."
+        )
+    return f"{value.__module__}:{value.__qualname__}"
+
+
+def plain(name: str, value: Any) -> Any:
+    """`value` as a YAML file can hold it and give it back: classes and functions by name, tuples as lists.
+
+    Raises:
+        ValueError: Any other object, whose arguments nobody could read off it.
+    """
+    value = importable(name, value)
+    if isinstance(value, Mapping):
+        return {plain(f"a key of {name}", k): plain(f"{name}.{k}", v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(name, v) for v in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Integral):  # numpy's too, which YAML does not know
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, str | os.PathLike):
+        return str.__str__(os.fspath(value))
+    raise ValueError(
+        f"{name} is an object of {type(value).__name__}, which config.yaml cannot hold; write a word, "
+        "{name: WORD, ...arguments}, or package.module:Class."
+    )
 
 
 def typed(name: str, value: Any, hint: Any) -> Any:
@@ -67,14 +96,14 @@ def typed(name: str, value: Any, hint: Any) -> Any:
         kind = typing.get_origin(member) or member
         if kind is type(None) and value is None:
             return None
-        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
             return float(value)
         if kind is str and isinstance(value, str | os.PathLike):
             return os.fspath(value)
         if kind is bool and isinstance(value, bool):
             return value
-        if kind is int and isinstance(value, int) and not isinstance(value, bool):
-            return value
+        if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            return int(value)
         if isinstance(kind, type) and issubclass(kind, Mapping) and isinstance(value, Mapping):
             return dict(value)
         if kind is tuple and isinstance(value, str | Sequence):
@@ -95,10 +124,10 @@ _WORDS: dict[Any, str] = {
 
 
 def called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any:
-    """``what(**arguments)``, where an argument that does not exist is a slip of the user's, not a TypeError from deep inside.
+    """``what(**arguments)``, where a slip of the user's is one line, not a TypeError from deep inside.
 
     Raises:
-        ValueError: It takes no such argument; the message names the nearest.
+        ValueError: It takes no such argument (the message names the nearest), or one of another type than it is annotated.
     """
     accepted = parameters(what)
     open_ended = not isinstance(what, type) and any(p.kind is p.VAR_KEYWORD for p in accepted.values())
@@ -108,23 +137,47 @@ def called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any
         raise ValueError(
             f"{kind} {word!r} has no argument {unknown[0]!r}.{nearest(unknown[0], known)} It takes: {', '.join(known)}."
         )
-    return what(**arguments)
+    owner = kind if kind == word else f"{kind} {word!r}"
+    return what(**{n: _checked(f"{owner}: {n}", v, accepted.get(n)) for n, v in arguments.items()})
+
+
+_SIMPLE = {int, float, bool, str, tuple, type(None)}
+
+
+def _checked(name: str, value: Any, parameter: inspect.Parameter | None) -> Any:
+    """`value`, `typed` if the parameter's annotation is of simple types only: what else it may mean is for `what` to say."""
+    hint = inspect.Parameter.empty if parameter is None else parameter.annotation
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = {typing.get_origin(m) or m for m in (typing.get_args(hint) if union else (hint,))}
+    return typed(name, value, hint) if kinds <= _SIMPLE else value
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def parameters(what: Any) -> dict[str, inspect.Parameter]:
-    """The parameters that `what` takes by name. ``**settings`` of a class are its parents' parameters, nearest class first."""
+    """The parameters that `what` takes by name, their annotations resolved where possible.
+
+    ``**settings`` of a class are its parents' parameters, nearest class first.
+    """
     if not isinstance(what, type):
-        return dict(inspect.signature(what).parameters)
+        return {n: _resolved(p, what) for n, p in inspect.signature(what).parameters.items()}
     found: dict[str, inspect.Parameter] = {}
     for owner in what.__mro__:
         init = vars(owner).get("__init__")
         if not inspect.isfunction(init):
             continue
         own = list(inspect.signature(init).parameters.values())[1:]
-        found |= {p.name: p for p in own if p.name not in found and p.kind in _NAMED}
+        found |= {p.name: _resolved(p, init) for p in own if p.name not in found and p.kind in _NAMED}
         if not any(p.kind is p.VAR_KEYWORD for p in own):
             break  # nothing is passed on
     return found
+
+
+def _resolved(parameter: inspect.Parameter, function: Any) -> inspect.Parameter:
+    """With the annotation evaluated; one by one, since a name imported for type checkers only must not hide the others."""
+    annotated = types.SimpleNamespace(__annotations__={"x": parameter.annotation})
+    with contextlib.suppress(Exception):
+        hints = typing.get_type_hints(annotated, getattr(inspect.unwrap(function), "__globals__", {}))
+        return parameter.replace(annotation=hints["x"])
+    return parameter

@@ -181,19 +181,15 @@ class TestMistakes:
     def test_a_mistake_that_shows_in_the_middle_of_a_run_is_one_line_too(
         self, run: Run, tiny_model: str, tmp_path: Path
     ) -> None:
+        for name, answer in (("train", "It is 3. #### 3"), ("test", "no number")):  # test rows are read at the end only
+            rows = [json.dumps({"question": f"What is {n} and 1?", "answer": answer}) for n in range(100)]
+            (tmp_path / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
         code, _, err = run(
-            "train",
-            "--env",
-            LETTERS,
-            "--model",
-            tiny_model,
-            "--output_dir",
-            tmp_path / "run",
-            "--eval_temperature",
-            "0",
-            *QUICK,
-        )
-        assert code == 2 and "maporl: error: temperature is 0.0; it must be > 0" in err
+            "train", "--env", "gsm8k", "--data", tmp_path, "--model", tiny_model, "--output_dir", tmp_path / "run", *QUICK
+        )  # fmt: skip
+        lines = [line for line in err.splitlines() if line.startswith("maporl: error: ")]
+        assert code == 2 and len(lines) == 1 and "test.jsonl, line 1: " in lines[0], err
+        assert "Traceback" not in err
         assert RunFolder(tmp_path / "run").status == "failed"
 
     def test_an_error_in_the_users_own_code_shows_its_traceback(self, tiny_model: str, tmp_path: Path) -> None:

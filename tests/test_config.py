@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
-from run_toys import Idle, Letters
+from run_toys import Idle, Letters, Parrot, share_of_letters
 
 from maporl import RunConfig
 from maporl.cli.flags import documented
+from maporl.envs.shaping import TeamMean
 from maporl.settings import called, importable, parameters, read_yaml, typed
 
 
@@ -54,6 +56,17 @@ class TestValues:
             ({"episodes_per_iteration": 0}, "episodes_per_iteration is 0; it must be at least 1."),
             ({"seed": -1}, "seed is -1; it must be at least 0."),
             ({"reference": "start"}, "reference 'start' is unknown; use 'base' or 'warm_start'."),
+            (
+                {"eval_temperature": 0},
+                "eval_temperature is 0.0; it must be above 0 and finite (leave it out to decode greedily).",
+            ),
+            ({"temperature": -1}, "temperature is -1.0; it must be above 0 and finite."),
+            ({"learning_rate": float("nan")}, "learning_rate is nan; it must be above 0 and finite"),
+            ({"learning_rate": 0}, "learning_rate is 0.0; it must be above 0 and finite"),
+            (
+                {"matmul_precision": "best"},
+                "matmul_precision 'best' is unknown; use one of ['highest', 'high', 'medium'].",
+            ),
         ],
     )
     def test_wrong_values(self, setting: dict, message: str) -> None:
@@ -68,8 +81,44 @@ class TestValues:
         class Local:
             pass
 
-        with pytest.raises(ValueError, match="defined inside a function"):
-            importable(Local)
+        with pytest.raises(ValueError, match="^env: .*Local is a lambda, or defined inside a function"):
+            importable("env", Local)
+
+    def test_what_mappings_hold_becomes_what_a_file_can_hold(self, tmp_path: Path) -> None:
+        config = RunConfig(
+            env_args={"shaping": (TeamMean, {"name": "discounted_team", "gamma": np.float64(0.5)}), "verifier": share_of_letters},
+            algorithm_args={"num_epochs": np.int64(2)}, partners={"agent_1": Parrot}, model={"agent_0": tmp_path},
+        )  # fmt: skip
+        team_mean = f"{TeamMean.__module__}:TeamMean"
+        assert config.env_args == {
+            "shaping": [team_mean, {"name": "discounted_team", "gamma": 0.5}],
+            "verifier": "run_toys:share_of_letters",
+        }
+        assert (config.partners, config.model) == ({"agent_1": "run_toys:Parrot"}, {"agent_0": str(tmp_path)})
+        config.save(tmp_path / "c.yaml")
+        assert RunConfig.load(tmp_path / "c.yaml") == config
+
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [
+            (
+                {"env_args": {"shaping": TeamMean()}},
+                r"^env_args\.shaping is an object of TeamMean, .*package\.module:Class\.$",
+            ),
+            ({"env_args": {"shaping": ["own_score", TeamMean()]}}, r"^env_args\.shaping is an object of TeamMean"),
+            ({"env_args": {"protocol": {"name": "debate", "x": {1}}}}, r"^env_args\.protocol\.x is an object of set"),
+            (
+                {"env_args": {"verifier": lambda question, response: True}},
+                r"^env_args\.verifier: .*at the top of a module",
+            ),
+            ({"algorithm_args": {"hook": object()}}, r"^algorithm_args\.hook is an object of object"),
+            ({"partners": {"agent_1": Parrot()}}, r"^partners\.agent_1 is an object of Parrot"),
+        ],
+    )
+    def test_objects_are_refused_by_the_key_that_holds_them(self, setting: dict, message: str) -> None:
+        with pytest.raises(ValueError, match=message) as raised:
+            RunConfig(**setting)
+        assert "\n" not in str(raised.value)
 
     def test_unknown_key_names_the_nearest(self) -> None:
         with pytest.raises(ValueError, match=r"unknown setting 'num_agent'\. Did you mean 'num_agents'\?"):
@@ -150,6 +199,26 @@ class TestCalls:
         ):
             called("thing", "child", Child, {"team": None, "rat": 2})
         assert called("thing", "child", Child, {"team": None, "rate": 2}).rate == 2
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"rate": "abc"}, "^thing 'child': rate is 'abc'; it must be a number\\.$"),
+            ({"size": 4.0}, "^thing 'child': size is 4.0; it must be a whole number\\.$"),
+            ({"size": None}, "size is None"),
+        ],
+    )
+    def test_arguments_are_of_the_type_they_are_annotated(self, arguments: dict, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            called("thing", "child", Child, {"team": None, **arguments})
+
+    def test_annotations_that_cannot_be_resolved_leave_the_others_checked(self) -> None:
+        def make(team: OnlyForTypeCheckers, spec: str | dict, size: int) -> tuple:  # type: ignore[name-defined] # noqa: F821
+            return team, spec, size
+
+        assert called("thing", "make", make, {"team": 1, "spec": [2], "size": np.int64(3)}) == (1, [2], 3)
+        with pytest.raises(ValueError, match="size is 'x'"):
+            called("thing", "make", make, {"team": 1, "spec": 2, "size": "x"})
 
     def test_functions_that_take_anything(self) -> None:
         assert called("thing", "dict", lambda **all: all, {"x": 1}) == {"x": 1}

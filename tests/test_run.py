@@ -59,6 +59,22 @@ class TestFolder:
         assert "{instruction}" in written["prompts"]["answer"], "and the prompts that were used"
         assert finished.config.merged({}) == finished.config
 
+    def test_files_are_named_in_full(self, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(Path(tiny_model).parent)
+        rows = tmp_path / "rows.jsonl"
+        rows.write_text("{}\n")
+        config = RunConfig(
+            env=LETTERS,
+            model={"agent_0": "tiny", "agent_1": "some/hub-id"},
+            chat_template="plain",
+            init_adapter="tiny",
+            data=rows,
+        )
+        resolved = config.resolved(config.build_env())
+        assert resolved.model == {"agent_0": tiny_model, "agent_1": "some/hub-id"}
+        assert (resolved.init_adapter, resolved.data, resolved.chat_template) == (tiny_model, str(rows), "plain")
+        assert RunConfig(env=LETTERS, model="tiny").resolved(Letters()).model == tiny_model
+
     def test_questions_of_a_split_are_named(self, finished: RunFolder) -> None:
         ids = json.loads((finished.path / "questions.json").read_text())
         env = Letters()
@@ -249,11 +265,44 @@ class TestBadInput:
             ({"init_adapter": "nowhere"}, "no adapter_config.json there"),
             ({"reference": "warm_start"}, "there is no init_adapter"),
             ({"prompts": {"anser": ""}}, "unknown piece"),
+            (
+                {"prompts": {"personas": {"agent_9": "Sly."}}},
+                r"personas names \['agent_9'\]; the agents are \['agent_0', ",
+            ),
+            ({"algorithm_args": {"clip_range": "abc"}}, "algorithm 'mappo': clip_range is 'abc'; it must be a number"),
+            (
+                {"algorithm": "magrpo", "algorithm_args": {"group_size": 4.0}},
+                "group_size is 4.0; it must be a whole number",
+            ),
+            (
+                {"env": "arithmetic", "env_args": {"max_operand": "ten"}},
+                "max_operand is 'ten'; it must be a whole number",
+            ),
+            ({"env": "arithmetic", "data": "rows.jsonl"}, "Arithmetic makes its questions itself.*leave it out"),
+            ({"data": "rows.jsonl"}, "data 'rows.jsonl': there is no such file or folder"),
+            ({"lora": {"r": 0}}, "lora: r is 0; it must be at least 1"),
+            ({"lora": {"r": "x"}}, "lora: r is 'x'; it must be a whole number"),
+            ({"lora": {"alpha": 0}}, "lora: alpha is 0; it must be above 0"),
+            (
+                {"lora": {"target_modules": "nope"}},
+                r"lora: target_modules 'nope' does not fit .*'all-linear'.*'q_proj'",
+            ),
+            ({"lora": {"target_modules": ["nope"]}}, r"lora: target_modules \('nope',\) does not fit this model"),
+            (
+                {"partners": {"agent_1": "run_toys:share_of_letters"}},
+                "for 'agent_1' is no agent but a function; .*ScriptedAgent",
+            ),
+            ({"partners": {"agent_1": "run_toys:Letters"}}, "for 'agent_1' is no agent but a Letters"),
+            ({"eval_temperature": 0.0}, "eval_temperature is 0.0; it must be above 0"),
+            (
+                {"model": {"agent_0": "a", "agent_1": "b"}, "team": "shared"},
+                "'shared' would sit on different .*--team per_agent",
+            ),
             ({"model": {"agent_0": "tiny"}}, "no base model for 'agent_1'"),
         ],
     )
     def test_one_line(self, settings: dict[str, Any], message: str, tiny_model: str, tmp_path: Path) -> None:
-        if isinstance(settings.get("model"), dict):
+        if settings.get("model") == {"agent_0": "tiny"}:
             settings = {"model": {"agent_0": tiny_model}}
         chosen = {"env": LETTERS, "model": tiny_model, "output_dir": tmp_path / "run", **SMALL, **settings}
         with pytest.raises(ValueError, match=message) as raised:
