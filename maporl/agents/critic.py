@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from maporl.agents.policy import Policy
+from maporl.agents.prefix_trees import Packed
 
 __all__ = ["Critic"]
 
@@ -29,10 +27,9 @@ class Critic:
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def values(self, contexts: Sequence[np.ndarray], completions: Sequence[np.ndarray]) -> Tensor:
-        """[N, T] float32; column t has read the context and the tokens before t, never token t."""
-        hidden = self.policy.completion_hidden(self.name, contexts, completions)
-        return self.head(hidden).squeeze(-1)
+    def values(self, packed: Packed) -> Tensor:
+        """[M] float32, one before each completion token: it has read the context and the tokens before, never the token."""
+        return self.head(self.policy.hidden(self.name, packed)).squeeze(-1)
 
     def parameters(self) -> list[nn.Parameter]:
         return [*self.policy.parameters(self.name), *self.head.parameters()]

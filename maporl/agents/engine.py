@@ -1,25 +1,31 @@
-"""Batched sampling from any `transformers` causal LM: token ids and the log-probabilities of the distribution sampled from.
+"""Sampling from any `transformers` causal LM: token ids and the log-probabilities of the distribution sampled from.
 
-`generate` is not used, because it mixes the checkpoint's own generation config into the sampled distribution (top_k = 50 when
-unset), has one random stream for the whole batch, and would need a second pass for float32 log-probs.
+An engine is one small interface; this one runs in the process, on the model that is trained. Nothing is computed twice: equal prompts
+are read once, and what a prompt shares with one that the same weights have read before, or with the answer that followed
+it, comes from the cache. So the rounds of a discussion keep their keys and values, without anybody having to say so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from maporl.agents.backbone import Backbone, Tokens, left_pad
+from maporl.agents.key_values import KeyValues
+from maporl.agents.memory import out_of_memory, release
+from maporl.agents.prefix_trees import common_prefix, in_order, spelled
 from maporl.agents.sampling import Sampling, filter_logits, sample
 
-__all__ = ["Sampled", "generate"]
-
-Tokens = Sequence[int] | np.ndarray
-"""Token ids of one sequence."""
+__all__ = ["Engine", "InProcessEngine", "Sampled", "check_numbers"]
 
 
 @dataclass(frozen=True)
@@ -31,113 +37,317 @@ class Sampled:
     truncated: bool
 
 
-@torch.no_grad()
-def generate(
-    model: Any,
-    prompts: Sequence[Sequence[int] | np.ndarray],
-    sampling: Sampling,
-    uniforms: np.ndarray | None,
-    *,
-    eos_ids: frozenset[int],
-    pad_id: int,
-    max_batch_tokens: int = 131_072,
-) -> list[Sampled]:
-    """Sample one message for every prompt, whatever their number: sorted by length, in as few batches as memory allows.
+class Engine(Protocol):
+    """Samples messages."""
+
+    def generate(
+        self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
+    ) -> list[Sampled]:
+        """One message for every prompt.
+
+        Args:
+            adapter: Who speaks; None is the base model.
+            prompts: Token ids, one sequence a message.
+            sampling: Temperature, filters and longest message.
+            uniforms: [B, max_new_tokens] in [0, 1), a row's own random stream; None decodes greedily.
+
+        Raises:
+            FloatingPointError: The model's logits are not numbers.
+        """
+
+    def forget(self) -> None:
+        """Drop what is kept for later calls: no prompt will go on from an earlier one."""
+
+
+class InProcessEngine:
+    """Batched sampling on the training model itself.
 
     Args:
-        model: A causal LM in eval mode whose adapters are set already.
-        prompts: Token ids, one list a message.
-        sampling: Temperature, filters and longest message.
-        uniforms: [B, max_new_tokens] in [0, 1), a row's own random stream; None decodes greedily.
+        backbone: The model.
+        speaking: Context in which the model speaks with an adapter.
+        version: What changes whenever the adapter's weights do: keys and values of other weights are of no use.
         eos_ids: Any of these ends a message.
         pad_id: Fills the left of shorter prompts; masked out.
-        max_batch_tokens: Prompt and new tokens of one batch, padding included.
+        max_batch_tokens: Prompt and new tokens of one batch, padding included, and of what is kept for later calls. Halved
+            when memory runs out.
+        prefill_tokens: Of one pass over prompts.
     """
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    results: list[Sampled | None] = [None] * len(prompts)
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while (
-            stop < len(order)
-            and (stop + 1 - start) * (len(prompts[order[stop]]) + sampling.max_new_tokens) <= max_batch_tokens
-        ):
-            stop += 1
-        rows = order[start:stop]
-        draws = None if uniforms is None else uniforms[rows]
-        batch = _generate_batch(model, [prompts[i] for i in rows], sampling, draws, eos_ids, pad_id)
-        for i, sampled in zip(rows, batch, strict=True):
-            results[i] = sampled
-        start = stop
-    return [r for r in results if r is not None]
 
+    def __init__(
+        self,
+        backbone: Backbone,
+        speaking: Callable[[str | None], AbstractContextManager[None]],
+        version: Callable[[str | None], Hashable],
+        *,
+        eos_ids: frozenset[int],
+        pad_id: int,
+        max_batch_tokens: int = 131_072,
+        prefill_tokens: int = 8192,
+    ) -> None:
+        self.backbone, self.speaking, self.version = backbone, speaking, version
+        self.eos_ids, self.pad_id = eos_ids, pad_id
+        self.max_batch_tokens, self.prefill_tokens = max_batch_tokens, prefill_tokens
+        self.look_every = 1 if backbone.device.type == "cpu" else 8  # asking a GPU how many are left waits for it
+        self._kept: list[_Kept] = []
 
-def _generate_batch(
-    model: Any,
-    prompts: Sequence[Sequence[int] | np.ndarray],
-    sampling: Sampling,
-    uniforms: np.ndarray | None,
-    eos_ids: frozenset[int],
-    pad_id: int,
-) -> list[Sampled]:
-    device = next(model.parameters()).device
-    size, steps = len(prompts), sampling.max_new_tokens
-    ids, mask = _left_pad(prompts, pad_id, device)
-    draws = None if uniforms is None else torch.as_tensor(uniforms, dtype=torch.float32, device=device)
-    eos = torch.tensor(sorted(eos_ids), device=device)
+    def forget(self) -> None:
+        self._kept.clear()
 
-    tokens = torch.zeros(size, steps, dtype=torch.int64, device=device)
-    logprobs = torch.zeros(size, steps, dtype=torch.float32, device=device)
-    lengths = torch.full((size,), steps, device=device)
-    ended = torch.zeros(size, dtype=torch.bool, device=device)
-    rows = torch.arange(size, device=device)  # which message each row of the shrinking batch belongs to
+    @torch.no_grad()
+    def generate(
+        self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
+    ) -> list[Sampled]:
+        """See `Engine`. As few batches as memory allows; when it runs out, half as many tokens a batch, and nothing is lost."""
+        arrays = {i: np.asarray(p, np.int64) for i, p in enumerate(prompts)}
+        speaker = (adapter, self.version(adapter))
+        self._kept = [k for k in self._kept if k.speaker[0] != adapter or k.speaker == speaker]
+        # By length, for the sake of padding; equal prompts and those with a long common prefix next to each other.
+        pending = sorted(in_order(arrays), key=lambda i: len(arrays[i]))
+        results: dict[int, Sampled] = {}
+        with self.speaking(adapter):
+            while pending:
+                rows = self._fitting([len(arrays[i]) for i in pending], sampling.max_new_tokens)
+                now, later = pending[:rows], pending[rows:]
+                draws = None if uniforms is None else uniforms[now]
+                try:
+                    sampled, kept = self._batch([arrays[i] for i in now], sampling, draws, speaker)
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    if rows == 1 and not self._kept:
+                        raise MemoryError(
+                            f"one message of up to {len(arrays[now[0]]) + sampling.max_new_tokens} tokens does not fit into memory; "
+                            "lower max_new_tokens, or use a smaller model or dtype."
+                        ) from error
+                    failed = sum(len(arrays[i]) + sampling.max_new_tokens for i in now)
+                else:
+                    failed = 0
+                    results.update(zip(now, sampled, strict=True))
+                    self._keep(kept)
+                    pending = later
+                if failed:  # outside of `except`, which holds on to the failed batch's tensors
+                    self._make_room(failed, keeps=bool(self._kept))
+        return [results[i] for i in range(len(prompts))]
 
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    cache: Any = None
-    for t in range(steps):
-        out = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
+    def _fitting(self, lengths: list[int], new: int) -> int:
+        """How many of the messages, sorted by length, make one batch."""
+        rows = 1
+        while rows < len(lengths) and (rows + 1) * (lengths[rows] + new) <= self.max_batch_tokens:
+            rows += 1
+        return rows
+
+    def _make_room(self, tokens: int, *, keeps: bool) -> None:
+        self.forget()
+        release(self.backbone.device)
+        if keeps:  # without the kept keys and values it may fit
+            return
+        self.max_batch_tokens = max(tokens // 2, 1)
+        warnings.warn(
+            f"out of memory while sampling {tokens} tokens at once: from now on at most {self.max_batch_tokens} "
+            "(max_batch_tokens). No message is lost.",
+            stacklevel=4,
         )
-        cache = out.past_key_values
-        logits = filter_logits(out.logits[:, -1].float() / sampling.temperature, sampling.top_k, sampling.top_p)
-        chosen, chosen_logprobs = sample(logits, None if draws is None else draws[rows, t])
-        tokens[rows, t], logprobs[rows, t] = chosen, chosen_logprobs
-        done = (
-            torch.isin(chosen, eos) & ~ended[rows]
-        )  # a finished row that is still in the batch may sample another one
-        lengths[rows[done]], ended[rows[done]] = t + 1, True
-        active = ~ended[rows]
-        remaining = int(active.sum())
-        if remaining == 0 or t == steps - 1:
-            break
-        if remaining <= 0.75 * len(rows):  # dropping finished rows copies the cache: worth it only for many at once
-            keep = active.nonzero().squeeze(-1)
-            cache.batch_select_indices(keep)
-            rows, chosen, mask, positions = rows[keep], chosen[keep], mask[keep], positions[keep]
-        ids = chosen[:, None]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        positions = positions[:, -1:] + 1
 
-    tokens_np, logprobs_np = tokens.cpu().numpy(), logprobs.cpu().numpy()
-    return [
-        Sampled(tokens_np[i, :n].copy(), logprobs_np[i, :n].copy(), truncated=not bool(e))
-        for i, (n, e) in enumerate(zip(lengths.tolist(), ended.tolist(), strict=True))
-    ]
+    def _keep(self, kept: _Kept) -> None:
+        """Keep the newest, as many tokens as a batch may have."""
+        self._kept.insert(0, kept)
+        total = 0
+        for number, one in enumerate(self._kept):
+            total += one.cache.size * one.cache.width
+            if total > self.max_batch_tokens and number:
+                del self._kept[number:]
+                return
+
+    # -- one batch -----------------------------------------------------------------------------------------------------
+
+    def _batch(
+        self, prompts: list[np.ndarray], sampling: Sampling, uniforms: np.ndarray | None, speaker: Speaker
+    ) -> tuple[list[Sampled], _Kept]:
+        numbers: dict[bytes, int] = {}
+        which = [numbers.setdefault(p.tobytes(), len(numbers)) for p in prompts]
+        distinct = list({n: p for n, p in zip(which, prompts, strict=True)}.values())
+        width, room = len(prompts[-1]), sampling.max_new_tokens - 1  # the last token sampled is never read
+        cache, places, hidden = self._prefill(distinct, width, room if len(distinct) == len(prompts) else 0, speaker)
+        rows = torch.as_tensor([places[n] for n in which], device=hidden.device)
+        if len(distinct) < len(prompts):
+            cache, hidden = cache.repeated(rows, width + room), hidden[rows]
+            rows = torch.arange(len(prompts), device=hidden.device)
+        return self._decode(prompts, cache, rows, hidden, sampling, uniforms, speaker)
+
+    def _prefill(
+        self, prompts: list[np.ndarray], width: int, room: int, speaker: Speaker
+    ) -> tuple[KeyValues, list[int], Tensor]:
+        """Read distinct prompts, aligned on the right; what is kept of them is copied instead.
+
+        Returns:
+            The cache, the place in it of each prompt, and the hidden states [B, H] of its rows' last tokens.
+        """
+        device = self.backbone.device
+        sources = [self._source(p, speaker) for p in prompts]
+        fresh = [len(p) - (0 if s is None else s.shared) for p, s in zip(prompts, sources, strict=True)]
+        order = sorted(
+            range(len(prompts)), key=fresh.__getitem__
+        )  # so that a pass starts at the first new token of all its rows
+        cache = KeyValues(self.backbone.config.num_hidden_layers, len(prompts), width + room)
+        for kept in self._kept:
+            mine = [place for place, n in enumerate(order) if (s := sources[n]) is not None and s.kept is kept]
+            if mine:
+                theirs = [sources[order[place]].row for place in mine]  # type: ignore[union-attr]
+                shift = [kept.starts[r] - (width - len(prompts[order[p]])) for p, r in zip(mine, theirs, strict=True)]
+                copied = width - min(fresh[order[place]] for place in mine)
+                rows = [kept.rows[r] for r in theirs]
+                cache.take_over(kept.cache, copied, *(torch.as_tensor(a, device=device) for a in (mine, rows, shift)))
+        starts = torch.as_tensor([width - len(prompts[n]) for n in order], device=device)
+        ids, _ = left_pad([prompts[n] for n in order], self.pad_id, device)
+        hidden, first = [], 0
+        while first < len(order):
+            last = first + 1
+            while last < len(order) and (last + 1 - first) * fresh[order[last]] <= self.prefill_tokens:
+                last += 1
+            hidden.append(self._read(cache, slice(first, last), ids, starts, width - fresh[order[last - 1]]))
+            first = last
+        cache.rows, cache.column = slice(0, len(order)), width
+        places = sorted(range(len(order)), key=order.__getitem__)
+        return cache, places, torch.cat(hidden)
+
+    def _read(self, cache: KeyValues, rows: slice, ids: Tensor, starts: Tensor, column: int) -> Tensor:
+        """Read columns `column` onwards of some rows; hidden states of the last one."""
+        ids, starts = ids[rows], starts[rows]
+        columns = torch.arange(ids.shape[1], device=ids.device)
+        visible = (columns[None, None, :] <= columns[None, column:, None]) & (columns >= starts[:, None])[:, None, :]
+        positions = (columns - starts[:, None]).clamp(min=0)
+        masks = self.backbone.masks(visible, positions[:, column:], positions)
+        cache.rows, cache.column = rows, column
+        return self.backbone.run(ids[:, column:], positions[:, column:], masks, cache)[:, -1]
+
+    def _source(self, prompt: np.ndarray, speaker: Speaker) -> _Source | None:
+        """Where the longest prefix of `prompt` is kept; its last token is always read again, for what follows it is wanted."""
+        best: _Source | None = None
+        for kept in self._kept:
+            if kept.speaker == speaker:
+                row, shared = kept.longest(prompt)
+                shared = min(shared, len(prompt) - 1)
+                if shared > (best.shared if best else 0):
+                    best = _Source(kept, row, shared)
+        return best
+
+    def _decode(
+        self,
+        prompts: list[np.ndarray],
+        cache: KeyValues,
+        places: Tensor,
+        hidden: Tensor,
+        sampling: Sampling,
+        uniforms: np.ndarray | None,
+        speaker: Speaker,
+    ) -> tuple[list[Sampled], _Kept]:
+        device, size, steps, width = hidden.device, len(prompts), sampling.max_new_tokens, len(prompts[-1])
+        draws = None if uniforms is None else torch.as_tensor(uniforms, dtype=torch.float32, device=device)
+        eos = torch.tensor(sorted(self.eos_ids), device=device)
+        tokens = torch.zeros(size, steps, dtype=torch.int64, device=device)
+        logprobs = torch.zeros(size, steps, dtype=torch.float32, device=device)
+        lengths = torch.full((size,), steps, device=device)
+        ended = torch.zeros(size, dtype=torch.bool, device=device)
+        messages = places.argsort()  # the message in each row of the cache, of which the first `live` are still sampled
+        starts = torch.as_tensor([width - len(p) for p in prompts], device=device)
+        masks, live = self._masks(starts[messages], width + steps), size
+        for t in range(steps):
+            logits = self._logits(hidden, sampling)
+            rows = messages[:live]
+            chosen, chosen_logprobs = sample(logits, None if draws is None else draws[rows, t])
+            tokens[rows, t], logprobs[rows, t] = chosen, chosen_logprobs
+            done = torch.isin(chosen, eos) & ~ended[rows]  # a finished row still in the batch may sample another one
+            lengths[rows[done]], ended[rows[done]] = t + 1, True
+            if t == steps - 1:
+                break
+            if t % self.look_every == 0:
+                active = ~ended[rows]
+                remaining = int(active.sum())
+                if remaining == 0:
+                    break
+                if remaining <= 0.75 * live:  # moving rows copies their keys and values: worth it only for many at once
+                    left = (~active[:remaining]).nonzero().squeeze(1)
+                    right = active[remaining:].nonzero().squeeze(1) + remaining
+                    cache.swap(left, right)
+                    chosen[left] = chosen[right]
+                    messages[left], messages[right] = messages[right], messages[left]
+                    live, chosen = remaining, chosen[:remaining]
+                    cache.rows = slice(0, live)
+                    masks = self._masks(starts[messages], width + steps)
+            positions = (width + t - starts[messages[:live]])[:, None]
+            hidden = self.backbone.run(chosen[:, None], positions, masks(live, width + t), cache)[:, -1]
+            cache.column += 1
+        ids, found = tokens.cpu().numpy(), logprobs.cpu().numpy()
+        sampled = [
+            Sampled(ids[i, :n].copy(), found[i, :n].copy(), truncated=not bool(e))
+            for i, (n, e) in enumerate(zip(lengths.tolist(), ended.tolist(), strict=True))
+        ]
+        check_numbers(sampled, speaker[0])
+        sequences = [np.concatenate([p, s.ids[:-1]]) for p, s in zip(prompts, sampled, strict=True)]
+        return sampled, _Kept(speaker, sequences, starts.tolist(), messages.argsort().tolist(), cache)
+
+    def _logits(self, hidden: Tensor, sampling: Sampling) -> Tensor:
+        assert self.backbone.output is not None
+        logits = self.backbone.output.logits(hidden)
+        if sampling.temperature != 1.0:
+            logits = logits.div_(sampling.temperature)
+        return filter_logits(logits, sampling.top_k, sampling.top_p)
+
+    def _masks(self, starts: Tensor, width: int) -> Callable[[int, int], Any]:
+        """Masks for one new token of the first rows, in a given column; they begin at columns `starts`."""
+        columns = torch.arange(width, device=starts.device)
+        visible = (columns >= starts[:, None])[:, None, :]
+        positions = (columns - starts[:, None]).clamp(min=0)
+        if self.backbone.window is None:
+            masks = self.backbone.masks(visible, positions)
+            return lambda live, column: masks[:live, :, :, : column + 1]
+        return lambda live, column: self.backbone.masks(
+            visible[:live, :, : column + 1], positions[:live, column : column + 1], positions[:live, : column + 1]
+        )
 
 
-def _left_pad(
-    prompts: Sequence[Sequence[int] | np.ndarray], pad_id: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """ids [B, P] and mask [B, P] int64; the mask is built from lengths, so a prompt may contain the pad id."""
-    width = max(len(p) for p in prompts)
-    ids = np.full((len(prompts), width), pad_id, np.int64)
-    mask = np.zeros((len(prompts), width), np.int64)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = prompt
-        mask[row, width - len(prompt) :] = 1
-    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
+Speaker = tuple[str | None, Hashable]
+"""An adapter and the version of its weights."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What one batch leaves behind: row rows[i] of the cache holds sequences[i] from column starts[i] on."""
+
+    speaker: Speaker
+    sequences: list[np.ndarray]
+    starts: list[int]
+    rows: list[int]
+    cache: KeyValues
+
+    @cached_property
+    def _spelled(self) -> tuple[list[bytes], list[int]]:
+        order = in_order(dict(enumerate(self.sequences)))
+        return [spelled(self.sequences[i]) for i in order], order
+
+    def longest(self, prompt: np.ndarray) -> tuple[int, int]:
+        """The sequence that shares most of the beginning of `prompt`, one of its neighbours in order, and how many tokens."""
+        keys, order = self._spelled
+        place = bisect.bisect(keys, spelled(prompt))
+        neighbours = [order[i] for i in (place - 1, place) if 0 <= i < len(order)]
+        return max(((i, common_prefix(self.sequences[i], prompt)) for i in neighbours), key=lambda pair: pair[1])
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Sequence `row` of a kept batch, whose first `shared` tokens are wanted."""
+
+    kept: _Kept
+    row: int
+    shared: int
+
+
+def check_numbers(sampled: Sequence[Sampled], adapter: str | None) -> None:
+    """Raise a FloatingPointError if a log-prob is no number."""
+    broken = sum(not np.isfinite(s.logprobs).all() for s in sampled)
+    if broken:
+        raise FloatingPointError(
+            f"{broken} of {len(sampled)} messages of {adapter or 'the base model'!r} were sampled from logits that are no numbers: its "
+            "weights have diverged, or overflow in 16 bit. Go on from an earlier checkpoint with a lower learning_rate, or use "
+            "--dtype bfloat16 or float32."
+        )

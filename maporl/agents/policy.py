@@ -7,53 +7,32 @@ import inspect
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.utils import load_peft_weights
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from maporl.agents.engine import Sampled, _left_pad, generate
+from maporl.agents.backbone import Backbone, Tokens, left_pad
+from maporl.agents.engine import Engine, InProcessEngine, Sampled
+from maporl.agents.lora import LoRA, fuse, merged, merged_weights
+from maporl.agents.prefix_trees import Packed, pack
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
+from maporl.agents.reference_engine import ReferenceEngine
 from maporl.agents.sampling import Sampling
 from maporl.hub import reachable
 
-__all__ = ["LoRA", "Policy", "load_tokenizer"]
+__all__ = ["ENGINES", "LoRA", "Policy", "load_tokenizer"]
 
+ENGINES = ("in_process", "reference")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class LoRA:
-    """Adapter settings (peft's `LoraConfig`). No dropout: it would make the first ratio of an update differ from 1.
-
-    Raises:
-        ValueError: `r` below 1, `alpha` not above 0, or target modules that are not names.
-    """
-
-    r: int = 8
-    alpha: int = 16
-    target_modules: str | tuple[str, ...] = "all-linear"
-
-    def __post_init__(self) -> None:
-        if self.r < 1:
-            raise ValueError(f"lora: r is {self.r}; it must be at least 1.")
-        if not self.alpha > 0:
-            raise ValueError(f"lora: alpha is {self.alpha}; it must be above 0.")
-        if not isinstance(self.target_modules, str) and not all(isinstance(m, str) for m in self.target_modules):
-            raise ValueError(f"lora: target_modules is {self.target_modules!r}; write 'all-linear' or names of layers.")
-
-    def config(self) -> LoraConfig:
-        targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
-        return LoraConfig(
-            r=self.r, lora_alpha=self.alpha, target_modules=targets, lora_dropout=0.0, task_type="CAUSAL_LM"
-        )
 
 
 class Policy:
@@ -64,6 +43,8 @@ class Policy:
         tokenizer: Its tokenizer; a missing pad token is replaced by an EOS token (masks are explicit, so this is safe).
         lora: Settings of every adapter added.
         gradient_checkpointing: Recompute activations in the backward pass.
+        autocast: Compute training passes in bfloat16; adapters and their gradients stay float32.
+        engine: "in_process" (fast), or "reference" (transformers' generate).
         max_batch_tokens: Tokens of one sampling batch.
 
     Raises:
@@ -77,12 +58,14 @@ class Policy:
         *,
         lora: LoRA | None = None,
         gradient_checkpointing: bool = False,
+        autocast: bool = False,
+        engine: str = "in_process",
         max_batch_tokens: int = 131_072,
     ) -> None:
-        accepted = inspect.signature(model.forward).parameters
-        if "past_key_values" not in accepted:
+        if engine not in ENGINES:
+            raise ValueError(f"engine {engine!r} is unknown; use one of {list(ENGINES)}.")
+        if "past_key_values" not in inspect.signature(model.forward).parameters:
             raise ValueError(f"{type(model).__name__} keeps no key-value cache; use an attention model.")
-        self._keeps_logits = "logits_to_keep" in accepted
         self.model, self.tokenizer, self.lora = model, tokenizer, lora or LoRA()
         self.max_batch_tokens = max_batch_tokens
         self.eos_ids = _eos_ids(model, tokenizer)
@@ -99,7 +82,8 @@ class Policy:
         model.requires_grad_(False)
         _disable_dropout(model)
         _float32_logits(model)
-        self._gradient_checkpointing = gradient_checkpointing
+        self.backbone = Backbone(model)
+        self._engine, self._autocast, self._gradient_checkpointing = engine, autocast, gradient_checkpointing
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.eval()
@@ -122,7 +106,7 @@ class Policy:
             dtype: "float32", "bfloat16" or "float16", of the base; adapters are always float32.
             device: A torch device.
             chat_template: "plain", a Jinja file, or None for the tokenizer's own.
-            attn_implementation: None: "eager" on a CPU (faster for short sequences), torch's SDPA elsewhere.
+            attn_implementation: "sdpa" or "eager"; None is the model's own choice.
             **settings: Of the constructor.
 
         Raises:
@@ -130,11 +114,10 @@ class Policy:
         """
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
-        attention = attn_implementation or ("eager" if torch.device(device).type == "cpu" else "sdpa")
         tokenizer = load_tokenizer(path, chat_template)
         with _loading(path):
             model: Any = AutoModelForCausalLM.from_pretrained(
-                path, dtype=DTYPES[dtype], attn_implementation=attention, local_files_only=_local_only(path)
+                path, dtype=DTYPES[dtype], attn_implementation=attn_implementation, local_files_only=_local_only(path)
             )
         model.to(device)  # type: ignore[arg-type]
         return cls(model, tokenizer, **settings)
@@ -182,6 +165,7 @@ class Policy:
                 self._load_adapter(name, Path(path))
             else:
                 self._new_adapter(name)
+        fuse(self.model)
         _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
         self._active = None
 
@@ -251,15 +235,15 @@ class Policy:
         target = Path(path)
         with self.using(adapter):
             if adapter is None or self._peft is None:
-                merged: dict[str, Tensor] = {}
+                sums: dict[str, Tensor] = {}
             else:
-                merged = {n: m for n, m in _merged_weights(self.model, adapter)}
+                sums = {f"{name}.weight": total for name, _, total in merged_weights(self.model, adapter)}
         state = {}
         for name, tensor in self.model.state_dict().items():
             if ".lora_" in name:
                 continue
             clean = name.replace(".base_layer.", ".")
-            state[clean] = merged.get(clean, tensor)
+            state[clean] = sums.get(clean, tensor)
         plain = type(self.model)(self.model.config).to(self.model.dtype)
         plain.load_state_dict(state)
         plain.generation_config = self.model.generation_config
@@ -289,69 +273,87 @@ class Policy:
     # -- sampling and log-probs ----------------------------------------------------------------------------------------
 
     def generate(
-        self,
-        adapter: str | None,
-        prompts: Sequence[Sequence[int] | np.ndarray],
-        sampling: Sampling,
-        uniforms: np.ndarray | None,
+        self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
     ) -> list[Sampled]:
-        """One engine call: a message for every prompt (see `engine.generate`)."""
+        """One engine call: a message for every prompt (see `Engine.generate`)."""
         self.engine_calls += 1
         self.model.eval()
-        with self.using(adapter):
-            return generate(
-                self.model,
-                prompts,
-                sampling,
-                uniforms,
+        return self.engine.generate(adapter, prompts, sampling, uniforms)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine asked for; the reference if the fast one would not be exact for this model."""
+        if self._engine == "in_process" and self.backbone.exact and self.backbone.output is not None:
+            return InProcessEngine(
+                self.backbone,
+                self._speaking,
+                self._version,
                 eos_ids=self.eos_ids,
                 pad_id=self.pad_id,
                 max_batch_tokens=self.max_batch_tokens,
             )
+        if self._engine == "in_process":
+            warnings.warn(
+                f"{type(self.model).__name__} does something of its own with masks, cache or logits: its messages are sampled by "
+                "transformers' generate, which is slower, and no prompt is shared.",
+                stacklevel=3,
+            )
+        return ReferenceEngine(self.model, self._speaking, eos_ids=self.eos_ids, pad_id=self.pad_id)
+
+    @contextlib.contextmanager
+    def _speaking(self, adapter: str | None) -> Iterator[None]:
+        with merged(self.model, adapter) as done, self.using(None if done else adapter):
+            yield
+
+    def _version(self, adapter: str | None) -> tuple[int, ...]:
+        """Changes with the adapter: torch counts every change of a tensor in place."""
+        return () if adapter is None else tuple(p._version for p in self.parameters(adapter))
+
+    def pack(
+        self,
+        rows: np.ndarray,
+        prompts: Sequence[np.ndarray],
+        completions: Sequence[np.ndarray],
+        token_budget: int,
+    ) -> list[Packed]:
+        """Messages as passes of at most `token_budget` tokens (see `prefix_trees.pack`)."""
+        return pack(rows, prompts, completions, token_budget=token_budget, hidden_size=self.hidden_size)
+
+    def logprobs(
+        self, adapter: str | None, packed: Packed, temperature: float, *, entropy: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probs [M] float32 of the completion tokens of one pass, and the entropies [M] if asked for."""
+        with self._training(adapter):
+            return self.backbone.logprobs(packed, temperature, entropy=entropy)
+
+    def hidden(self, adapter: str | None, packed: Packed) -> Tensor:
+        """Last hidden states before each completion token, [M, H] float32: each has read the prompt and the completion before it."""
+        with self._training(adapter):
+            return self.backbone.before(packed).float()
+
+    @contextlib.contextmanager
+    def _training(self, adapter: str | None) -> Iterator[None]:
+        self.model.train(self._gradient_checkpointing and torch.is_grad_enabled())
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
+        with autocast, self.using(adapter):
+            yield
 
     def completion_logits(
         self, adapter: str | None, prompts: Sequence[np.ndarray], completions: Sequence[np.ndarray]
     ) -> Tensor:
-        """Logits that predict each completion token, [N, T, V] float32, T the longest completion.
+        """Logits that predict each completion token, [N, T, V] float32, T the longest completion, from the model's own forward pass.
 
-        Prompts are padded on the left and completions on the right, so that all completions share their columns and the output
-        layer runs on completion positions alone. Position ids and masks make the padding invisible.
+        The plain way, which everything faster is compared with: prompts are padded on the left, completions on the right.
         """
-        ids, mask, width = self._aligned(prompts, completions)
-        self.model.train(self._gradient_checkpointing and torch.is_grad_enabled())
-        arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "position_ids": _positions(mask)}
-        if self._keeps_logits:
-            arguments["logits_to_keep"] = width + 1
-        with self.using(adapter):
-            logits = self.model(**arguments, use_cache=False).logits
-        return logits[:, -width - 1 : -1].float()
-
-    def completion_hidden(
-        self, adapter: str | None, contexts: Sequence[np.ndarray], completions: Sequence[np.ndarray]
-    ) -> Tensor:
-        """Last hidden states before each completion token, [N, T, H] float32: position t has read the context and completion[:t]."""
-        ids, mask, width = self._aligned(contexts, completions)
-        self.model.train(self._gradient_checkpointing and torch.is_grad_enabled())
-        with self.using(adapter):
-            out = self.model.base_model(
-                input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=False
-            )
-        return out.last_hidden_state[:, -width - 1 : -1].float()
-
-    def _aligned(self, prompts: Sequence[np.ndarray], completions: Sequence[np.ndarray]) -> tuple[Tensor, Tensor, int]:
-        ids, mask = _left_pad(prompts, self.pad_id, self.device)
+        ids, mask = left_pad(prompts, self.pad_id, self.device)
         width = max(len(c) for c in completions)
-        right = np.full((len(completions), width), self.pad_id, np.int64)
-        valid = np.zeros((len(completions), width), np.int64)
-        for row, completion in enumerate(completions):
-            right[row, : len(completion)] = completion
-            valid[row, : len(completion)] = 1
-        device = self.device
-        return (
-            torch.cat([ids, torch.as_tensor(right, device=device)], 1),
-            torch.cat([mask, torch.as_tensor(valid, device=device)], 1),
-            width,
-        )
+        right, valid = (t.flip(1) for t in left_pad([c[::-1] for c in completions], self.pad_id, self.device))
+        ids, mask = torch.cat([ids, right], 1), torch.cat([mask, valid], 1)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        self.model.eval()
+        with self.using(adapter):
+            logits = self.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits
+        return logits[:, -width - 1 : -1].float()
 
     def describe(self) -> Mapping[str, Any]:
         """What a run folder records about this policy."""
@@ -405,10 +407,6 @@ def _loading(path: str) -> Iterator[None]:
         ) from error
 
 
-def _positions(mask: Tensor) -> Tensor:
-    return (mask.cumsum(-1) - 1).clamp(min=0)
-
-
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """Every id that ends a message: chat checkpoints name several, some in the generation config only."""
     found: set[int] = set()
@@ -440,14 +438,6 @@ def _float32_logits(model: Any) -> None:
             return nn.functional.linear(hidden.float(), head.weight.float(), bias)
 
     head.forward = forward  # type: ignore[method-assign, assignment]
-
-
-def _merged_weights(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor]]:
-    for name, module in model.named_modules():
-        if hasattr(module, "get_delta_weight") and adapter in getattr(module, "lora_A", {}):
-            weight = module.base_layer.weight  # type: ignore[union-attr]
-            delta = module.get_delta_weight(adapter)  # type: ignore[operator]
-            yield f"{name}.weight", (weight + delta.to(weight.dtype)).detach()
 
 
 def _read_chat_template(spec: str) -> str:

@@ -69,20 +69,27 @@ def sample(logits: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
     Returns:
         ids [B] int64 and their log-probabilities [B] float32 under softmax(logits).
     """
+    top = logits.amax(-1, keepdim=True)
+    odds = (logits - top).exp_()
+    batch, vocab = odds.shape
+    padded = torch.nn.functional.pad(odds, (0, -vocab % _BLOCK)) if vocab % _BLOCK else odds
+    padded = padded.view(batch, -1, _BLOCK)
+    block_cdf = padded.sum(-1).cumsum(-1)
+    total = block_cdf[:, -1:]
     if uniforms is None:
         ids = logits.argmax(-1)
     else:
-        probs = logits.softmax(-1)
-        batch, vocab = probs.shape
-        padded = torch.nn.functional.pad(probs, (0, -vocab % _BLOCK)).view(batch, -1, _BLOCK)
-        block_cdf = padded.sum(-1).cumsum(-1)
-        target = uniforms.to(probs.dtype)[:, None] * block_cdf[:, -1:]
+        target = uniforms.to(odds.dtype)[:, None] * total
         block = _first_above(block_cdf, target)
         before = torch.where(block > 0, block_cdf.gather(1, (block - 1).clamp(min=0)), torch.zeros_like(target))
         inside = padded.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).squeeze(1).cumsum(-1)
         ids = (block * _BLOCK + _first_above(inside, target - before)).squeeze(1)
-    chosen = logits.gather(-1, ids[:, None]).squeeze(-1)
-    return ids, chosen - logits.logsumexp(-1)
+        if (
+            ids.is_cuda
+        ):  # sums there are made in parallel and may fall by a rounding, onto a token without any probability
+            ids = torch.where(odds.gather(1, ids[:, None]).squeeze(1) > 0, ids, logits.argmax(-1))
+    chosen = logits.gather(-1, ids[:, None])
+    return ids, (chosen - top - total.log()).squeeze(-1)
 
 
 def _first_above(cdf: Tensor, target: Tensor) -> Tensor:

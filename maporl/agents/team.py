@@ -198,6 +198,11 @@ class Team:
             completions.update(zip(rows, spoken, strict=True))
         return [completions[i] for i in range(len(observations))]
 
+    def forget(self) -> None:
+        """The discussions are over: nothing that engines keep of their prompts will be of use."""
+        for policy in self.policies:
+            policy.engine.forget()
+
     @contextlib.contextmanager
     def at_temperature(self, temperature: float | None) -> Iterator[None]:
         """Within the block language models sample at this temperature; None changes nothing."""

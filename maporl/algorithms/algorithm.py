@@ -6,7 +6,9 @@ import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.memory import out_of_memory, release
 from maporl.agents.policy import Policy
+from maporl.agents.prefix_trees import Packed
 from maporl.agents.team import Team
-from maporl.algorithms.batch import TurnBatch, microbatches, minibatches
-from maporl.algorithms.losses import KL_ESTIMATORS, LOSS_AGGREGATIONS, clipped_surrogate, entropy, kl, token_weights
+from maporl.algorithms.batch import TurnBatch, minibatches
+from maporl.algorithms.losses import KL_ESTIMATORS, LOSS_AGGREGATIONS, clipped_surrogate, kl, token_weights
 from maporl.types import Episode, Step
 
-__all__ = ["Algorithm", "PolicyGradient"]
+__all__ = ["Algorithm", "PolicyGradient", "Tally"]
 
+OLD_LOGPROBS = ("sampled", "recomputed")
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "linear": lambda done: 1.0 - 0.9 * done,
@@ -77,7 +82,10 @@ class PolicyGradient(Algorithm):
         reference: Adapter that is the reference; None is the base model.
         loss_agg: "token", "message" or "sum" (see `token_weights`).
         max_grad_norm: Clips the gradient's norm per adapter; None does not.
-        microbatch_tokens: Tokens of one forward and backward pass, padding included. Changes memory, not the gradient.
+        microbatch_tokens: Tokens of one forward and backward pass, padding included. Changes memory, not the gradient. Halved when
+            memory runs out.
+        old_logprobs: "sampled": those stored when sampling are the denominator of the ratio; "recomputed": those of a forward pass
+            before the update, for an engine that samples with another rounding.
         seed: Of the division into minibatches.
 
     Raises:
@@ -102,9 +110,11 @@ class PolicyGradient(Algorithm):
         loss_agg: str = "token",
         max_grad_norm: float | None = 1.0,
         microbatch_tokens: int = 4096,
+        old_logprobs: str = "sampled",
         seed: int = 0,
     ) -> None:
         super().__init__(team)
+        _check(old_logprobs in OLD_LOGPROBS, "old_logprobs", old_logprobs, f"use one of {list(OLD_LOGPROBS)}")
         _check(lr_schedule in SCHEDULES, "lr_schedule", lr_schedule, f"use one of {list(SCHEDULES)}")
         _check(kl_in in ("reward", "loss"), "kl_in", kl_in, "use 'reward' or 'loss'")
         _check(loss_agg in LOSS_AGGREGATIONS, "loss_agg", loss_agg, f"use one of {list(LOSS_AGGREGATIONS)}")
@@ -144,7 +154,7 @@ class PolicyGradient(Algorithm):
         self.num_epochs, self.num_minibatches = num_epochs, num_minibatches
         self.clip_range, self.ent_coef, self.loss_agg = clip_range, ent_coef, loss_agg
         self.kl_coef, self.kl_in, self.kl_estimator, self.reference = kl_coef, kl_in, kl_estimator, reference
-        self.max_grad_norm, self.microbatch_tokens = max_grad_norm, microbatch_tokens
+        self.max_grad_norm, self.microbatch_tokens, self.old_logprobs = max_grad_norm, microbatch_tokens, old_logprobs
         self.rng = np.random.default_rng(seed)
         self._schedule = (num_updates, lr_schedule)
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -169,36 +179,24 @@ class PolicyGradient(Algorithm):
         assert isinstance(member, LLMAgent)
         return member
 
+    def sampled_again(self, batch: TurnBatch) -> Tensor:
+        """Log-probs [N, T] of the sampled tokens by a forward pass of the agents as they are: what sampling has stored, up to rounding."""
+        return self._logprobs(batch, lambda learner: learner.adapter)
+
     def reference_logprobs(self, batch: TurnBatch) -> Tensor:
         """Log-probs [N, T] of the sampled tokens under the reference, at the temperature they were sampled at; zero outside the mask."""
-        result = torch.zeros_like(batch.old_logprobs)
-        with torch.no_grad():
-            for learner in self.team.learners.values():
-                rows = np.flatnonzero(batch.learners == learner.adapter)
-                for micro in microbatches(rows, batch.widths, self.microbatch_tokens):
-                    logprobs, _ = self.logprobs(learner, batch, micro, adapter=self.reference)
-                    result[micro, : logprobs.shape[1]] = logprobs.cpu()
-        return result * batch.completion_mask
+        return self._logprobs(batch, lambda learner: self.reference)
 
-    def logprobs(
-        self,
-        learner: LLMAgent,
-        batch: TurnBatch,
-        rows: np.ndarray,
-        *,
-        adapter: str | None,
-        with_entropy: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Log-probs [n, t] of the rows' completion tokens, and the entropy [n, t] if asked for, both at the sampling temperature."""
-        completions = [batch.completions[n] for n in rows]
-        logits = learner.policy.completion_logits(adapter, [batch.prompts[n] for n in rows], completions)
-        logits = logits / learner.sampling.temperature
-        width = logits.shape[1]
-        ids = np.zeros((len(rows), width), np.int64)
-        for i, completion in enumerate(completions):
-            ids[i, : len(completion)] = completion
-        chosen = logits.gather(-1, torch.as_tensor(ids, device=logits.device)[..., None]).squeeze(-1)
-        return chosen - logits.logsumexp(-1), entropy(logits) if with_entropy else None
+    @torch.no_grad()
+    def _logprobs(self, batch: TurnBatch, adapter: Callable[[LLMAgent], str | None]) -> Tensor:
+        result = torch.zeros_like(batch.old_logprobs)
+        for learner in self.team.learners.values():
+            rows = np.flatnonzero(batch.learners == learner.adapter)
+            temperature = learner.sampling.temperature
+            for packed in learner.policy.pack(rows, batch.prompts, batch.completions, self.microbatch_tokens):
+                logprobs, _ = learner.policy.logprobs(adapter(learner), packed, temperature)
+                packed.spread(logprobs, result)
+        return result
 
     def improve(
         self, batch: TurnBatch, advantages: Tensor, ref_logprobs: Tensor | None = None, rows: np.ndarray | None = None
@@ -214,14 +212,17 @@ class PolicyGradient(Algorithm):
         _warn_if_equal(batch.rewards)
         advantages = advantages[:, None].expand_as(batch.old_logprobs) if advantages.dim() == 1 else advantages
         every = np.arange(len(batch)) if rows is None else rows
-        tally = _Tally()
+        if self.old_logprobs == "recomputed":
+            batch = replace(batch, old_logprobs=self.sampled_again(batch))
+        tally = Tally()
         for name, learner in self.team.learners.items():
             mine = every[batch.learners[every] == name]
             first = True
             for _ in range(self.num_epochs):
-                for mini in minibatches(mine, self.num_minibatches, self.rng):
-                    loss = self._policy_loss(learner, batch, mini, advantages, ref_logprobs, tally, first)
-                    self.descend(name, mini, batch.widths, loss, tally)
+                for mini in minibatches(mine, batch.chain_of, self.num_minibatches, self.rng):
+                    loss = self._policy_loss(learner, batch, mini, advantages, ref_logprobs, first)
+                    packs = partial(learner.policy.pack, mini, batch.prompts, batch.completions)
+                    self.descend(name, packs, loss, tally)
                     first = False
             if len(mine):
                 self.schedulers[name].step()
@@ -235,25 +236,64 @@ class PolicyGradient(Algorithm):
         }
 
     def descend(
-        self, name: str, mini: np.ndarray, widths: np.ndarray, loss: Callable[[np.ndarray], Tensor], tally: _Tally
+        self,
+        name: str,
+        packs: Callable[[int], Sequence[Packed]],
+        loss: Callable[[Packed], tuple[Tensor, Mapping[str, Tensor]]],
+        tally: Tally,
     ) -> None:
-        """One optimizer step on a minibatch; `loss` gives each microbatch's part of the minibatch's loss.
+        """One optimizer step on a minibatch.
 
-        A loss must activate one adapter only: with gradient checkpointing the backward pass recomputes under the active one.
+        Args:
+            name: Whose optimizer.
+            packs: The minibatch in passes of at most so many tokens.
+            loss: A pass's part of the minibatch's loss, and of its metrics. It must activate one adapter only: with gradient
+                checkpointing the backward pass recomputes under the active one.
+            tally: Takes the metrics.
         """
         optimizer = self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        for micro in microbatches(mini, widths, self.microbatch_tokens):
-            loss(micro).backward()
+        parts: list[Mapping[str, Tensor]] | None = None
+        while parts is None:
+            optimizer.zero_grad(set_to_none=True)
+            parts = self._backward(packs(self.microbatch_tokens), loss)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm or math.inf)
         if torch.isfinite(norm):
             optimizer.step()
         else:
             warnings.warn(f"{name}: the gradient is not finite; this step is skipped.", stacklevel=2)
-        tally.add("train/skipped_steps", float(not torch.isfinite(norm)))
-        tally.add(f"train/grad_norm/{name}", float(norm))
         optimizer.zero_grad(set_to_none=True)
+        tally.add(parts)
+        tally.add([{"train/skipped_steps": ~torch.isfinite(norm), f"train/grad_norm/{name}": norm}])
+
+    def _backward(
+        self, packs: Sequence[Packed], loss: Callable[[Packed], tuple[Tensor, Mapping[str, Tensor]]]
+    ) -> list[Mapping[str, Tensor]] | None:
+        """Sum the gradients of all passes; None when memory ran out: then passes shall be half as long, from the start."""
+        parts = []
+        try:
+            for packed in packs:
+                value, metrics = loss(packed)
+                value.backward()
+                parts.append(metrics)
+            return parts
+        except (RuntimeError, MemoryError) as error:
+            tokens = packed.ids.size
+            if not out_of_memory(error):
+                raise
+            if len(packed.rows) == 1:
+                raise MemoryError(
+                    f"the gradient of one message of {tokens} tokens does not fit into memory; lower max_new_tokens, set "
+                    "gradient_checkpointing, or use a smaller model or dtype."
+                ) from error
+        release(self.team.policies[0].device)
+        self.microbatch_tokens = max(min(tokens, self.microbatch_tokens) // 2, 1)
+        warnings.warn(
+            f"out of memory in a pass of {tokens} tokens: from now on at most {self.microbatch_tokens} (microbatch_tokens). The "
+            "gradient stays the same.",
+            stacklevel=4,
+        )
+        return None
 
     def _policy_loss(
         self,
@@ -262,41 +302,40 @@ class PolicyGradient(Algorithm):
         mini: np.ndarray,
         advantages: Tensor,
         ref_logprobs: Tensor | None,
-        tally: _Tally,
         first: bool,
-    ) -> Callable[[np.ndarray], Tensor]:
+    ) -> Callable[[Packed], tuple[Tensor, dict[str, Tensor]]]:
         weights = torch.zeros_like(batch.old_logprobs)
         weights[mini] = token_weights(batch.completion_mask[mini], self.loss_agg)
         tokens = float(batch.completion_mask[mini].sum())
 
-        def part(rows: np.ndarray) -> Tensor:
-            logprobs, spread = self.logprobs(
-                learner, batch, rows, adapter=learner.adapter, with_entropy=self.ent_coef > 0
+        def part(packed: Packed) -> tuple[Tensor, dict[str, Tensor]]:
+            policy = learner.policy
+            logprobs, spread = policy.logprobs(
+                learner.adapter, packed, learner.sampling.temperature, entropy=self.ent_coef > 0
             )
-            width, device = logprobs.shape[1], logprobs.device
-            mask = batch.completion_mask[rows, :width].to(device)
-            logprobs = logprobs.masked_fill(~mask, 0.0)
-            old = batch.old_logprobs[rows, :width].to(device)
-            per_token = clipped_surrogate(logprobs, old, advantages[rows, :width].to(device), self.clip_range)
+            old, advantage, weight = (
+                packed.flat(table).to(policy.device) for table in (batch.old_logprobs, advantages, weights)
+            )
+            per_token = clipped_surrogate(logprobs, old, advantage, self.clip_range)
             if self.kl_coef and self.kl_in == "loss":
                 assert ref_logprobs is not None
-                per_token = per_token + self.kl_coef * kl(
-                    logprobs, ref_logprobs[rows, :width].to(device), self.kl_estimator
-                )
+                reference = packed.flat(ref_logprobs).to(policy.device)
+                per_token = per_token + self.kl_coef * kl(logprobs, reference, self.kl_estimator)
             if spread is not None:
-                per_token = per_token - self.ent_coef * spread.masked_fill(~mask, 0.0)
+                per_token = per_token - self.ent_coef * spread
+            loss = (per_token * weight).sum()
             with torch.no_grad():
-                ratio = (logprobs - old).exp()
-                share = mask.float() / tokens
-                if first:
-                    tally.add("train/first_ratio_error", float(((ratio - 1).abs() * mask).max()), how="max")
-                tally.add("train/approx_kl", float((kl(old, logprobs, "k3") * share).sum()), part_of=mini)
+                distance = (logprobs - old).exp() - 1
+                metrics = {
+                    "train/policy_loss": loss.detach(),
+                    "train/approx_kl": kl(old, logprobs, "k3").sum() / tokens,
+                }
                 if self.clip_range is not None:
-                    clipped = ((ratio - 1).abs() > self.clip_range).float()
-                    tally.add("train/clip_fraction", float((clipped * share).sum()), part_of=mini)
-            loss = (per_token * weights[rows, :width].to(device)).sum()
-            tally.add("train/policy_loss", float(loss.detach()), part_of=mini)
-            return loss
+                    metrics["train/clip_fraction"] = (distance.abs() > self.clip_range).sum() / tokens
+                if first:
+                    metrics["train/logprob_mismatch"] = (logprobs - old).abs().sum() / tokens
+                    metrics["train/first_ratio_error"] = distance.abs().max()
+            return loss, metrics
 
         return part
 
@@ -329,25 +368,24 @@ class PolicyGradient(Algorithm):
         self.rng.bit_generator.state = state["rng"]
 
 
-class _Tally:
-    """Means over minibatches of sums over microbatches."""
+class Tally:
+    """Metrics of an update: sums over a minibatch's parts, then means over minibatches; maxima of what is named an error."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, dict[int, float]] = {}
-        self._max: dict[str, float] = {}
-        self._keep: list[Any] = []  # minibatches stay alive while their identity is a key
+        self._found: dict[str, list[float]] = {}
 
-    def add(self, name: str, value: float, part_of: Any = None, how: str = "mean") -> None:
-        if how == "max":
-            self._max[name] = max(value, self._max.get(name, -math.inf))
-            return
-        owner = object() if part_of is None else part_of
-        self._keep.append(owner)
-        parts = self._sums.setdefault(name, {})
-        parts[id(owner)] = parts.get(id(owner), 0.0) + value
+    def add(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        """The parts of one minibatch."""
+        for name in parts[0] if parts else ():
+            values = torch.stack([p[name].float() for p in parts])
+            self._found.setdefault(name, []).append(float(values.max() if _is_maximum(name) else values.sum()))
 
     def means(self) -> dict[str, float]:
-        return {name: sum(p.values()) / len(p) for name, p in self._sums.items()} | self._max
+        return {name: max(v) if _is_maximum(name) else sum(v) / len(v) for name, v in self._found.items()}
+
+
+def _is_maximum(name: str) -> bool:
+    return name.endswith("_error")
 
 
 def _check(fine: bool, name: str, value: Any, remedy: str) -> None:

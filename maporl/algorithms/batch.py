@@ -14,7 +14,7 @@ from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.team import Team
 from maporl.types import Episode, Step
 
-__all__ = ["TurnBatch", "discount_between_rounds", "microbatches", "minibatches", "widths_of"]
+__all__ = ["TurnBatch", "discount_between_rounds", "minibatches"]
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,12 @@ class TurnBatch:
         return len(self.steps)
 
     @cached_property
-    def widths(self) -> np.ndarray:
-        """[N, 2] tokens of each prompt and completion."""
-        return widths_of(self.prompts, self.completions)
+    def chain_of(self) -> np.ndarray:
+        """[N] the number of the chain that each message belongs to."""
+        numbers = np.empty(len(self), np.int64)
+        for number, rows in enumerate(self.chains):
+            numbers[rows] = number
+        return numbers
 
 
 def discount_between_rounds(gamma_round: float | None, contains_future: bool) -> float:
@@ -153,32 +156,10 @@ def discount_between_rounds(gamma_round: float | None, contains_future: bool) ->
     return (0.0 if contains_future else 1.0) if gamma_round is None else gamma_round
 
 
-def minibatches(rows: np.ndarray, number: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """`rows` in random order, in `number` parts of whole messages (fewer when there are fewer messages)."""
-    return [part for part in np.array_split(rng.permutation(rows), number) if len(part)]
+def minibatches(rows: np.ndarray, chain_of: np.ndarray, number: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """`rows` in `number` parts (fewer when there are fewer chains), at random, with all messages of a chain in the same part.
 
-
-def microbatches(rows: np.ndarray, widths: np.ndarray, token_budget: int) -> list[np.ndarray]:
-    """`rows` sorted by length and cut so that no part has more than `token_budget` tokens as it is padded: prompts on the left to
-    the longest prompt, completions on the right to the longest completion.
-
-    Args:
-        rows: Row numbers.
-        widths: [N, 2] tokens of every row's prompt and completion.
-        token_budget: A single row longer than this is a part of its own.
+    They begin alike, so that together they cost little more than the longest of them.
     """
-    ordered = rows[np.argsort(widths[rows].sum(1), kind="stable")]
-    parts, start = [], 0
-    widest = np.zeros(2, np.int64)
-    for stop, row in enumerate(ordered):
-        wider = np.maximum(widest, widths[row])
-        if stop > start and (stop + 1 - start) * wider.sum() > token_budget:
-            parts.append(ordered[start:stop])
-            start, wider = stop, widths[row]
-        widest = wider
-    return [*parts, ordered[start:]] if len(ordered) else parts
-
-
-def widths_of(prompts: Sequence[np.ndarray], completions: Sequence[np.ndarray]) -> np.ndarray:
-    """[N, 2] tokens of each prompt and completion."""
-    return np.array([(len(p), len(c)) for p, c in zip(prompts, completions, strict=True)], np.int64)
+    parts = np.array_split(rng.permutation(np.unique(chain_of[rows])), number)
+    return [rows[np.isin(chain_of[rows], part)] for part in parts if len(part)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from maporl.agents.critic import Critic
 from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.prefix_trees import Packed
 from maporl.agents.team import Team
 from maporl.algorithms.advantages import NORMALISATIONS, chain_tokens, chain_turns, normalise
-from maporl.algorithms.algorithm import PolicyGradient, _check, _Tally
-from maporl.algorithms.batch import TurnBatch, discount_between_rounds, microbatches, minibatches, widths_of
+from maporl.algorithms.algorithm import PolicyGradient, Tally, _check
+from maporl.algorithms.batch import TurnBatch, discount_between_rounds, minibatches
 from maporl.algorithms.losses import clipped_value_loss, kl, token_weights
 from maporl.types import Episode, Step
 
@@ -163,14 +165,13 @@ class PPO(PolicyGradient):
         """Values [N, T] (or [N, 1] for credit per turn) and their mask, before the update."""
         mask = batch.completion_mask if self.credit == "token" else batch.completion_mask[:, :1]
         values = torch.zeros(mask.shape)
+        judged = self._judged(batch)
         with torch.no_grad():
-            for name in self.critics:
-                for rows in microbatches(
-                    np.flatnonzero(judges == name), self._widths(batch, contexts), self.microbatch_tokens
-                ):
-                    part = self._judge(name, batch, contexts, rows)
-                    values[rows, : part.shape[1]] = part.cpu()
-        return values * mask, mask
+            for name, critic in self.critics.items():
+                rows = np.flatnonzero(judges == name)
+                for packed in critic.policy.pack(rows, contexts, judged, self.microbatch_tokens):
+                    packed.spread(critic.values(packed), values)
+        return values, mask
 
     def fit_critics(
         self,
@@ -182,17 +183,17 @@ class PPO(PolicyGradient):
         mask: Tensor,
     ) -> dict[str, float]:
         """Regress every critic on the returns, as many epochs and minibatches as the policy."""
-        tally = _Tally()
+        tally = Tally()
         agg = self.loss_agg if self.loss_agg != "sum" else "message"
-        widths = self._widths(batch, contexts)
-        for name in self.critics:
+        judged = self._judged(batch)
+        for name, critic in self.critics.items():
             mine = np.flatnonzero(judges == name)
             for _ in range(self.num_epochs):
-                for mini in minibatches(mine, self.num_minibatches, self.rng):
+                for mini in minibatches(mine, batch.chain_of, self.num_minibatches, self.rng):
                     weights = torch.zeros(mask.shape)
                     weights[mini] = token_weights(mask[mini], agg)
-                    loss = self._value_loss(name, batch, contexts, values, returns, weights, mini, tally)
-                    self.descend(name, mini, widths, loss, tally)
+                    loss = self._value_loss(critic, values, returns, weights)
+                    self.descend(name, partial(critic.policy.pack, mini, contexts, judged), loss, tally)
             if len(mine):
                 self.schedulers[name].step()
         spread = returns[mask].var(correction=0)
@@ -202,37 +203,19 @@ class PPO(PolicyGradient):
         return metrics
 
     def _value_loss(
-        self,
-        name: str,
-        batch: TurnBatch,
-        contexts: list[np.ndarray],
-        old: Tensor,
-        returns: Tensor,
-        weights: Tensor,
-        mini: np.ndarray,
-        tally: _Tally,
-    ) -> Callable[[np.ndarray], Tensor]:
-        def part(rows: np.ndarray) -> Tensor:
-            new = self._judge(name, batch, contexts, rows)
-            width, device = new.shape[1], new.device
-            per_token = clipped_value_loss(
-                new, old[rows, :width].to(device), returns[rows, :width].to(device), self.vf_clip_range
-            )
-            loss = (per_token * weights[rows, :width].to(device)).sum()
-            tally.add("train/value_loss", float(loss.detach()), part_of=mini)
-            return loss
+        self, critic: Critic, values: Tensor, returns: Tensor, weights: Tensor
+    ) -> Callable[[Packed], tuple[Tensor, dict[str, Tensor]]]:
+        def part(packed: Packed) -> tuple[Tensor, dict[str, Tensor]]:
+            new = critic.values(packed)
+            old, target, weight = (packed.flat(table).to(new.device) for table in (values, returns, weights))
+            loss = (clipped_value_loss(new, old, target, self.vf_clip_range) * weight).sum()
+            return loss, {"train/value_loss": loss.detach()}
 
         return part
 
-    def _judge(self, name: str, batch: TurnBatch, contexts: list[np.ndarray], rows: np.ndarray) -> Tensor:
-        return self.critics[name].values([contexts[n] for n in rows], [self._judged(batch, n) for n in rows])
-
-    def _judged(self, batch: TurnBatch, row: int) -> np.ndarray:
+    def _judged(self, batch: TurnBatch) -> list[np.ndarray]:
         """The tokens before which the critic gives a value: all of a message, or only the first."""
-        return batch.completions[row][: None if self.credit == "token" else 1]
-
-    def _widths(self, batch: TurnBatch, contexts: list[np.ndarray]) -> np.ndarray:
-        return widths_of(contexts, [self._judged(batch, n) for n in range(len(batch))])
+        return [completion[: None if self.credit == "token" else 1] for completion in batch.completions]
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ def rollout(
         ):
             envs[i].advance(completion.text, *verdict)
             played[i].append((agent, observation, state, completion))
+    team.forget()
     return [
         _episode(e, turns, i if groups is None else groups[i])
         for i, (e, turns) in enumerate(zip(envs, played, strict=True))

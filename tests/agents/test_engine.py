@@ -10,7 +10,7 @@ import pytest
 import torch
 from toy_models import change_json, random_ids, random_uniforms, shake, sharp_model
 
-from maporl.agents.engine import Sampled, generate
+from maporl.agents.engine import Sampled
 from maporl.agents.policy import Policy
 from maporl.agents.sampling import Sampling
 

@@ -1,0 +1,148 @@
+"""From hidden states to float32 logits, log-probs and entropies, a chunk of positions at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["OutputLayer"]
+
+_CHUNK = {"cpu": 2**22, "cuda": 2**27}
+"""Logits held at once: few enough for a processor's cache, many enough to keep a GPU busy."""
+
+
+@dataclass(frozen=True)
+class OutputLayer:
+    """A causal LM's own output layer: logits = softcap(scale * (hidden @ weight.T + bias)), always in float32.
+
+    Log-probs from 16-bit logits are wrong by up to .06, so 16-bit products are summed and kept in float32.
+
+    Attributes:
+        weight: [V, H]; frozen.
+        bias: [V], or None.
+        scale: Multiplies the logits (Cohere, Granite).
+        softcap: c tanh(logits / c) if not None (Gemma).
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    @classmethod
+    def of(cls, model: Any) -> OutputLayer | None:
+        """The model's, or None if it is no plain linear layer (it carries an adapter, say)."""
+        head = model.get_output_embeddings()
+        if type(head) is not nn.Linear:
+            return None
+        config = model.config.get_text_config()
+        scale = getattr(config, "logit_scale", None) or 1.0
+        divisor = getattr(config, "logits_scaling", None) or 1.0
+        softcap = getattr(config, "final_logit_softcapping", None)
+        weight = head.weight.detach()
+        if weight.device.type == "cpu":
+            weight = weight.float()  # once, for a CPU multiplies in one type only
+        return cls(weight, None if head.bias is None else head.bias.detach().float(), scale / divisor, softcap)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[M, H] -> [M, V] float32."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            logits = _product(hidden.to(self.weight.dtype), self.weight.T)
+            if self.bias is not None:
+                logits += self.bias
+            if self.scale != 1.0:
+                logits *= self.scale
+            if self.softcap is not None:
+                logits = logits.div_(self.softcap).tanh_().mul_(self.softcap)
+        return logits
+
+    def slope(self, logits: Tensor) -> Tensor | float:
+        """d logits / d (hidden @ weight.T), where the former are known."""
+        if self.softcap is None:
+            return self.scale
+        return self.scale * (1 - (logits / self.softcap).square())
+
+    def logprobs(
+        self, hidden: Tensor, targets: Tensor, temperature: float, *, entropy: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probs of the targets under softmax(logits / temperature), and the entropies in nats if asked for.
+
+        Neither ever holds all logits: they are made, used and dropped chunk by chunk. Each result is one number a position, so its
+        gradient with respect to the hidden state is one vector a position, computed on the way: nothing is computed again
+        in the backward pass.
+
+        Args:
+            hidden: [M, H].
+            targets: [M] int64.
+            temperature: Divides the logits.
+            entropy: Return the entropies [M], too.
+
+        Returns:
+            [M] float32 each.
+        """
+        needed = torch.is_grad_enabled() and hidden.requires_grad
+        logprobs, entropies = _Logprobs.apply(hidden, self, targets, temperature, entropy, needed)  # type: ignore[no-untyped-call]
+        return logprobs, entropies if entropy else None
+
+    def rows_at_once(self) -> int:
+        """Positions of one chunk."""
+        return max(_CHUNK.get(self.weight.device.type, 2**24) // len(self.weight), 64)
+
+
+class _Logprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, layer: OutputLayer, targets: Tensor, temperature: float, entropy: bool, needed: bool
+    ) -> tuple[Tensor, Tensor]:
+        count = len(hidden)
+        logprobs = torch.empty(count, device=hidden.device)
+        entropies = torch.empty(count if entropy else 0, device=hidden.device)
+        slopes = [torch.empty_like(hidden) for _ in range((1 + entropy) if needed else 0)]
+        for start in range(0, count, layer.rows_at_once()):
+            part = slice(start, start + layer.rows_at_once())
+            ids = targets[part, None]
+            raw = layer.logits(hidden[part])
+            outer = layer.slope(raw) if needed else 1.0
+            scaled = raw if temperature == 1.0 else raw / temperature
+            chosen = scaled.gather(1, ids)
+            total = scaled.logsumexp(1, keepdim=True)
+            logprobs[part] = (chosen - total).squeeze(1)
+            if not needed and not entropy:
+                continue
+            probs = (scaled - total).exp_()
+            if entropy:
+                spread = (total - (probs * scaled).sum(1, keepdim=True)).clamp(min=0.0)
+                entropies[part] = spread.squeeze(1)
+                if needed:
+                    weights = -probs * (scaled - total + spread) * outer
+                    slopes[1][part] = _product(weights.to(layer.weight.dtype), layer.weight).div_(temperature)
+            if needed:
+                weights = probs.neg_()
+                weights.scatter_add_(1, ids, torch.ones_like(chosen))
+                weights = weights.mul_(outer)
+                slopes[0][part] = _product(weights.to(layer.weight.dtype), layer.weight).div_(temperature)
+        ctx.save_for_backward(*slopes)
+        if not entropy:
+            ctx.mark_non_differentiable(entropies)
+        return logprobs, entropies
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        slopes = ctx.saved_tensors
+        hidden = None
+        for gradient, slope in zip(gradients, slopes, strict=False):
+            part = slope * gradient[:, None].to(slope.dtype)
+            hidden = part if hidden is None else hidden + part
+        return hidden, None, None, None, None, None
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """left @ right with sums and result in float32."""
+    if left.dtype == torch.float32:
+        return left @ right
+    if left.device.type == "cuda":
+        return torch.mm(left, right, out_dtype=torch.float32)
+    return left.float() @ right.float()
