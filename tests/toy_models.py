@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from maporl.agents.critic import Critic
 from maporl.agents.make_model import make_model
 from maporl.agents.policy import Policy
+from maporl.agents.prefix_trees import Packed
 from maporl.types import Message, Observation
 
 SIZES = dict(hidden_size=32, num_layers=2, intermediate_size=64, vocab_size=300, context=512)
@@ -52,6 +55,30 @@ def random_ids(*lengths: int, seed: int = 0, vocab: int = 290) -> list[np.ndarra
     """Random token ids, special ones included, one array for every length."""
     rng = np.random.default_rng(seed)
     return [rng.integers(0, vocab, n) for n in lengths]
+
+
+def per_message(packs: Sequence[Packed], flats: Sequence[torch.Tensor]) -> torch.Tensor:
+    """[N, T] from what passes over all N messages have found, zero-padded."""
+    number = sum(len(p.rows) for p in packs)
+    table = torch.zeros(number, max(int(p.lengths.max()) for p in packs))
+    for packed, flat in zip(packs, flats, strict=True):
+        packed.spread(flat, table)
+    return table
+
+
+def logprobs_of(
+    policy: Policy, adapter: str | None, prompts: Sequence, completions: Sequence, **settings: object
+) -> torch.Tensor:
+    """Log-probs [N, T] by training's way; `settings`: temperature and token_budget."""
+    budget, temperature = settings.get("token_budget", 4096), settings.get("temperature", 1.0)
+    packs = policy.pack(np.arange(len(prompts)), prompts, completions, budget)  # type: ignore[arg-type]
+    return per_message(packs, [policy.logprobs(adapter, p, temperature)[0] for p in packs])  # type: ignore[arg-type]
+
+
+def values_of(critic: Critic, contexts: Sequence, completions: Sequence) -> torch.Tensor:
+    """Values [N, T] before each completion token."""
+    packs = critic.policy.pack(np.arange(len(contexts)), contexts, completions, 4096)
+    return per_message(packs, [critic.values(p) for p in packs])
 
 
 def random_uniforms(rows: int, steps: int, seed: int = 0) -> np.ndarray:

@@ -302,6 +302,8 @@ class Policy:
 
     @contextlib.contextmanager
     def _speaking(self, adapter: str | None) -> Iterator[None]:
+        if adapter is not None and adapter not in self.adapters:
+            raise ValueError(self._unknown(adapter))
         with merged(self.model, adapter) as done, self.using(None if done else adapter):
             yield
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from toy_models import random_ids, shake, weights
+from toy_models import random_ids, shake, values_of, weights
 
 from maporl.agents.critic import Critic
 from maporl.agents.policy import Policy
@@ -24,7 +24,7 @@ def critic(policy: Policy) -> Critic:
 
 @torch.no_grad()
 def values(critic: Critic, contexts: list, completions: list) -> torch.Tensor:
-    return critic.values(contexts, completions)
+    return values_of(critic, contexts, completions)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "gemma2"])
@@ -66,7 +66,7 @@ def test_critic_and_policy_share_no_parameter(critic: Critic) -> None:
 
 
 def test_the_gradient_reaches_adapter_and_head_and_nothing_else(critic: Critic) -> None:
-    critic.values(random_ids(5), random_ids(4)).sum().backward()
+    values_of(critic, random_ids(5), random_ids(4)).sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in critic.parameters())
     mine = {id(p) for p in critic.parameters()}
     assert all(p.grad is None for p in critic.policy.model.parameters() if id(p) not in mine)
@@ -90,7 +90,7 @@ def test_it_works_on_a_16_bit_base(checkpoint: Callable) -> None:
     policy = Policy.from_pretrained(str(checkpoint()), dtype="bfloat16")
     critic = Critic(policy, "critic")
     torch.nn.init.normal_(critic.head.weight)
-    said = critic.values(random_ids(5), random_ids(4))
+    said = values_of(critic, random_ids(5), random_ids(4))
     assert said.dtype == torch.float32 and said.requires_grad
     assert weights(policy, "critic").dtype == torch.float32
 

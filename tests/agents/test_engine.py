@@ -86,20 +86,20 @@ def test_a_message_does_not_depend_on_its_batch(checkpoint: Callable[..., Path],
 def test_cutting_the_batch_changes_nothing(policy: Policy, budget: int) -> None:
     prompts, draws = random_ids(50, 3, 20, 7, 33, 20), random_uniforms(6, 10)
     whole = policy.generate("one", prompts, Sampling(max_new_tokens=10), draws)
-    policy.max_batch_tokens = budget
+    policy.engine.max_batch_tokens = budget
     assert same(policy.generate("one", prompts, Sampling(max_new_tokens=10), draws), whole)
 
 
 def test_no_batch_is_larger_than_its_budget(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     widths: list[tuple[int, int]] = []
-    original = policy.model.forward
+    original = policy.backbone.run
 
-    def forward(input_ids: torch.Tensor, **rest: object) -> object:
-        widths.append(tuple(input_ids.shape))
-        return original(input_ids=input_ids, **rest)
+    def run(ids: torch.Tensor, *rest: object) -> object:
+        widths.append(tuple(ids.shape))
+        return original(ids, *rest)
 
-    monkeypatch.setattr(policy.model, "forward", forward)
-    policy.max_batch_tokens = 100
+    policy.engine.max_batch_tokens = 100
+    monkeypatch.setattr(policy.backbone, "run", run)
     policy.generate(None, random_ids(10, 10, 10, 40, 40, 200), Sampling(max_new_tokens=10), random_uniforms(6, 10))
     prefills = [shape for shape in widths if shape[1] > 1]
     assert prefills == [(3, 10), (2, 40), (1, 200)]  # the last one alone exceeds it: nothing smaller is possible
@@ -214,7 +214,9 @@ def test_greedy_follows_the_largest_logit(policy: Policy) -> None:
 
 
 def test_nothing_to_say_is_no_call_of_the_model(policy: Policy) -> None:
-    assert generate(None, [], Sampling(), np.zeros((0, 256)), eos_ids=frozenset({1}), pad_id=0) == []
+    engine = policy.engine
+    policy.backbone.model = None  # whoever called it would notice
+    assert engine.generate(None, [], Sampling(), np.zeros((0, 256))) == []
 
 
 def test_sampling_moves_no_global_random_state(policy: Policy) -> None:

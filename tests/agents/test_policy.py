@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from toy_models import change_json, random_ids, random_uniforms, shake, sharp_model, weights
+from toy_models import change_json, logprobs_of, random_ids, random_uniforms, shake, sharp_model, weights
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents.policy import LoRA, Policy
@@ -98,7 +98,7 @@ def test_only_the_adapter_in_use_gets_a_gradient(policy: Policy) -> None:
 
 def test_engine_calls_are_counted(policy: Policy) -> None:
     before = policy.engine_calls
-    policy.max_batch_tokens = 50
+    policy.engine.max_batch_tokens = 50
     policy.generate("one", random_ids(*[20] * 7), Sampling(max_new_tokens=3), random_uniforms(7, 3))
     assert policy.engine_calls == before + 1
 
@@ -110,9 +110,7 @@ def gradient(policy: Policy, adapter: str, prompts: list, completions: list) -> 
     """Of the sum of the log-probs of all completion tokens; summed over rows of any padding."""
     for parameter in policy.parameters(adapter):
         parameter.grad = None
-    logprobs = policy.completion_logits(adapter, prompts, completions).log_softmax(-1)
-    total = sum(logprobs[n, range(len(c)), torch.as_tensor(c)].sum() for n, c in enumerate(completions))
-    total.backward()
+    logprobs_of(policy, adapter, prompts, completions).sum().backward()
     return torch.cat([p.grad.flatten() for p in policy.parameters(adapter)])
 
 
@@ -144,9 +142,10 @@ def test_gradient_checkpointing_does_not_change_the_gradient(checkpoint: Callabl
 
 
 def test_gradient_checkpointing_really_recomputes(checkpoint: Callable) -> None:
-    calls = []
+    calls: list[int] = []
     policy = Policy.from_pretrained(str(checkpoint()), gradient_checkpointing=True)
     policy.add_adapter("one")
+    assert policy.backbone.exact
     policy.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
     gradient(policy, "one", random_ids(20), random_ids(6))
     assert len(calls) == 2

@@ -13,7 +13,7 @@ from toy_discussions import completion, episode
 from maporl.agents.agent import ScriptedAgent
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.team import Team
-from maporl.algorithms.batch import TurnBatch, discount_between_rounds, microbatches, minibatches
+from maporl.algorithms.batch import TurnBatch, discount_between_rounds, minibatches
 from maporl.types import Completion, Episode
 
 A, B = "agent_0", "agent_1"
@@ -49,7 +49,7 @@ def test_everything_about_a_message_is_in_its_row() -> None:
     assert batch.completion_mask.sum(1).tolist() == [3, 2, 1, 4]
     assert batch.old_logprobs[2].tolist() == [-0.5, 0, 0, 0]
     assert [c.tolist() for c in batch.completions] == [[11, 12, 1], [13, 14], [21], [23, 24, 25, 1]]
-    assert batch.widths.sum(1).tolist() == [5, 4, 3, 6]
+    assert batch.chain_of.tolist() == [0, 0, 1, 1]
 
 
 def test_the_last_token_is_in_the_batch() -> None:
@@ -126,28 +126,20 @@ def test_a_completion_in_several_joint_actions_is_one_sample() -> None:
     assert TurnBatch.collect(joint, two_learners()).samples.tolist() == [0, 1, 2, 1]
 
 
-def test_minibatches_hold_every_row_once_and_no_empty_part() -> None:
-    rows = np.array([4, 7, 9, 1, 3])
-    parts = minibatches(rows, 2, np.random.default_rng(0))
-    assert sorted(np.concatenate(parts).tolist()) == sorted(rows) and [len(p) for p in parts] == [3, 2]
-    assert [len(p) for p in minibatches(rows[:2], 4, np.random.default_rng(0))] == [1, 1]
-    assert minibatches(rows[:0], 2, np.random.default_rng(0)) == []
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=0, max_size=30), st.integers(1, 5), st.integers(0, 1000))
+def test_minibatches_hold_every_row_once_and_chains_whole(chains: list[int], number: int, seed: int) -> None:
+    chain_of = np.array([9, *chains, 9], np.int64)
+    rows = np.arange(1, len(chains) + 1)  # not all: some messages are trained elsewhere
+    parts = minibatches(rows, chain_of, number, np.random.default_rng(seed))
+    assert sorted(r for p in parts for r in p.tolist()) == rows.tolist()
+    assert len(parts) == min(number, len(set(chains))) and all(len(p) for p in parts)
+    owners = [set(chain_of[p].tolist()) for p in parts]
+    assert sum(len(o) for o in owners) == len(set(chains)), "a chain is in one part only"
+    assert not owners or max(map(len, owners)) - min(map(len, owners)) <= 1
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=30),
-    st.integers(1, 400),
-    st.integers(0, 1000),
-)
-def test_microbatches_stay_within_their_budget(lengths: list[tuple[int, int]], budget: int, seed: int) -> None:
-    widths = np.array(lengths)
-    rows = np.random.default_rng(seed).permutation(len(widths))[: max(1, len(widths) - 2)]
-    parts = microbatches(rows, widths, budget)
-    assert sorted(np.concatenate(parts).tolist()) == sorted(rows.tolist())
-    for part in parts:  # as padded: the longest prompt beside the longest completion
-        assert len(part) == 1 or len(part) * widths[part].max(0).sum() <= budget
-
-
-def test_no_rows_are_no_microbatches() -> None:
-    assert microbatches(np.zeros(0, np.int64), np.array([[3, 1], [4, 1]]), 100) == []
+def test_minibatches_are_drawn_at_random() -> None:
+    chain_of, rng = np.repeat(np.arange(20), 2), np.random.default_rng(0)
+    first, second = (minibatches(np.arange(40), chain_of, 2, rng)[0].tolist() for _ in range(2))
+    assert first != second

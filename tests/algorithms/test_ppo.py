@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from toy_discussions import play, questions, readable_share
-from toy_models import shake, weights
+from toy_models import shake, values_of, weights
 
 from maporl.agents.agent import ScriptedAgent
 from maporl.agents.team import Team
@@ -90,7 +90,7 @@ class Reading:
         step = replace(step, completion=spoken)
         critic = self.algorithm.critics[self.algorithm.critic_of(step)]
         with torch.no_grad():
-            return critic.values([self.algorithm.context_of(step)], [spoken.completion_ids])[0, 0]
+            return values_of(critic, [self.algorithm.context_of(step)], [spoken.completion_ids])[0, 0]
 
 
 @pytest.mark.parametrize("algorithm", [IPPO, MAPPO])

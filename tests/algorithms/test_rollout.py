@@ -93,7 +93,7 @@ def test_a_discussion_does_not_depend_on_the_others(make_team: Callable) -> None
     assert same(together, rollout(env, team, pool[:5], seed=3))
     assert same(together[:2], rollout(env, team, pool[:2], seed=3))  # fewer others
     assert same(together[:2], rollout(env, team, [*pool[:2], *pool[20:30]], seed=3)[:2])  # other others
-    team.policies[0].max_batch_tokens = 1
+    team.policies[0].engine.max_batch_tokens = 1
     assert same(together, rollout(env, team, pool[:5], seed=3))
     assert not same(together, rollout(env, team, pool[:5], seed=4))
 
