@@ -1,6 +1,6 @@
 """How fast and how large: tokens per second of rollout and update, and the peak memory of one agent against three.
 
-    python -m maporl.benchmarks.speed [--model DIR] [--device cuda] [--dtype bfloat16] [--algorithm magrpo]
+    python -m maporl.benchmarks.speed.memory [--model DIR] [--device cuda] [--dtype bfloat16] [--algorithm magrpo]
 
 Rollouts and updates are timed alternately in one process, so that a busy moment meets both; medians and the whole range are
 printed. Memory is the peak of a fresh process each (one rollout and one update, optimizer included), because a peak cannot be
@@ -29,20 +29,41 @@ from maporl.agents import Team
 from maporl.agents.make_model import make_model, without_progress_bars
 from maporl.algorithms import Algorithm
 from maporl.algorithms.rollout import rollout
+from maporl.benchmarks.speed.rows import Row
+from maporl.benchmarks.speed.settings import Settings
 from maporl.config import RunConfig
 from maporl.envs import DiscussionEnv
 from maporl.run import torch_settings, with_threads
 from maporl.types import Episode
 
-__all__ = ["LARGE", "main", "measure", "peak_memory"]
+__all__ = ["LARGE", "main", "measure", "peak_memory", "rows"]
 
 LARGE = {"hidden_size": 512, "num_layers": 12, "num_heads": 8, "intermediate_size": 1536}
 """A base of 41 million parameters, for the memory figure."""
 
 
+def rows(settings: Settings) -> list[Row]:
+    """Peak memory of fresh processes, on the base of 41M parameters (of the tiny one when quick)."""
+    with tempfile.TemporaryDirectory() as scratch, without_progress_bars():
+        config = RunConfig(
+            env="arithmetic",
+            model=_made(scratch, "model", {} if settings.quick else LARGE),
+            device=settings.device,
+            dtype=settings.dtype,
+            num_threads=settings.num_threads,
+            seed=settings.seed,
+        )
+        peaks = peak_memory(config)
+    found = [Row("memory", f"peak, {name}", number, number, number, "MB") for name, number in peaks.items()]
+    share = peaks["3 agents"] / peaks["1 agent"]
+    return [*found, Row("memory", "3 agents / 1 agent", share, share, share, "x", "<= 1.2")]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m maporl.benchmarks.speed", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m maporl.benchmarks.speed.memory", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument(
         "--model", help="checkpoint folder; random weights if left out (.5M parameters; 41M for memory)"
     )
@@ -139,7 +160,10 @@ def peak_memory(config: RunConfig) -> dict[str, float]:
         words += ["--max_new_tokens", "8", "--episodes", "2"]
         words += ["--num_threads", str(config.num_threads or torch.get_num_threads())]
         done = subprocess.run(
-            [sys.executable, "-m", "maporl.benchmarks.speed", *words], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "maporl.benchmarks.speed.memory", *words],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(f"the process for {name} failed:\n{done.stderr}")

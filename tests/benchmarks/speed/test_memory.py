@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maporl.benchmarks.speed import LARGE, main, measure, peak_memory
+from maporl.benchmarks.speed.memory import LARGE, main, measure, peak_memory
 from maporl.config import RunConfig
 
 
