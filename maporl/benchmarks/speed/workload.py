@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from maporl.agents import Policy, Team
+from maporl.agents import Policy, Sampling, Team
 from maporl.agents.make_model import make_model
 from maporl.algorithms import Algorithm
 from maporl.algorithms.rollout import rollout
@@ -94,6 +94,7 @@ class Workload:
         num_rounds: int = 1,
         new_tokens: int = 32,
         group_size: int = 8,
+        microbatch_tokens: int | None = None,
     ) -> Workload:
         """MAGRPO on arithmetic questions, adapters named after the agents."""
         config = RunConfig(
@@ -109,8 +110,8 @@ class Workload:
             num_threads=settings.num_threads,
             seed=settings.seed,
         )
-        from maporl.agents import Sampling
-
+        if microbatch_tokens is not None:
+            config = config.merged({"microbatch_tokens": microbatch_tokens})
         env = config.build_env()
         sampling = Sampling(max_new_tokens=new_tokens)
         team = Team.build(policy, env.possible_agents, num_rounds, sampling=sampling, seed=settings.seed)
