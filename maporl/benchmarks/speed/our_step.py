@@ -56,7 +56,7 @@ class Knobs:
 STOCK = Knobs()
 """What `transformers` and torch do when nobody says anything."""
 
-EQUAL = Knobs(matmul_precision="medium", attention="eager")
+EQUAL = Knobs(matmul_precision="medium", attention="eager", autocast=True)
 """What ours runs with here, and what "equal settings" gives to the others."""
 
 
@@ -149,9 +149,7 @@ class OurStep:
         with self.knobs.applied(self.settings.device):
             self.settings.synchronize()
             began = time.perf_counter()
-            episodes = rollout(
-                self.env, self.team, starts, seed=(self.settings.seed, self.steps), groups=groups
-            )
+            episodes = rollout(self.env, self.team, starts, seed=(self.settings.seed, self.steps), groups=groups)
             self.settings.synchronize()
             sampled = time.perf_counter()
             self.algorithm.update(episodes)
