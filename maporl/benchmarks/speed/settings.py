@@ -107,15 +107,18 @@ class Settings:
             policy.tokenizer.save_pretrained(path)
         return str(path)
 
-    def policy(self, folder: str | Path, lora: LoRA | None = None) -> Policy:
+    def policy(self, folder: str | Path, lora: LoRA | None = None, attention: str | None = None) -> Policy:
         """A policy of the geometry. Small ones are loaded from a checkpoint in `folder`; real ones are made where they will be
-        used, and never written (LoRA of rank 16 unless `lora` says otherwise)."""
+        used, and never written (LoRA of rank 16 unless `lora` says otherwise). `attention` None is the library's own choice."""
         if self.made:
-            return Policy.from_pretrained(self.checkpoint(folder), dtype=self.dtype, device=self.device, lora=lora)
+            path, chosen = self.checkpoint(folder), {"attn_implementation": attention, "lora": lora}
+            return Policy.from_pretrained(path, dtype=self.dtype, device=self.device, **chosen)
         config = AutoConfig.for_model("qwen2", max_position_embeddings=32768, **GEOMETRIES[self.geometry])
         tokenizer = make_tokenizer()
         config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
         with torch.random.fork_rng(), torch.device(self.device):
             torch.manual_seed(self.seed)
-            model = AutoModelForCausalLM.from_config(config, dtype=DTYPES[self.dtype])
+            model = AutoModelForCausalLM.from_config(
+                config, dtype=DTYPES[self.dtype], attn_implementation=attention or "sdpa"
+            )
         return Policy(model, tokenizer, lora=lora or LoRA(r=16, alpha=32))
