@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,9 @@ def rows(settings: Settings) -> list[Row]:
     for name, mean_length in list(MEAN_LENGTHS.items())[: 1 if settings.quick else None]:
         with tempfile.TemporaryDirectory() as scratch:
             policy = make_talkative(settings.policy(scratch), mean_length)
-            policy.model.save_pretrained(Path(scratch) / "same")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # transformers' about itself
+                policy.model.save_pretrained(Path(scratch) / "same")
             workload = Workload.build(
                 policy,
                 settings,
@@ -51,10 +55,8 @@ def rows(settings: Settings) -> list[Row]:
             )
             theirs = generating_team(str(Path(scratch) / "same"), policy, workload.env.possible_agents, new, settings)
         with torch_settings(workload.config):
-            steps = {
-                "ours": lambda w=workload: _rate(w, w.team, settings),
-                "generate": lambda w=workload, t=theirs: _rate(w, t, settings),
-            }
+            teams = {"ours": workload.team, "generate": theirs}
+            steps = {side: partial(_rate, workload, team, settings) for side, team in teams.items()}
             series = interleaved(steps, settings.repetitions)
         what = f"3 agents x 3 rounds, {discussions} discussions, messages {name}"
         result += [of(SECTION, f"{what}: {side}", rates, "tokens/s") for side, rates in series.items()]
@@ -105,9 +107,7 @@ class GenerateAgent(Agent):
         return result
 
 
-def generating_team(
-    path: str, policy: Policy, agents: Sequence[str], max_new_tokens: int, settings: Settings
-) -> Team:
+def generating_team(path: str, policy: Policy, agents: Sequence[str], max_new_tokens: int, settings: Settings) -> Team:
     """A seat for every agent on a model of its own loaded from `path`, each with an adapter as `policy`'s."""
     model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[settings.dtype])
     model.to(settings.device).eval()

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
 
@@ -123,7 +124,11 @@ def main(argv: Sequence[str]) -> int:
 def _peak(settings: Settings) -> float:
     if settings.device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(settings.device) / 1e6
-    scale = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes on Linux
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage would also count the process that started this one, for a moment its own
+        peak = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024 / 1e6
+    scale = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
 
 

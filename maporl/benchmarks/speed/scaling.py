@@ -67,9 +67,9 @@ def axis_rows(settings: Settings, axis: str, points: Sequence[int]) -> list[Row]
             result.append(of(SECTION, f"{axis} {point}, {what}: tokens", rates, "tokens/s"))
     if axis == "discussions":
         for few, many in zip(points, points[1:], strict=False):
-            both = [_sum(series[f"rollout {n}"], series[f"update {n}"]) for n in (many, few)]
+            lower, upper = (_sum(series[f"rollout {n}"], series[f"update {n}"]) for n in (few, many))
             target = "<= 4.2" if (few, many) == (256, 1024) else None
-            result.append(ratio(SECTION, f"cost of {many:,} discussions over {few:,}", *both, target))
+            result.append(ratio(SECTION, f"cost of {many:,} discussions over {few:,}", upper, lower, target))
     return result
 
 
@@ -102,7 +102,9 @@ def _update(
 
 def _note(workload: Workload, tokens: Sequence[int]) -> str:
     c = workload.config
-    return f"{c.episodes_per_iteration} discussions x {c.num_agents} agents x {c.num_rounds} rounds, {tokens[0]:,} tokens"
+    return (
+        f"{c.episodes_per_iteration} discussions x {c.num_agents} agents x {c.num_rounds} rounds, {tokens[0]:,} tokens"
+    )
 
 
 def _sum(first: Sequence[float], second: Sequence[float]) -> list[float]:

@@ -86,6 +86,7 @@ class Clock:
 
 def timers() -> list[tuple[Any, str, str]]:
     """(owner, name, part) of every function that is timed; those of the policy and the critic by what their names say."""
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # the first one gives the class a `step` of its own
     found: list[tuple[Any, str, str]] = [(Policy, "generate", "rollout")]
     for owner in (Policy, Critic, maporl.algorithms.algorithm.PolicyGradient):
         named = re.compile("logprobs?|logits|hidden|forward|values|entropy")
@@ -102,6 +103,8 @@ def timers() -> list[tuple[Any, str, str]]:
         (DiscussionEnv, "score", "verifier"),
         (TurnBatch, "collect", "collector"),
         (PPO, "advantages", "advantages"),
+        (PPO, "update", "loss and minibatches"),
+        (maporl.algorithms.training, "rollout", "loop of the rollout"),
         (maporl.algorithms.training, "rollout_metrics", "metrics and logging"),
         (RunFolder, "record", "metrics and logging"),
     ]
@@ -157,13 +160,17 @@ def rows(settings: Settings) -> list[Row]:
     return [*result, of(SECTION, "everything that is no model arithmetic", other, "share", "<= 0.05")]
 
 
-def _iterations(settings: Settings) -> list[Mapping[str, float]]:
+def _iterations(settings: Settings) -> list[dict[str, float]]:
     """Part -> seconds of every iteration but the first, which warms up."""
-    clock, snapshots = Clock(), list[dict[str, float]]()
+
+    def now() -> float:
+        settings.synchronize()  # else a GPU's work would be booked wherever its result is waited for
+        return time.perf_counter()
+
+    clock, snapshots = Clock(now), list[dict[str, float]]()
 
     def watch(event: str, iteration: int, metrics: Mapping[str, float]) -> None:
         if event in ("iteration", "iteration_0000"):
-            settings.synchronize()
             clock.tick()
             snapshots.append(dict(clock.spent))
 
@@ -178,4 +185,4 @@ def _iterations(settings: Settings) -> list[Mapping[str, float]]:
         with measured(clock):
             train(config["together"].merged(own | small), watch=watch)
     between = [{n: b[n] - a.get(n, 0.0) for n in b} for a, b in zip(snapshots, snapshots[1:], strict=False)]
-    return between[1 : count]
+    return between[1:count]

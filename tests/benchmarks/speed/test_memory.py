@@ -1,39 +1,49 @@
-"""The speed command prints figures that add up, and several agents on one base do not cost several bases."""
+"""Several agents on one base do not cost several bases, and times are of equal messages."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from maporl.benchmarks.speed.memory import LARGE, main, measure, peak_memory
-from maporl.config import RunConfig
+from maporl.benchmarks.speed.memory import peak_memory, rows, seconds_per_message
+from maporl.benchmarks.speed.settings import GEOMETRIES, Settings
+from maporl.benchmarks.speed.workload import Workload, make_talkative
+
+QUICK = Settings(quick=True, repetitions=2)
 
 
-def small(model: str) -> RunConfig:
-    return RunConfig(
-        env="arithmetic", model=model, episodes_per_iteration=4, max_new_tokens=4, device="cpu", num_threads=1
-    )
+def test_the_messages_of_one_and_of_three_agents_answer_equal_prompts(tmp_path: Path) -> None:
+    lengths = []
+    for agents in (1, 3):
+        policy = make_talkative(QUICK.policy(tmp_path))
+        workload = Workload.build(policy, QUICK, discussions=4, num_agents=agents, new_tokens=2, group_size=2)
+        steps = [s for e in workload.sample(0) for s in e.steps]
+        assert len(steps) == 4 * agents
+        lengths.append({(len(s.completion.prompt_ids), len(s.completion.completion_ids)) for s in steps})
+    assert lengths[0] == lengths[1]
 
 
-def test_rates_are_of_the_tokens_that_were_sampled(tiny_model: str) -> None:
-    rates = measure(small(tiny_model), repetitions=2)
-    assert {name: len(numbers) for name, numbers in rates.items()} == {"rollout": 2, "update": 2, "update, read": 2}
-    assert all(number > 0 for numbers in rates.values() for number in numbers)
-    assert all(read > new for read, new in zip(rates["update, read"], rates["update"], strict=True)), (
-        "prompts are read too"
-    )
+def test_seconds_are_per_message() -> None:
+    few, many = (seconds_per_message(QUICK, n) for n in (4, 32))
+    assert set(few) == {"1 agent", "3 agents"} and all(len(v) == 2 and min(v) > 0 for v in few.values())
+    # Eight times the work in one batch: less per message, never eight times as much.
+    assert min(many["3 agents"]) < 2 * max(few["3 agents"])
 
 
-def test_the_command_prints_what_was_measured(tiny_model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--model", tiny_model, "--episodes", "2", "--max_new_tokens", "4", "--repetitions", "2", "--device", "cpu"]
-    assert main([*words, "--num_threads", "1", "--without", "memory", "--seed", "3"]) == 0
-    out = capsys.readouterr().out
-    for name in ("rollout", "update"):
-        median, low, high = re.search(rf"^{name} +([\d,]+) tokens/s +\(([\d,]+) to ([\d,]+)\)$", out, re.M).groups()  # type: ignore[union-attr]
-        assert int(low.replace(",", "")) <= int(median.replace(",", "")) <= int(high.replace(",", ""))
-    assert "seed 3" in out and "torch " in out and "1 threads" in out and "2 repetitions" in out
+def test_rows_of_fresh_processes() -> None:
+    found = {row.name: row for row in rows(QUICK)}
+    one, three, loaded = (found[f"peak, {name}"].value for name in ("1 agent", "3 agents", "loaded only"))
+    assert 10 < loaded < one, "a process that trains holds more than one that loads"
+    assert found["peak memory, 3 agents / 1 agent"].value == pytest.approx(three / one)
+    assert found["peak memory, 3 agents / 1 agent"].target == "<= 1.2"
+    assert found["time per message, 3 agents / 1 agent"].target == "<= 1.1"
+
+
+def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    with pytest.raises(RuntimeError, match="(?s)process for loaded only failed.*cannot be loaded"):
+        peak_memory(QUICK, str(tmp_path))
 
 
 @pytest.mark.slow
@@ -41,7 +51,8 @@ def test_three_agents_cost_less_than_a_fifth_more_than_one(tmp_path: Path) -> No
     """Peak memory of fresh processes, optimizer included, on a base of at least 40M parameters."""
     from maporl.agents.make_model import make_model
 
-    assert make_model(tmp_path / "m", **LARGE) >= 40_000_000  # type: ignore[arg-type]
-    peaks = peak_memory(small(str(tmp_path / "m")))
-    assert peaks["1 agent"] > peaks["loaded only"] > 41 * 4, "a process that trains holds more than one that loads"
+    large = Settings(geometry="small")
+    assert make_model(tmp_path / "small", **GEOMETRIES["small"]) >= 40_000_000
+    peaks = peak_memory(large, str(tmp_path))
+    assert peaks["1 agent"] > peaks["loaded only"] > 41 * 4
     assert peaks["3 agents"] < 1.2 * peaks["1 agent"], peaks
