@@ -21,33 +21,39 @@ _BLOCK = 512  # tokens of the vocabulary, for the two levels of sampling
 
 
 class _Bare:
-    """Weights of every layer, an adapter, and buffers of `rows` rows; random numbers all."""
+    """Weights of every layer, an adapter, and buffers of `rows` rows; random numbers all.
+
+    Matrices that read the same input are one product, which is faster than several; the adapter's too, where they can be.
+    """
 
     def __init__(self, geometry: Geometry, rank: int, rows: int, dtype: torch.dtype, device: str) -> None:
         self.geometry, self.rank, self.dtype, self.device = geometry, rank, dtype, device
-        sizes = geometry.linears
-        self.weights = [{n: self.random(o, i) for n, (i, o) in sizes.items()} for _ in range(geometry.layers)]
-        self.lora = [
-            {n: (self.random(rank, i), self.random(o, rank)) for n, (i, o) in sizes.items()}
-            for _ in range(geometry.layers if rank else 0)
+        self.products = [
+            (geometry.linears[names[0]][0], [geometry.linears[n][1] for n in names]) for names in geometry.fused
         ]
+        layers = range(geometry.layers)
+        self.weights = [[self.random(sum(outputs), inputs) for inputs, outputs in self.products] for _ in layers]
+        self.lora_a = [[self.random(rank * len(outputs), inputs) for inputs, outputs in self.products] for _ in layers]
+        self.lora_b = [[[self.random(o, rank) for o in outputs] for _, outputs in self.products] for _ in layers]
         self.head = self.random(geometry.vocab, geometry.hidden)
-        widths = {w for pair in sizes.values() for w in pair}
+        widths = {w for inputs, outputs in self.products for w in (inputs, *outputs, sum(outputs))}
         self.x, self.y, self.z = ({w: self.random(rows, w) for w in widths} for _ in range(3))
-        self.low, self.slope = self.random(rows, max(rank, 1)), self.random(rows, max(rank, 1))
+        # Transposed, so that an adapter's slice of the rows is dense.
+        self.low, self.slope = (self.random(3 * max(rank, 1), rows) for _ in range(2))
 
     def random(self, *shape: int) -> Tensor:
         return torch.randn(*shape, dtype=self.dtype, device=self.device).mul_(0.02)
 
-    def forward(self, layer: int, name: str, rows: int) -> None:
+    def forward(self, layer: int, product: int, rows: int) -> None:
         """x W', and the same through the adapter if there is one."""
-        inputs, outputs = self.geometry.linears[name]
-        x = self.x[inputs][:rows]
-        torch.mm(x, self.weights[layer][name].t(), out=self.y[outputs][:rows])
-        if self.rank:
-            a, b = self.lora[layer][name]
-            torch.mm(x, a.t(), out=self.low[:rows])
-            torch.mm(self.low[:rows], b.t(), out=self.z[outputs][:rows])
+        inputs, outputs = self.products[product]
+        x, r = self.x[inputs][:rows], self.rank
+        torch.mm(x, self.weights[layer][product].t(), out=self.y[sum(outputs)][:rows])
+        if r:
+            low = self.low[: r * len(outputs), :rows]
+            torch.mm(self.lora_a[layer][product], x.t(), out=low)
+            for i, (o, b) in enumerate(zip(outputs, self.lora_b[layer][product], strict=True)):
+                torch.mm(low[i * r : (i + 1) * r].t(), b.t(), out=self.z[o][:rows])
 
 
 class RolloutFloor(_Bare):
@@ -108,8 +114,8 @@ class RolloutFloor(_Bare):
         out = self.y[width][:rows].view_as(q)
         scores = self.scores[: heads * q.shape[1] * keys].view(heads, q.shape[1], keys)
         for layer, cache in enumerate(self.cache):
-            for name in g.linears:
-                self.forward(layer, name, rows)
+            for product in range(len(self.products)):
+                self.forward(layer, product, rows)
             # Dense at every length, keys transposed: no real cache grows so conveniently, but a floor may.
             k, v = (c[: heads * keys * g.head_dim] for c in cache)
             torch.bmm(q, k.view(heads, g.head_dim, keys), out=scores)
@@ -153,8 +159,8 @@ class UpdateFloor(_Bare):
     ) -> None:
         super().__init__(geometry, rank, chunk, dtype, device)
         self.works, self.chunk = works, chunk
-        self.grad_a = {n: self.random(rank, i) for n, (i, _) in geometry.linears.items()}
-        self.grad_b = {n: self.random(o, rank) for n, (_, o) in geometry.linears.items()}
+        self.grad_a = [self.random(rank * len(outputs), inputs) for inputs, outputs in self.products]
+        self.grad_b = [[self.random(rank, o) for o in outputs] for _, outputs in self.products]
         self.judged_at_once = min(max(_LOGITS // geometry.vocab, 1), chunk)
         self.logits = torch.empty(self.judged_at_once, geometry.vocab, dtype=dtype, device=device)
         blocks = [(q, k, self._at_once(q, k, n)) for work in works for (q, k), n in work.blocks.items()]
@@ -175,21 +181,23 @@ class UpdateFloor(_Bare):
                 self._head(min(self.judged_at_once, work.judged - start))
 
     def _layers(self, rows: int) -> None:
-        g = self.geometry
-        for layer in range(g.layers):
-            for name, (inputs, outputs) in g.linears.items():
-                self.forward(layer, name, rows)
-                deeper = not (layer == 0 and name in g.frozen_inputs)
-                slope = self.y[outputs][:rows]
+        r = self.rank
+        for layer in range(self.geometry.layers):
+            for product, (inputs, outputs) in enumerate(self.products):
+                self.forward(layer, product, rows)
+                deeper = layer > 0 or self.geometry.fused[product] != self.geometry.frozen_inputs
                 if deeper:
-                    torch.mm(slope, self.weights[layer][name], out=self.z[inputs][:rows])
-                if self.rank:
-                    a, b = self.lora[layer][name]
-                    torch.mm(slope.t(), self.low[:rows], out=self.grad_b[name])
-                    torch.mm(slope, b, out=self.slope[:rows])
-                    torch.mm(self.slope[:rows].t(), self.x[inputs][:rows], out=self.grad_a[name])
-                    if deeper:
-                        torch.mm(self.slope[:rows], a, out=self.z[inputs][:rows])
+                    torch.mm(self.y[sum(outputs)][:rows], self.weights[layer][product], out=self.z[inputs][:rows])
+                if not r:
+                    continue
+                low, slope = (t[: r * len(outputs), :rows] for t in (self.low, self.slope))
+                for i, (o, b) in enumerate(zip(outputs, self.lora_b[layer][product], strict=True)):
+                    own = slice(i * r, (i + 1) * r)
+                    torch.mm(low[own], self.y[o][:rows], out=self.grad_b[product][i])
+                    torch.mm(b.t(), self.y[o][:rows].t(), out=slope[own])
+                torch.mm(slope, self.x[inputs][:rows], out=self.grad_a[product])
+                if deeper:
+                    torch.mm(slope.t(), self.lora_a[layer][product], out=self.z[inputs][:rows])
 
     def _at_once(self, queries: int, keys: int, number: int) -> int:
         """Blocks of one batched product."""

@@ -54,6 +54,11 @@ class Geometry:
         }
 
     @property
+    def fused(self) -> Sequence[tuple[str, ...]]:
+        """The names in `linears` that read the same input, and can be one product."""
+        return (("q", "k", "v"), ("o",), ("gate", "up"), ("down",))
+
+    @property
     def layer_weights(self) -> int:
         """Entries of one layer's matrices."""
         return sum(inputs * outputs for inputs, outputs in self.linears.values())
