@@ -41,9 +41,7 @@ def rows(settings: Settings) -> list[Row]:
     for name, mean_length in list(MEAN_LENGTHS.items())[: 1 if settings.quick else None]:
         with tempfile.TemporaryDirectory() as scratch:
             policy = make_talkative(settings.policy(scratch), mean_length)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # transformers' about itself
-                policy.model.save_pretrained(Path(scratch) / "same")
+            policy.model.save_pretrained(Path(scratch) / "same")
             workload = Workload.build(
                 policy,
                 settings,
@@ -114,9 +112,13 @@ def generating_team(path: str, policy: Policy, agents: Sequence[str], max_new_to
     # Any sampling setting that a checkpoint brings would be mixed into what is asked for.
     model.generation_config = type(model.generation_config)()
     lora = LoraConfig(r=policy.lora.r, lora_alpha=policy.lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(model, lora, adapter_name=agents[0])
-    for agent in agents[1:]:
-        model.add_adapter(agent, lora)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # PEFT's, about a name in transformers that it will have to change
+        model = get_peft_model(model, lora, adapter_name=agents[0])
+        for agent in agents[1:]:
+            model.add_adapter(agent, lora)
     return Team({(a, 0): GenerateAgent(model, a, policy.tokenizer, max_new_tokens) for a in agents})
 
 
