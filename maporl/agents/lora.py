@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from peft.tuners.lora.layer import Linear, LoraLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 
-__all__ = ["LoRA", "fuse", "merged", "merged_weights"]
+__all__ = ["LoRA", "fuse", "layers_of", "mergeable", "merged", "merged_weights"]
 
 
 @dataclass(frozen=True)
@@ -96,35 +96,42 @@ class _LoRALinear(torch.autograd.Function):
         return x, None, None, (down.T @ rows).float(), (out.T @ low).float().mul_(ctx.scale), None
 
 
+def layers_of(model: nn.Module) -> dict[str, Any]:
+    """The adapted layers by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+def mergeable(model: nn.Module) -> bool:
+    """Whether the base's weights can take every adapter in without any rounding that training does not know."""
+    linear = all(
+        isinstance(m, Linear) and m.base_layer.weight.dtype == torch.float32 for m in layers_of(model).values()
+    )
+    return linear and not any(isinstance(m, ModulesToSaveWrapper) for m in model.modules())
+
+
 @contextlib.contextmanager
-def merged(model: nn.Module, adapter: str | None) -> Iterator[bool]:
-    """Within the block the base's weights are those with `adapter` merged, if that is exact; yields whether they are.
+def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
+    """Within the block the base's weights are those with `adapter` merged.
 
     It costs a copy of the adapted layers, and products worth `r` tokens of forward pass, and saves three small products a layer in every
     step of sampling. A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that
     the policy that samples would not be the policy that is trained.
     """
-    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, LoraLayer)]
-    exact = all(isinstance(m, Linear) and m.base_layer.weight.dtype == torch.float32 for _, m in layers)  # type: ignore[union-attr]
-    if adapter is None or not exact or any(isinstance(m, ModulesToSaveWrapper) for m in model.modules()):
-        yield False
-        return
     before: list[tuple[nn.Parameter, Tensor]] = []
     try:
-        for _, weight, sum_ in merged_weights(model, adapter):
+        for _, weight, total in merged_weights(layers, adapter):
             before.append((weight, weight.data))
-            weight.data = sum_
-        yield True
+            weight.data = total
+        yield
     finally:
         for weight, data in before:
             weight.data = data
 
 
 @torch.no_grad()
-def merged_weights(model: nn.Module, adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-    """Name of each adapted layer, its base weight, and W + BA in a tensor of its own."""
-    for name, module in model.named_modules():
-        if isinstance(module, LoraLayer) and adapter in module.lora_A:
-            layer: Any = module
+def merged_weights(layers: Mapping[str, Any], adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+    """Name of each layer that has this adapter, its base weight, and W + BA in a tensor of its own."""
+    for name, layer in layers.items():
+        if adapter in layer.lora_A:
             weight = layer.base_layer.weight
             yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)

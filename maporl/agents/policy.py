@@ -22,9 +22,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents.backbone import Backbone, Tokens, left_pad
 from maporl.agents.engine import Engine, InProcessEngine, Sampled
-from maporl.agents.lora import LoRA, fuse, merged, merged_weights
+from maporl.agents.lora import LoRA, fuse, layers_of, mergeable, merged, merged_weights
 from maporl.agents.prefix_trees import Packed, pack
-from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
+from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, ChatEncoder
 from maporl.agents.reference_engine import ReferenceEngine
 from maporl.agents.sampling import Sampling
 from maporl.hub import reachable
@@ -68,6 +68,7 @@ class Policy:
             raise ValueError(f"{type(model).__name__} keeps no key-value cache; use an attention model.")
         self.model, self.tokenizer, self.lora = model, tokenizer, lora or LoRA()
         self.max_batch_tokens = max_batch_tokens
+        self.encode_chats = ChatEncoder(tokenizer)
         self.eos_ids = _eos_ids(model, tokenizer)
         if tokenizer.pad_token_id is None:
             if not self.eos_ids:
@@ -79,6 +80,9 @@ class Policy:
         self.engine_calls = 0
         self._peft: PeftModel | None = None
         self._active: str | None = None
+        self._layers: dict[str, Any] = {}  # adapted ones, and the adapters' parameters: looking for them takes a while
+        self._mergeable = False
+        self._parameters: dict[str, list[nn.Parameter]] = {}
         model.requires_grad_(False)
         _disable_dropout(model)
         _float32_logits(model)
@@ -166,6 +170,7 @@ class Policy:
             else:
                 self._new_adapter(name)
         fuse(self.model)
+        self._layers, self._mergeable, self._parameters = layers_of(self.model), mergeable(self.model), {}
         _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
         self._active = None
 
@@ -213,10 +218,11 @@ class Policy:
 
     def parameters(self, adapter: str) -> list[nn.Parameter]:
         """Exactly the parameters of one adapter (PEFT's own `requires_grad` flags move whenever another is activated)."""
-        marker = re.compile(
-            rf"\.lora_\w+\.{re.escape(adapter)}(\.|$)"
-        )  # an adapter may be called "0" or "mlp", as modules are
-        return [p for n, p in self.model.named_parameters() if marker.search(n)]
+        if adapter not in self._parameters:
+            # An adapter may be called "0" or "mlp", as modules are.
+            marker = re.compile(rf"\.lora_\w+\.{re.escape(adapter)}(\.|$)")
+            self._parameters[adapter] = [p for n, p in self.model.named_parameters() if marker.search(n)]
+        return self._parameters[adapter]
 
     def save_adapter(self, adapter: str, path: str | Path) -> None:
         """Write one adapter in PEFT's own format into the folder `path`."""
@@ -237,7 +243,7 @@ class Policy:
             if adapter is None or self._peft is None:
                 sums: dict[str, Tensor] = {}
             else:
-                sums = {f"{name}.weight": total for name, _, total in merged_weights(self.model, adapter)}
+                sums = {f"{name}.weight": total for name, _, total in merged_weights(self._layers, adapter)}
         state = {}
         for name, tensor in self.model.state_dict().items():
             if ".lora_" in name:
@@ -277,7 +283,8 @@ class Policy:
     ) -> list[Sampled]:
         """One engine call: a message for every prompt (see `Engine.generate`)."""
         self.engine_calls += 1
-        self.model.eval()
+        if self.model.training:
+            self.model.eval()
         return self.engine.generate(adapter, prompts, sampling, uniforms)
 
     @cached_property
@@ -304,8 +311,12 @@ class Policy:
     def _speaking(self, adapter: str | None) -> Iterator[None]:
         if adapter is not None and adapter not in self.adapters:
             raise ValueError(self._unknown(adapter))
-        with merged(self.model, adapter) as done, self.using(None if done else adapter):
-            yield
+        if adapter is None or not self._mergeable:
+            with self.using(adapter):
+                yield
+        else:
+            with merged(self._layers, adapter), self.using(None):
+                yield
 
     def _version(self, adapter: str | None) -> tuple[int, ...]:
         """Changes with the adapter: torch counts every change of a tensor in place."""
@@ -335,7 +346,9 @@ class Policy:
 
     @contextlib.contextmanager
     def _training(self, adapter: str | None) -> Iterator[None]:
-        self.model.train(self._gradient_checkpointing and torch.is_grad_enabled())
+        wanted = self._gradient_checkpointing and torch.is_grad_enabled()
+        if self.model.training != wanted:
+            self.model.train(wanted)
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
         with autocast, self.using(adapter):
             yield
