@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"maporl.benchmarks.speed: {error}", file=sys.stderr)
         return 2
-    console = Console(highlight=False)
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
     about = environment(settings, words)
     console.print(_title(about), soft_wrap=True, markup=False)
     found: list[Row] = []
@@ -140,17 +140,25 @@ def _title(about: dict[str, Any]) -> str:
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
-    """A table of each section's rows: median, range, target."""
+    """A table of each section's rows, and their notes below: median, range, target."""
     for section in dict.fromkeys(row.section for row in rows):
-        table = Table(title=section, title_justify="left", title_style="bold")
-        for name in ("", "median", "range", "", "target", "note"):
-            table.add_column(name, justify="right" if name in ("median", "range", "target") else "left")
-        for row in rows:
-            if row.section == section:
-                verdict = "" if row.target is None else f"{row.target} {'yes' if row.reached else 'NO'}"
-                spread = f"{_number(row.low)} - {_number(row.high)}"
-                table.add_row(row.name, _number(row.value), spread, row.unit, verdict, row.note)
+        mine = [row for row in rows if row.section == section]
+        table = Table(title=section, title_justify="left", title_style="bold", width=_width(mine, console))
+        for name in ("", "median", "range", "unit", "target", "reached"):
+            table.add_column(name, justify="left" if name in ("", "unit") else "right", no_wrap=name != "")
+        for row in mine:
+            spread = "" if row.low == row.high else f"{_number(row.low)} to {_number(row.high)}"
+            reached = "" if row.reached is None else "yes" if row.reached else "NO"
+            table.add_row(row.name, _number(row.value), spread, row.unit, row.target or "", reached)
         console.print(table)
+        for note in dict.fromkeys(row.note for row in mine if row.note):
+            names = "; ".join(row.name for row in mine if row.note == note)
+            console.print(f"{names}: {note}", soft_wrap=True, markup=False)
+
+
+def _width(rows: Sequence[Row], console: Console) -> int | None:
+    """In a file or a pipe every row gets its line; a terminal has its own width."""
+    return None if console.is_terminal else max(console.width, 75 + max(len(row.name) for row in rows))
 
 
 def _number(value: float) -> str:
