@@ -6,6 +6,7 @@ import argparse
 import importlib
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 import time
@@ -53,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"maporl.benchmarks.speed: {error}", file=sys.stderr)
         return 2
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+    # In a file or a pipe every row gets its line; a terminal has its own width.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     about = environment(settings, words)
     console.print(_title(about), soft_wrap=True, markup=False)
     found: list[Row] = []
@@ -114,8 +116,6 @@ def environment(settings: Settings, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _machine(settings: Settings) -> dict[str, Any]:
-    import os
-
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
@@ -143,7 +143,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
     """A table of each section's rows, and their notes below: median, range, target."""
     for section in dict.fromkeys(row.section for row in rows):
         mine = [row for row in rows if row.section == section]
-        table = Table(title=section, title_justify="left", title_style="bold", width=_width(mine, console))
+        table = Table(title=section, title_justify="left", title_style="bold")
         for name in ("", "median", "range", "unit", "target", "reached"):
             table.add_column(name, justify="left" if name in ("", "unit") else "right", no_wrap=name != "")
         for row in mine:
@@ -154,11 +154,6 @@ def show(rows: Sequence[Row], console: Console) -> None:
         for note in dict.fromkeys(row.note for row in mine if row.note):
             names = "; ".join(row.name for row in mine if row.note == note)
             console.print(f"{names}: {note}", soft_wrap=True, markup=False)
-
-
-def _width(rows: Sequence[Row], console: Console) -> int | None:
-    """In a file or a pipe every row gets its line; a terminal has its own width."""
-    return None if console.is_terminal else max(console.width, 75 + max(len(row.name) for row in rows))
 
 
 def _number(value: float) -> str:
