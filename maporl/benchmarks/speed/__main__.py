@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -90,7 +91,8 @@ def measured(section: str, settings: Settings) -> list[Row]:
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
         torch.set_num_threads(settings.num_threads)
-        with without_progress_bars():
+        with without_progress_bars(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "all .* rewards")  # most sections are not there to learn anything
             rows: list[Row] = module.rows(settings)
             return rows
     finally:

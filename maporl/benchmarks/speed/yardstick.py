@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,9 @@ def ours(checkpoint: str | Path, seed: int, recipe: Recipe | None = None, items:
     recipe = recipe or Recipe()
     env = VowelsAndDigits()
     policy = Policy.from_pretrained(str(checkpoint), lora=LoRA(recipe.r, recipe.alpha, recipe.target_modules))
-    team = Team.build(policy, env.possible_agents, 1, sampling=Sampling(max_new_tokens=TOKENS), seed=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*tie_word_embeddings")  # nothing here is merged or exported
+        team = Team.build(policy, env.possible_agents, 1, sampling=Sampling(max_new_tokens=TOKENS), seed=seed)
     algorithm = MAGRPO(
         team,
         group_size=GROUP,
