@@ -30,6 +30,7 @@ class Backbone:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.output = OutputLayer.of(model)
         self.config = model.config.get_text_config()
         kinds = set(getattr(self.config, "layer_types", None) or ())
         window = getattr(self.config, "sliding_window", None)
@@ -39,10 +40,6 @@ class Backbone:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
-
-    @cached_property
-    def output(self) -> OutputLayer | None:
-        return OutputLayer.of(self.model)
 
     def hidden(self, ids: Tensor, positions: Tensor, visible: Tensor, cache: KeyValues | None = None) -> Tensor:
         """Last hidden states [B, L, H].
@@ -94,7 +91,7 @@ class Backbone:
     def logprobs(self, packed: Packed, temperature: float, *, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
         """Log-probs [M] float32 of the completion tokens at a temperature, and the entropies [M] if asked for."""
         targets = torch.as_tensor(packed.targets, device=self.device)
-        if self.exact and self.output is not None:
+        if self.exact:
             return self.output.logprobs(self.before(packed), targets, temperature, entropy=entropy)
         logprobs = (self._plainly(packed, logits=True).float() / temperature).log_softmax(-1)
         spread = -(logprobs.exp() * logprobs).sum(-1) if entropy else None
@@ -121,9 +118,11 @@ class Backbone:
         self.model.eval()
         try:
             hidden = self._plainly(packed, logits=False)
-            pairs = [(hidden, self._in_trees(packed)), (hidden, self._in_steps(packed))]
-            if self.output is not None:
-                pairs.append((self._plainly(packed, logits=True), self.output.logits(hidden)))
+            pairs = [
+                (hidden, self._in_trees(packed)),
+                (hidden, self._in_steps(packed)),
+                (self._plainly(packed, logits=True), self.output.logits(hidden)),
+            ]
         except Exception:  # whatever a model's own code raises about masks or caches that it does not know
             return False
         finally:

@@ -55,14 +55,14 @@ class LLMAgent(Agent):
         uniforms = None if greedy else np.stack([rng.random(steps, dtype=np.float32) for rng in rngs])
         window = self.policy.context_window
         fits = [i for i, p in enumerate(prompts) if len(p) + steps <= window]
-        sampled = {}
+        sampled, texts = {}, {}
         if fits:
             rows = self.policy.generate(
                 self.adapter, [prompts[i] for i in fits], self.sampling, None if uniforms is None else uniforms[fits]
             )
             sampled = dict(zip(fits, rows, strict=True))
-        decoded = self.policy.tokenizer.batch_decode([s.ids for s in sampled.values()], skip_special_tokens=True)
-        texts = {i: text.strip() for i, text in zip(sampled, decoded, strict=True)}
+            decoded = self.policy.tokenizer.batch_decode([s.ids for s in rows], skip_special_tokens=True)
+            texts = {i: text.strip() for i, text in zip(fits, decoded, strict=True)}
         return [
             Completion(texts[i], prompt, sampled[i].ids, sampled[i].logprobs, truncated=sampled[i].truncated)
             if i in sampled

@@ -101,17 +101,19 @@ def layers_of(model: nn.Module) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
-def mergeable(model: nn.Module) -> bool:
-    """Whether the base's weights can take every adapter in without any rounding that training does not know."""
-    linear = all(
-        isinstance(m, Linear) and m.base_layer.weight.dtype == torch.float32 for m in layers_of(model).values()
-    )
-    return linear and not any(isinstance(m, ModulesToSaveWrapper) for m in model.modules())
+def mergeable(model: Any) -> dict[str, Any]:
+    """The adapted layers whose base weights can take an adapter in, exactly and without changing anything else.
+
+    None of them if a layer cannot. The output layer is left out: its weights are often those of the embedding, too.
+    """
+    layers = {name: m for name, m in layers_of(model).items() if m is not model.get_output_embeddings()}
+    linear = all(isinstance(m, Linear) and m.base_layer.weight.dtype == torch.float32 for m in layers.values())
+    return layers if linear and not any(isinstance(m, ModulesToSaveWrapper) for m in model.modules()) else {}
 
 
 @contextlib.contextmanager
 def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
-    """Within the block the base's weights are those with `adapter` merged.
+    """Within the block the base's weights are those with `adapter` merged, and these layers add nothing to them.
 
     It costs a copy of the adapted layers, and products worth `r` tokens of forward pass, and saves three small products a layer in every
     step of sampling. A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that
@@ -122,10 +124,14 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
         for _, weight, total in merged_weights(layers, adapter):
             before.append((weight, weight.data))
             weight.data = total
+        for layer in layers.values():
+            layer._disable_adapters = True  # PEFT's public switch would also change what has a gradient
         yield
     finally:
         for weight, data in before:
             weight.data = data
+        for layer in layers.values():
+            layer._disable_adapters = False
 
 
 @torch.no_grad()

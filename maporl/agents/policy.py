@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from maporl.agents.backbone import Backbone, Tokens, left_pad
 from maporl.agents.engine import Engine, InProcessEngine, Sampled
 from maporl.agents.lora import LoRA, fuse, layers_of, mergeable, merged, merged_weights
+from maporl.agents.output_layer import OutputLayer
 from maporl.agents.prefix_trees import Packed, pack
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, ChatEncoder
 from maporl.agents.reference_engine import ReferenceEngine
@@ -80,8 +81,10 @@ class Policy:
         self.engine_calls = 0
         self._peft: PeftModel | None = None
         self._active: str | None = None
-        self._layers: dict[str, Any] = {}  # adapted ones, and the adapters' parameters: looking for them takes a while
-        self._mergeable = False
+        self._layers: dict[
+            str, Any
+        ] = {}  # the adapted ones, and the adapters' parameters: looking for them takes a while
+        self._mergeable: dict[str, Any] = {}
         self._parameters: dict[str, list[nn.Parameter]] = {}
         model.requires_grad_(False)
         _disable_dropout(model)
@@ -170,6 +173,7 @@ class Policy:
             else:
                 self._new_adapter(name)
         fuse(self.model)
+        self.backbone.output = OutputLayer.of(self.model)
         self._layers, self._mergeable, self._parameters = layers_of(self.model), mergeable(self.model), {}
         _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
         self._active = None
@@ -290,7 +294,7 @@ class Policy:
     @cached_property
     def engine(self) -> Engine:
         """The engine asked for; the reference if the fast one would not be exact for this model."""
-        if self._engine == "in_process" and self.backbone.exact and self.backbone.output is not None:
+        if self._engine == "in_process" and self.backbone.exact:
             return InProcessEngine(
                 self.backbone,
                 self._speaking,
@@ -311,12 +315,8 @@ class Policy:
     def _speaking(self, adapter: str | None) -> Iterator[None]:
         if adapter is not None and adapter not in self.adapters:
             raise ValueError(self._unknown(adapter))
-        if adapter is None or not self._mergeable:
-            with self.using(adapter):
-                yield
-        else:
-            with merged(self._layers, adapter), self.using(None):
-                yield
+        with self.using(adapter), contextlib.nullcontext() if adapter is None else merged(self._mergeable, adapter):
+            yield
 
     def _version(self, adapter: str | None) -> tuple[int, ...]:
         """Changes with the adapter: torch counts every change of a tensor in place."""
