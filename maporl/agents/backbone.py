@@ -117,12 +117,13 @@ class Backbone:
         training = self.model.training
         self.model.eval()
         try:
-            hidden = self._plainly(packed, logits=False)
-            pairs = [
-                (hidden, self._in_trees(packed)),
-                (hidden, self._in_steps(packed)),
-                (self._plainly(packed, logits=True), self.output.logits(hidden)),
-            ]
+            with torch.autocast(self.device.type, enabled=False):
+                hidden = self._plainly(packed, logits=False)
+                pairs = [
+                    (hidden, self._in_trees(packed)),
+                    (hidden, self._in_steps(packed)),
+                    (self._plainly(packed, logits=True), self.output.logits(hidden)),
+                ]
         except Exception:  # whatever a model's own code raises about masks or caches that it does not know
             return False
         finally:

@@ -86,14 +86,15 @@ class _LoRALinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, low, weight, a, b = ctx.saved_tensors
-        out = gradients[0].reshape(-1, gradients[0].shape[-1]).to(rows.dtype)
-        down = (out @ b).mul_(ctx.scale)
-        x = None
-        if ctx.needs_input_grad[0]:
-            x = out @ weight.to(rows.dtype)
-            x.addmm_(down, a)
-            x = x.view(ctx.shape).to(ctx.dtype)
-        return x, None, None, (down.T @ rows).float(), (out.T @ low).float().mul_(ctx.scale), None
+        with torch.autocast(rows.device.type, enabled=False):
+            out = gradients[0].reshape(-1, gradients[0].shape[-1]).to(rows.dtype)
+            down = (out @ b).mul_(ctx.scale)
+            x = None
+            if ctx.needs_input_grad[0]:
+                x = out @ weight.to(rows.dtype)
+                x.addmm_(down, a)
+                x = x.view(ctx.shape).to(ctx.dtype)
+            return x, None, None, (down.T @ rows).float(), (out.T @ low).float().mul_(ctx.scale), None
 
 
 def layers_of(model: nn.Module) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import re
 import warnings
@@ -254,7 +255,10 @@ class Policy:
                 continue
             clean = name.replace(".base_layer.", ".")
             state[clean] = sums.get(clean, tensor)
-        plain = type(self.model)(self.model.config).to(self.model.dtype)
+        config = copy.deepcopy(self.model.config)
+        if "lm_head.weight" in sums:  # no longer what the embedding is
+            config.tie_word_embeddings = False
+        plain = type(self.model)(config).to(self.model.dtype)
         plain.load_state_dict(state)
         plain.generation_config = self.model.generation_config
         plain.save_pretrained(str(target))
@@ -349,8 +353,8 @@ class Policy:
         wanted = self._gradient_checkpointing and torch.is_grad_enabled()
         if self.model.training != wanted:
             self.model.train(wanted)
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
-        with autocast, self.using(adapter):
+        faster = torch.autocast(self.device.type, torch.bfloat16) if self._autocast else contextlib.nullcontext()
+        with faster, self.using(adapter):
             yield
 
     def completion_logits(
