@@ -84,6 +84,7 @@ def sample(logits: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
         before = torch.where(block > 0, block_cdf.gather(1, (block - 1).clamp(min=0)), torch.zeros_like(target))
         inside = padded.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).squeeze(1).cumsum(-1)
         ids = (block * _BLOCK + _first_above(inside, target - before)).squeeze(1)
+        ids = ids.clamp(max=vocab - 1)  # where logits are no numbers the search ends beyond; their log-prob will tell
         if (
             ids.is_cuda
         ):  # sums there are made in parallel and may fall by a rounding, onto a token without any probability
