@@ -94,6 +94,8 @@ class OutputLayer:
 
 class _Logprobs(torch.autograd.Function):
     @staticmethod
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
     def forward(
         ctx: Any, hidden: Tensor, layer: OutputLayer, targets: Tensor, temperature: float, entropy: bool, needed: bool
     ) -> tuple[Tensor, Tensor]:
