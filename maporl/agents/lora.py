@@ -14,7 +14,7 @@ from peft.tuners.lora.layer import Linear, LoraLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 
-__all__ = ["LoRA", "fuse", "merged", "merged_weights"]
+__all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights"]
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,8 @@ def merged(model: nn.Module, adapter: str | None) -> Iterator[bool]:
     step of sampling. A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that
     the policy that samples would not be the policy that is trained.
     """
-    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, LoraLayer)]
-    exact = all(isinstance(m, Linear) and m.base_layer.weight.dtype == torch.float32 for _, m in layers)  # type: ignore[union-attr]
-    if adapter is None or not exact or any(isinstance(m, ModulesToSaveWrapper) for m in model.modules()):
+    bases = [m.get_base_layer().weight for m in model.modules() if isinstance(m, LoraLayer)]
+    if adapter is None or any(w.dtype != torch.float32 for w in bases) or not mergeable(model, adapter):  # type: ignore[union-attr]
         yield False
         return
     before: list[tuple[nn.Parameter, Tensor]] = []
@@ -118,6 +117,22 @@ def merged(model: nn.Module, adapter: str | None) -> Iterator[bool]:
     finally:
         for weight, data in before:
             weight.data = data
+
+
+def mergeable(model: Any, adapter: str) -> bool:
+    """Whether the base with `adapter` is the base with W + BA for W: not with DoRA, biases, adapted embeddings or a tied output layer."""
+    embedding = model.get_input_embeddings()
+    for module in model.modules():
+        if isinstance(module, ModulesToSaveWrapper) and adapter in module.modules_to_save:
+            return False
+        if not isinstance(module, LoraLayer) or adapter not in module.scaling:
+            continue
+        layer: Any = module
+        if not isinstance(layer, Linear) or adapter in layer.lora_variant or layer.lora_bias.get(adapter):
+            return False
+        if layer.base_layer.weight is embedding.weight:
+            return False
+    return True
 
 
 @torch.no_grad()

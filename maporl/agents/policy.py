@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents.backbone import Backbone, Tokens, left_pad
 from maporl.agents.engine import Engine, InProcessEngine, Sampled
-from maporl.agents.lora import LoRA, fuse, merged, merged_weights
+from maporl.agents.lora import LoRA, fuse, mergeable, merged, merged_weights
 from maporl.agents.prefix_trees import Packed, pack
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
 from maporl.agents.reference_engine import ReferenceEngine
@@ -236,6 +236,11 @@ class Policy:
         with self.using(adapter):
             if adapter is None or self._peft is None:
                 sums: dict[str, Tensor] = {}
+            elif not mergeable(self.model, adapter):
+                raise ValueError(
+                    f"adapter {adapter!r} is more than W + BA (DoRA, biases, embeddings, or a tied output layer) and cannot be merged "
+                    "into a plain model; save_adapter writes it as it is."
+                )
             else:
                 sums = {f"{name}.weight": total for name, _, total in merged_weights(self.model, adapter)}
         state = {}
