@@ -134,7 +134,7 @@ class Policy:
 
     @property
     def hidden_size(self) -> int:
-        return self.model.get_input_embeddings().embedding_dim
+        return self.model.get_input_embeddings().weight.shape[1]
 
     @property
     def context_window(self) -> int:
@@ -156,6 +156,7 @@ class Policy:
             raise ValueError(
                 f"{name!r} cannot name an adapter; use letters, digits, '_' and '-' (and no part of 'lora_')."
             )
+        head = self.model.get_output_embeddings()
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", FutureWarning
@@ -165,6 +166,9 @@ class Policy:
                 self._load_adapter(name, Path(path))
             else:
                 self._new_adapter(name)
+        if self.model.get_output_embeddings() is not head:  # it is adapted from now on: what is known of it is out of date
+            self.backbone = Backbone(self.model)
+            self.__dict__.pop("engine", None)
         fuse(self.model)
         _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
         self._active = None
