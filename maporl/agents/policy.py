@@ -285,6 +285,9 @@ class Policy:
         self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
     ) -> list[Sampled]:
         """One engine call: a message for every prompt (see `Engine.generate`)."""
+        for row, prompt in enumerate(prompts):
+            if not len(prompt):
+                raise ValueError(f"prompt {row} has no token: there is nothing to go on from; begin it with any one token.")
         self.engine_calls += 1
         self.model.eval()
         return self.engine.generate(adapter, prompts, sampling, uniforms)
