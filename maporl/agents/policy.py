@@ -138,9 +138,16 @@ class Policy:
 
     @property
     def context_window(self) -> int:
-        """Longest sequence the model was made for, in tokens."""
+        """Longest sequence the model was made for, in tokens.
+
+        With LongRoPE (Phi-3) up to where its frequencies change: beyond, what a token means depends on the longest of its batch.
+        """
         config = self.model.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", None) or 2**31)
+        longest = int(getattr(config, "max_position_embeddings", None) or 2**31)
+        rope = getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type") == "longrope":
+            longest = min(longest, int(rope.get("original_max_position_embeddings") or longest))
+        return longest
 
     def add_adapter(self, name: str, *, seed: int = 0, path: str | Path | None = None) -> None:
         """Add an adapter: new (B = 0, so it starts as the base) from `seed`, or loaded from a PEFT folder.
