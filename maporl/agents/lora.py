@@ -74,14 +74,15 @@ class _LoRALinear(torch.autograd.Function):
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         with torch.autocast(device, enabled=False):
-            rows = x.reshape(-1, x.shape[-1]).to(dtype)
-            w, a, b = weight.to(dtype), a.to(dtype), b.to(dtype)
-            out = nn.functional.linear(rows, w, None if bias is None else bias.to(dtype))
+            x_, w, a, b = x.to(dtype), weight.to(dtype), a.to(dtype), b.to(dtype)
+            rows = x_.reshape(-1, x.shape[-1])
+            # No view of a flat result, for a model may go on in place (Llama 4), which autograd forbids on a function's view.
+            out = nn.functional.linear(x_, w, None if bias is None else bias.to(dtype))
             low = rows @ a.T
-            out.addmm_(low, b.T, alpha=scale)
+            out.view(-1, out.shape[-1]).addmm_(low, b.T, alpha=scale)
         ctx.save_for_backward(rows, low, weight, a, b)
         ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
-        return out.view(*x.shape[:-1], -1)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -104,8 +105,8 @@ def merged(model: nn.Module, adapter: str | None) -> Iterator[bool]:
     step of sampling. A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that
     the policy that samples would not be the policy that is trained.
     """
-    bases = [m.get_base_layer().weight for m in model.modules() if isinstance(m, LoraLayer)]
-    if adapter is None or any(w.dtype != torch.float32 for w in bases) or not mergeable(model, adapter):  # type: ignore[union-attr]
+    plain = adapter is not None and mergeable(model, adapter)
+    if not plain or any(layer.base_layer.weight.dtype != torch.float32 for _, layer in _adapted(model, adapter)):
         yield False
         return
     before: list[tuple[nn.Parameter, Tensor]] = []
@@ -135,11 +136,13 @@ def mergeable(model: Any, adapter: str) -> bool:
     return True
 
 
+def _adapted(model: nn.Module, adapter: str | None) -> list[tuple[str, Any]]:
+    return [(n, m) for n, m in model.named_modules() if isinstance(m, LoraLayer) and adapter in m.lora_A]  # type: ignore[operator]
+
+
 @torch.no_grad()
-def merged_weights(model: nn.Module, adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+def merged_weights(model: nn.Module, adapter: str | None) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
     """Name of each adapted layer, its base weight, and W + BA in a tensor of its own."""
-    for name, module in model.named_modules():
-        if isinstance(module, LoraLayer) and adapter in module.lora_A:
-            layer: Any = module
-            weight = layer.base_layer.weight
-            yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)
+    for name, layer in _adapted(model, adapter):
+        weight = layer.base_layer.weight
+        yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)

@@ -173,7 +173,7 @@ class Policy:
                 self._load_adapter(name, Path(path))
             else:
                 self._new_adapter(name)
-        if self.model.get_output_embeddings() is not head:  # it is adapted from now on: what is known of it is out of date
+        if self.model.get_output_embeddings() is not head:  # adapted from now on: what is known of it is out of date
             self.backbone = Backbone(self.model)
             self.__dict__.pop("engine", None)
         fuse(self.model)
@@ -294,7 +294,9 @@ class Policy:
         """One engine call: a message for every prompt (see `Engine.generate`)."""
         for row, prompt in enumerate(prompts):
             if not len(prompt):
-                raise ValueError(f"prompt {row} has no token: there is nothing to go on from; begin it with any one token.")
+                raise ValueError(
+                    f"prompt {row} has no token: there is nothing to go on from; begin it with any one token."
+                )
         self.engine_calls += 1
         self.model.eval()
         return self.engine.generate(adapter, prompts, sampling, uniforms)

@@ -70,7 +70,9 @@ def test_float32_is_pefts(shape: tuple[int, ...]) -> None:
         assert theirs.abs().max() > 1e-2 and torch.allclose(theirs, ours, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("dtype", "autocast"), [(torch.bfloat16, False), (torch.float32, True), (torch.bfloat16, True)])
+@pytest.mark.parametrize(
+    ("dtype", "autocast"), [(torch.bfloat16, False), (torch.float32, True), (torch.bfloat16, True)]
+)
 def test_16_bit_products_are_near_pefts_and_adapters_stay_float32(dtype: torch.dtype, autocast: bool) -> None:
     x = torch.randn(40, 12, generator=torch.Generator().manual_seed(1)).to(dtype)
     theirs, ours = (outcome(m, x, autocast) for m in pair(dtype))
@@ -88,6 +90,15 @@ def test_an_input_that_needs_no_gradient_gets_none() -> None:
         model(x).sum().backward()
     for a, b in zip(theirs.parameters(), ours.parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None) and (a.grad is None or torch.allclose(a.grad, b.grad, atol=1e-5))
+
+
+def test_a_model_may_change_the_result_in_place() -> None:
+    x = torch.randn(2, 3, 12)
+    gradients = []
+    for model in pair():
+        model.first(x).mul_(2.0).square().sum().backward()
+        gradients.append(next(p.grad for n, p in model.named_parameters() if "first.lora_B" in n))
+    assert torch.allclose(*gradients, rtol=1e-4)
 
 
 def test_disabled_adapters_are_the_base_alone() -> None:

@@ -87,7 +87,9 @@ def test_without_entropy_or_gradient_the_numbers_are_the_same() -> None:
 
 
 def test_nothing_to_judge_is_nothing() -> None:
-    logprobs, entropies = layer_of("plain").logprobs(torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64), 1.0, entropy=True)
+    logprobs, entropies = layer_of("plain").logprobs(
+        torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64), 1.0, entropy=True
+    )
     assert logprobs.shape == (0,) and entropies is not None and entropies.shape == (0,)
 
 
@@ -173,7 +175,9 @@ def test_scales_and_caps_are_read_from_the_config() -> None:
     llama = OutputLayer.of(made(head, logit_scale=None))
     assert (cohere.scale, granite.scale, gemma.softcap, llama.scale, llama.softcap) == (0.0625, 0.125, 30.0, 1.0, None)
     hidden = torch.randn(3, 4)
-    assert torch.allclose(llama.logits(hidden), head(hidden)) and torch.allclose(cohere.logits(hidden), head(hidden) / 16)
+    assert torch.allclose(llama.logits(hidden), head(hidden)) and torch.allclose(
+        cohere.logits(hidden), head(hidden) / 16
+    )
     assert not llama.weight.requires_grad
 
 

@@ -173,7 +173,7 @@ def test_logits_that_are_no_numbers_give_a_log_prob_that_is_none(spoiled: float,
     logits = torch.zeros(4, 300)  # less than a block: a search that fails must not end beyond the vocabulary
     logits[1:3, where] = spoiled
     ids, logprobs = sample(logits, None if greedy else torch.tensor([0.3, 0.3, ALMOST_ONE, 0.3]))
-    assert 0 <= int(ids.min()) and int(ids.max()) < 300
+    assert int(ids.min()) >= 0 and int(ids.max()) < 300
     impossible = spoiled == float("-inf") and where.start == 3  # no harm done: the others are possible
     assert torch.isfinite(logprobs).tolist() == [True, impossible, impossible, True]
     assert ids[0] == ids[3] and logprobs[0] == logprobs[3]
