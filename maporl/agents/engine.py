@@ -280,6 +280,7 @@ class InProcessEngine:
         return sampled, _Kept(speaker, sequences, starts.tolist(), messages.argsort().tolist(), cache)
 
     def _logits(self, hidden: Tensor, sampling: Sampling) -> Tensor:
+        assert self.backbone.output is not None
         logits = self.backbone.output.logits(hidden)
         if sampling.temperature != 1.0:
             logits = logits.div_(sampling.temperature)

@@ -14,7 +14,7 @@ from peft.tuners.lora.layer import Linear, LoraLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 
-__all__ = ["LoRA", "fuse", "layers_of", "mergeable", "merged", "merged_weights"]
+__all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights", "plain_layers"]
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,15 @@ class _LoRALinear(torch.autograd.Function):
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         with torch.autocast(device, enabled=False):
-            rows = x.reshape(-1, x.shape[-1]).to(dtype)
-            w, a, b = weight.to(dtype), a.to(dtype), b.to(dtype)
-            out = nn.functional.linear(rows, w, None if bias is None else bias.to(dtype))
+            x_, w, a, b = x.to(dtype), weight.to(dtype), a.to(dtype), b.to(dtype)
+            rows = x_.reshape(-1, x.shape[-1])
+            # No view of a flat result, for a model may go on in place (Llama 4), which autograd forbids on a function's view.
+            out = nn.functional.linear(x_, w, None if bias is None else bias.to(dtype))
             low = rows @ a.T
-            out.addmm_(low, b.T, alpha=scale)
+            out.view(-1, out.shape[-1]).addmm_(low, b.T, alpha=scale)
         ctx.save_for_backward(rows, low, weight, a, b)
         ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
-        return out.view(*x.shape[:-1], -1)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -104,14 +105,27 @@ def layers_of(model: nn.Module) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
-def mergeable(model: Any) -> dict[str, Any]:
-    """The adapted layers whose base weights can take an adapter in, exactly and without changing anything else.
+def plain_layers(model: Any, adapter: str) -> dict[str, Any] | None:
+    """The layers that `adapter` changes, if all that it does is to add BA to their weights: None with DoRA, biases, or embeddings."""
+    if any(isinstance(m, ModulesToSaveWrapper) and adapter in m.modules_to_save for m in model.modules()):
+        return None
+    layers = {name: layer for name, layer in layers_of(model).items() if adapter in layer.scaling}
+    plain = all(
+        isinstance(layer, Linear) and adapter not in layer.lora_variant and not layer.lora_bias.get(adapter)
+        for layer in layers.values()
+    )
+    return layers if plain else None
 
-    None of them if a layer cannot. The output layer is left out: its weights are often those of the embedding, too.
+
+def mergeable(model: Any, adapter: str) -> dict[str, Any]:
+    """The layers in which sampling may merge `adapter`: all but the output layer, or none.
+
+    A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that the policy that samples would not
+    be the policy that is trained. The output layer's weights are often the embedding's, too.
     """
-    layers = {name: m for name, m in layers_of(model).items() if m is not model.get_output_embeddings()}
-    linear = all(isinstance(m, Linear) and m.base_layer.weight.dtype == torch.float32 for m in layers.values())
-    return layers if linear and not any(isinstance(m, ModulesToSaveWrapper) for m in model.modules()) else {}
+    layers = plain_layers(model, adapter) or {}
+    found = {name: layer for name, layer in layers.items() if layer is not model.get_output_embeddings()}
+    return found if all(layer.base_layer.weight.dtype == torch.float32 for layer in found.values()) else {}
 
 
 @contextlib.contextmanager
@@ -119,8 +133,7 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
     """Within the block the base's weights are those with `adapter` merged, and these layers add nothing to them.
 
     It costs a copy of the adapted layers, and products worth `r` tokens of forward pass, and saves three small products a layer in every
-    step of sampling. A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that
-    the policy that samples would not be the policy that is trained.
+    step of sampling.
     """
     before: list[tuple[nn.Parameter, Tensor]] = []
     try:
@@ -139,8 +152,7 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
 
 @torch.no_grad()
 def merged_weights(layers: Mapping[str, Any], adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-    """Name of each layer that has this adapter, its base weight, and W + BA in a tensor of its own."""
+    """Name of each layer, its base weight, and W + BA in a tensor of its own."""
     for name, layer in layers.items():
-        if adapter in layer.lora_A:
-            weight = layer.base_layer.weight
-            yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)
+        weight = layer.base_layer.weight
+        yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)

@@ -37,17 +37,16 @@ class OutputLayer:
     adapted: Any = None
 
     @classmethod
-    def of(cls, model: Any) -> OutputLayer:
-        """The model's.
-
-        Raises:
-            TypeError: It is no linear layer, adapted or not.
-        """
+    def of(cls, model: Any) -> OutputLayer | None:
+        """The model's, or None if it is no linear layer, or adapted by more than plain LoRA."""
         head = model.get_output_embeddings()
-        adapted = head if isinstance(head, LoraLayer) else None
-        head = head if adapted is None else adapted.base_layer
+        adapted: Any = head if isinstance(head, LoraLayer) else None
+        if adapted is not None:
+            if adapted.lora_variant or any(adapted.lora_bias.values()):
+                return None
+            head = adapted.base_layer
         if type(head) is not nn.Linear:
-            raise TypeError(f"the output layer is a {type(head).__name__}")
+            return None
         config = model.config.get_text_config()
         scale = getattr(config, "logit_scale", None) or 1.0
         divisor = getattr(config, "logits_scaling", None) or 1.0
@@ -124,6 +123,8 @@ class OutputLayer:
 
 class _Logprobs(torch.autograd.Function):
     @staticmethod
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
     def forward(
         ctx: Any, hidden: Tensor, layer: OutputLayer, targets: Tensor, temperature: float, entropy: bool, needed: bool
     ) -> tuple[Tensor, Tensor]:

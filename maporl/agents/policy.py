@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents.backbone import Backbone, Tokens, left_pad
 from maporl.agents.engine import Engine, InProcessEngine, Sampled
-from maporl.agents.lora import LoRA, fuse, layers_of, mergeable, merged, merged_weights
+from maporl.agents.lora import LoRA, fuse, mergeable, merged, merged_weights, plain_layers
 from maporl.agents.output_layer import OutputLayer
 from maporl.agents.prefix_trees import Packed, pack
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, ChatEncoder
@@ -82,10 +82,9 @@ class Policy:
         self.engine_calls = 0
         self._peft: PeftModel | None = None
         self._active: str | None = None
-        self._layers: dict[
-            str, Any
-        ] = {}  # the adapted ones, and the adapters' parameters: looking for them takes a while
-        self._mergeable: dict[str, Any] = {}
+        self._mergeable: dict[
+            str, dict[str, Any]
+        ] = {}  # of every adapter, as its parameters: to look for them takes a while
         self._parameters: dict[str, list[nn.Parameter]] = {}
         model.requires_grad_(False)
         _disable_dropout(model)
@@ -142,13 +141,20 @@ class Policy:
 
     @property
     def hidden_size(self) -> int:
-        return self.model.get_input_embeddings().embedding_dim
+        return self.model.get_input_embeddings().weight.shape[1]
 
     @property
     def context_window(self) -> int:
-        """Longest sequence the model was made for, in tokens."""
+        """Longest sequence the model was made for, in tokens.
+
+        With LongRoPE (Phi-3) up to where its frequencies change: beyond, what a token means depends on the longest of its batch.
+        """
         config = self.model.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", None) or 2**31)
+        longest = int(getattr(config, "max_position_embeddings", None) or 2**31)
+        rope = getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type") == "longrope":
+            longest = min(longest, int(rope.get("original_max_position_embeddings") or longest))
+        return longest
 
     def add_adapter(self, name: str, *, seed: int = 0, path: str | Path | None = None) -> None:
         """Add an adapter: new (B = 0, so it starts as the base) from `seed`, or loaded from a PEFT folder.
@@ -174,8 +180,8 @@ class Policy:
             else:
                 self._new_adapter(name)
         fuse(self.model)
-        self.backbone.output = OutputLayer.of(self.model)
-        self._layers, self._mergeable, self._parameters = layers_of(self.model), mergeable(self.model), {}
+        self.backbone.output = OutputLayer.of(self.model)  # it may be adapted from now on
+        self._mergeable, self._parameters = {n: mergeable(self.model, n) for n in self.adapters}, {}
         _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
         self._active = None
 
@@ -245,10 +251,13 @@ class Policy:
         """Write a plain model folder with the adapter merged into the base; this policy stays as it is."""
         target = Path(path)
         with self.using(adapter):
-            if adapter is None or self._peft is None:
-                sums: dict[str, Tensor] = {}
-            else:
-                sums = {f"{name}.weight": total for name, _, total in merged_weights(self._layers, adapter)}
+            layers = {} if adapter is None else plain_layers(self.model, adapter)
+            if layers is None:
+                raise ValueError(
+                    f"adapter {adapter!r} is more than W + BA (DoRA, biases or embeddings) and cannot be merged into a plain model; "
+                    "save_adapter writes it as it is."
+                )
+            sums = {f"{name}.weight": total for name, _, total in merged_weights(layers, adapter or "")}
         state = {}
         for name, tensor in self.model.state_dict().items():
             if ".lora_" in name:
@@ -256,7 +265,7 @@ class Policy:
             clean = name.replace(".base_layer.", ".")
             state[clean] = sums.get(clean, tensor)
         config = copy.deepcopy(self.model.config)
-        if "lm_head.weight" in sums:  # no longer what the embedding is
+        if not sums.keys().isdisjoint({"lm_head.weight", "embed_out.weight"}):  # no longer what the embedding is
             config.tie_word_embeddings = False
         plain = type(self.model)(config).to(self.model.dtype)
         plain.load_state_dict(state)
@@ -290,6 +299,11 @@ class Policy:
         self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
     ) -> list[Sampled]:
         """One engine call: a message for every prompt (see `Engine.generate`)."""
+        for row, prompt in enumerate(prompts):
+            if not len(prompt):
+                raise ValueError(
+                    f"prompt {row} has no token: there is nothing to go on from; begin it with any one token."
+                )
         self.engine_calls += 1
         if self.model.training:
             self.model.eval()
@@ -319,7 +333,10 @@ class Policy:
     def _speaking(self, adapter: str | None) -> Iterator[None]:
         if adapter is not None and adapter not in self.adapters:
             raise ValueError(self._unknown(adapter))
-        with self.using(adapter), contextlib.nullcontext() if adapter is None else merged(self._mergeable, adapter):
+        with (
+            self.using(adapter),
+            contextlib.nullcontext() if adapter is None else merged(self._mergeable[adapter], adapter),
+        ):
             yield
 
     def _version(self, adapter: str | None) -> tuple[int, ...]:

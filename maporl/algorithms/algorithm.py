@@ -212,6 +212,7 @@ class PolicyGradient(Algorithm):
         _warn_if_equal(batch.rewards)
         advantages = advantages[:, None].expand_as(batch.old_logprobs) if advantages.dim() == 1 else advantages
         every = np.arange(len(batch)) if rows is None else rows
+        sampled = batch.old_logprobs
         if self.old_logprobs == "recomputed":
             batch = replace(batch, old_logprobs=self.sampled_again(batch))
         tally = Tally()
@@ -220,7 +221,7 @@ class PolicyGradient(Algorithm):
             first = True
             for _ in range(self.num_epochs):
                 for mini in minibatches(mine, batch.chain_of, self.num_minibatches, self.rng):
-                    loss = self._policy_loss(learner, batch, mini, advantages, ref_logprobs, first)
+                    loss = self._policy_loss(learner, batch, mini, advantages, ref_logprobs, sampled if first else None)
                     moving = mini[self._moves(mini, batch, advantages)]
                     packs = partial(learner.policy.pack, moving, batch.prompts, batch.completions)
                     self.descend(name, packs, loss, tally)
@@ -312,7 +313,7 @@ class PolicyGradient(Algorithm):
         mini: np.ndarray,
         advantages: Tensor,
         ref_logprobs: Tensor | None,
-        first: bool,
+        sampled: Tensor | None,
     ) -> Callable[[Packed], tuple[Tensor, dict[str, Tensor]]]:
         weights = torch.zeros_like(batch.old_logprobs)
         weights[mini] = token_weights(batch.completion_mask[mini], self.loss_agg)
@@ -342,8 +343,9 @@ class PolicyGradient(Algorithm):
                 }
                 if self.clip_range is not None:
                     metrics["train/clip_fraction"] = (distance.abs() > self.clip_range).sum() / tokens
-                if first:
-                    metrics["train/logprob_mismatch"] = (logprobs - old).abs().sum() / tokens
+                if sampled is not None:  # the first step: nothing has moved yet
+                    there = packed.flat(sampled).to(policy.device)
+                    metrics["train/logprob_mismatch"] = (logprobs - there).abs().sum() / tokens
                     metrics["train/first_ratio_error"] = distance.abs().max()
             return loss, metrics
 

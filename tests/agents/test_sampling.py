@@ -145,3 +145,35 @@ def test_bad_settings(bad: dict, message: str) -> None:
 def test_only_filters_count_as_filtered() -> None:
     assert not Sampling(temperature=0.7).filtered
     assert Sampling(top_k=5).filtered and Sampling(top_p=0.9).filtered
+
+
+@pytest.mark.parametrize("vocab", [300, 512, 5000])
+@pytest.mark.parametrize("sharpness", [0.0, 1.0, 8.0])
+def test_the_token_is_the_one_that_float64_finds(vocab: int, sharpness: float) -> None:
+    generator = torch.Generator().manual_seed(vocab)
+    rows = 400
+    logits = torch.randn(rows, vocab, generator=generator) * sharpness
+    logits[:, torch.rand(vocab, generator=generator) < 0.2] = float("-inf")
+    uniforms = torch.rand(rows, generator=generator)
+    ids, logprobs = sample(logits, uniforms)
+    exact = logits.double().log_softmax(-1)
+    cdf = exact.exp().cumsum(-1)
+    expected = torch.searchsorted(cdf, uniforms.double()[:, None], right=True)[:, 0].clamp(max=vocab - 1)
+    edge = (cdf - uniforms.double()[:, None]).abs().amin(-1) < 2e-6  # where float32 may fall on either side
+    assert edge.float().mean() < 0.2 and (ids == expected)[~edge].all()
+    assert ((ids - expected)[edge].abs() <= 2).all()
+    assert torch.allclose(logprobs.double(), exact.gather(1, ids[:, None])[:, 0], atol=1e-5)
+    assert torch.isfinite(logprobs).all()
+
+
+@pytest.mark.parametrize("spoiled", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("where", [slice(None), slice(3, 4)])
+@pytest.mark.parametrize("greedy", [True, False])
+def test_logits_that_are_no_numbers_give_a_log_prob_that_is_none(spoiled: float, where: slice, greedy: bool) -> None:
+    logits = torch.zeros(4, 300)  # less than a block: a search that fails must not end beyond the vocabulary
+    logits[1:3, where] = spoiled
+    ids, logprobs = sample(logits, None if greedy else torch.tensor([0.3, 0.3, ALMOST_ONE, 0.3]))
+    assert int(ids.min()) >= 0 and int(ids.max()) < 300
+    impossible = spoiled == float("-inf") and where.start == 3  # no harm done: the others are possible
+    assert torch.isfinite(logprobs).tolist() == [True, impossible, impossible, True]
+    assert ids[0] == ids[3] and logprobs[0] == logprobs[3]
