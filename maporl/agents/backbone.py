@@ -30,7 +30,7 @@ class Backbone:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.output = OutputLayer.of(model)
+        self.output: OutputLayer | None = OutputLayer.of(model)
         self.config = model.config.get_text_config()
         kinds = set(getattr(self.config, "layer_types", None) or ())
         window = getattr(self.config, "sliding_window", None)

@@ -180,7 +180,10 @@ class Policy:
             else:
                 self._new_adapter(name)
         fuse(self.model)
-        self.backbone.output = OutputLayer.of(self.model)  # it may be adapted from now on
+        self.backbone.output = OutputLayer.of(
+            self.model
+        )  # it may be adapted from now on, and no longer known to the engine
+        self.__dict__.pop("engine", None)
         self._mergeable, self._parameters = {n: mergeable(self.model, n) for n in self.adapters}, {}
         _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
         self._active = None
