@@ -90,7 +90,7 @@ class Policy:
         _disable_dropout(model)
         _float32_logits(model)
         self.backbone = Backbone(model)
-        self._engine, self._autocast, self._gradient_checkpointing = engine, autocast, gradient_checkpointing
+        self._engine, self.autocast, self._gradient_checkpointing = engine, autocast, gradient_checkpointing
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.eval()
@@ -373,7 +373,7 @@ class Policy:
         wanted = self._gradient_checkpointing and torch.is_grad_enabled()
         if self.model.training != wanted:
             self.model.train(wanted)
-        faster = torch.autocast(self.device.type, torch.bfloat16) if self._autocast else contextlib.nullcontext()
+        faster = torch.autocast(self.device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext()
         with faster, self.using(adapter):
             yield
 
