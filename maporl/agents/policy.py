@@ -79,7 +79,7 @@ class Policy:
                 )
             tokenizer.pad_token_id = min(self.eos_ids)
         self.pad_id: int = tokenizer.pad_token_id
-        self.engine_calls = 0
+        self.engine_calls, self._warned = 0, False
         self._peft: PeftModel | None = None
         self._active: str | None = None
         self._mergeable: dict[
@@ -331,6 +331,16 @@ class Policy:
                 stacklevel=3,
             )
         return ReferenceEngine(self.model, self._speaking, eos_ids=self.eos_ids, pad_id=self.pad_id)
+
+    def say_if_rounds_are_read_anew(self) -> None:
+        """Warn, once, of a chat template that makes every round cost as much as a first one."""
+        if not (self._warned or self.encode_chats.prefix_stable):
+            warnings.warn(
+                f"the chat template of {self.tokenizer.name_or_path!r} changes what comes before when a chat grows, so no keys and values "
+                "can be kept between rounds: each prompt is read from its beginning. Results are the same, sampling is slower.",
+                stacklevel=4,
+            )
+        self._warned = True
 
     @contextlib.contextmanager
     def _speaking(self, adapter: str | None) -> Iterator[None]:
