@@ -1,7 +1,7 @@
 """Ours beside CoMLRL's MAGRPOTrainer and TRL's GRPOTrainer: their public trainers, the same model, prompts, samples and tokens.
 
 Everything runs in one process, one side after the other in every repetition. Each competitor appears as it comes ("stock")
-and with our settings given to it ("equal": matmul precision, attention, bfloat16 autocast, questions per optimizer step).
+and with our settings given to it ("equal": precision, attention, questions per optimizer step).
 Messages cannot end early on any side, so every token counted is a real one. The learning rate moves nothing.
 """
 

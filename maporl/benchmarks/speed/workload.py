@@ -26,10 +26,10 @@ __all__ = ["Workload", "make_large_vocabulary", "make_talkative", "rewarded", "t
 
 
 def make_talkative(policy: Policy, mean_length: float | None = None) -> Policy:
-    """Change the base's weights in place such that it says random plain letters, and ends a message by chance or never.
+    """Change the base's weights in place such that it says random capital letters, and ends a message by chance or never.
 
-    Random weights say bytes that are no text: they come back longer when they are read, and messages end when they like. Here
-    one hidden channel carries a constant, and the output layer (untied) reads it: a bias for every token. The cost of a forward
+    Random weights say bytes that are no text: they come back longer when they are read, and messages end when they like. Capitals
+    come back as the tokens they were (no merge joins two of them), as what trained models say mostly does. One hidden channel carries a constant, and the output layer (untied) reads it: a bias for every token. The cost of a forward
     pass is what it was.
 
     Args:
@@ -38,7 +38,7 @@ def make_talkative(policy: Policy, mean_length: float | None = None) -> Policy:
     """
     model, tokenizer = policy.model, policy.tokenizer
     texts = {i: tokenizer.decode([i]) for i in range(len(tokenizer)) if i not in tokenizer.all_special_ids}
-    plain = [i for i, text in texts.items() if text.strip().isalpha() and text.isascii()]
+    plain = [i for i, text in texts.items() if len(text) == 1 and text.isascii() and text.isupper()]
     embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings()
     width = embedding.shape[1]
     bias = torch.full((head.weight.shape[0],), -40.0)  # nobody ever says it

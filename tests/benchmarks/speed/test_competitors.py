@@ -14,7 +14,7 @@ pytest.importorskip(
 )
 
 from maporl.benchmarks.speed.long_message import loss_and_gradient
-from maporl.benchmarks.speed.our_step import EQUAL, STOCK, OurStep, digit_share, prompt_text
+from maporl.benchmarks.speed.our_step import EQUAL, STOCK, Knobs, OurStep, digit_share, prompt_text
 from maporl.benchmarks.speed.settings import Settings
 from maporl.benchmarks.speed.with_comlrl import CoMLRLStep
 from maporl.benchmarks.speed.with_trl import TRLStep
@@ -34,7 +34,7 @@ def test_a_prompt_is_the_same_tokens_as_text(tmp_path: Path) -> None:
     assert question.text in first and first.endswith("<|assistant|>")
     env = step.env
     env.reset(options={"question": question})
-    assert tokenizer(first).input_ids == list(member.encode(env.observe("agent_1")))
+    assert tokenizer(first).input_ids == list(member.encode([env.observe("agent_1")])[0])
     second = prompt_text(step.env, member, question, "agent_1", ["say seven", "say 8"])
     assert "say seven" in second and "say 8" in second and second.startswith(first)
 
@@ -81,7 +81,7 @@ def test_a_step_of_trl_is_as_many_tokens_as_asked_for(tmp_path: Path, knobs: obj
 
 def test_knobs_are_taken_back() -> None:
     before = torch.get_float32_matmul_precision()
-    with EQUAL.applied("cpu"):
+    with Knobs("medium", autocast=True).applied("cpu"):
         assert torch.get_float32_matmul_precision() == "medium"
         assert torch.is_autocast_enabled("cpu")
     assert torch.get_float32_matmul_precision() == before and not torch.is_autocast_enabled("cpu")
@@ -91,5 +91,5 @@ def test_knobs_are_taken_back() -> None:
 
 def test_both_losses_run_on_one_model() -> None:
     steps = loss_and_gradient(SETTINGS, 500, 8)
-    assert set(steps) == {"ours", "CoMLRL stock", "CoMLRL equal settings"}
+    assert set(steps) == {"ours", "CoMLRL"}
     assert all(step() > 0 for step in steps.values())
