@@ -46,6 +46,12 @@ class Backbone:
     def output(self) -> OutputLayer | None:
         return OutputLayer.of(self.model)
 
+    def look_again(self) -> None:
+        """An adapter may have come around the output layer."""
+        self.output = OutputLayer.of(self.model)
+        if self.output is None:
+            self.exact = False
+
     def hidden(self, ids: Tensor, positions: Tensor, visible: Tensor, cache: KeyValues | None = None) -> Tensor:
         """Last hidden states [B, L, H].
 
@@ -119,7 +125,7 @@ class Backbone:
 
         Layers with a window or chunks of their own making (GPT-Neo, Llama 4) may differ only after more tokens: they count as not exact.
         """
-        if not self.known:
+        if not self.known or self.output is None:
             return False
         tokens = np.random.default_rng(0).integers(0, self.config.vocab_size, 12)
         prompts, completions = [tokens[:7], tokens[:5]], [tokens[7:], tokens[[9, 2, 3]]]
@@ -129,9 +135,11 @@ class Backbone:
         try:
             with torch.autocast(self.device.type, enabled=False):  # rounding to 16 bit would look like another model
                 hidden = self._plainly(packed, logits=False)
-                pairs = [(hidden, self._in_trees(packed)), (hidden, self._in_steps(packed))]
-                if self.output is not None:
-                    pairs.append((self._plainly(packed, logits=True), self.output.logits(hidden)))
+                pairs = [
+                    (hidden, self._in_trees(packed)),
+                    (hidden, self._in_steps(packed)),
+                    (self._plainly(packed, logits=True), self.output.logits(hidden)),
+                ]
         except Exception:  # whatever a model's own code raises about masks or caches that it does not know
             return False
         finally:

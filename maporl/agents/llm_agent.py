@@ -39,29 +39,30 @@ class LLMAgent(Agent):
         self.prompts, self.sampling = prompts or PromptTemplate(), sampling or Sampling()
         self.trainable = trainable and adapter is not None
 
-    def encode(self, observation: Observation) -> np.ndarray:
-        """The prompt's token ids [P] int64."""
-        return np.asarray(self.prompts.encode(self.policy.tokenizer, observation), np.int64)
+    def encode(self, observations: Sequence[Observation]) -> list[np.ndarray]:
+        """Each prompt's token ids [P] int64."""
+        chats = [self.prompts.messages(o) for o in observations]
+        return [np.array(ids, np.int64) for ids in self.policy.encode_chats(chats)]
 
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
         if not observations:
             return []
-        prompts = [self.encode(o) for o in observations]
+        prompts = self.encode(observations)
         # Drawn for every row whatever happens to it, so that a message depends on its own stream alone.
         steps = self.sampling.max_new_tokens
         uniforms = None if greedy else np.stack([rng.random(steps, dtype=np.float32) for rng in rngs])
         window = self.policy.context_window
         fits = [i for i, p in enumerate(prompts) if len(p) + steps <= window]
-        sampled = {}
+        sampled, texts = {}, {}
         if fits:
             rows = self.policy.generate(
                 self.adapter, [prompts[i] for i in fits], self.sampling, None if uniforms is None else uniforms[fits]
             )
             sampled = dict(zip(fits, rows, strict=True))
-        decode = self.policy.tokenizer.decode
-        texts = {i: decode(s.ids, skip_special_tokens=True).strip() for i, s in sampled.items()}
+            decoded = self.policy.tokenizer.batch_decode([s.ids for s in rows], skip_special_tokens=True)
+            texts = {i: text.strip() for i, text in zip(fits, decoded, strict=True)}
         return [
             Completion(texts[i], prompt, sampled[i].ids, sampled[i].logprobs, truncated=sampled[i].truncated)
             if i in sampled

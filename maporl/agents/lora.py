@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import Linear, LoraLayer
-from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 
-__all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights"]
+__all__ = ["LoRA", "fuse", "is_plain", "layers_of", "mergeable", "merged", "merged_weights"]
 
 
 @dataclass(frozen=True)
@@ -87,62 +86,66 @@ class _LoRALinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, low, weight, a, b = ctx.saved_tensors
-        out = gradients[0].reshape(-1, gradients[0].shape[-1]).to(rows.dtype)
-        down = (out @ b).mul_(ctx.scale)
-        x = None
-        if ctx.needs_input_grad[0]:
-            x = out @ weight.to(rows.dtype)
-            x.addmm_(down, a)
-            x = x.view(ctx.shape).to(ctx.dtype)
-        return x, None, None, (down.T @ rows).float(), (out.T @ low).float().mul_(ctx.scale), None
+        with torch.autocast(rows.device.type, enabled=False):
+            out = gradients[0].reshape(-1, gradients[0].shape[-1]).to(rows.dtype)
+            down = (out @ b).mul_(ctx.scale)
+            x = None
+            if ctx.needs_input_grad[0]:
+                x = out @ weight.to(rows.dtype)
+                x.addmm_(down, a)
+                x = x.view(ctx.shape).to(ctx.dtype)
+            return x, None, None, (down.T @ rows).float(), (out.T @ low).float().mul_(ctx.scale), None
+
+
+def layers_of(model: nn.Module) -> dict[str, Any]:
+    """The adapted layers by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+def is_plain(layer: Any, adapter: str) -> bool:
+    """Whether a layer with an adapter is a linear map by W + BA: no DoRA, no bias of its own, no embedding."""
+    return isinstance(layer, Linear) and adapter not in layer.lora_variant and not layer.lora_bias.get(adapter, False)
+
+
+def mergeable(model: Any, adapter: str) -> dict[str, Any]:
+    """The adapted layers whose base weights can take an adapter in, exactly and without changing anything else.
+
+    The output layer is left out: its weights are often those of the embedding, too.
+    """
+    head = model.get_output_embeddings()
+    found = {
+        n: m for n, m in layers_of(model).items() if m is not head and adapter in m.scaling and is_plain(m, adapter)
+    }
+    return {n: m for n, m in found.items() if m.base_layer.weight.dtype == torch.float32}
 
 
 @contextlib.contextmanager
-def merged(model: nn.Module, adapter: str | None) -> Iterator[bool]:
-    """Within the block the base's weights are those with `adapter` merged, if that is exact; yields whether they are.
+def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
+    """Within the block the base's weights are those with `adapter` merged, and these layers add nothing to them.
 
     It costs a copy of the adapted layers, and products worth `r` tokens of forward pass, and saves three small products a layer in every
     step of sampling. A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that
     the policy that samples would not be the policy that is trained.
     """
-    plain = adapter is not None and mergeable(model, adapter)
-    if not plain or any(layer.base_layer.weight.dtype != torch.float32 for _, layer in _adapted(model, adapter)):
-        yield False
-        return
     before: list[tuple[nn.Parameter, Tensor]] = []
     try:
-        for _, weight, sum_ in merged_weights(model, adapter):
+        for _, weight, total in merged_weights(layers, adapter):
             before.append((weight, weight.data))
-            weight.data = sum_
-        yield True
+            weight.data = total
+        for layer in layers.values():
+            layer._disable_adapters = True  # PEFT's public switch would also change what has a gradient
+        yield
     finally:
         for weight, data in before:
             weight.data = data
-
-
-def mergeable(model: Any, adapter: str) -> bool:
-    """Whether the base with `adapter` is the base with W + BA for W: not with DoRA, biases, adapted embeddings or a tied output layer."""
-    embedding = model.get_input_embeddings()
-    for module in model.modules():
-        if isinstance(module, ModulesToSaveWrapper) and adapter in module.modules_to_save:
-            return False
-        if not isinstance(module, LoraLayer) or adapter not in module.scaling:
-            continue
-        layer: Any = module
-        if not isinstance(layer, Linear) or adapter in layer.lora_variant or layer.lora_bias.get(adapter):
-            return False
-        if layer.base_layer.weight is embedding.weight:
-            return False
-    return True
-
-
-def _adapted(model: nn.Module, adapter: str | None) -> list[tuple[str, Any]]:
-    return [(n, m) for n, m in model.named_modules() if isinstance(m, LoraLayer) and adapter in m.lora_A]  # type: ignore[operator]
+        for layer in layers.values():
+            layer._disable_adapters = False
 
 
 @torch.no_grad()
-def merged_weights(model: nn.Module, adapter: str | None) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-    """Name of each adapted layer, its base weight, and W + BA in a tensor of its own."""
-    for name, layer in _adapted(model, adapter):
-        weight = layer.base_layer.weight
-        yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)
+def merged_weights(layers: Mapping[str, Any], adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+    """Name of each layer that has this adapter, its base weight, and W + BA in a tensor of its own."""
+    for name, layer in layers.items():
+        if adapter in layer.lora_A:
+            weight = layer.base_layer.weight
+            yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from peft.tuners.lora.layer import LoraLayer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from maporl.agents.lora import is_plain
 
 __all__ = ["OutputLayer"]
 
@@ -25,18 +29,24 @@ class OutputLayer:
         bias: [V], or None.
         scale: Multiplies the logits (Cohere, Granite).
         softcap: c tanh(logits / c) if not None (Gemma).
+        adapted: The LoRA layer around it, whose active adapter is added, or None.
     """
 
     weight: Tensor
     bias: Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
+    adapted: Any = None
 
     @classmethod
     def of(cls, model: Any) -> OutputLayer | None:
-        """The model's, or None if it is no plain linear layer (it carries an adapter, say)."""
+        """The model's, or None if it is no linear layer with at most plain adapters."""
         head = model.get_output_embeddings()
-        if type(head) is not nn.Linear:
+        adapted = head if isinstance(head, LoraLayer) else None
+        head = head if adapted is None else adapted.base_layer
+        if type(head) is not nn.Linear or (
+            adapted is not None and not all(is_plain(adapted, a) for a in adapted.lora_A)
+        ):
             return None
         config = model.config.get_text_config()
         scale = getattr(config, "logit_scale", None) or 1.0
@@ -45,18 +55,23 @@ class OutputLayer:
         weight = head.weight.detach()
         if weight.device.type == "cpu":
             weight = weight.float()  # once, for a CPU multiplies in one type only
-        return cls(weight, None if head.bias is None else head.bias.detach().float(), scale / divisor, softcap)
+        bias = None if head.bias is None else head.bias.detach().float()
+        return cls(weight, bias, scale / divisor, softcap, adapted)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[M, H] -> [M, V] float32."""
         with torch.autocast(hidden.device.type, enabled=False):
             logits = _product(hidden.to(self.weight.dtype), self.weight.T)
             if self.bias is not None:
-                logits += self.bias
+                logits = logits + self.bias
+            for name in () if self.adapted is None or self.adapted.disable_adapters else self.adapted.active_adapters:
+                if name in self.adapted.lora_A:
+                    low = hidden.float() @ self.adapted.lora_A[name].weight.T
+                    logits = logits + self.adapted.scaling[name] * (low @ self.adapted.lora_B[name].weight.T)
             if self.scale != 1.0:
-                logits *= self.scale
+                logits = logits * self.scale
             if self.softcap is not None:
-                logits = logits.div_(self.softcap).tanh_().mul_(self.softcap)
+                logits = (logits / self.softcap).tanh() * self.softcap
         return logits
 
     def slope(self, logits: Tensor) -> Tensor | float:
@@ -83,9 +98,24 @@ class OutputLayer:
         Returns:
             [M] float32 each.
         """
+        if self.adapted is not None and torch.is_grad_enabled():
+            return self._with_gradient(hidden, targets, temperature, entropy)
         needed = torch.is_grad_enabled() and hidden.requires_grad
         logprobs, entropies = _Logprobs.apply(hidden, self, targets, temperature, entropy, needed)  # type: ignore[no-untyped-call]
         return logprobs, entropies if entropy else None
+
+    def _with_gradient(
+        self, hidden: Tensor, targets: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """An adapter on this layer wants a gradient, too: chunks are computed again in the backward pass instead."""
+
+        def chunk(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+            logprobs = (self.logits(hidden) / temperature).log_softmax(-1)
+            return logprobs.gather(1, targets[:, None]).squeeze(1), -(logprobs.exp() * logprobs).sum(-1)
+
+        sizes = (hidden.split(self.rows_at_once()), targets.split(self.rows_at_once()))
+        parts = [checkpoint(chunk, h, t, use_reentrant=False) for h, t in zip(*sizes, strict=True)]
+        return torch.cat([p for p, _ in parts]), torch.cat([e for _, e in parts]) if entropy else None
 
     def rows_at_once(self) -> int:
         """Positions of one chunk."""

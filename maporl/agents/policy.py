@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import re
 import warnings
@@ -15,16 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel, get_peft_model, get_peft_model_state_dict
-from peft.utils import load_peft_weights
+from peft.utils import ModulesToSaveWrapper, load_peft_weights
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents.backbone import Backbone, Tokens, left_pad
 from maporl.agents.engine import Engine, InProcessEngine, Sampled
-from maporl.agents.lora import LoRA, fuse, mergeable, merged, merged_weights
+from maporl.agents.lora import LoRA, fuse, is_plain, layers_of, mergeable, merged, merged_weights
 from maporl.agents.prefix_trees import Packed, pack
-from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
+from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, ChatEncoder
 from maporl.agents.reference_engine import ReferenceEngine
 from maporl.agents.sampling import Sampling
 from maporl.hub import reachable
@@ -68,6 +69,7 @@ class Policy:
             raise ValueError(f"{type(model).__name__} keeps no key-value cache; use an attention model.")
         self.model, self.tokenizer, self.lora = model, tokenizer, lora or LoRA()
         self.max_batch_tokens = max_batch_tokens
+        self.encode_chats = ChatEncoder(tokenizer)
         self.eos_ids = _eos_ids(model, tokenizer)
         if tokenizer.pad_token_id is None:
             if not self.eos_ids:
@@ -79,6 +81,11 @@ class Policy:
         self.engine_calls = 0
         self._peft: PeftModel | None = None
         self._active: str | None = None
+        self._layers: dict[
+            str, Any
+        ] = {}  # the adapted ones, and the adapters' parameters: looking for them takes a while
+        self._mergeable: dict[str, dict[str, Any]] = {}
+        self._parameters: dict[str, list[nn.Parameter]] = {}
         model.requires_grad_(False)
         _disable_dropout(model)
         _float32_logits(model)
@@ -163,7 +170,6 @@ class Policy:
             raise ValueError(
                 f"{name!r} cannot name an adapter; use letters, digits, '_' and '-' (and no part of 'lora_')."
             )
-        head = self.model.get_output_embeddings()
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", FutureWarning
@@ -173,10 +179,11 @@ class Policy:
                 self._load_adapter(name, Path(path))
             else:
                 self._new_adapter(name)
-        if self.model.get_output_embeddings() is not head:  # adapted from now on: what is known of it is out of date
-            self.backbone = Backbone(self.model)
-            self.__dict__.pop("engine", None)
         fuse(self.model)
+        self.backbone.look_again()
+        if self.backbone.output is None:
+            self.__dict__.pop("engine", None)
+        self._layers, self._mergeable, self._parameters = layers_of(self.model), {}, {}
         _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
         self._active = None
 
@@ -224,10 +231,11 @@ class Policy:
 
     def parameters(self, adapter: str) -> list[nn.Parameter]:
         """Exactly the parameters of one adapter (PEFT's own `requires_grad` flags move whenever another is activated)."""
-        marker = re.compile(
-            rf"\.lora_\w+\.{re.escape(adapter)}(\.|$)"
-        )  # an adapter may be called "0" or "mlp", as modules are
-        return [p for n, p in self.model.named_parameters() if marker.search(n)]
+        if adapter not in self._parameters:
+            # An adapter may be called "0" or "mlp", as modules are.
+            marker = re.compile(rf"\.lora_\w+\.{re.escape(adapter)}(\.|$)")
+            self._parameters[adapter] = [p for n, p in self.model.named_parameters() if marker.search(n)]
+        return self._parameters[adapter]
 
     def save_adapter(self, adapter: str, path: str | Path) -> None:
         """Write one adapter in PEFT's own format into the folder `path`."""
@@ -247,24 +255,31 @@ class Policy:
         with self.using(adapter):
             if adapter is None or self._peft is None:
                 sums: dict[str, Tensor] = {}
-            elif not mergeable(self.model, adapter):
+            elif not self._is_plain(adapter):
                 raise ValueError(
-                    f"adapter {adapter!r} is more than W + BA (DoRA, biases, embeddings, or a tied output layer) and cannot be merged "
-                    "into a plain model; save_adapter writes it as it is."
+                    f"adapter {adapter!r} is more than W + BA (DoRA, biases, embeddings, or layers saved whole) and cannot be merged into "
+                    "a plain model; save_adapter writes it as it is."
                 )
             else:
-                sums = {f"{name}.weight": total for name, _, total in merged_weights(self.model, adapter)}
+                sums = {f"{name}.weight": total for name, _, total in merged_weights(self._layers, adapter)}
         state = {}
         for name, tensor in self.model.state_dict().items():
             if ".lora_" in name:
                 continue
             clean = name.replace(".base_layer.", ".")
             state[clean] = sums.get(clean, tensor)
-        plain = type(self.model)(self.model.config).to(self.model.dtype)
+        config = copy.deepcopy(self.model.config)
+        if "lm_head.weight" in sums:  # no longer what the embedding is
+            config.tie_word_embeddings = False
+        plain = type(self.model)(config).to(self.model.dtype)
         plain.load_state_dict(state)
         plain.generation_config = self.model.generation_config
         plain.save_pretrained(str(target))
         self.tokenizer.save_pretrained(str(target))
+
+    def _is_plain(self, adapter: str) -> bool:
+        saved = any(isinstance(m, ModulesToSaveWrapper) and adapter in m.modules_to_save for m in self.model.modules())
+        return not saved and all(is_plain(m, adapter) for m in self._layers.values() if adapter in m.scaling)
 
     @contextlib.contextmanager
     def using(self, adapter: str | None) -> Iterator[None]:
@@ -298,13 +313,14 @@ class Policy:
                     f"prompt {row} has no token: there is nothing to go on from; begin it with any one token."
                 )
         self.engine_calls += 1
-        self.model.eval()
+        if self.model.training:
+            self.model.eval()
         return self.engine.generate(adapter, prompts, sampling, uniforms)
 
     @cached_property
     def engine(self) -> Engine:
         """The engine asked for; the reference if the fast one would not be exact for this model."""
-        if self._engine == "in_process" and self.backbone.exact and self.backbone.output is not None:
+        if self._engine == "in_process" and self.backbone.exact:
             return InProcessEngine(
                 self.backbone,
                 self._speaking,
@@ -325,7 +341,12 @@ class Policy:
     def _speaking(self, adapter: str | None) -> Iterator[None]:
         if adapter is not None and adapter not in self.adapters:
             raise ValueError(self._unknown(adapter))
-        with merged(self.model, adapter) as done, self.using(None if done else adapter):
+        if adapter is not None and adapter not in self._mergeable:
+            self._mergeable[adapter] = mergeable(self.model, adapter)
+        with (
+            self.using(adapter),
+            contextlib.nullcontext() if adapter is None else merged(self._mergeable[adapter], adapter),
+        ):
             yield
 
     def _version(self, adapter: str | None) -> tuple[int, ...]:
@@ -356,9 +377,11 @@ class Policy:
 
     @contextlib.contextmanager
     def _training(self, adapter: str | None) -> Iterator[None]:
-        self.model.train(self._gradient_checkpointing and torch.is_grad_enabled())
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
-        with autocast, self.using(adapter):
+        wanted = self._gradient_checkpointing and torch.is_grad_enabled()
+        if self.model.training != wanted:
+            self.model.train(wanted)
+        faster = torch.autocast(self.device.type, torch.bfloat16) if self._autocast else contextlib.nullcontext()
+        with faster, self.using(adapter):
             yield
 
     def completion_logits(

@@ -10,7 +10,7 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from jinja2.exceptions import TemplateError
 
 from maporl.types import Observation
 
-__all__ = ["PLAIN_CHAT_TEMPLATE", "PromptTemplate", "encode_chat"]
+__all__ = ["PLAIN_CHAT_TEMPLATE", "ChatEncoder", "PromptTemplate", "encode_chat"]
+
+Chat = Sequence[Mapping[str, str]]
+"""Messages with "role" and "content"."""
 
 PLAIN_CHAT_TEMPLATE = (
     "{% for m in messages %}{{ m['role'].capitalize() }}: {{ m['content'] }}{{ eos_token }}\n{% endfor %}"
@@ -153,26 +156,67 @@ def _read_pieces(path: Path) -> Mapping[str, Any] | None:
     return pieces
 
 
-def encode_chat(tokenizer: Any, chat: Sequence[Mapping[str, str]]) -> list[int]:
-    """The token ids of a chat in the tokenizer's template, up to where the next assistant message begins.
+def encode_chat(tokenizer: Any, chat: Chat) -> list[int]:
+    """The token ids of one chat (see `ChatEncoder`)."""
+    return ChatEncoder(tokenizer)([chat])[0]
+
+
+class ChatEncoder:
+    """Chats as token ids in a tokenizer's template, up to where the next assistant message begins.
+
+    Many at once, and the same chat once: the samples of a group read one prompt, and questions come back.
 
     Raises:
         ValueError: The tokenizer has no chat template.
     """
-    if not tokenizer.chat_template:
-        raise ValueError(
-            f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
-        )
-    names = (t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
-    control = _pattern(frozenset([*names, *tokenizer.all_special_tokens]))
-    return _apply(tokenizer, [{"role": m["role"], "content": _without(control, m["content"])} for m in chat])
+
+    MOST = 20_000
+    """Chats remembered."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self._known: dict[tuple[tuple[str, str], ...], list[int]] = {}
+
+    def __call__(self, chats: Sequence[Chat]) -> list[list[int]]:
+        """The ids of each chat; the lists are shared: do not change them."""
+        keys = [tuple((m["role"], m["content"]) for m in chat) for chat in chats]
+        new = [key for key in dict.fromkeys(keys) if key not in self._known]
+        if len(self._known) + len(new) > self.MOST:
+            self._known.clear()
+            new = list(dict.fromkeys(keys))
+        if new:
+            texts = self._rendered(new)
+            self._known.update(zip(new, self.tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+        return [self._known[key] for key in keys]
+
+    def _rendered(self, keys: Sequence[tuple[tuple[str, str], ...]]) -> list[str]:
+        chats = [[{"role": role, "content": _without(self._control, said)} for role, said in key] for key in keys]
+        render = partial(self.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
+        try:
+            return render(chats)
+        except TemplateError:
+            if not any(chat[0]["role"] == "system" for chat in chats):
+                raise
+            # Gemma's template, among others, knows no system role: say the same at the head of the first user message.
+            return render([_without_system(chat) for chat in chats])
+
+    @cached_property
+    def _control(self) -> re.Pattern[str]:
+        """Every control token spelled out: those with a name (EOS ...) and those only marked as special (Llama 3's headers)."""
+        if not self.tokenizer.chat_template:
+            raise ValueError(
+                f"the tokenizer of {self.tokenizer.name_or_path!r} has no chat template; give one: --chat_template plain, or a Jinja "
+                "file."
+            )
+        names = {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special}
+        longest_first = sorted(names | set(self.tokenizer.all_special_tokens), key=lambda t: (-len(t), t))
+        return re.compile("|".join(re.escape(t) for t in longest_first if t) or "(?!)")
 
 
-@lru_cache(maxsize=64)
-def _pattern(tokens: frozenset[str]) -> re.Pattern[str]:
-    """Every control token spelled out: those with a name (EOS ...) and those only marked as special (Llama 3's headers)."""
-    longest_first = sorted(tokens, key=lambda t: (-len(t), t))
-    return re.compile("|".join(re.escape(t) for t in longest_first if t) or "(?!)")
+def _without_system(chat: list[dict[str, str]]) -> list[dict[str, str]]:
+    if chat[0]["role"] != "system":
+        return chat
+    return [{"role": "user", "content": f"{chat[0]['content']}\n\n{chat[1]['content']}"}, *chat[2:]]
 
 
 def _without(control: re.Pattern[str], text: str) -> str:
@@ -184,14 +228,3 @@ def _without(control: re.Pattern[str], text: str) -> str:
         text, found = control.subn("", text)
         if not found:
             return text
-
-
-def _apply(tokenizer: Any, chat: list[dict[str, str]]) -> list[int]:
-    try:
-        return tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=False)
-    except TemplateError:
-        if chat[0]["role"] != "system":
-            raise
-        # Gemma's template, among others, knows no system role: say the same at the head of the first user message.
-        first = {"role": "user", "content": f"{chat[0]['content']}\n\n{chat[1]['content']}"}
-        return _apply(tokenizer, [first, *chat[2:]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from maporl.agents.critic import Critic
@@ -23,5 +25,5 @@ class IPPO(PPO):
     def critic_of(self, step: Step) -> str:
         return f"critic_{self.learner_of(step).adapter}"
 
-    def context_of(self, step: Step) -> np.ndarray:
-        return step.completion.prompt_ids
+    def contexts_of(self, steps: Sequence[Step]) -> list[np.ndarray]:
+        return [step.completion.prompt_ids for step in steps]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from maporl.agents.critic import Critic
@@ -28,5 +30,9 @@ class MAPPO(PPO):
     def critic_of(self, step: Step) -> str:
         return self._names[self.learner_of(step).policy]
 
-    def context_of(self, step: Step) -> np.ndarray:
-        return self.learner_of(step).encode(step.state)
+    def contexts_of(self, steps: Sequence[Step]) -> list[np.ndarray]:
+        contexts: dict[int, np.ndarray] = {}
+        for learner in self.team.learners.values():
+            mine = [n for n, step in enumerate(steps) if self.learner_of(step) is learner]
+            contexts.update(zip(mine, learner.encode([steps[n].state for n in mine]), strict=True))
+        return [contexts[n] for n in range(len(steps))]

@@ -94,13 +94,14 @@ class PPO(PolicyGradient):
         """The name of the critic that judges a turn."""
 
     @abstractmethod
-    def context_of(self, step: Step) -> np.ndarray:
-        """The token ids [P] that the critic reads before the message."""
+    def contexts_of(self, steps: Sequence[Step]) -> list[np.ndarray]:
+        """The token ids [P] that the critic reads before each message."""
 
     # -- one update ----------------------------------------------------------------------------------------------------
 
     def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
-        read = {id(step): self.context_of(step) for e in episodes if not e.overflow for step in self._trained(e)}
+        trained = [step for e in episodes if not e.overflow for step in self._trained(e)]
+        read = {id(step): context for step, context in zip(trained, self.contexts_of(trained), strict=True)}
         fitting = [e for e in episodes if not e.overflow and self._fits(e, read)]
         batch = TurnBatch.collect(fitting, self.team, self.gamma_round)
         contexts = [read[id(step)] for step in batch.steps]

@@ -134,7 +134,7 @@ def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question],
 
 def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> None:
     messages, longest = len(empty["transcript"]), member.sampling.max_new_tokens
-    needed, window = len(member.encode(empty)) + (messages + 1) * longest, member.policy.context_window
+    needed, window = len(member.encode([empty])[0]) + (messages + 1) * longest, member.policy.context_window
     if needed > window:
         raise ValueError(
             f"the longest question ({question.id}) may need a prompt and answer of {needed} tokens in the last round ({messages} earlier "

@@ -86,10 +86,10 @@ def test_a_prompt_that_leaves_no_room_overflows_and_the_others_go_on(agent: LLMA
 
 
 def test_a_prompt_may_fill_the_window_exactly(agent: LLMAgent) -> None:
-    length = len(agent.encode(observation(question="b")))
+    length = len(agent.encode([observation(question="b")])[0])
     digits = 512 - 12 - length + 1  # a digit is one token
     fits, too_long = (observation(question="1" * n) for n in (digits, digits + 1))
-    assert len(agent.encode(fits)) == 500
+    assert len(agent.encode([fits])[0]) == 500
     said = agent.act([fits, too_long], streams(0, 1))
     assert [c.overflow for c in said] == [False, True] and len(said[0].completion_ids) > 0
 

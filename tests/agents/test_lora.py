@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -124,8 +125,21 @@ KINDS = {
     "embedding": dict(target_modules=["q_proj", "embed_tokens"]),
     "saved": dict(target_modules=["q_proj"], modules_to_save=["lm_head"]),
 }
-MERGEABLE = ["plain", "rslora", "dropout"]
-FAST = ["plain", "rslora", "dropout", "dora", "bias", "embedding"]
+KINDS["headless"] = dict(KINDS["head"], use_dora=True)
+MERGED = {
+    "plain": 14,
+    "rslora": 14,
+    "dropout": 14,
+    "dora": 0,
+    "bias": 0,
+    "head": 2,
+    "embedding": 2,
+    "saved": 2,
+    "headless": 0,
+}
+"""Adapted layers whose base weights can take the adapter in."""
+PLAIN = ["plain", "rslora", "dropout", "head"]
+SLOW = ["saved", "headless"]
 
 
 @pytest.fixture(scope="session")
@@ -176,10 +190,29 @@ def test_whatever_the_adapter_is_sampling_and_training_agree_with_peft(
     assert differs(theirs, prompts, sampled) < 1e-4
     with theirs.disable_adapter():
         assert differs(theirs, prompts, sampled) > 0.01
-    assert (type(policy.engine).__name__ == "InProcessEngine") == (engine == "in_process" and kind in FAST)
+    assert (type(policy.engine).__name__ == "InProcessEngine") == (engine == "in_process" and kind not in SLOW)
     trained = logprobs_of(policy, "one", prompts, [s.ids for s in sampled]).detach()
     for row, said in zip(trained, sampled, strict=True):
         assert torch.allclose(row[: len(said.ids)], torch.from_numpy(said.logprobs), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_the_adapter_is_its_gradient_is_autograds(
+    checkpoint: Callable[..., Path], elsewhere: Callable[[str], Path], kind: str
+) -> None:
+    policy = Policy.from_pretrained(str(checkpoint()))
+    policy.add_adapter("one", path=elsewhere(kind))
+    prompts, said = random_ids(20, 5), random_ids(6, 6, seed=1)
+    [packed] = policy.pack(np.arange(2), prompts, said, 100)
+    found, spread = policy.logprobs("one", packed, 0.7, entropy=True)
+    logprobs = (policy.completion_logits("one", prompts, said) / 0.7).log_softmax(-1)[packed.rows]
+    targets = torch.as_tensor(packed.targets).view(2, 6, 1)
+    loss = logprobs.gather(2, targets).sum() + 0.5 * -(logprobs.exp() * logprobs).sum()
+    parameters = policy.parameters("one")
+    mine = torch.autograd.grad(found.sum() + 0.5 * spread.sum(), parameters)
+    for a, b in zip(mine, torch.autograd.grad(loss, parameters), strict=True):
+        assert b.abs().max() > 0 and (a - b).norm() < 1e-4 * b.norm()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -189,9 +222,8 @@ def test_only_what_is_base_plus_product_is_merged_or_exported(
 ) -> None:
     policy = Policy.from_pretrained(str(checkpoint()))
     policy.add_adapter("one", path=elsewhere(kind))
-    with lora.merged(policy.model, "one") as done:
-        assert done == (kind in MERGEABLE)
-    if kind in MERGEABLE:
+    assert len(lora.mergeable(policy.model, "one")) == MERGED[kind]
+    if kind in PLAIN:
         policy.export("one", tmp_path / "plain")
         prompts = random_ids(5, 9, 20)
         sampled = policy.generate("one", prompts, Sampling(max_new_tokens=6), random_uniforms(3, 6))
@@ -221,10 +253,11 @@ def test_merging_is_undone_to_the_bit_whatever_happens(
 
     def restored() -> bool:
         now = dict(policy.model.named_parameters())
+        assert not any(m.disable_adapters for m in policy.model.modules() if isinstance(m, LoraLayer))
         return all(torch.equal(now[n], before[n]) and now[n].data_ptr() == places[n] for n in before)
 
-    with pytest.raises(Interrupted), lora.merged(policy.model, "one") as done:
-        assert done
+    layers = lora.mergeable(policy.model, "one")
+    with pytest.raises(Interrupted), lora.merged(layers, "one"):
         merged = {n for n, p in policy.model.named_parameters() if not torch.equal(p, before[n])}
         assert len(merged) == sum(".base_layer.weight" in n for n in before)
         raise Interrupted
@@ -240,18 +273,15 @@ def test_merging_is_undone_to_the_bit_whatever_happens(
         return original(self, adapter)
 
     monkeypatch.setattr(layer, "get_delta_weight", scarce)
-    with pytest.raises(torch.OutOfMemoryError), lora.merged(policy.model, "one"):
+    with pytest.raises(torch.OutOfMemoryError), lora.merged(layers, "one"):
         raise AssertionError("memory has run out before")
     assert restored()
 
 
-def test_the_base_and_16_bit_weights_are_not_merged(checkpoint: Callable[..., Path], policy: Policy) -> None:
-    with lora.merged(policy.model, None) as done:
-        assert not done
+def test_16_bit_weights_are_not_merged(checkpoint: Callable[..., Path]) -> None:
     half = Policy.from_pretrained(str(checkpoint()), dtype="bfloat16")
     half.add_adapter("one")
-    with lora.merged(half.model, "one") as done:
-        assert not done
+    assert lora.mergeable(half.model, "one") == {}
 
 
 def test_another_adapter_is_not_in_the_merged_weights(policy: Policy) -> None:

@@ -85,12 +85,12 @@ class Reading:
         [episode] = rollout(self.env, speakers, [question], seed=0)
         [step] = [s for s in episode.steps if (s.agent, s.round) == (agent, round)]
         # What the language model in that seat would have been shown, and any first token.
-        prompt = self.team.member(agent, round).encode(step.observation)  # type: ignore[attr-defined]
+        prompt = self.team.member(agent, round).encode([step.observation])[0]  # type: ignore[attr-defined]
         spoken = replace(step.completion, prompt_ids=prompt, completion_ids=np.array([40, 41]))
         step = replace(step, completion=spoken)
         critic = self.algorithm.critics[self.algorithm.critic_of(step)]
         with torch.no_grad():
-            return values_of(critic, [self.algorithm.context_of(step)], [spoken.completion_ids])[0, 0]
+            return values_of(critic, self.algorithm.contexts_of([step]), [spoken.completion_ids])[0, 0]
 
 
 @pytest.mark.parametrize("algorithm", [IPPO, MAPPO])
@@ -124,7 +124,7 @@ def test_a_value_depends_on_the_tokens_before_it(make_team: Callable, algorithm:
     learner, env = reading.algorithm, reading.env
     batch = TurnBatch.collect(rollout(env, reading.team, env.questions("train")[:2], seed=0), reading.team)
     contexts, judges = (
-        [learner.context_of(s) for s in batch.steps],
+        learner.contexts_of(batch.steps),
         np.array([learner.critic_of(s) for s in batch.steps]),
     )
     values, mask = learner.values(batch, contexts, judges)

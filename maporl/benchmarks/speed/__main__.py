@@ -6,9 +6,11 @@ import argparse
 import importlib
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"maporl.benchmarks.speed: {error}", file=sys.stderr)
         return 2
-    console = Console(highlight=False)
+    # In a file or a pipe every row gets its line; a terminal has its own width.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     about = environment(settings, words)
     console.print(_title(about), soft_wrap=True, markup=False)
     found: list[Row] = []
@@ -88,7 +91,8 @@ def measured(section: str, settings: Settings) -> list[Row]:
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
         torch.set_num_threads(settings.num_threads)
-        with without_progress_bars():
+        with without_progress_bars(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "all .* rewards")  # most sections are not there to learn anything
             rows: list[Row] = module.rows(settings)
             return rows
     finally:
@@ -114,8 +118,6 @@ def environment(settings: Settings, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _machine(settings: Settings) -> dict[str, Any]:
-    import os
-
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
@@ -140,17 +142,20 @@ def _title(about: dict[str, Any]) -> str:
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
-    """A table of each section's rows: median, range, target."""
+    """A table of each section's rows, and their notes below: median, range, target."""
     for section in dict.fromkeys(row.section for row in rows):
+        mine = [row for row in rows if row.section == section]
         table = Table(title=section, title_justify="left", title_style="bold")
-        for name in ("", "median", "range", "", "target", "note"):
-            table.add_column(name, justify="right" if name in ("median", "range", "target") else "left")
-        for row in rows:
-            if row.section == section:
-                verdict = "" if row.target is None else f"{row.target} {'yes' if row.reached else 'NO'}"
-                spread = f"{_number(row.low)} - {_number(row.high)}"
-                table.add_row(row.name, _number(row.value), spread, row.unit, verdict, row.note)
+        for name in ("", "median", "range", "unit", "target", "reached"):
+            table.add_column(name, justify="left" if name in ("", "unit") else "right", no_wrap=name != "")
+        for row in mine:
+            spread = "" if row.low == row.high else f"{_number(row.low)} to {_number(row.high)}"
+            reached = "" if row.reached is None else "yes" if row.reached else "NO"
+            table.add_row(row.name, _number(row.value), spread, row.unit, row.target or "", reached)
         console.print(table)
+        for note in dict.fromkeys(row.note for row in mine if row.note):
+            names = "; ".join(row.name for row in mine if row.note == note)
+            console.print(f"{names}: {note}", soft_wrap=True, markup=False)
 
 
 def _number(value: float) -> str:

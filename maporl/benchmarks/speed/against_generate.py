@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 
 from maporl.agents import Agent, Policy, Team
 from maporl.agents.policy import DTYPES
-from maporl.agents.prompts import PromptTemplate
+from maporl.agents.prompts import ChatEncoder, PromptTemplate
 from maporl.benchmarks.speed.rows import Row, interleaved, of, ratio
 from maporl.benchmarks.speed.settings import Settings
 from maporl.benchmarks.speed.workload import Workload, make_talkative, tokens_of
@@ -74,13 +74,13 @@ class GenerateAgent(Agent):
 
     def __init__(self, model: Any, adapter: str, tokenizer: Any, max_new_tokens: int) -> None:
         self.model, self.adapter, self.tokenizer, self.max_new_tokens = model, adapter, tokenizer, max_new_tokens
-        self.prompts = PromptTemplate()
+        self.prompts, self.encode_chats = PromptTemplate(), ChatEncoder(tokenizer)
 
     @torch.no_grad()
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
-        prompts = [self.prompts.encode(self.tokenizer, o) for o in observations]
+        prompts = self.encode_chats([self.prompts.messages(o) for o in observations])
         device, pad, eos = self.model.device, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         width = max(map(len, prompts))
         ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from peft import LoraConfig
 
@@ -47,7 +48,7 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
     batch, tokens = (2, 4) if settings.quick else (16, 32)
     single = min(batch, 4)  # questions of a repetition with one a step: as long a time as the others'
     theirs = batch if num_rounds == 1 else 1
-    sizes = {"num_rounds": num_rounds, "new_tokens": tokens, "group_size": 2 if settings.quick else 8}
+    sizes: dict[str, Any] = {"num_rounds": num_rounds, "new_tokens": tokens, "group_size": 2 if settings.quick else 8}
     ours = {"equal": OurStep(settings, folder, EQUAL, **sizes), "stock": OurStep(settings, folder, STOCK, **sizes)}
     one = ours["equal"]
     questions = one.questions[:batch]
@@ -107,7 +108,11 @@ def loss_rows(settings: Settings) -> list[Row]:
     note = "forward, loss and adapters' gradient of two messages, the same model for both"
     return [
         *(of(SECTION, f"{what}: {name}", seconds, "s") for name, seconds in series.items()),
-        ratio(SECTION, f"{what}: CoMLRL / ours", series["CoMLRL"], series["ours"], ">= 15", note),
+        *(
+            ratio(SECTION, f"{what}: {name} / ours", seconds, series["ours"], ">= 15", note)
+            for name, seconds in series.items()
+            if name != "ours"
+        ),
     ]
 
 
@@ -119,7 +124,8 @@ def against_trl(settings: Settings, folder: str | Path) -> list[Row]:
     prompts = [_prompts(ours, question)[0] for question in questions]
     adapter = ours.member("agent_0").policy.lora
     lora = LoraConfig(r=adapter.r, lora_alpha=adapter.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-    path, sizes = settings.checkpoint(folder), {"new_tokens": tokens, "group_size": group}
+    path = settings.checkpoint(folder)
+    sizes: dict[str, Any] = {"new_tokens": tokens, "group_size": group}
     rivals = {
         "TRL stock": TRLStep(settings, path, prompts, _text_reward, **sizes),
         "TRL stock, LoRA": TRLStep(settings, path, prompts, _text_reward, lora=lora, **sizes),

@@ -19,7 +19,7 @@ from maporl.agents import Policy, Sampling, Team
 from maporl.agents.make_model import make_tokenizer
 from maporl.agents.policy import DTYPES
 from maporl.algorithms.magrpo import MAGRPO
-from maporl.benchmarks.speed.our_step import EQUAL
+from maporl.benchmarks.speed.our_step import EQUAL, STOCK, Knobs
 from maporl.benchmarks.speed.rows import timed
 from maporl.benchmarks.speed.settings import GEOMETRIES, Settings
 from maporl.benchmarks.speed.with_comlrl import quiet
@@ -53,15 +53,16 @@ def loss_and_gradient(settings: Settings, vocabulary: int, length: int) -> Mappi
         with EQUAL.applied(settings.device):
             algorithm.update(episodes)
 
-    def theirs() -> None:
-        with EQUAL.applied(settings.device), policy.using("agent_0"):
+    def theirs(knobs: Knobs) -> None:
+        with knobs.applied(settings.device), policy.using("agent_0"):
             trainer._compute_loss_with_gradients(policy.model, data, list(REWARDS)).backward()
         for parameter in policy.parameters("agent_0"):
             parameter.grad = None
 
     return {
         "ours": lambda: timed(ours, settings.synchronize),
-        "CoMLRL": lambda: timed(theirs, settings.synchronize),
+        "CoMLRL stock": lambda: timed(lambda: theirs(STOCK), settings.synchronize),
+        "CoMLRL equal settings": lambda: timed(lambda: theirs(EQUAL), settings.synchronize),
     }
 
 

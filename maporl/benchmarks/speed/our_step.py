@@ -86,7 +86,7 @@ def prompt_text(
     agents = tuple(env.possible_agents)
     turns = tuple(Turn(name, 0, text) for name, text in zip(agents, said, strict=True)) if said is not None else ()
     one.reset(options={"transcript": Transcript(question, agents, env.num_rounds, turns)})
-    text: str = member.policy.tokenizer.decode(member.encode(one.observe(agent)), skip_special_tokens=False)
+    text: str = member.policy.tokenizer.decode(member.encode([one.observe(agent)])[0], skip_special_tokens=False)
     return text
 
 

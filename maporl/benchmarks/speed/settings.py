@@ -111,8 +111,9 @@ class Settings:
         """A policy of the geometry. Small ones are loaded from a checkpoint in `folder`; real ones are made where they will be
         used, and never written (LoRA of rank 16 unless `lora` says otherwise). `attention` None is the library's own choice."""
         if self.made:
-            path, chosen = self.checkpoint(folder), {"attn_implementation": attention, "lora": lora}
-            return Policy.from_pretrained(path, dtype=self.dtype, device=self.device, **chosen)
+            return Policy.from_pretrained(
+                self.checkpoint(folder), dtype=self.dtype, device=self.device, attn_implementation=attention, lora=lora
+            )
         config = AutoConfig.for_model("qwen2", max_position_embeddings=32768, **GEOMETRIES[self.geometry])
         tokenizer = make_tokenizer()
         config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id

@@ -24,6 +24,7 @@ import maporl.agents.policy
 import maporl.algorithms.algorithm
 import maporl.algorithms.training
 from maporl.agents import Critic, LLMAgent, Policy, PromptTemplate
+from maporl.agents.prompts import ChatEncoder
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.ppo import PPO
 from maporl.benchmarks.demo import configs
@@ -97,7 +98,8 @@ def timers() -> list[tuple[Any, str, str]]:
         (torch.autograd, "grad", "update"),
         (torch.optim.AdamW, "step", "update"),
         (torch.nn.utils, "clip_grad_norm_", "update"),
-        (PromptTemplate, "encode", "prompts and tokenising"),
+        (PromptTemplate, "messages", "prompts and tokenising"),
+        (ChatEncoder, "__call__", "prompts and tokenising"),
         (LLMAgent, "encode", "prompts and tokenising"),
         (DiscussionEnv, "score_batch", "verifier"),
         (DiscussionEnv, "score", "verifier"),

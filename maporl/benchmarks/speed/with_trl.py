@@ -99,7 +99,7 @@ class TRLStep:
             )
             self.trainer.remove_callback(PrinterCallback)
 
-    def _rewarded(self, completions: list[str], completion_ids: list[list[int]], **columns: Any) -> list[float]:
+    def _rewarded(self, completions: list[str], completion_ids: list[list[int]], **columns: Any) -> list[float | None]:
         self.tokens = sum(len(ids) for ids in completion_ids)  # of the step; padding is cut off already
         return [self.reward(text) for text in completions]
 
