@@ -241,27 +241,23 @@ class InProcessEngine:
         uniforms: np.ndarray | None,
         speaker: Speaker,
     ) -> tuple[list[Sampled], _Kept]:
-        device, size, steps, width = hidden.device, len(prompts), sampling.max_new_tokens, len(prompts[-1])
+        device, steps, width = hidden.device, sampling.max_new_tokens, len(prompts[-1])
         draws = None if uniforms is None else torch.as_tensor(uniforms, dtype=torch.float32, device=device)
         eos = torch.tensor(sorted(self.eos_ids), device=device)
-        tokens = torch.zeros(size, steps, dtype=torch.int64, device=device)
-        logprobs = torch.zeros(size, steps, dtype=torch.float32, device=device)
-        lengths = torch.full((size,), steps, device=device)
-        ended = torch.zeros(size, dtype=torch.bool, device=device)
-        messages = places.argsort()  # the message in each row of the cache, of which the first `live` are still sampled
         starts = torch.as_tensor([width - len(p) for p in prompts], device=device)
-        masks, live = self._masks(starts[messages], width + steps), size
+        messages = places.argsort()  # the message in each row of the cache, of which the first `live` are still sampled
+        said = _Said(len(prompts), steps, device)
+        live, masks = len(prompts), self._masks(starts[messages], width + steps)
+        active = torch.ones(live, dtype=torch.bool, device=device)
+        first = width - starts[messages]  # position of a row's first new token
         for t in range(steps):
-            logits = self._logits(hidden, sampling)
-            rows = messages[:live]
-            chosen, chosen_logprobs = sample(logits, None if draws is None else draws[rows, t])
-            tokens[rows, t], logprobs[rows, t] = chosen, chosen_logprobs
-            done = torch.isin(chosen, eos) & ~ended[rows]  # a finished row still in the batch may sample another one
-            lengths[rows[done]], ended[rows[done]] = t + 1, True
+            uniform = None if draws is None else draws[messages[:live], t]
+            chosen, logprobs = sample(self._logits(hidden, sampling), uniform)
+            said.add(messages[:live], chosen, logprobs)
             if t == steps - 1:
                 break
+            active &= ~torch.isin(chosen, eos)  # a finished row stays until many have finished
             if t % self.look_every == 0:
-                active = ~ended[rows]
                 remaining = int(active.sum())
                 if remaining == 0:
                     break
@@ -270,18 +266,15 @@ class InProcessEngine:
                     right = active[remaining:].nonzero().squeeze(1) + remaining
                     cache.swap(left, right)
                     chosen[left] = chosen[right]
+                    messages = messages.clone()
                     messages[left], messages[right] = messages[right], messages[left]
-                    live, chosen = remaining, chosen[:remaining]
+                    live, chosen, active = remaining, chosen[:remaining], torch.ones_like(active[:remaining])
                     cache.rows = slice(0, live)
-                    masks = self._masks(starts[messages], width + steps)
-            positions = (width + t - starts[messages[:live]])[:, None]
+                    masks, first = self._masks(starts[messages], width + steps), width - starts[messages]
+            positions = (first[:live] + t)[:, None]
             hidden = self.backbone.run(chosen[:, None], positions, masks(live, width + t), cache)[:, -1]
             cache.column += 1
-        ids, found = tokens.cpu().numpy(), logprobs.cpu().numpy()
-        sampled = [
-            Sampled(ids[i, :n].copy(), found[i, :n].copy(), truncated=not bool(e))
-            for i, (n, e) in enumerate(zip(lengths.tolist(), ended.tolist(), strict=True))
-        ]
+        sampled = said.messages(self.eos_ids)
         check_numbers(sampled, speaker[0])
         sequences = [np.concatenate([p, s.ids[:-1]]) for p, s in zip(prompts, sampled, strict=True)]
         return sampled, _Kept(speaker, sequences, starts.tolist(), messages.argsort().tolist(), cache)
@@ -304,6 +297,30 @@ class InProcessEngine:
         return lambda live, column: self.backbone.masks(
             visible[:live, :, : column + 1], positions[:live, column : column + 1], positions[:live, : column + 1]
         )
+
+
+class _Said:
+    """What is sampled, step by step, of messages that leave the batch at different times."""
+
+    def __init__(self, size: int, steps: int, device: torch.device) -> None:
+        self.tokens = torch.zeros(size, steps, dtype=torch.int64, device=device)
+        self.logprobs = torch.zeros(size, steps, device=device)
+        self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add(self, messages: Tensor, tokens: Tensor, logprobs: Tensor) -> None:
+        """The next token of each of these messages; after its end, anything."""
+        self._steps.append((messages, tokens.clone(), logprobs))
+
+    def messages(self, eos_ids: frozenset[int]) -> list[Sampled]:
+        """Every message up to the first token that ends it."""
+        for t, (messages, tokens, logprobs) in enumerate(self._steps):
+            self.tokens[messages, t], self.logprobs[messages, t] = tokens, logprobs
+        sampled = []
+        for tokens, logprobs in zip(self.tokens.cpu().numpy(), self.logprobs.cpu().numpy(), strict=True):
+            ends = np.flatnonzero(np.isin(tokens[: len(self._steps)], list(eos_ids)))
+            length = int(ends[0]) + 1 if len(ends) else len(tokens)
+            sampled.append(Sampled(tokens[:length].copy(), logprobs[:length].copy(), truncated=not len(ends)))
+        return sampled
 
 
 Speaker = tuple[str | None, Hashable]

@@ -54,9 +54,11 @@ def fuse(model: nn.Module) -> None:
 
 
 def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    if layer.disable_adapters and not layer.merged:
+        return nn.functional.linear(x, layer.base_layer.weight, layer.base_layer.bias)
     names = [name for name in layer.active_adapters if name in layer.lora_A]
-    if layer.disable_adapters or layer.merged or not names:
-        return layer.base_layer(x)
+    if layer.merged or not names:
+        return type(layer).forward(layer, x, *args, **kwargs)
     name = names[0]
     plain = len(names) == 1 and name not in layer.lora_variant and not layer.lora_bias.get(name, False) and not kwargs
     if not plain:

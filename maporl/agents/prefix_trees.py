@@ -81,7 +81,7 @@ def pack(
         prompts, completions: Token ids of every message, by number.
         token_budget: A single message longer than this is a pass of its own.
         hidden_size: Of the model. Sharing a prefix saves its products, but lengthens the sequences that attention multiplies by
-            themselves: a token's products cost as much as about 4 * hidden_size pairs in attention.
+            themselves: a token's products cost as much as about 6 * hidden_size pairs in attention.
 
     Raises:
         ValueError: A prompt or completion without any token.
@@ -90,7 +90,7 @@ def pack(
         if not len(prompts[row]) or not len(completions[row]):
             raise ValueError(f"message {row} has an empty prompt or completion; leave it out.")
     sequences = {int(row): np.concatenate([prompts[row], completions[row][:-1]]) for row in rows}
-    trees = sorted(_trees(sequences, token_budget, 4 * hidden_size), key=len)
+    trees = sorted(_trees(sequences, token_budget, 6 * hidden_size), key=len)
     passes, start = [], 0
     for stop in range(1, len(trees) + 1):
         if stop == len(trees) or (stop + 1 - start) * len(trees[stop]) > token_budget:

@@ -71,26 +71,31 @@ def sample(logits: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
     """
     top = logits.amax(-1, keepdim=True)
     odds = (logits - top).exp_()
-    batch, vocab = odds.shape
-    padded = torch.nn.functional.pad(odds, (0, -vocab % _BLOCK)) if vocab % _BLOCK else odds
-    padded = padded.view(batch, -1, _BLOCK)
-    block_cdf = padded.sum(-1).cumsum(-1)
-    total = block_cdf[:, -1:]
     if uniforms is None:
-        ids = logits.argmax(-1)
+        ids, total = logits.argmax(-1, keepdim=True), odds.sum(-1, keepdim=True)
     else:
-        target = uniforms.to(odds.dtype)[:, None] * total
-        block = _first_above(block_cdf, target)
-        before = torch.where(block > 0, block_cdf.gather(1, (block - 1).clamp(min=0)), torch.zeros_like(target))
-        inside = padded.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).squeeze(1).cumsum(-1)
-        ids = (block * _BLOCK + _first_above(inside, target - before)).squeeze(1)
-        ids = ids.clamp(max=vocab - 1)  # where logits are no numbers the search ends beyond; their log-prob will tell
+        ids, total = _drawn(odds, uniforms.to(odds.dtype)[:, None])
         if (
             ids.is_cuda
-        ):  # sums there are made in parallel and may fall by a rounding, onto a token without any probability
-            ids = torch.where(odds.gather(1, ids[:, None]).squeeze(1) > 0, ids, logits.argmax(-1))
-    chosen = logits.gather(-1, ids[:, None])
-    return ids, (chosen - top - total.log()).squeeze(-1)
+        ):  # sums there are made in parallel, and may fall by a rounding onto a token without any probability
+            ids = torch.where(odds.gather(1, ids) > 0, ids, logits.argmax(-1, keepdim=True))
+    return ids.squeeze(1), (logits.gather(1, ids) - top - total.log()).squeeze(1)
+
+
+def _drawn(odds: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Where [B, 1] the sums over `odds` [B, V] rise above `uniforms` [B, 1] times the total; and the total [B, 1]."""
+    batch, vocab = odds.shape
+    if vocab <= 2 * _BLOCK:
+        cdf = odds.cumsum(-1)
+        return _first_above(cdf, uniforms * cdf[:, -1:]), cdf[:, -1:]
+    blocks = torch.nn.functional.pad(odds, (0, -vocab % _BLOCK)).view(batch, -1, _BLOCK)
+    cdf = blocks.sum(-1).cumsum(-1)
+    target = uniforms * cdf[:, -1:]
+    block = _first_above(cdf, target)
+    before = torch.where(block > 0, cdf.gather(1, (block - 1).clamp(min=0)), torch.zeros_like(target))
+    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).squeeze(1).cumsum(-1)
+    # Where odds are no numbers the search ends beyond the vocabulary; the log-prob will tell.
+    return (block * _BLOCK + _first_above(inside, target - before)).clamp(max=vocab - 1), cdf[:, -1:]
 
 
 def _first_above(cdf: Tensor, target: Tensor) -> Tensor:

@@ -222,7 +222,8 @@ class PolicyGradient(Algorithm):
             for _ in range(self.num_epochs):
                 for mini in minibatches(mine, batch.chain_of, self.num_minibatches, self.rng):
                     loss = self._policy_loss(learner, batch, mini, advantages, ref_logprobs, sampled if first else None)
-                    packs = partial(learner.policy.pack, mini, batch.prompts, batch.completions)
+                    moving = mini[self._moves(mini, batch, advantages)]
+                    packs = partial(learner.policy.pack, moving, batch.prompts, batch.completions)
                     self.descend(name, packs, loss, tally)
                     first = False
             if len(mine):
@@ -235,6 +236,12 @@ class PolicyGradient(Algorithm):
             "train/dropped_episodes": float(batch.dropped),
             "train/learning_rate": float(next(iter(self.schedulers.values())).get_last_lr()[0]),
         }
+
+    def _moves(self, rows: np.ndarray, batch: TurnBatch, advantages: Tensor) -> np.ndarray:
+        """Which messages have a gradient at all: without KL and entropy in the loss, those with an advantage."""
+        if self.ent_coef or (self.kl_coef and self.kl_in == "loss"):
+            return np.ones(len(rows), bool)
+        return ((advantages[rows] != 0) & batch.completion_mask[rows]).any(1).numpy()
 
     def descend(
         self,
@@ -258,6 +265,9 @@ class PolicyGradient(Algorithm):
             optimizer.zero_grad(set_to_none=True)
             parts = self._backward(packs(self.microbatch_tokens), loss)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for parameter in parameters:
+            if parameter.grad is None:  # no message moves it: momentum still does
+                parameter.grad = torch.zeros_like(parameter)
         norm = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm or math.inf)
         if torch.isfinite(norm):
             optimizer.step()
@@ -307,7 +317,7 @@ class PolicyGradient(Algorithm):
     ) -> Callable[[Packed], tuple[Tensor, dict[str, Tensor]]]:
         weights = torch.zeros_like(batch.old_logprobs)
         weights[mini] = token_weights(batch.completion_mask[mini], self.loss_agg)
-        tokens = float(batch.completion_mask[mini].sum())
+        tokens = float(batch.completion_mask[mini[self._moves(mini, batch, advantages)]].sum())
 
         def part(packed: Packed) -> tuple[Tensor, dict[str, Tensor]]:
             policy = learner.policy

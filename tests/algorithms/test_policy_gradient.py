@@ -601,7 +601,7 @@ def test_out_of_memory_in_an_update_halves_the_passes_and_changes_nothing(
 
 def test_a_message_whose_gradient_does_not_fit_alone(make_team: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     team = make_team(1)
-    episodes = play(team, questions(2), rounds=1)
+    episodes = play(team, questions(2), rounds=1, reward=lambda text: 1.0 + len(text))
     tight(team.policies[0], monkeypatch, 0, backward=True)
     with pytest.raises(MemoryError) as error, pytest.warns(UserWarning, match="out of memory in a pass"):
         Reinforce(team).update(episodes)
