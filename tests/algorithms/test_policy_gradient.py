@@ -599,6 +599,37 @@ def test_out_of_memory_in_an_update_halves_the_passes_and_changes_nothing(
     assert told == pytest.approx(metrics, rel=1e-3, abs=1e-5)
 
 
+def test_what_earlier_passes_have_left_does_not_count_twice(
+    make_team: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradients = []
+    for failing in (0, 3):
+        team = make_team(2, 2, tokens=8, sharing="shared")
+        episodes = play(team, questions(4), rounds=2, group_size=2)
+        algorithm = Reinforce(team, microbatch_tokens=450, max_grad_norm=None)
+        [seen] = watch(algorithm).values()
+        backbone, calls = team.policies[0].backbone, [0]
+
+        def before(
+            packed: object, calls: list = calls, failing: int = failing, original=backbone.before
+        ) -> torch.Tensor:
+            calls[0] += 1
+            if calls[0] == failing:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return original(packed)
+
+        monkeypatch.setattr(backbone, "before", before)
+        if failing:
+            with pytest.warns(UserWarning, match="out of memory in a pass of"):
+                algorithm.update(episodes)
+        else:
+            algorithm.update(episodes)
+            assert calls[0] >= 3
+        gradients += seen
+    first, second = gradients
+    assert first.norm() > 0 and (first - second).norm() < 1e-4 * first.norm()
+
+
 def test_a_message_whose_gradient_does_not_fit_alone(make_team: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     team = make_team(1)
     episodes = play(team, questions(2), rounds=1, reward=lambda text: 1.0 + len(text))
