@@ -32,6 +32,7 @@ _LEAST: dict[str, float] = {
     "eval_every": 1,
     "checkpoint_every": 1,
     "microbatch_tokens": 1,
+    "max_batch_tokens": 1,
     "num_threads": 1,
     "seed": 0,
 }
@@ -42,6 +43,7 @@ _POSITIVE = {  # name -> a remedy
     "eval_temperature": " (leave it out to decode greedily)",
 }
 _PRECISIONS = ("highest", "high", "medium")
+_ENGINES = ("in_process", "reference")  # as in maporl.agents.policy, which imports torch
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,14 @@ class RunConfig:
         allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer.
         checkpoint_every: Iterations between checkpoints.
         dtype, device: Of the base model; device None takes a GPU when there is one.
+        autocast: Compute updates in bfloat16; adapters, their gradients and the optimizer stay float32.
+        engine: What samples: "in_process", or "reference" (transformers' generate: slower, the same messages).
+        max_batch_tokens: Prompt and new tokens of one sampling batch, and of the keys and values kept between rounds.
         gradient_checkpointing: Recompute activations in the backward pass.
         microbatch_tokens: Tokens of one forward and backward pass.
         matmul_precision: torch's float32 matmul precision: "highest", "high", "medium".
-        num_threads: torch's threads; None leaves them, except that a tiny model on a CPU gets one (see `maporl.run.with_threads`).
+        num_threads: torch's threads; on a CPU None takes one for a tiny model, and measures what is fastest for others (see
+            `maporl.run.with_threads`).
         trackers: Of "tensorboard", "wandb", "trackio"; through accelerate.
         output_dir: The run folder; None makes runs/ENV-ALGORITHM-SEED.
         seed: Of everything random.
@@ -114,6 +120,9 @@ class RunConfig:
     checkpoint_every: int = 10
     dtype: str = "float32"
     device: str | None = None
+    autocast: bool = False
+    engine: str = "in_process"
+    max_batch_tokens: int = 131_072
     gradient_checkpointing: bool = False
     microbatch_tokens: int = 4096
     matmul_precision: str = "highest"
@@ -136,8 +145,9 @@ class RunConfig:
         for name, remedy in _POSITIVE.items():
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and finite{remedy}.")
-        if self.matmul_precision not in _PRECISIONS:
-            raise ValueError(f"matmul_precision {self.matmul_precision!r} is unknown; use one of {list(_PRECISIONS)}.")
+        for name, words in (("matmul_precision", _PRECISIONS), ("engine", _ENGINES)):
+            if getattr(self, name) not in words:
+                raise ValueError(f"{name} {getattr(self, name)!r} is unknown; use one of {list(words)}.")
         if self.reference not in ("base", "warm_start"):
             raise ValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
         if self.reference == "warm_start" and not self.init_adapter:
@@ -297,6 +307,9 @@ class RunConfig:
                 chat_template=self.chat_template,
                 lora=called("lora", "lora", LoRA, dict(self.lora)),
                 gradient_checkpointing=self.gradient_checkpointing,
+                autocast=self.autocast,
+                engine=self.engine,
+                max_batch_tokens=self.max_batch_tokens,
             )
             for path in paths
         }

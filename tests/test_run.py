@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from transformers import AutoModelForCausalLM
 import maporl
 from maporl.agents import LLMAgent
 from maporl.config import RunConfig
-from maporl.run import RunFolder, load_team, train
+from maporl.run import RunFolder, fastest_threads, load_team, train, with_threads
 
 LETTERS = "run_toys:Letters"
 
@@ -493,3 +495,33 @@ def test_the_last_round_alone_takes_less_room(tiny_model: Path) -> None:
         check_context(long.build_env(), team, questions)
     with pytest.raises(ValueError, match="ippo or magrpo"):
         check_context(env, team, questions, joint=True)
+
+
+# -- threads -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "fastest"), [(lambda n: 0.004 * n, 1), (lambda n: 0.016 / n, 4)])
+def test_the_number_of_threads_is_the_one_that_was_fastest(seconds: Callable[[int], float], fastest: int) -> None:
+    before, seen = torch.get_num_threads(), set()
+
+    def work() -> None:
+        seen.add(torch.get_num_threads())
+        time.sleep(seconds(torch.get_num_threads()))
+
+    assert fastest_threads(work, 4) == fastest
+    assert {1, 2, 4} <= seen and torch.get_num_threads() == before
+
+
+def test_threads_are_measured_for_models_that_are_not_tiny(tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    config = RunConfig(env="arithmetic", model=tiny_model, device="cpu", max_new_tokens=4)
+    team = config.build_team(config.build_env())
+    try:
+        assert with_threads(config, team).num_threads == 1
+        monkeypatch.setattr("maporl.run.TINY", 0)
+        monkeypatch.setattr("maporl.run.fastest_threads", lambda work, most: work() is not None and most + 5)
+        torch.set_num_threads(2)
+        assert with_threads(config, team).num_threads == 7 == torch.get_num_threads()
+        assert with_threads(config.merged({"num_threads": 3}), team).num_threads == 3
+    finally:
+        torch.set_num_threads(before)

@@ -30,6 +30,7 @@ class Backbone:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.output: OutputLayer | None = OutputLayer.of(model)
         self.config = model.config.get_text_config()
         kinds = set(getattr(self.config, "layer_types", None) or ())
         window = getattr(self.config, "sliding_window", None)
@@ -41,16 +42,6 @@ class Backbone:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
-
-    @cached_property
-    def output(self) -> OutputLayer | None:
-        return OutputLayer.of(self.model)
-
-    def look_again(self) -> None:
-        """An adapter may have come around the output layer."""
-        self.output = OutputLayer.of(self.model)
-        if self.output is None:
-            self.exact = False
 
     def hidden(self, ids: Tensor, positions: Tensor, visible: Tensor, cache: KeyValues | None = None) -> Tensor:
         """Last hidden states [B, L, H].
@@ -118,18 +109,24 @@ class Backbone:
         states = out.logits if logits else out.last_hidden_state
         return torch.cat([row[-n:] for row, n in zip(states, packed.lengths.tolist(), strict=True)])
 
+    @property
+    def exact(self) -> bool:
+        """Whether trees, the cache and the output layer give this model's own numbers."""
+        return self.output is not None and self._agrees
+
     @cached_property
     @torch.no_grad()
-    def exact(self) -> bool:
-        """Whether trees, the cache and the output layer give this model's own numbers: measured once, on a few tokens.
+    def _agrees(self) -> bool:
+        """Measured once, on a few tokens.
 
         Layers with a window or chunks of their own making (GPT-Neo, Llama 4) may differ only after more tokens: they count as not exact.
         """
-        if not self.known or self.output is None:
+        if not self.known:
             return False
         tokens = np.random.default_rng(0).integers(0, self.config.vocab_size, 12)
         prompts, completions = [tokens[:7], tokens[:5]], [tokens[7:], tokens[[9, 2, 3]]]
         (packed,) = pack(np.arange(2), prompts, completions, token_budget=64, hidden_size=2**20)
+        assert self.output is not None
         training = self.model.training
         self.model.eval()
         try:

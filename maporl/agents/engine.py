@@ -93,7 +93,7 @@ class InProcessEngine:
     def forget(self) -> None:
         self._kept.clear()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def generate(
         self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
     ) -> list[Sampled]:

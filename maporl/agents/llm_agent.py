@@ -50,6 +50,8 @@ class LLMAgent(Agent):
         if not observations:
             return []
         prompts = self.encode(observations)
+        if any(o["transcript"] for o in observations):
+            self.policy.say_if_rounds_are_read_anew()
         # Drawn for every row whatever happens to it, so that a message depends on its own stream alone.
         steps = self.sampling.max_new_tokens
         uniforms = None if greedy else np.stack([rng.random(steps, dtype=np.float32) for rng in rngs])

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import Linear, LoraLayer
+from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 
-__all__ = ["LoRA", "fuse", "is_plain", "layers_of", "mergeable", "merged", "merged_weights"]
+__all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights", "plain_layers"]
 
 
 @dataclass(frozen=True)
@@ -104,21 +105,27 @@ def layers_of(model: nn.Module) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
-def is_plain(layer: Any, adapter: str) -> bool:
-    """Whether a layer with an adapter is a linear map by W + BA: no DoRA, no bias of its own, no embedding."""
-    return isinstance(layer, Linear) and adapter not in layer.lora_variant and not layer.lora_bias.get(adapter, False)
+def plain_layers(model: Any, adapter: str) -> dict[str, Any] | None:
+    """The layers that `adapter` changes, if all that it does is to add BA to their weights: None with DoRA, biases, or embeddings."""
+    if any(isinstance(m, ModulesToSaveWrapper) and adapter in m.modules_to_save for m in model.modules()):
+        return None
+    layers = {name: layer for name, layer in layers_of(model).items() if adapter in layer.scaling}
+    plain = all(
+        isinstance(layer, Linear) and adapter not in layer.lora_variant and not layer.lora_bias.get(adapter)
+        for layer in layers.values()
+    )
+    return layers if plain else None
 
 
 def mergeable(model: Any, adapter: str) -> dict[str, Any]:
-    """The adapted layers whose base weights can take an adapter in, exactly and without changing anything else.
+    """The layers in which sampling may merge `adapter`: all but the output layer, or none.
 
-    The output layer is left out: its weights are often those of the embedding, too.
+    A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that the policy that samples would not
+    be the policy that is trained. The output layer's weights are often the embedding's, too.
     """
-    head = model.get_output_embeddings()
-    found = {
-        n: m for n, m in layers_of(model).items() if m is not head and adapter in m.scaling and is_plain(m, adapter)
-    }
-    return {n: m for n, m in found.items() if m.base_layer.weight.dtype == torch.float32}
+    layers = plain_layers(model, adapter) or {}
+    found = {name: layer for name, layer in layers.items() if layer is not model.get_output_embeddings()}
+    return found if all(layer.base_layer.weight.dtype == torch.float32 for layer in found.values()) else {}
 
 
 @contextlib.contextmanager
@@ -126,8 +133,7 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
     """Within the block the base's weights are those with `adapter` merged, and these layers add nothing to them.
 
     It costs a copy of the adapted layers, and products worth `r` tokens of forward pass, and saves three small products a layer in every
-    step of sampling. A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that
-    the policy that samples would not be the policy that is trained.
+    step of sampling.
     """
     before: list[tuple[nn.Parameter, Tensor]] = []
     try:
@@ -146,8 +152,7 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
 
 @torch.no_grad()
 def merged_weights(layers: Mapping[str, Any], adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-    """Name of each layer that has this adapter, its base weight, and W + BA in a tensor of its own."""
+    """Name of each layer, its base weight, and W + BA in a tensor of its own."""
     for name, layer in layers.items():
-        if adapter in layer.lora_A:
-            weight = layer.base_layer.weight
-            yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)
+        weight = layer.base_layer.weight
+        yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)

@@ -10,8 +10,6 @@ from peft.tuners.lora.layer import LoraLayer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from maporl.agents.lora import is_plain
-
 __all__ = ["OutputLayer"]
 
 _CHUNK = {"cpu": 2**22, "cuda": 2**27}
@@ -40,13 +38,14 @@ class OutputLayer:
 
     @classmethod
     def of(cls, model: Any) -> OutputLayer | None:
-        """The model's, or None if it is no linear layer with at most plain adapters."""
+        """The model's, or None if it is no linear layer, or adapted by more than plain LoRA."""
         head = model.get_output_embeddings()
-        adapted = head if isinstance(head, LoraLayer) else None
-        head = head if adapted is None else adapted.base_layer
-        if type(head) is not nn.Linear or (
-            adapted is not None and not all(is_plain(adapted, a) for a in adapted.lora_A)
-        ):
+        adapted: Any = head if isinstance(head, LoraLayer) else None
+        if adapted is not None:
+            if adapted.lora_variant or any(adapted.lora_bias.values()):
+                return None
+            head = adapted.base_layer
+        if type(head) is not nn.Linear:
             return None
         config = model.config.get_text_config()
         scale = getattr(config, "logit_scale", None) or 1.0

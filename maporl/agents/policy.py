@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel, get_peft_model, get_peft_model_state_dict
-from peft.utils import ModulesToSaveWrapper, load_peft_weights
+from peft.utils import load_peft_weights
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents.backbone import Backbone, Tokens, left_pad
 from maporl.agents.engine import Engine, InProcessEngine, Sampled
-from maporl.agents.lora import LoRA, fuse, is_plain, layers_of, mergeable, merged, merged_weights
+from maporl.agents.lora import LoRA, fuse, mergeable, merged, merged_weights, plain_layers
+from maporl.agents.output_layer import OutputLayer
 from maporl.agents.prefix_trees import Packed, pack
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, ChatEncoder
 from maporl.agents.reference_engine import ReferenceEngine
@@ -78,19 +79,18 @@ class Policy:
                 )
             tokenizer.pad_token_id = min(self.eos_ids)
         self.pad_id: int = tokenizer.pad_token_id
-        self.engine_calls = 0
+        self.engine_calls, self._warned = 0, False
         self._peft: PeftModel | None = None
         self._active: str | None = None
-        self._layers: dict[
-            str, Any
-        ] = {}  # the adapted ones, and the adapters' parameters: looking for them takes a while
-        self._mergeable: dict[str, dict[str, Any]] = {}
+        self._mergeable: dict[
+            str, dict[str, Any]
+        ] = {}  # of every adapter, as its parameters: to look for them takes a while
         self._parameters: dict[str, list[nn.Parameter]] = {}
         model.requires_grad_(False)
         _disable_dropout(model)
         _float32_logits(model)
         self.backbone = Backbone(model)
-        self._engine, self._autocast, self._gradient_checkpointing = engine, autocast, gradient_checkpointing
+        self._engine, self.autocast, self._gradient_checkpointing = engine, autocast, gradient_checkpointing
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.eval()
@@ -180,10 +180,11 @@ class Policy:
             else:
                 self._new_adapter(name)
         fuse(self.model)
-        self.backbone.look_again()
-        if self.backbone.output is None:
-            self.__dict__.pop("engine", None)
-        self._layers, self._mergeable, self._parameters = layers_of(self.model), {}, {}
+        self.backbone.output = OutputLayer.of(
+            self.model
+        )  # it may be adapted from now on, and no longer known to the engine
+        self.__dict__.pop("engine", None)
+        self._mergeable, self._parameters = {n: mergeable(self.model, n) for n in self.adapters}, {}
         _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
         self._active = None
 
@@ -253,15 +254,13 @@ class Policy:
         """Write a plain model folder with the adapter merged into the base; this policy stays as it is."""
         target = Path(path)
         with self.using(adapter):
-            if adapter is None or self._peft is None:
-                sums: dict[str, Tensor] = {}
-            elif not self._is_plain(adapter):
+            layers = {} if adapter is None else plain_layers(self.model, adapter)
+            if layers is None:
                 raise ValueError(
-                    f"adapter {adapter!r} is more than W + BA (DoRA, biases, embeddings, or layers saved whole) and cannot be merged into "
-                    "a plain model; save_adapter writes it as it is."
+                    f"adapter {adapter!r} is more than W + BA (DoRA, biases or embeddings) and cannot be merged into a plain model; "
+                    "save_adapter writes it as it is."
                 )
-            else:
-                sums = {f"{name}.weight": total for name, _, total in merged_weights(self._layers, adapter)}
+            sums = {f"{name}.weight": total for name, _, total in merged_weights(layers, adapter or "")}
         state = {}
         for name, tensor in self.model.state_dict().items():
             if ".lora_" in name:
@@ -269,17 +268,13 @@ class Policy:
             clean = name.replace(".base_layer.", ".")
             state[clean] = sums.get(clean, tensor)
         config = copy.deepcopy(self.model.config)
-        if "lm_head.weight" in sums:  # no longer what the embedding is
+        if not sums.keys().isdisjoint({"lm_head.weight", "embed_out.weight"}):  # no longer what the embedding is
             config.tie_word_embeddings = False
         plain = type(self.model)(config).to(self.model.dtype)
         plain.load_state_dict(state)
         plain.generation_config = self.model.generation_config
         plain.save_pretrained(str(target))
         self.tokenizer.save_pretrained(str(target))
-
-    def _is_plain(self, adapter: str) -> bool:
-        saved = any(isinstance(m, ModulesToSaveWrapper) and adapter in m.modules_to_save for m in self.model.modules())
-        return not saved and all(is_plain(m, adapter) for m in self._layers.values() if adapter in m.scaling)
 
     @contextlib.contextmanager
     def using(self, adapter: str | None) -> Iterator[None]:
@@ -337,12 +332,20 @@ class Policy:
             )
         return ReferenceEngine(self.model, self._speaking, eos_ids=self.eos_ids, pad_id=self.pad_id)
 
+    def say_if_rounds_are_read_anew(self) -> None:
+        """Warn, once, of a chat template that makes every round cost as much as a first one."""
+        if not (self._warned or self.encode_chats.prefix_stable):
+            warnings.warn(
+                f"the chat template of {self.tokenizer.name_or_path!r} changes what comes before when a chat grows, so no keys and values "
+                "can be kept between rounds: each prompt is read from its beginning. Results are the same, sampling is slower.",
+                stacklevel=4,
+            )
+        self._warned = True
+
     @contextlib.contextmanager
     def _speaking(self, adapter: str | None) -> Iterator[None]:
         if adapter is not None and adapter not in self.adapters:
             raise ValueError(self._unknown(adapter))
-        if adapter is not None and adapter not in self._mergeable:
-            self._mergeable[adapter] = mergeable(self.model, adapter)
         with (
             self.using(adapter),
             contextlib.nullcontext() if adapter is None else merged(self._mergeable[adapter], adapter),
@@ -380,7 +383,7 @@ class Policy:
         wanted = self._gradient_checkpointing and torch.is_grad_enabled()
         if self.model.training != wanted:
             self.model.train(wanted)
-        faster = torch.autocast(self.device.type, torch.bfloat16) if self._autocast else contextlib.nullcontext()
+        faster = torch.autocast(self.device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext()
         with faster, self.using(adapter):
             yield
 

@@ -189,6 +189,13 @@ class ChatEncoder:
             self._known.update(zip(new, self.tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
         return [self._known[key] for key in keys]
 
+    @cached_property
+    def prefix_stable(self) -> bool:
+        """Whether a longer chat begins with the tokens of a shorter one: else no keys and values can be kept between rounds."""
+        chat = [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]
+        first, second = self([chat[:1], chat])
+        return second[: len(first)] == first
+
     def _rendered(self, keys: Sequence[tuple[tuple[str, str], ...]]) -> list[str]:
         chats = [[{"role": role, "content": _without(self._control, said)} for role, said in key] for key in keys]
         render = partial(self.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)

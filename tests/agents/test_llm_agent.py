@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -116,3 +120,24 @@ def test_a_scripted_agent_is_a_function_of_observation_and_stream() -> None:
 def test_an_exception_in_a_script_propagates() -> None:
     with pytest.raises(ZeroDivisionError):
         ScriptedAgent(lambda o, rng: str(1 / 0)).act([observation()], streams(0))
+
+
+def test_a_template_that_changes_what_came_before_is_said_once(checkpoint: Callable[..., Path]) -> None:
+    said = (("agent_0", 0, "1"), ("agent_1", 0, "2"))
+    rngs = [np.random.default_rng(0)]
+
+    def warned(template: str) -> list[str]:
+        policy = Policy.from_pretrained(str(checkpoint()))
+        policy.tokenizer.chat_template = template or policy.tokenizer.chat_template
+        agent = LLMAgent(policy, None, sampling=Sampling(max_new_tokens=2))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            agent.act([observation()], rngs)
+            assert not caught, "a first round has nothing to keep"
+            for _ in range(2):
+                agent.act([observation(round=1, said=said)], rngs)
+        return [str(w.message) for w in caught]
+
+    assert warned("") == []
+    [message] = warned("{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    assert "changes what comes before" in message and "sampling is slower" in message

@@ -125,21 +125,9 @@ KINDS = {
     "embedding": dict(target_modules=["q_proj", "embed_tokens"]),
     "saved": dict(target_modules=["q_proj"], modules_to_save=["lm_head"]),
 }
-KINDS["headless"] = dict(KINDS["head"], use_dora=True)
-MERGED = {
-    "plain": 14,
-    "rslora": 14,
-    "dropout": 14,
-    "dora": 0,
-    "bias": 0,
-    "head": 2,
-    "embedding": 2,
-    "saved": 2,
-    "headless": 0,
-}
-"""Adapted layers whose base weights can take the adapter in."""
-PLAIN = ["plain", "rslora", "dropout", "head"]
-SLOW = ["saved", "headless"]
+KINDS["dora head"] = dict(KINDS["head"], use_dora=True)
+MERGEABLE = ["plain", "rslora", "dropout", "head"]
+FAST = [*MERGEABLE, "dora", "bias", "embedding"]
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +178,7 @@ def test_whatever_the_adapter_is_sampling_and_training_agree_with_peft(
     assert differs(theirs, prompts, sampled) < 1e-4
     with theirs.disable_adapter():
         assert differs(theirs, prompts, sampled) > 0.01
-    assert (type(policy.engine).__name__ == "InProcessEngine") == (engine == "in_process" and kind not in SLOW)
+    assert (type(policy.engine).__name__ == "InProcessEngine") == (engine == "in_process" and kind in FAST)
     trained = logprobs_of(policy, "one", prompts, [s.ids for s in sampled]).detach()
     for row, said in zip(trained, sampled, strict=True):
         assert torch.allclose(row[: len(said.ids)], torch.from_numpy(said.logprobs), atol=1e-4)
@@ -222,8 +210,8 @@ def test_only_what_is_base_plus_product_is_merged_or_exported(
 ) -> None:
     policy = Policy.from_pretrained(str(checkpoint()))
     policy.add_adapter("one", path=elsewhere(kind))
-    assert len(lora.mergeable(policy.model, "one")) == MERGED[kind]
-    if kind in PLAIN:
+    assert bool(lora.mergeable(policy.model, "one")) == (kind in MERGEABLE)
+    if kind in MERGEABLE:
         policy.export("one", tmp_path / "plain")
         prompts = random_ids(5, 9, 20)
         sampled = policy.generate("one", prompts, Sampling(max_new_tokens=6), random_uniforms(3, 6))
@@ -253,7 +241,6 @@ def test_merging_is_undone_to_the_bit_whatever_happens(
 
     def restored() -> bool:
         now = dict(policy.model.named_parameters())
-        assert not any(m.disable_adapters for m in policy.model.modules() if isinstance(m, LoraLayer))
         return all(torch.equal(now[n], before[n]) and now[n].data_ptr() == places[n] for n in before)
 
     layers = lora.mergeable(policy.model, "one")
@@ -278,10 +265,10 @@ def test_merging_is_undone_to_the_bit_whatever_happens(
     assert restored()
 
 
-def test_16_bit_weights_are_not_merged(checkpoint: Callable[..., Path]) -> None:
+def test_16_bit_weights_are_not_merged(checkpoint: Callable[..., Path], policy: Policy) -> None:
     half = Policy.from_pretrained(str(checkpoint()), dtype="bfloat16")
     half.add_adapter("one")
-    assert lora.mergeable(half.model, "one") == {}
+    assert lora.mergeable(policy.model, "one") and not lora.mergeable(half.model, "one")
 
 
 def test_another_adapter_is_not_in_the_merged_weights(policy: Policy) -> None:

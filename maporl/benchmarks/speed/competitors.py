@@ -49,7 +49,9 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
     single = min(batch, 4)  # questions of a repetition with one a step: as long a time as the others'
     theirs = batch if num_rounds == 1 else 1
     sizes: dict[str, Any] = {"num_rounds": num_rounds, "new_tokens": tokens, "group_size": 2 if settings.quick else 8}
-    ours = {"equal": OurStep(settings, folder, EQUAL, **sizes), "stock": OurStep(settings, folder, STOCK, **sizes)}
+    ours = {
+        side: OurStep(settings, folder, EQUAL, autocast=side == "autocast", **sizes) for side in ("equal", "autocast")
+    }
     one = ours["equal"]
     questions = one.questions[:batch]
     prompts = [_prompts(one, question) for question in questions]
@@ -66,7 +68,7 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
     }
     steps: dict[str, Callable[[], float]] = {
         "ours": lambda: _rate(ours["equal"](questions)),
-        "ours, torch's defaults": lambda: _rate(ours["stock"](questions)),
+        "ours, updates in bfloat16": lambda: _rate(ours["autocast"](questions)),
         "ours, one question a step": lambda: _rates([ours["equal"]([q]) for q in questions[:single]]),
         "CoMLRL stock": lambda: _rate(rivals["stock"](prompts[:theirs])),
         "CoMLRL equal settings": lambda: _rate(rivals["equal"](prompts[:theirs])),
@@ -80,7 +82,7 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
         pairs: list[tuple[str, list[float], str, str | None]] = [
             (f"{batch} questions a step / CoMLRL stock", mine, "CoMLRL stock", ">= 5"),
             (f"{batch} questions a step / CoMLRL equal settings", mine, "CoMLRL equal settings", ">= 3"),
-            ("torch's defaults / CoMLRL stock", series["ours, torch's defaults"], "CoMLRL stock", None),
+            ("updates in bfloat16 / CoMLRL stock", series["ours, updates in bfloat16"], "CoMLRL stock", None),
             ("one question a step / CoMLRL stock", alone, "CoMLRL stock", ">= 2"),
             (
                 "one question a step / CoMLRL equal settings",

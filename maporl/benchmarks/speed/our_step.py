@@ -56,8 +56,8 @@ class Knobs:
 STOCK = Knobs()
 """What `transformers` and torch do when nobody says anything."""
 
-EQUAL = Knobs(matmul_precision="medium", attention="eager", autocast=True)
-"""What ours runs with here, and what "equal settings" gives to the others."""
+EQUAL = Knobs()
+"""What ours runs with here, and what "equal settings" gives to the others: full float32, torch's own attention."""
 
 
 def digit_share(question: Question | None, response: str) -> float:
@@ -101,6 +101,7 @@ class OurStep:
         group_size: Discussions of each question.
         new_tokens: Length of every message.
         force_length: Messages never end early.
+        autocast: Our own setting: updates in bfloat16.
     """
 
     def __init__(
@@ -114,10 +115,12 @@ class OurStep:
         group_size: int = 8,
         new_tokens: int = 32,
         force_length: bool = True,
+        autocast: bool = False,
     ) -> None:
         self.settings, self.knobs = settings, knobs
         self.env = task(num_agents, num_rounds)
         policy = settings.policy(folder, attention=knobs.attention)
+        policy.autocast = autocast
         if force_length:
             policy.eos_ids = NEVER
         self.team = Team.build(
