@@ -94,7 +94,8 @@ def _drawn(odds: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     block = _first_above(cdf, target)
     before = torch.where(block > 0, cdf.gather(1, (block - 1).clamp(min=0)), torch.zeros_like(target))
     inside = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).squeeze(1).cumsum(-1)
-    return block * _BLOCK + _first_above(inside, target - before), cdf[:, -1:]
+    # Where odds are no numbers the search ends beyond the vocabulary; the log-prob will tell.
+    return (block * _BLOCK + _first_above(inside, target - before)).clamp(max=vocab - 1), cdf[:, -1:]
 
 
 def _first_above(cdf: Tensor, target: Tensor) -> Tensor:

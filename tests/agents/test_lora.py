@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -124,6 +125,7 @@ KINDS = {
     "embedding": dict(target_modules=["q_proj", "embed_tokens"]),
     "saved": dict(target_modules=["q_proj"], modules_to_save=["lm_head"]),
 }
+KINDS["dora head"] = dict(KINDS["head"], use_dora=True)
 MERGEABLE = ["plain", "rslora", "dropout", "head"]
 FAST = [*MERGEABLE, "dora", "bias", "embedding"]
 
@@ -180,6 +182,25 @@ def test_whatever_the_adapter_is_sampling_and_training_agree_with_peft(
     trained = logprobs_of(policy, "one", prompts, [s.ids for s in sampled]).detach()
     for row, said in zip(trained, sampled, strict=True):
         assert torch.allclose(row[: len(said.ids)], torch.from_numpy(said.logprobs), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_the_adapter_is_its_gradient_is_autograds(
+    checkpoint: Callable[..., Path], elsewhere: Callable[[str], Path], kind: str
+) -> None:
+    policy = Policy.from_pretrained(str(checkpoint()))
+    policy.add_adapter("one", path=elsewhere(kind))
+    prompts, said = random_ids(20, 5), random_ids(6, 6, seed=1)
+    [packed] = policy.pack(np.arange(2), prompts, said, 100)
+    found, spread = policy.logprobs("one", packed, 0.7, entropy=True)
+    logprobs = (policy.completion_logits("one", prompts, said) / 0.7).log_softmax(-1)[packed.rows]
+    targets = torch.as_tensor(packed.targets).view(2, 6, 1)
+    loss = logprobs.gather(2, targets).sum() + 0.5 * -(logprobs.exp() * logprobs).sum()
+    parameters = policy.parameters("one")
+    mine = torch.autograd.grad(found.sum() + 0.5 * spread.sum(), parameters)
+    for a, b in zip(mine, torch.autograd.grad(loss, parameters), strict=True):
+        assert b.abs().max() > 0 and (a - b).norm() < 1e-4 * b.norm()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

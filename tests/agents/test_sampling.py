@@ -169,11 +169,14 @@ def test_the_token_is_the_one_that_float64_finds(vocab: int, sharpness: float) -
 @pytest.mark.parametrize("spoiled", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("where", [slice(None), slice(3, 4)])
 @pytest.mark.parametrize("greedy", [True, False])
-def test_logits_that_are_no_numbers_give_a_log_prob_that_is_none(spoiled: float, where: slice, greedy: bool) -> None:
-    logits = torch.zeros(4, 300)  # less than a block: a search that fails must not end beyond the vocabulary
+@pytest.mark.parametrize("vocab", [300, 1500])
+def test_logits_that_are_no_numbers_give_a_log_prob_that_is_none(
+    spoiled: float, where: slice, greedy: bool, vocab: int
+) -> None:
+    logits = torch.zeros(4, vocab)  # no number of whole blocks: a search that fails must not end beyond the vocabulary
     logits[1:3, where] = spoiled
     ids, logprobs = sample(logits, None if greedy else torch.tensor([0.3, 0.3, ALMOST_ONE, 0.3]))
-    assert int(ids.min()) >= 0 and int(ids.max()) < 300
+    assert int(ids.min()) >= 0 and int(ids.max()) < vocab
     impossible = spoiled == float("-inf") and where.start == 3  # no harm done: the others are possible
     assert torch.isfinite(logprobs).tolist() == [True, impossible, impossible, True]
     assert ids[0] == ids[3] and logprobs[0] == logprobs[3]

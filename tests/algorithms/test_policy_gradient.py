@@ -499,3 +499,182 @@ def test_filters_raise_in_training(checkpoint: Callable, filters: dict, name: st
     team = Team.build(policy, ["agent_0"], 1, sampling=Sampling(**filters))
     with pytest.raises(ValueError, match="'agent_0' samples with top_k=.*leave both out"):
         made(name, team)
+
+
+# -- where old log-probs come from, memory and precision -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ippo", "magrpo"])
+def test_recomputed_log_probs_change_nothing_but_rounding(make_team: Callable, name: str) -> None:
+    gradients, metrics = [], []
+    for old in ("sampled", "recomputed"):
+        team = make_team(rounds=2, temperature=0.7)
+        algorithm = made(name, team, old_logprobs=old)
+        seen = watch(algorithm)
+        metrics.append(algorithm.update(play(team, questions(3), rounds=2, group_size=2)))
+        gradients.append(seen)
+    for key, (first, *_) in gradients[0].items():
+        assert first.abs().max() > 0 and (first - gradients[1][key][0]).norm() < 1e-3 * first.norm()
+    assert all(m["train/logprob_mismatch"] < 1e-5 and m["train/first_ratio_error"] < 1e-4 for m in metrics)
+
+
+@pytest.mark.parametrize("old", ["sampled", "recomputed"])
+def test_a_mismatch_between_sampling_and_training_is_told_whatever_the_ratio_is_to(
+    make_team: Callable, old: str
+) -> None:
+    team = make_team(2)
+    episodes = play(team, questions(4), rounds=1)
+    for e in episodes:
+        for s in e.steps:
+            s.completion.logprobs[:] -= 0.25  # as if another engine had sampled, with another rounding
+    metrics = Reinforce(team, old_logprobs=old).update(episodes)
+    assert metrics["train/logprob_mismatch"] == pytest.approx(0.25, abs=1e-3)
+    ratio = np.exp(0.25) - 1 if old == "sampled" else 0.0
+    assert metrics["train/first_ratio_error"] == pytest.approx(ratio, abs=1e-3)
+    assert metrics["train/clip_fraction"] == (1.0 if old == "sampled" else 0.0)
+
+
+def test_an_unknown_source_of_old_log_probs(make_team: Callable) -> None:
+    with pytest.raises(ValueError, match=r"old_logprobs is 'measured': use one of \['sampled', 'recomputed'\]"):
+        Reinforce(make_team(1), old_logprobs="measured")
+
+
+def tight(policy: Policy, monkeypatch: pytest.MonkeyPatch, tokens: int, *, backward: bool) -> list[int]:
+    """Training passes of more than so many tokens run out of memory, forwards or only backwards; returns those that fitted."""
+    passed: list[int] = []
+    original = policy.backbone.before
+
+    def fail(_: torch.Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+
+    def before(packed: object) -> torch.Tensor:
+        hidden = original(packed)  # type: ignore[arg-type]
+        size = packed.ids.size  # type: ignore[attr-defined]
+        if not torch.is_grad_enabled():
+            return hidden
+        if size > tokens and not backward:
+            fail(hidden)
+        if size > tokens:
+            hidden.register_hook(fail)
+        else:
+            passed.append(size)
+        return hidden
+
+    assert policy.backbone.exact
+    monkeypatch.setattr(policy.backbone, "before", before)
+    return passed
+
+
+@pytest.mark.parametrize("name", ["magrpo", "ippo"])
+@pytest.mark.parametrize("backward", [True, False])
+def test_out_of_memory_in_an_update_halves_the_passes_and_changes_nothing(
+    make_team: Callable, monkeypatch: pytest.MonkeyPatch, name: str, backward: bool
+) -> None:
+    results = []
+    for limited in (False, True):
+        team = make_team(2, 2, tokens=8, sharing="shared")
+        episodes = play(team, questions(4), rounds=2, group_size=2)
+        # In passes the shorter of which leave some gradient behind before a longer one fails.
+        algorithm = made(name, team, num_minibatches=1, num_epochs=1, microbatch_tokens=1000)
+        seen = watch(algorithm)
+        if not limited:
+            metrics = algorithm.update(episodes)
+        else:
+            passed = tight(team.policies[0], monkeypatch, 300, backward=backward)
+            with pytest.warns(UserWarning, match="out of memory in a pass of") as said:
+                metrics = algorithm.update(episodes)
+            mine = [str(w.message) for w in said if "out of memory" in str(w.message)]
+            assert f"from now on at most {algorithm.microbatch_tokens} (microbatch_tokens)" in mine[-1]
+            assert "\n" not in mine[0] and len(mine) <= 4 and passed and max(passed) <= 300
+            assert algorithm.microbatch_tokens < 1000
+        results.append((weights(team.policies[0], "shared"), seen, metrics))
+    (plain, gradients, metrics), (found, others, told) = results
+    assert torch.allclose(
+        plain, found, atol=2e-3
+    )  # Adam's first step is a sign: where a gradient is rounding, it may differ
+    assert ((plain - found).abs() > 1e-5).float().mean() < 0.01
+    for key, (first,) in gradients.items():
+        assert first.norm() > 0 and len(others[key]) == 1
+        assert (first - others[key][0]).norm() < 1e-4 * first.norm()
+    assert told == pytest.approx(metrics, rel=1e-3, abs=1e-5)
+
+
+def test_what_earlier_passes_have_left_does_not_count_twice(
+    make_team: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradients = []
+    for failing in (0, 3):
+        team = make_team(2, 2, tokens=8, sharing="shared")
+        episodes = play(team, questions(4), rounds=2, group_size=2)
+        algorithm = Reinforce(team, microbatch_tokens=450, max_grad_norm=None)
+        [seen] = watch(algorithm).values()
+        backbone, calls = team.policies[0].backbone, [0]
+
+        def before(
+            packed: object, calls: list = calls, failing: int = failing, original=backbone.before
+        ) -> torch.Tensor:
+            calls[0] += 1
+            if calls[0] == failing:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return original(packed)
+
+        monkeypatch.setattr(backbone, "before", before)
+        if failing:
+            with pytest.warns(UserWarning, match="out of memory in a pass of"):
+                algorithm.update(episodes)
+        else:
+            algorithm.update(episodes)
+            assert calls[0] >= 3
+        gradients += seen
+    first, second = gradients
+    assert first.norm() > 0 and (first - second).norm() < 1e-4 * first.norm()
+
+
+def test_a_message_whose_gradient_does_not_fit_alone(make_team: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    team = make_team(1)
+    episodes = play(team, questions(2), rounds=1, reward=lambda text: 1.0 + len(text))
+    tight(team.policies[0], monkeypatch, 0, backward=True)
+    with pytest.raises(MemoryError) as error, pytest.warns(UserWarning, match="out of memory in a pass"):
+        Reinforce(team).update(episodes)
+    message = str(error.value)
+    assert (
+        message.startswith("the gradient of one message of ") and "lower max_new_tokens, set gradient_check" in message
+    )
+    assert "\n" not in message
+
+
+def test_other_errors_in_an_update_are_raised_as_they_are(make_team: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    team = make_team(1)
+    episodes = play(team, questions(2), rounds=1)
+    monkeypatch.setattr(team.policies[0].backbone, "before", lambda packed: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Reinforce(team).update(episodes)
+
+
+@pytest.mark.parametrize("name", ["ippo", "magrpo"])
+@pytest.mark.parametrize("saving", [False, True])
+def test_autocast_moves_float32_adapters_in_nearly_the_same_direction(
+    make_team: Callable, name: str, saving: bool
+) -> None:
+    results = []
+    for autocast in (False, True):
+        team = make_team(tokens=8, base={"autocast": autocast, "gradient_checkpointing": saving})
+        shake(team.policies[0], "agent_0", 0.1)
+        algorithm = made(name, team, num_epochs=1, num_minibatches=1, max_grad_norm=None)
+        seen = watch(algorithm)
+        types: set[torch.dtype] = set()
+        team.policies[0].model.model.layers[0].mlp.register_forward_hook(lambda m, i, o, t=types: t.add(o.dtype))
+        episodes = play(team, questions(4), rounds=1, group_size=2)
+        assert types == {torch.float32}  # sampling does not round
+        metrics = algorithm.update(episodes)
+        assert (torch.bfloat16 in types) == autocast
+        for optimizer in algorithm.optimizers.values():
+            for group in optimizer.param_groups:
+                assert {p.dtype for p in group["params"]} == {torch.float32}
+            assert {s[k].dtype for s in optimizer.state.values() for k in ("exp_avg", "exp_avg_sq")} == {torch.float32}
+        results.append((seen, metrics))
+    for key in results[0][0]:
+        first, second = (r[0][key][0] for r in results)
+        assert second.dtype == torch.float32
+        assert torch.cosine_similarity(first, second, dim=0) > 0.98 and not torch.equal(first, second)
+    assert 0 < results[1][1]["train/logprob_mismatch"] < 0.03
