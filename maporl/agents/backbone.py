@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from maporl.agents.key_values import KeyValues
+from maporl.agents.memory import out_of_memory
 from maporl.agents.output_layer import OutputLayer
 from maporl.agents.prefix_trees import Packed, pack
 
@@ -43,18 +44,14 @@ class Backbone:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def hidden(self, ids: Tensor, positions: Tensor, visible: Tensor, cache: KeyValues | None = None) -> Tensor:
+    def run(self, ids: Tensor, positions: Tensor, masks: Any, cache: KeyValues | None) -> Tensor:
         """Last hidden states [B, L, H].
 
         Args:
             ids, positions: [B, L] int64.
-            visible: [B, L, S] bool, over the cache's columns and then these L (S = L without a cache).
+            masks: Of `masks`, over the cache's columns and then these L.
             cache: Read and extended; None keeps nothing.
         """
-        return self.run(ids, positions, self.masks(visible, positions), cache)
-
-    def run(self, ids: Tensor, positions: Tensor, masks: Any, cache: KeyValues | None) -> Tensor:
-        """`hidden` with masks that are made already."""
         out = self.model.base_model(
             input_ids=ids,
             position_ids=positions,
@@ -137,16 +134,21 @@ class Backbone:
                     (hidden, self._in_steps(packed)),
                     (self._plainly(packed, logits=True), self.output.logits(hidden)),
                 ]
-        except Exception:  # whatever a model's own code raises about masks or caches that it does not know
+        except Exception as error:  # whatever a model's own code raises about masks or caches that it does not know
+            if out_of_memory(error):
+                raise
             return False
         finally:
             self.model.train(training)
+        if not torch.isfinite(hidden).all():
+            return True  # broken weights are not this class's business: sampling says so
         limit = 1e-3 if self.model.dtype == torch.float32 else 0.05
         return all(float((a - b).abs().max() / a.abs().max()) < limit for a, b in pairs)
 
     def _in_trees(self, packed: Packed) -> Tensor:
         ids, positions = (torch.as_tensor(a, device=self.device) for a in (packed.ids, packed.positions))
-        hidden = self.hidden(ids, positions, packed.visible(self.device))
+        masks = self.masks(packed.visible(self.device), positions)
+        hidden = self.run(ids, positions, masks, None)
         return hidden.flatten(0, 1)[torch.as_tensor(packed.before, device=self.device)]
 
     def _in_steps(self, packed: Packed) -> Tensor:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import bisect
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,9 +38,31 @@ class Sampled:
     truncated: bool
 
 
-class Engine(Protocol):
-    """Samples messages."""
+class Engine(ABC):
+    """Samples messages, in as few batches as memory allows; when it runs out, batches are halved, and nothing is lost.
 
+    Args:
+        eos_ids: Any of these ends a message.
+        pad_id: Fills the left of shorter prompts; masked out.
+        device: Where it samples.
+        max_batch_tokens: Prompt and new tokens of one batch, padding included.
+    """
+
+    def __init__(self, eos_ids: frozenset[int], pad_id: int, device: torch.device, max_batch_tokens: int) -> None:
+        self.eos_ids, self.pad_id, self.device = eos_ids, pad_id, device
+        self.max_batch_tokens = max_batch_tokens
+
+    @abstractmethod
+    def sample(
+        self, adapter: str | None, prompts: list[np.ndarray], sampling: Sampling, uniforms: np.ndarray | None
+    ) -> list[Sampled]:
+        """One batch, sorted by length."""
+
+    def forget(self) -> bool:
+        """Drop what is kept for later calls: no prompt will go on from an earlier one. Was there anything?"""
+        return False
+
+    @torch.inference_mode()
     def generate(
         self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
     ) -> list[Sampled]:
@@ -53,13 +76,52 @@ class Engine(Protocol):
 
         Raises:
             FloatingPointError: The model's logits are not numbers.
+            MemoryError: A single message does not fit.
         """
+        arrays = {i: np.asarray(p, np.int64) for i, p in enumerate(prompts)}
+        # By length, for the sake of padding; equal prompts and those with a long common prefix next to each other.
+        pending = sorted(in_order(arrays), key=lambda i: len(arrays[i]))
+        results: dict[int, Sampled] = {}
+        while pending:
+            tokens = [len(arrays[i]) + sampling.max_new_tokens for i in pending]
+            rows = 1
+            while rows < len(pending) and (rows + 1) * tokens[rows] <= self.max_batch_tokens:
+                rows += 1
+            now = pending[:rows]
+            try:
+                found = self.sample(
+                    adapter, [arrays[i] for i in now], sampling, None if uniforms is None else uniforms[now]
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                room = self.forget()
+                if not room and rows == 1:
+                    raise MemoryError(
+                        f"one message of up to {tokens[0]} tokens does not fit into memory; lower max_new_tokens, or use a smaller "
+                        "model or dtype."
+                    ) from error
+            else:
+                results.update(zip(now, found, strict=True))
+                pending = pending[rows:]
+                continue
+            # Outside of `except`, which holds on to the failed batch's tensors.
+            release(self.device)
+            if not room:  # else it may fit without what was kept
+                self._halve(rows * tokens[rows - 1])
+        check_numbers(list(results.values()), adapter)
+        return [results[i] for i in range(len(prompts))]
 
-    def forget(self) -> None:
-        """Drop what is kept for later calls: no prompt will go on from an earlier one."""
+    def _halve(self, tokens: int) -> None:
+        self.max_batch_tokens = max(min(tokens, self.max_batch_tokens) // 2, 1)
+        warnings.warn(
+            f"out of memory while sampling {tokens} tokens at once: from now on at most {self.max_batch_tokens} "
+            "(max_batch_tokens). No message is lost.",
+            stacklevel=4,
+        )
 
 
-class InProcessEngine:
+class InProcessEngine(Engine):
     """Batched sampling on the training model itself.
 
     Args:
@@ -68,8 +130,7 @@ class InProcessEngine:
         version: What changes whenever the adapter's weights do: keys and values of other weights are of no use.
         eos_ids: Any of these ends a message.
         pad_id: Fills the left of shorter prompts; masked out.
-        max_batch_tokens: Prompt and new tokens of one batch, padding included, and of what is kept for later calls. Halved
-            when memory runs out.
+        max_batch_tokens: Prompt and new tokens of one batch, padding included, and of what is kept for later calls.
         prefill_tokens: Of one pass over prompts.
     """
 
@@ -84,69 +145,28 @@ class InProcessEngine:
         max_batch_tokens: int = 131_072,
         prefill_tokens: int = 8192,
     ) -> None:
+        super().__init__(eos_ids, pad_id, backbone.device, max_batch_tokens)
         self.backbone, self.speaking, self.version = backbone, speaking, version
-        self.eos_ids, self.pad_id = eos_ids, pad_id
-        self.max_batch_tokens, self.prefill_tokens = max_batch_tokens, prefill_tokens
+        self.prefill_tokens = prefill_tokens
         self.look_every = 1 if backbone.device.type == "cpu" else 8  # asking a GPU how many are left waits for it
         self._kept: list[_Kept] = []
 
-    def forget(self) -> None:
+    def forget(self) -> bool:
+        """See `Engine`. Weights that are written through `.data`, which torch does not count as a change, need it, too."""
+        anything = bool(self._kept)
         self._kept.clear()
+        return anything
 
-    @torch.inference_mode()
-    def generate(
-        self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
+    def sample(
+        self, adapter: str | None, prompts: list[np.ndarray], sampling: Sampling, uniforms: np.ndarray | None
     ) -> list[Sampled]:
-        """See `Engine`. As few batches as memory allows; when it runs out, half as many tokens a batch, and nothing is lost."""
-        arrays = {i: np.asarray(p, np.int64) for i, p in enumerate(prompts)}
+        """One batch: read the distinct prompts, or what is new of them; then a column at a time."""
         speaker = (adapter, self.version(adapter))
         self._kept = [k for k in self._kept if k.speaker[0] != adapter or k.speaker == speaker]
-        # By length, for the sake of padding; equal prompts and those with a long common prefix next to each other.
-        pending = sorted(in_order(arrays), key=lambda i: len(arrays[i]))
-        results: dict[int, Sampled] = {}
         with self.speaking(adapter):
-            while pending:
-                rows = self._fitting([len(arrays[i]) for i in pending], sampling.max_new_tokens)
-                now, later = pending[:rows], pending[rows:]
-                draws = None if uniforms is None else uniforms[now]
-                try:
-                    sampled, kept = self._batch([arrays[i] for i in now], sampling, draws, speaker)
-                except (RuntimeError, MemoryError) as error:
-                    if not out_of_memory(error):
-                        raise
-                    if rows == 1 and not self._kept:
-                        raise MemoryError(
-                            f"one message of up to {len(arrays[now[0]]) + sampling.max_new_tokens} tokens does not fit into memory; "
-                            "lower max_new_tokens, or use a smaller model or dtype."
-                        ) from error
-                    failed = sum(len(arrays[i]) + sampling.max_new_tokens for i in now)
-                else:
-                    failed = 0
-                    results.update(zip(now, sampled, strict=True))
-                    self._keep(kept)
-                    pending = later
-                if failed:  # outside of `except`, which holds on to the failed batch's tensors
-                    self._make_room(failed, keeps=bool(self._kept))
-        return [results[i] for i in range(len(prompts))]
-
-    def _fitting(self, lengths: list[int], new: int) -> int:
-        """How many of the messages, sorted by length, make one batch."""
-        rows = 1
-        while rows < len(lengths) and (rows + 1) * (lengths[rows] + new) <= self.max_batch_tokens:
-            rows += 1
-        return rows
-
-    def _make_room(self, tokens: int, *, keeps: bool) -> None:
-        self.forget()
-        release(self.backbone.device)
-        if keeps:  # without the kept keys and values it may fit
-            return
-        self.max_batch_tokens = max(tokens // 2, 1)
-        warnings.warn(
-            f"out of memory while sampling {tokens} tokens at once: from now on at most {self.max_batch_tokens} "
-            "(max_batch_tokens). No message is lost.",
-            stacklevel=4,
-        )
+            sampled, kept = self._batch(prompts, sampling, uniforms, speaker)
+        self._keep(kept)
+        return sampled
 
     def _keep(self, kept: _Kept) -> None:
         """Keep the newest, as many tokens as a batch may have."""
@@ -202,7 +222,9 @@ class InProcessEngine:
         hidden, first = [], 0
         while first < len(order):
             last = first + 1
-            while last < len(order) and (last + 1 - first) * fresh[order[last]] <= self.prefill_tokens:
+            while last < len(order) and (last + 1 - first) * fresh[order[last]] <= min(
+                self.prefill_tokens, self.max_batch_tokens
+            ):
                 last += 1
             hidden.append(self._read(cache, slice(first, last), ids, starts, width - fresh[order[last - 1]]))
             first = last
@@ -275,7 +297,6 @@ class InProcessEngine:
             hidden = self.backbone.run(chosen[:, None], positions, masks(live, width + t), cache)[:, -1]
             cache.column += 1
         sampled = said.messages(self.eos_ids)
-        check_numbers(sampled, speaker[0])
         sequences = [np.concatenate([p, s.ids[:-1]]) for p, s in zip(prompts, sampled, strict=True)]
         return sampled, _Kept(speaker, sequences, starts.tolist(), messages.argsort().tolist(), cache)
 

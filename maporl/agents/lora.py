@@ -14,6 +14,8 @@ from peft.tuners.lora.layer import Linear, LoraLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 
+from maporl.agents.memory import out_of_memory
+
 __all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights", "plain_layers"]
 
 
@@ -136,18 +138,28 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
     step of sampling.
     """
     before: list[tuple[nn.Parameter, Tensor]] = []
-    try:
-        for _, weight, total in merged_weights(layers, adapter):
-            before.append((weight, weight.data))
-            weight.data = total
-        for layer in layers.values():
-            layer._disable_adapters = True  # PEFT's public switch would also change what has a gradient
-        yield
-    finally:
+
+    def undo() -> None:
         for weight, data in before:
             weight.data = data
+        before.clear()
         for layer in layers.values():
             layer._disable_adapters = False
+
+    try:
+        try:
+            for _, weight, total in merged_weights(layers, adapter):
+                before.append((weight, weight.data))
+                weight.data = total
+            for layer in layers.values():
+                layer._disable_adapters = True  # PEFT's public switch would also change what has a gradient
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            undo()  # no room for a copy: it also works without
+        yield
+    finally:
+        undo()
 
 
 @torch.no_grad()

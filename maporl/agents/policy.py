@@ -330,7 +330,13 @@ class Policy:
                 "transformers' generate, which is slower, and no prompt is shared.",
                 stacklevel=3,
             )
-        return ReferenceEngine(self.model, self._speaking, eos_ids=self.eos_ids, pad_id=self.pad_id)
+        return ReferenceEngine(
+            self.model,
+            self._speaking,
+            eos_ids=self.eos_ids,
+            pad_id=self.pad_id,
+            max_batch_tokens=self.max_batch_tokens,
+        )
 
     def say_if_rounds_are_read_anew(self) -> None:
         """Warn, once, of a chat template that makes every round cost as much as a first one."""
@@ -364,7 +370,8 @@ class Policy:
         token_budget: int,
     ) -> list[Packed]:
         """Messages as passes of at most `token_budget` tokens (see `prefix_trees.pack`)."""
-        return pack(rows, prompts, completions, token_budget=token_budget, hidden_size=self.hidden_size)
+        share = self.hidden_size if self.backbone.exact else None
+        return pack(rows, prompts, completions, token_budget=token_budget, hidden_size=share)
 
     def logprobs(
         self, adapter: str | None, packed: Packed, temperature: float, *, entropy: bool = False

@@ -72,7 +72,7 @@ def pack(
     completions: Sequence[np.ndarray],
     *,
     token_budget: int,
-    hidden_size: int,
+    hidden_size: int | None,
 ) -> list[Packed]:
     """Messages in as few tokens as pay, in passes of at most `token_budget` tokens, padding included.
 
@@ -80,8 +80,8 @@ def pack(
         rows: Numbers of the messages to pack.
         prompts, completions: Token ids of every message, by number.
         token_budget: A single message longer than this is a pass of its own.
-        hidden_size: Of the model. Sharing a prefix saves its products, but lengthens the sequences that attention multiplies by
-            themselves: a token's products cost as much as about 6 * hidden_size pairs in attention.
+        hidden_size: Of the model; None shares nothing. Sharing a prefix saves its products, but lengthens the sequences that
+            attention multiplies by themselves: a token's products cost as much as about 6 * hidden_size pairs in attention.
 
     Raises:
         ValueError: A prompt or completion without any token.
@@ -90,7 +90,8 @@ def pack(
         if not len(prompts[row]) or not len(completions[row]):
             raise ValueError(f"message {row} has an empty prompt or completion; leave it out.")
     sequences = {int(row): np.concatenate([prompts[row], completions[row][:-1]]) for row in rows}
-    trees = sorted(_trees(sequences, token_budget, 6 * hidden_size), key=len)
+    pairs_per_token = None if hidden_size is None else 6 * hidden_size
+    trees = sorted(_trees(sequences, token_budget, pairs_per_token), key=len)
     passes, start = [], 0
     for stop in range(1, len(trees) + 1):
         if stop == len(trees) or (stop + 1 - start) * len(trees[stop]) > token_budget:
@@ -132,19 +133,20 @@ class _Tree:
         return result
 
 
-def _trees(sequences: dict[int, np.ndarray], token_budget: int, pairs_per_token: int) -> Iterator[_Tree]:
+def _trees(sequences: dict[int, np.ndarray], token_budget: int, pairs_per_token: int | None) -> Iterator[_Tree]:
     """Neighbours in lexicographic order share the longest prefixes; each joins the tree before it while that is cheaper."""
     tree: _Tree | None = None
     for row in in_order(sequences):
         sequence = sequences[row]
         length = len(sequence)
         if tree is not None:
-            shared = common_prefix(tree.last, sequence)
-            size, fresh = tree.size, length - shared
-            joined = pairs_per_token * fresh + (2 * size + fresh) * fresh  # what it adds to size * (tokens + size)
-            if shared and size + fresh <= token_budget and joined < (pairs_per_token + length) * length:
-                tree.add(row, sequence, shared)
-                continue
+            if pairs_per_token is not None:
+                shared = common_prefix(tree.last, sequence)
+                size, fresh = tree.size, length - shared
+                joined = pairs_per_token * fresh + (2 * size + fresh) * fresh  # what it adds to size * (tokens + size)
+                if shared and size + fresh <= token_budget and joined < (pairs_per_token + length) * length:
+                    tree.add(row, sequence, shared)
+                    continue
             yield tree
         tree = _Tree(row, sequence)
     if tree is not None:

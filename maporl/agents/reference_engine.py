@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from maporl.agents.backbone import Tokens, left_pad
-from maporl.agents.engine import Sampled, check_numbers
+from maporl.agents.backbone import left_pad
+from maporl.agents.engine import Engine, Sampled
 from maporl.agents.sampling import Sampling, filter_logits, sample
 
 __all__ = ["ReferenceEngine"]
 
 
-class ReferenceEngine:
+class ReferenceEngine(Engine):
     """See `Engine`. It draws the very tokens that any other engine draws from the same numbers.
 
     `generate` decodes greedily here; a logits processor has sampled before, from the rows' own numbers, and leaves one token to
@@ -32,23 +32,17 @@ class ReferenceEngine:
         *,
         eos_ids: frozenset[int],
         pad_id: int,
+        max_batch_tokens: int = 131_072,
     ) -> None:
+        super().__init__(eos_ids, pad_id, next(model.parameters()).device, max_batch_tokens)
         self.model, self.speaking = model, speaking
-        self.eos_ids, self.pad_id = eos_ids, pad_id
 
-    def forget(self) -> None:
-        """Nothing is kept."""
-
-    @torch.no_grad()
-    def generate(
-        self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
+    def sample(
+        self, adapter: str | None, prompts: list[np.ndarray], sampling: Sampling, uniforms: np.ndarray | None
     ) -> list[Sampled]:
-        """See `Engine`."""
-        if not len(prompts):
-            return []
-        device = next(self.model.parameters()).device
-        ids, mask = left_pad(prompts, self.pad_id, device)
-        chooser = _Chooser(sampling, None if uniforms is None else torch.as_tensor(uniforms, device=device))
+        """One call of `generate`."""
+        ids, mask = left_pad(prompts, self.pad_id, self.device)
+        chooser = _Chooser(sampling, None if uniforms is None else torch.as_tensor(uniforms, device=self.device))
         config = GenerationConfig(
             do_sample=False,
             max_new_tokens=sampling.max_new_tokens,
@@ -70,7 +64,6 @@ class ReferenceEngine:
             ended = np.flatnonzero(np.isin(row, sorted(self.eos_ids)))
             length = int(ended[0]) + 1 if len(ended) else len(row)
             sampled.append(Sampled(row[:length].copy(), found[:length].copy(), truncated=not len(ended)))
-        check_numbers(sampled, adapter)
         return sampled
 
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from maporl.types import Episode, Step
 __all__ = ["Algorithm", "PolicyGradient", "Tally"]
 
 OLD_LOGPROBS = ("sampled", "recomputed")
+T = TypeVar("T")
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "linear": lambda done: 1.0 - 0.9 * done,
@@ -179,9 +180,11 @@ class PolicyGradient(Algorithm):
         assert isinstance(member, LLMAgent)
         return member
 
-    def sampled_again(self, batch: TurnBatch) -> Tensor:
-        """Log-probs [N, T] of the sampled tokens by a forward pass of the agents as they are: what sampling has stored, up to rounding."""
-        return self._logprobs(batch, lambda learner: learner.adapter)
+    def with_old_logprobs(self, batch: TurnBatch) -> TurnBatch:
+        """The batch with the log-probs that ratios are taken to: those of sampling, or of a forward pass of the agents as they are."""
+        if self.old_logprobs == "sampled" or batch.old_logprobs is not batch.sampled_logprobs:
+            return batch
+        return replace(batch, old_logprobs=self._logprobs(batch, lambda learner: learner.adapter))
 
     def reference_logprobs(self, batch: TurnBatch) -> Tensor:
         """Log-probs [N, T] of the sampled tokens under the reference, at the temperature they were sampled at; zero outside the mask."""
@@ -191,11 +194,13 @@ class PolicyGradient(Algorithm):
     def _logprobs(self, batch: TurnBatch, adapter: Callable[[LLMAgent], str | None]) -> Tensor:
         result = torch.zeros_like(batch.old_logprobs)
         for learner in self.team.learners.values():
+            policy, name, temperature = learner.policy, adapter(learner), learner.sampling.temperature
+
+            def fill(packed: Packed, policy: Policy = policy, name: str | None = name, at: float = temperature) -> None:
+                packed.spread(policy.logprobs(name, packed, at)[0], result)
+
             rows = np.flatnonzero(batch.learners == learner.adapter)
-            temperature = learner.sampling.temperature
-            for packed in learner.policy.pack(rows, batch.prompts, batch.completions, self.microbatch_tokens):
-                logprobs, _ = learner.policy.logprobs(adapter(learner), packed, temperature)
-                packed.spread(logprobs, result)
+            self.in_passes(partial(policy.pack, rows, batch.prompts, batch.completions), fill)
         return result
 
     def improve(
@@ -212,17 +217,15 @@ class PolicyGradient(Algorithm):
         _warn_if_equal(batch.rewards)
         advantages = advantages[:, None].expand_as(batch.old_logprobs) if advantages.dim() == 1 else advantages
         every = np.arange(len(batch)) if rows is None else rows
-        sampled = batch.old_logprobs
-        if self.old_logprobs == "recomputed":
-            batch = replace(batch, old_logprobs=self.sampled_again(batch))
+        batch = self.with_old_logprobs(batch)
         tally = Tally()
         for name, learner in self.team.learners.items():
             mine = every[batch.learners[every] == name]
             first = True
             for _ in range(self.num_epochs):
                 for mini in minibatches(mine, batch.chain_of, self.num_minibatches, self.rng):
-                    loss = self._policy_loss(learner, batch, mini, advantages, ref_logprobs, sampled if first else None)
                     moving = mini[self._moves(mini, batch, advantages)]
+                    loss = self._policy_loss(learner, batch, mini, moving, advantages, ref_logprobs, first)
                     packs = partial(learner.policy.pack, moving, batch.prompts, batch.completions)
                     self.descend(name, packs, loss, tally)
                     first = False
@@ -231,6 +234,7 @@ class PolicyGradient(Algorithm):
         mask = batch.completion_mask
         return {
             **tally.means(),
+            "train/idle_messages": 1.0 - float(self._moves(every, batch, advantages).mean()),
             "train/reward_std": float(batch.rewards.std(correction=0)),
             "train/entropy": float(-batch.old_logprobs[mask].mean()),
             "train/dropped_episodes": float(batch.dropped),
@@ -260,10 +264,14 @@ class PolicyGradient(Algorithm):
             tally: Takes the metrics.
         """
         optimizer = self.optimizers[name]
-        parts: list[Mapping[str, Tensor]] | None = None
-        while parts is None:
-            optimizer.zero_grad(set_to_none=True)
-            parts = self._backward(packs(self.microbatch_tokens), loss)
+
+        def backward(packed: Packed) -> Mapping[str, Tensor]:
+            value, metrics = loss(packed)
+            value.backward()
+            return metrics
+
+        optimizer.zero_grad(set_to_none=True)
+        parts = self.in_passes(packs, backward, restart=optimizer.zero_grad)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for parameter in parameters:
             if parameter.grad is None:  # no message moves it: momentum still does
@@ -277,47 +285,61 @@ class PolicyGradient(Algorithm):
         tally.add(parts)
         tally.add([{"train/skipped_steps": ~torch.isfinite(norm), f"train/grad_norm/{name}": norm}])
 
-    def _backward(
-        self, packs: Sequence[Packed], loss: Callable[[Packed], tuple[Tensor, Mapping[str, Tensor]]]
-    ) -> list[Mapping[str, Tensor]] | None:
-        """Sum the gradients of all passes; None when memory ran out: then passes shall be half as long, from the start."""
-        parts = []
-        try:
-            for packed in packs:
-                value, metrics = loss(packed)
-                value.backward()
-                parts.append(metrics)
-            return parts
-        except (RuntimeError, MemoryError) as error:
-            tokens = packed.ids.size
-            if not out_of_memory(error):
-                raise
-            if len(packed.rows) == 1:
-                raise MemoryError(
-                    f"the gradient of one message of {tokens} tokens does not fit into memory; lower max_new_tokens, set "
-                    "gradient_checkpointing, or use a smaller model or dtype."
-                ) from error
-        release(self.team.policies[0].device)
-        self.microbatch_tokens = max(min(tokens, self.microbatch_tokens) // 2, 1)
-        warnings.warn(
-            f"out of memory in a pass of {tokens} tokens: from now on at most {self.microbatch_tokens} (microbatch_tokens). The "
-            "gradient stays the same.",
-            stacklevel=4,
-        )
-        return None
+    def in_passes(
+        self,
+        packs: Callable[[int], Sequence[Packed]],
+        work: Callable[[Packed], T],
+        restart: Callable[[], None] | None = None,
+    ) -> list[T]:
+        """`work` on every pass over some messages. When memory runs out, passes are halved and all of them are done again.
+
+        Args:
+            packs: The messages in passes of at most so many tokens.
+            work: What is done with a pass.
+            restart: Undoes what `work` has done so far.
+
+        Raises:
+            MemoryError: A single message does not fit.
+        """
+        while True:
+            tokens, results = 0, []
+            try:
+                for packed in packs(self.microbatch_tokens):
+                    tokens = packed.ids.size
+                    results.append(work(packed))
+                return results
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if len(packed.rows) == 1:
+                    raise MemoryError(
+                        f"a pass over one message of {tokens} tokens does not fit into memory; lower max_new_tokens, set "
+                        "gradient_checkpointing, or use a smaller model or dtype."
+                    ) from error
+            # Outside of `except`, which holds on to what the failed pass has computed.
+            if restart is not None:
+                restart()
+            release(self.team.policies[0].device)
+            self.microbatch_tokens = max(min(tokens, self.microbatch_tokens) // 2, 1)
+            warnings.warn(
+                f"out of memory in a pass of {tokens} tokens: from now on at most {self.microbatch_tokens} (microbatch_tokens). The "
+                "gradient stays the same.",
+                stacklevel=3,
+            )
 
     def _policy_loss(
         self,
         learner: LLMAgent,
         batch: TurnBatch,
         mini: np.ndarray,
+        moving: np.ndarray,
         advantages: Tensor,
         ref_logprobs: Tensor | None,
-        sampled: Tensor | None,
+        first: bool,
     ) -> Callable[[Packed], tuple[Tensor, dict[str, Tensor]]]:
         weights = torch.zeros_like(batch.old_logprobs)
         weights[mini] = token_weights(batch.completion_mask[mini], self.loss_agg)
-        tokens = float(batch.completion_mask[mini[self._moves(mini, batch, advantages)]].sum())
+        tokens = float(batch.completion_mask[moving].sum())
 
         def part(packed: Packed) -> tuple[Tensor, dict[str, Tensor]]:
             policy = learner.policy
@@ -343,9 +365,9 @@ class PolicyGradient(Algorithm):
                 }
                 if self.clip_range is not None:
                     metrics["train/clip_fraction"] = (distance.abs() > self.clip_range).sum() / tokens
-                if sampled is not None:  # the first step: nothing has moved yet
-                    there = packed.flat(sampled).to(policy.device)
-                    metrics["train/logprob_mismatch"] = (logprobs - there).abs().sum() / tokens
+                if first:  # nothing has moved yet
+                    sampled = packed.flat(batch.sampled_logprobs).to(policy.device)
+                    metrics["train/logprob_mismatch"] = (logprobs - sampled).abs().sum() / tokens
                     metrics["train/first_ratio_error"] = distance.abs().max()
             return loss, metrics
 

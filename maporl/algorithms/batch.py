@@ -28,6 +28,7 @@ class TurnBatch:
         completions: N arrays [T_n] int64, EOS included.
         completion_mask: [N, T] bool, True where a token counts.
         old_logprobs: [N, T] float32, of the distribution sampled from; zero outside completion_mask.
+        sampled_logprobs: [N, T] float32, as stored when sampling; the same, unless an algorithm computes `old_logprobs` again.
         rewards: [N] float32, each message's own reward plus those of later frozen messages of the same agent, discounted.
         gaps: [N] int64, own messages until the agent's next trained one (0: there is none, the message is terminal).
         chains: Rows of one agent's messages in one episode, in order.
@@ -42,6 +43,7 @@ class TurnBatch:
     completions: list[np.ndarray]
     completion_mask: Tensor
     old_logprobs: Tensor
+    sampled_logprobs: Tensor
     rewards: Tensor
     gaps: np.ndarray
     chains: list[list[int]]
@@ -119,6 +121,7 @@ class TurnBatch:
             completions=completions,
             completion_mask=mask,
             old_logprobs=old,
+            sampled_logprobs=old,
             rewards=torch.tensor(rewards, dtype=torch.float32),
             gaps=np.array(gaps, np.int64),
             chains=chains,

@@ -103,7 +103,7 @@ class PPO(PolicyGradient):
         trained = [step for e in episodes if not e.overflow for step in self._trained(e)]
         read = {id(step): context for step, context in zip(trained, self.contexts_of(trained), strict=True)}
         fitting = [e for e in episodes if not e.overflow and self._fits(e, read)]
-        batch = TurnBatch.collect(fitting, self.team, self.gamma_round)
+        batch = self.with_old_logprobs(TurnBatch.collect(fitting, self.team, self.gamma_round))
         contexts = [read[id(step)] for step in batch.steps]
         judges = np.array([self.critic_of(step) for step in batch.steps])
         ref_logprobs = self.reference_logprobs(batch) if self.kl_coef else None
@@ -167,11 +167,14 @@ class PPO(PolicyGradient):
         mask = batch.completion_mask if self.credit == "token" else batch.completion_mask[:, :1]
         values = torch.zeros(mask.shape)
         judged = self._judged(batch)
-        with torch.no_grad():
-            for name, critic in self.critics.items():
-                rows = np.flatnonzero(judges == name)
-                for packed in critic.policy.pack(rows, contexts, judged, self.microbatch_tokens):
-                    packed.spread(critic.values(packed), values)
+        for name, critic in self.critics.items():
+
+            @torch.no_grad()
+            def fill(packed: Packed, critic: Critic = critic) -> None:
+                packed.spread(critic.values(packed), values)
+
+            rows = np.flatnonzero(judges == name)
+            self.in_passes(partial(critic.policy.pack, rows, contexts, judged), fill)
         return values, mask
 
     def fit_critics(

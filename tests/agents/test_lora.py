@@ -260,8 +260,8 @@ def test_merging_is_undone_to_the_bit_whatever_happens(
         return original(self, adapter)
 
     monkeypatch.setattr(layer, "get_delta_weight", scarce)
-    with pytest.raises(torch.OutOfMemoryError), lora.merged(layers, "one"):
-        raise AssertionError("memory has run out before")
+    with lora.merged(layers, "one"):  # no room for a copy: it works without
+        assert restored() and not any(layer.disable_adapters for layer in layers.values())
     assert restored()
 
 

@@ -637,9 +637,7 @@ def test_a_message_whose_gradient_does_not_fit_alone(make_team: Callable, monkey
     with pytest.raises(MemoryError) as error, pytest.warns(UserWarning, match="out of memory in a pass"):
         Reinforce(team).update(episodes)
     message = str(error.value)
-    assert (
-        message.startswith("the gradient of one message of ") and "lower max_new_tokens, set gradient_check" in message
-    )
+    assert message.startswith("a pass over one message of ") and "lower max_new_tokens, set gradient_check" in message
     assert "\n" not in message
 
 

@@ -15,11 +15,12 @@ from typing import Any
 from peft import LoraConfig
 
 from maporl.benchmarks.speed.long_message import loss_and_gradient
-from maporl.benchmarks.speed.our_step import EQUAL, STOCK, OurStep, digit_share, prompt_text
+from maporl.benchmarks.speed.our_step import EQUAL, STOCK, OurStep, early_share, prompt_text
 from maporl.benchmarks.speed.rows import Row, interleaved, of, ratio
 from maporl.benchmarks.speed.settings import Settings
 from maporl.benchmarks.speed.with_comlrl import CoMLRLStep
 from maporl.benchmarks.speed.with_trl import TRLStep
+from maporl.benchmarks.speed.workload import make_talkative
 from maporl.types import Question
 
 __all__ = ["rows"]
@@ -31,6 +32,9 @@ OWN_MODELS = "ours: an adapter each on one base; theirs: a whole model each"
 def rows(settings: Settings) -> list[Row]:
     """Every comparison of the section."""
     with tempfile.TemporaryDirectory() as folder:
+        # Every side loads one checkpoint, which says text that comes back as the tokens it was: random bytes would come back as many
+        # more, and second rounds would be about little else.
+        make_talkative(settings.policy(folder)).model.save_pretrained(settings.checkpoint(folder))
         found = against_comlrl(settings, folder)
         found += against_comlrl(settings, folder, num_rounds=2)
         found += loss_rows(settings)
@@ -157,11 +161,11 @@ def _prompts(step: OurStep, question: Question, said: Sequence[str] | None = Non
 
 
 def _reward(*texts: Sequence[str]) -> list[float]:
-    return [sum(digit_share(None, text) for text in joint) for joint in zip(*texts, strict=True)]
+    return [sum(early_share(None, text) for text in joint) for joint in zip(*texts, strict=True)]
 
 
 def _text_reward(text: str) -> float:
-    return digit_share(None, text)
+    return early_share(None, text)
 
 
 def _rate(measured: Mapping[str, float]) -> float:

@@ -21,7 +21,7 @@ from maporl.envs.arithmetic import Arithmetic
 from maporl.envs.discussion import DiscussionEnv
 from maporl.types import Question, Transcript, Turn
 
-__all__ = ["EQUAL", "STOCK", "Knobs", "OurStep", "digit_share", "prompt_text", "task"]
+__all__ = ["EQUAL", "STOCK", "Knobs", "OurStep", "early_share", "prompt_text", "task"]
 
 NEVER = frozenset({-1})
 """End-of-message ids that no token has: every message is `max_new_tokens` long, on every side, and tokens are counted exactly."""
@@ -60,14 +60,14 @@ EQUAL = Knobs()
 """What ours runs with here, and what "equal settings" gives to the others: full float32, torch's own attention."""
 
 
-def digit_share(question: Question | None, response: str) -> float:
+def early_share(question: Question | None, response: str) -> float:
     """A reward that costs next to nothing and differs between samples."""
-    return sum(c.isdigit() for c in response) / max(len(response), 1)
+    return sum(c.lower() < "n" for c in response) / max(len(response), 1)
 
 
 def task(num_agents: int, num_rounds: int) -> DiscussionEnv:
-    """Sums, rewarded by `digit_share`: the prompts of a real task."""
-    return Arithmetic(num_agents, num_rounds, verifier=digit_share, shaping="own_score")
+    """Sums, rewarded by `early_share`: the prompts of a real task."""
+    return Arithmetic(num_agents, num_rounds, verifier=early_share, shaping="own_score")
 
 
 def prompt_text(

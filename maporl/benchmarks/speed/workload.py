@@ -29,8 +29,9 @@ def make_talkative(policy: Policy, mean_length: float | None = None) -> Policy:
     """Change the base's weights in place such that it says random capital letters, and ends a message by chance or never.
 
     Random weights say bytes that are no text: they come back longer when they are read, and messages end when they like. Capitals
-    come back as the tokens they were (no merge joins two of them), as what trained models say mostly does. One hidden channel carries a constant, and the output layer (untied) reads it: a bias for every token. The cost of a forward
-    pass is what it was.
+    come back as the tokens they were (no merge joins two of them), as what trained models say mostly does. One hidden
+    channel carries a constant, and the output layer (untied) reads it: a bias for every token. The cost of a forward pass is what it
+    was.
 
     Args:
         policy: Without adapters yet, its final norm still at its initial value 1.

@@ -14,7 +14,7 @@ pytest.importorskip(
 )
 
 from maporl.benchmarks.speed.long_message import loss_and_gradient
-from maporl.benchmarks.speed.our_step import EQUAL, STOCK, Knobs, OurStep, digit_share, prompt_text
+from maporl.benchmarks.speed.our_step import EQUAL, STOCK, Knobs, OurStep, early_share, prompt_text
 from maporl.benchmarks.speed.settings import Settings
 from maporl.benchmarks.speed.with_comlrl import CoMLRLStep
 from maporl.benchmarks.speed.with_trl import TRLStep
@@ -23,7 +23,7 @@ SETTINGS = Settings(quick=True)
 
 
 def reward(*texts: list[str]) -> list[float]:
-    return [sum(digit_share(None, text) for text in joint) for joint in zip(*texts, strict=True)]
+    return [sum(early_share(None, text) for text in joint) for joint in zip(*texts, strict=True)]
 
 
 def test_a_prompt_is_the_same_tokens_as_text(tmp_path: Path) -> None:
