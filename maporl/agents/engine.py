@@ -1,32 +1,21 @@
-"""Sampling from any `transformers` causal LM: token ids and the log-probabilities of the distribution sampled from.
-
-An engine is one small interface; this one runs in the process, on the model that is trained. Nothing is computed twice: equal prompts
-are read once, and what a prompt shares with one that the same weights have read before, or with the answer that followed
-it, comes from the cache. So the rounds of a discussion keep their keys and values, without anybody having to say so.
-"""
+"""What samples messages: token ids and the log-probabilities of the distribution sampled from, behind one small interface."""
 
 from __future__ import annotations
 
-import bisect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from maporl.agents.backbone import Backbone, Tokens, left_pad
-from maporl.agents.key_values import KeyValues
+from maporl.agents.backbone import Tokens
 from maporl.agents.memory import out_of_memory, release
-from maporl.agents.prefix_trees import common_prefix, in_order, spelled
-from maporl.agents.sampling import Sampling, filter_logits, sample
+from maporl.agents.prefix_trees import in_order
+from maporl.agents.sampling import Sampling
 
-__all__ = ["Engine", "InProcessEngine", "Sampled", "check_numbers"]
+__all__ = ["Engine", "Sampled"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +98,7 @@ class Engine(ABC):
             release(self.device)
             if not room:  # else it may fit without what was kept
                 self._halve(rows * tokens[rows - 1])
-        check_numbers(list(results.values()), adapter)
+        _check_numbers(list(results.values()), adapter)
         return [results[i] for i in range(len(prompts))]
 
     def _halve(self, tokens: int) -> None:
@@ -121,266 +110,7 @@ class Engine(ABC):
         )
 
 
-class InProcessEngine(Engine):
-    """Batched sampling on the training model itself.
-
-    Args:
-        backbone: The model.
-        speaking: Context in which the model speaks with an adapter.
-        version: What changes whenever the adapter's weights do: keys and values of other weights are of no use.
-        eos_ids: Any of these ends a message.
-        pad_id: Fills the left of shorter prompts; masked out.
-        max_batch_tokens: Prompt and new tokens of one batch, padding included, and of what is kept for later calls.
-        prefill_tokens: Of one pass over prompts.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        speaking: Callable[[str | None], AbstractContextManager[None]],
-        version: Callable[[str | None], Hashable],
-        *,
-        eos_ids: frozenset[int],
-        pad_id: int,
-        max_batch_tokens: int = 131_072,
-        prefill_tokens: int = 8192,
-    ) -> None:
-        super().__init__(eos_ids, pad_id, backbone.device, max_batch_tokens)
-        self.backbone, self.speaking, self.version = backbone, speaking, version
-        self.prefill_tokens = prefill_tokens
-        self.look_every = 1 if backbone.device.type == "cpu" else 8  # asking a GPU how many are left waits for it
-        self._kept: list[_Kept] = []
-
-    def forget(self) -> bool:
-        """See `Engine`. Weights that are written through `.data`, which torch does not count as a change, need it, too."""
-        anything = bool(self._kept)
-        self._kept.clear()
-        return anything
-
-    def sample(
-        self, adapter: str | None, prompts: list[np.ndarray], sampling: Sampling, uniforms: np.ndarray | None
-    ) -> list[Sampled]:
-        """One batch: read the distinct prompts, or what is new of them; then a column at a time."""
-        speaker = (adapter, self.version(adapter))
-        self._kept = [k for k in self._kept if k.speaker[0] != adapter or k.speaker == speaker]
-        with self.speaking(adapter):
-            sampled, kept = self._batch(prompts, sampling, uniforms, speaker)
-        self._keep(kept)
-        return sampled
-
-    def _keep(self, kept: _Kept) -> None:
-        """Keep the newest, as many tokens as a batch may have."""
-        self._kept.insert(0, kept)
-        total = 0
-        for number, one in enumerate(self._kept):
-            total += one.cache.size * one.cache.width
-            if total > self.max_batch_tokens and number:
-                del self._kept[number:]
-                return
-
-    # -- one batch -----------------------------------------------------------------------------------------------------
-
-    def _batch(
-        self, prompts: list[np.ndarray], sampling: Sampling, uniforms: np.ndarray | None, speaker: Speaker
-    ) -> tuple[list[Sampled], _Kept]:
-        numbers: dict[bytes, int] = {}
-        which = [numbers.setdefault(p.tobytes(), len(numbers)) for p in prompts]
-        distinct = list({n: p for n, p in zip(which, prompts, strict=True)}.values())
-        width, room = len(prompts[-1]), sampling.max_new_tokens - 1  # the last token sampled is never read
-        cache, places, hidden = self._prefill(distinct, width, room if len(distinct) == len(prompts) else 0, speaker)
-        rows = torch.as_tensor([places[n] for n in which], device=hidden.device)
-        if len(distinct) < len(prompts):
-            cache, hidden = cache.repeated(rows, width + room), hidden[rows]
-            rows = torch.arange(len(prompts), device=hidden.device)
-        return self._decode(prompts, cache, rows, hidden, sampling, uniforms, speaker)
-
-    def _prefill(
-        self, prompts: list[np.ndarray], width: int, room: int, speaker: Speaker
-    ) -> tuple[KeyValues, list[int], Tensor]:
-        """Read distinct prompts, aligned on the right; what is kept of them is copied instead.
-
-        Returns:
-            The cache, the place in it of each prompt, and the hidden states [B, H] of its rows' last tokens.
-        """
-        device = self.backbone.device
-        sources = [self._source(p, speaker) for p in prompts]
-        fresh = [len(p) - (0 if s is None else s.shared) for p, s in zip(prompts, sources, strict=True)]
-        order = sorted(
-            range(len(prompts)), key=fresh.__getitem__
-        )  # so that a pass starts at the first new token of all its rows
-        cache = KeyValues(self.backbone.config.num_hidden_layers, len(prompts), width + room)
-        for kept in self._kept:
-            mine = [place for place, n in enumerate(order) if (s := sources[n]) is not None and s.kept is kept]
-            if mine:
-                theirs = [sources[order[place]].row for place in mine]  # type: ignore[union-attr]
-                shift = [kept.starts[r] - (width - len(prompts[order[p]])) for p, r in zip(mine, theirs, strict=True)]
-                copied = width - min(fresh[order[place]] for place in mine)
-                rows = [kept.rows[r] for r in theirs]
-                cache.take_over(kept.cache, copied, *(torch.as_tensor(a, device=device) for a in (mine, rows, shift)))
-        starts = torch.as_tensor([width - len(prompts[n]) for n in order], device=device)
-        ids, _ = left_pad([prompts[n] for n in order], self.pad_id, device)
-        hidden, first = [], 0
-        while first < len(order):
-            last = first + 1
-            while last < len(order) and (last + 1 - first) * fresh[order[last]] <= min(
-                self.prefill_tokens, self.max_batch_tokens
-            ):
-                last += 1
-            hidden.append(self._read(cache, slice(first, last), ids, starts, width - fresh[order[last - 1]]))
-            first = last
-        cache.rows, cache.column = slice(0, len(order)), width
-        places = sorted(range(len(order)), key=order.__getitem__)
-        return cache, places, torch.cat(hidden)
-
-    def _read(self, cache: KeyValues, rows: slice, ids: Tensor, starts: Tensor, column: int) -> Tensor:
-        """Read columns `column` onwards of some rows; hidden states of the last one."""
-        ids, starts = ids[rows], starts[rows]
-        columns = torch.arange(ids.shape[1], device=ids.device)
-        visible = (columns[None, None, :] <= columns[None, column:, None]) & (columns >= starts[:, None])[:, None, :]
-        positions = (columns - starts[:, None]).clamp(min=0)
-        masks = self.backbone.masks(visible, positions[:, column:], positions)
-        cache.rows, cache.column = rows, column
-        return self.backbone.run(ids[:, column:], positions[:, column:], masks, cache)[:, -1]
-
-    def _source(self, prompt: np.ndarray, speaker: Speaker) -> _Source | None:
-        """Where the longest prefix of `prompt` is kept; its last token is always read again, for what follows it is wanted."""
-        best: _Source | None = None
-        for kept in self._kept:
-            if kept.speaker == speaker:
-                row, shared = kept.longest(prompt)
-                shared = min(shared, len(prompt) - 1)
-                if shared > (best.shared if best else 0):
-                    best = _Source(kept, row, shared)
-        return best
-
-    def _decode(
-        self,
-        prompts: list[np.ndarray],
-        cache: KeyValues,
-        places: Tensor,
-        hidden: Tensor,
-        sampling: Sampling,
-        uniforms: np.ndarray | None,
-        speaker: Speaker,
-    ) -> tuple[list[Sampled], _Kept]:
-        device, steps, width = hidden.device, sampling.max_new_tokens, len(prompts[-1])
-        draws = None if uniforms is None else torch.as_tensor(uniforms, dtype=torch.float32, device=device)
-        eos = torch.tensor(sorted(self.eos_ids), device=device)
-        starts = torch.as_tensor([width - len(p) for p in prompts], device=device)
-        messages = places.argsort()  # the message in each row of the cache, of which the first `live` are still sampled
-        said = _Said(len(prompts), steps, device)
-        live, masks = len(prompts), self._masks(starts[messages], width + steps)
-        active = torch.ones(live, dtype=torch.bool, device=device)
-        first = width - starts[messages]  # position of a row's first new token
-        for t in range(steps):
-            uniform = None if draws is None else draws[messages[:live], t]
-            chosen, logprobs = sample(self._logits(hidden, sampling), uniform)
-            said.add(messages[:live], chosen, logprobs)
-            if t == steps - 1:
-                break
-            active &= ~torch.isin(chosen, eos)  # a finished row stays until many have finished
-            if t % self.look_every == 0:
-                remaining = int(active.sum())
-                if remaining == 0:
-                    break
-                if remaining <= 0.75 * live:  # moving rows copies their keys and values: worth it only for many at once
-                    left = (~active[:remaining]).nonzero().squeeze(1)
-                    right = active[remaining:].nonzero().squeeze(1) + remaining
-                    cache.swap(left, right)
-                    chosen[left] = chosen[right]
-                    messages = messages.clone()
-                    messages[left], messages[right] = messages[right], messages[left]
-                    live, chosen, active = remaining, chosen[:remaining], torch.ones_like(active[:remaining])
-                    cache.rows = slice(0, live)
-                    masks, first = self._masks(starts[messages], width + steps), width - starts[messages]
-            positions = (first[:live] + t)[:, None]
-            hidden = self.backbone.run(chosen[:, None], positions, masks(live, width + t), cache)[:, -1]
-            cache.column += 1
-        sampled = said.messages(self.eos_ids)
-        sequences = [np.concatenate([p, s.ids[:-1]]) for p, s in zip(prompts, sampled, strict=True)]
-        return sampled, _Kept(speaker, sequences, starts.tolist(), messages.argsort().tolist(), cache)
-
-    def _logits(self, hidden: Tensor, sampling: Sampling) -> Tensor:
-        assert self.backbone.output is not None
-        logits = self.backbone.output.logits(hidden)
-        if sampling.temperature != 1.0:
-            logits = logits.div_(sampling.temperature)
-        return filter_logits(logits, sampling.top_k, sampling.top_p)
-
-    def _masks(self, starts: Tensor, width: int) -> Callable[[int, int], Any]:
-        """Masks for one new token of the first rows, in a given column; they begin at columns `starts`."""
-        columns = torch.arange(width, device=starts.device)
-        visible = (columns >= starts[:, None])[:, None, :]
-        positions = (columns - starts[:, None]).clamp(min=0)
-        if self.backbone.window is None:
-            masks = self.backbone.masks(visible, positions)
-            return lambda live, column: masks[:live, :, :, : column + 1]
-        return lambda live, column: self.backbone.masks(
-            visible[:live, :, : column + 1], positions[:live, column : column + 1], positions[:live, : column + 1]
-        )
-
-
-class _Said:
-    """What is sampled, step by step, of messages that leave the batch at different times."""
-
-    def __init__(self, size: int, steps: int, device: torch.device) -> None:
-        self.tokens = torch.zeros(size, steps, dtype=torch.int64, device=device)
-        self.logprobs = torch.zeros(size, steps, device=device)
-        self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def add(self, messages: Tensor, tokens: Tensor, logprobs: Tensor) -> None:
-        """The next token of each of these messages; after its end, anything."""
-        self._steps.append((messages, tokens.clone(), logprobs))
-
-    def messages(self, eos_ids: frozenset[int]) -> list[Sampled]:
-        """Every message up to the first token that ends it."""
-        for t, (messages, tokens, logprobs) in enumerate(self._steps):
-            self.tokens[messages, t], self.logprobs[messages, t] = tokens, logprobs
-        sampled = []
-        for tokens, logprobs in zip(self.tokens.cpu().numpy(), self.logprobs.cpu().numpy(), strict=True):
-            ends = np.flatnonzero(np.isin(tokens[: len(self._steps)], list(eos_ids)))
-            length = int(ends[0]) + 1 if len(ends) else len(tokens)
-            sampled.append(Sampled(tokens[:length].copy(), logprobs[:length].copy(), truncated=not len(ends)))
-        return sampled
-
-
-Speaker = tuple[str | None, Hashable]
-"""An adapter and the version of its weights."""
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What one batch leaves behind: row rows[i] of the cache holds sequences[i] from column starts[i] on."""
-
-    speaker: Speaker
-    sequences: list[np.ndarray]
-    starts: list[int]
-    rows: list[int]
-    cache: KeyValues
-
-    @cached_property
-    def _spelled(self) -> tuple[list[bytes], list[int]]:
-        order = in_order(dict(enumerate(self.sequences)))
-        return [spelled(self.sequences[i]) for i in order], order
-
-    def longest(self, prompt: np.ndarray) -> tuple[int, int]:
-        """The sequence that shares most of the beginning of `prompt`, one of its neighbours in order, and how many tokens."""
-        keys, order = self._spelled
-        place = bisect.bisect(keys, spelled(prompt))
-        neighbours = [order[i] for i in (place - 1, place) if 0 <= i < len(order)]
-        return max(((i, common_prefix(self.sequences[i], prompt)) for i in neighbours), key=lambda pair: pair[1])
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Sequence `row` of a kept batch, whose first `shared` tokens are wanted."""
-
-    kept: _Kept
-    row: int
-    shared: int
-
-
-def check_numbers(sampled: Sequence[Sampled], adapter: str | None) -> None:
+def _check_numbers(sampled: Sequence[Sampled], adapter: str | None) -> None:
     """Raise a FloatingPointError if a log-prob is no number."""
     broken = sum(not np.isfinite(s.logprobs).all() for s in sampled)
     if broken:

@@ -19,19 +19,20 @@ from peft import PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.utils import load_peft_weights
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from maporl.agents.backbone import Backbone, Tokens, left_pad
-from maporl.agents.engine import Engine, InProcessEngine, Sampled
+from maporl.agents.checkpoints import load_tokenizer, loading, local_only
+from maporl.agents.engine import Engine, Sampled
+from maporl.agents.in_process_engine import InProcessEngine
 from maporl.agents.lora import LoRA, fuse, mergeable, merged, merged_weights, plain_layers
 from maporl.agents.output_layer import OutputLayer
 from maporl.agents.prefix_trees import Packed, pack
-from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, ChatEncoder
+from maporl.agents.prompts import ChatEncoder
 from maporl.agents.reference_engine import ReferenceEngine
 from maporl.agents.sampling import Sampling
-from maporl.hub import reachable
 
-__all__ = ["ENGINES", "LoRA", "Policy", "load_tokenizer"]
+__all__ = ["ENGINES", "LoRA", "Policy"]
 
 ENGINES = ("in_process", "reference")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -122,9 +123,9 @@ class Policy:
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
         tokenizer = load_tokenizer(path, chat_template)
-        with _loading(path):
+        with loading(path):
             model: Any = AutoModelForCausalLM.from_pretrained(
-                path, dtype=DTYPES[dtype], attn_implementation=attn_implementation, local_files_only=_local_only(path)
+                path, dtype=DTYPES[dtype], attn_implementation=attn_implementation, local_files_only=local_only(path)
             )
         model.to(device)  # type: ignore[arg-type]
         return cls(model, tokenizer, **settings)
@@ -422,47 +423,6 @@ def _misfit(path: Path) -> str:
     )
 
 
-def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
-    """The tokenizer of a checkpoint, with a chat template.
-
-    Args:
-        path: Local folder or hub id.
-        chat_template: "plain", a Jinja file, or None for the tokenizer's own.
-
-    Raises:
-        ValueError: No such checkpoint, or no chat template.
-    """
-    with _loading(path):
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=_local_only(path))
-    if chat_template is not None:
-        tokenizer.chat_template = _read_chat_template(chat_template)
-    if not tokenizer.chat_template:
-        raise ValueError(
-            f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
-        )
-    return tokenizer
-
-
-def _local_only(path: str) -> bool:
-    import huggingface_hub
-
-    return Path(path).exists() or not reachable(huggingface_hub.constants.ENDPOINT)
-
-
-@contextlib.contextmanager
-def _loading(path: str) -> Iterator[None]:
-    """What the hub's clients raise, as one line with the remedy."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        what = "folder" if Path(path).exists() else "local folder or reachable hub id"
-        detail = " ".join(str(error).split())
-        raise ValueError(
-            f"model {path!r} cannot be loaded: not a usable {what}. Give a folder written by save_pretrained (maporl make-model "
-            f"DIR makes a small one), or a hub id while online. ({detail[:200]})"
-        ) from error
-
-
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """Every id that ends a message: chat checkpoints name several, some in the generation config only."""
     found: set[int] = set()
@@ -494,11 +454,3 @@ def _float32_logits(model: Any) -> None:
             return nn.functional.linear(hidden.float(), head.weight.float(), bias)
 
     head.forward = forward  # type: ignore[method-assign, assignment]
-
-
-def _read_chat_template(spec: str) -> str:
-    if spec == "plain":
-        return PLAIN_CHAT_TEMPLATE
-    if not Path(spec).is_file():
-        raise ValueError(f"chat_template {spec!r} is neither 'plain' nor a file; give a Jinja file.")
-    return Path(spec).read_text(encoding="utf-8")

@@ -102,6 +102,6 @@ def _observations(env: DiscussionEnv, who: str) -> list[Observation]:
 def _tokenizer(config: RunConfig) -> Any:
     if not isinstance(config.model, str):
         raise ValueError("--model is a mapping; name one folder to show its chat template.")
-    from maporl.agents.policy import load_tokenizer
+    from maporl.agents.checkpoints import load_tokenizer
 
     return load_tokenizer(config.model, config.chat_template)

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from maporl.agents.backbone import Backbone, left_pad
 from maporl.agents.critic import Critic
-from maporl.agents.engine import InProcessEngine
+from maporl.agents.in_process_engine import InProcessEngine
 from maporl.agents.key_values import KeyValues
 from maporl.agents.make_model import ARCHITECTURES, make_tokenizer
 from maporl.agents.policy import LoRA, Policy

@@ -10,7 +10,8 @@ import pytest
 import torch
 from toy_models import change_json, random_ids, random_uniforms, shake, sharp_model
 
-from maporl.agents.engine import InProcessEngine, Sampled
+from maporl.agents.engine import Sampled
+from maporl.agents.in_process_engine import InProcessEngine
 from maporl.agents.make_model import ARCHITECTURES
 from maporl.agents.policy import Policy
 from maporl.agents.reference_engine import ReferenceEngine
