@@ -186,7 +186,10 @@ class ChatEncoder:
             new = list(dict.fromkeys(keys))
         if new:
             texts = self._rendered(new)
-            self._known.update(zip(new, self.tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+            encoded = self.tokenizer(
+                texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False
+            )
+            self._known.update(zip(new, encoded["input_ids"], strict=True))
         return [self._known[key] for key in keys]
 
     @cached_property

@@ -94,6 +94,7 @@ def rollout_rows(
     )
 
     def ours() -> None:
+        policy.engine.forget()  # the same prompts again would come from the cache
         sampled = policy.generate("agent_0", prompts, Sampling(max_new_tokens=new), uniforms)
         if any(len(s.ids) != new for s in sampled):
             raise RuntimeError("a message ended before its longest: floor and rollout are not comparable.")
