@@ -8,7 +8,7 @@ anybody having to say so.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,42 +108,36 @@ class InProcessEngine(Engine):
         Returns:
             The cache, the place in it of each prompt, and the hidden states [B, H] of its rows' last tokens.
         """
-        device = self.backbone.device
         sources = [self._source(p, speaker) for p in prompts]
-        fresh = [len(p) - (0 if s is None else s.shared) for p, s in zip(prompts, sources, strict=True)]
-        order = sorted(
-            range(len(prompts)), key=fresh.__getitem__
-        )  # so that a pass starts at the first new token of all its rows
+        fresh = [len(p) - (s.shared if s else 0) for p, s in zip(prompts, sources, strict=True)]
+        # Those with little to read first, for a pass starts at the first new token of all its rows.
+        order = sorted(range(len(prompts)), key=fresh.__getitem__)
+        prompts, sources, fresh = [prompts[n] for n in order], [sources[n] for n in order], [fresh[n] for n in order]
+        starts = [width - len(p) for p in prompts]
         cache = KeyValues(self.backbone.config.num_hidden_layers, len(prompts), width + room)
         for kept in self._kept:
-            mine = [place for place, n in enumerate(order) if (s := sources[n]) is not None and s.kept is kept]
+            mine = [(row, source) for row, source in enumerate(sources) if source and source.kept is kept]
             if mine:
-                theirs = [sources[order[place]].row for place in mine]  # type: ignore[union-attr]
-                shift = [kept.starts[r] - (width - len(prompts[order[p]])) for p, r in zip(mine, theirs, strict=True)]
-                copied = width - min(fresh[order[place]] for place in mine)
-                rows = [kept.rows[r] for r in theirs]
-                cache.take_over(kept.cache, copied, *(torch.as_tensor(a, device=device) for a in (mine, rows, shift)))
-        starts = torch.as_tensor([width - len(prompts[n]) for n in order], device=device)
-        ids, _ = left_pad([prompts[n] for n in order], self.pad_id, device)
+                kept.copy_to(cache, mine, starts, width - min(fresh[row] for row, _ in mine))
+        ids, _ = left_pad(prompts, self.pad_id, self.device)
         hidden, first = [], 0
-        while first < len(order):
+        most = min(self.prefill_tokens, self.max_batch_tokens)
+        while first < len(prompts):
             last = first + 1
-            while last < len(order) and (last + 1 - first) * fresh[order[last]] <= min(
-                self.prefill_tokens, self.max_batch_tokens
-            ):
+            while last < len(prompts) and (last + 1 - first) * fresh[last] <= most:
                 last += 1
-            hidden.append(self._read(cache, slice(first, last), ids, starts, width - fresh[order[last - 1]]))
+            rows = slice(first, last)
+            hidden.append(self._read(cache, rows, ids[rows], starts[rows], width - fresh[last - 1]))
             first = last
-        cache.rows, cache.column = slice(0, len(order)), width
-        places = sorted(range(len(order)), key=order.__getitem__)
-        return cache, places, torch.cat(hidden)
+        cache.rows, cache.column = slice(0, len(prompts)), width
+        return cache, sorted(range(len(order)), key=order.__getitem__), torch.cat(hidden)
 
-    def _read(self, cache: KeyValues, rows: slice, ids: Tensor, starts: Tensor, column: int) -> Tensor:
-        """Read columns `column` onwards of some rows; hidden states of the last one."""
-        ids, starts = ids[rows], starts[rows]
+    def _read(self, cache: KeyValues, rows: slice, ids: Tensor, starts: list[int], column: int) -> Tensor:
+        """Read columns `column` onwards of some rows, which begin at columns `starts`; hidden states of the last one."""
+        begin = torch.as_tensor(starts, device=ids.device)[:, None]
         columns = torch.arange(ids.shape[1], device=ids.device)
-        visible = (columns[None, None, :] <= columns[None, column:, None]) & (columns >= starts[:, None])[:, None, :]
-        positions = (columns - starts[:, None]).clamp(min=0)
+        visible = (columns[None, None, :] <= columns[None, column:, None]) & (columns >= begin)[:, None, :]
+        positions = (columns - begin).clamp(min=0)
         masks = self.backbone.masks(visible, positions[:, column:], positions)
         cache.rows, cache.column = rows, column
         return self.backbone.run(ids[:, column:], positions[:, column:], masks, cache)[:, -1]
@@ -204,7 +198,7 @@ class InProcessEngine(Engine):
             cache.column += 1
         sampled = said.messages(self.eos_ids)
         sequences = [np.concatenate([p, s.ids[:-1]]) for p, s in zip(prompts, sampled, strict=True)]
-        return sampled, _Kept(speaker, sequences, starts.tolist(), messages.argsort().tolist(), cache)
+        return sampled, _Kept(speaker, sequences, starts.tolist(), messages.argsort().tolist(), cache, device)
 
     def _logits(self, hidden: Tensor, sampling: Sampling) -> Tensor:
         assert self.backbone.output is not None
@@ -263,11 +257,21 @@ class _Kept:
     starts: list[int]
     rows: list[int]
     cache: KeyValues
+    device: torch.device
 
     @cached_property
     def _spelled(self) -> tuple[list[bytes], list[int]]:
         order = in_order(dict(enumerate(self.sequences)))
         return [spelled(self.sequences[i]) for i in order], order
+
+    def copy_to(self, cache: KeyValues, rows: Sequence[tuple[int, _Source]], starts: Sequence[int], width: int) -> None:
+        """Copy what is shared with rows of a new cache that begin at columns `starts` into its first `width` columns."""
+        theirs = [self.rows[source.row] for _, source in rows]
+        shift = [self.starts[source.row] - starts[row] for row, source in rows]
+        device = self.device
+        cache.take_over(
+            self.cache, width, *(torch.as_tensor(a, device=device) for a in ([row for row, _ in rows], theirs, shift))
+        )
 
     def longest(self, prompt: np.ndarray) -> tuple[int, int]:
         """The sequence that shares most of the beginning of `prompt`, one of its neighbours in order, and how many tokens."""
