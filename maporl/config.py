@@ -80,7 +80,7 @@ class RunConfig:
         dtype, device: Of the base model; device None takes a GPU when there is one.
         autocast: Compute updates in bfloat16; adapters, their gradients and the optimizer stay float32.
         engine: What samples: "in_process", or "reference" (transformers' generate: slower, the same messages).
-        max_batch_tokens: Prompt and new tokens of one sampling batch, and of the keys and values kept between rounds.
+        max_batch_tokens: Prompt and new tokens of one sampling batch.
         gradient_checkpointing: Recompute activations in the backward pass.
         microbatch_tokens: Tokens of one forward and backward pass.
         matmul_precision: torch's float32 matmul precision: "highest", "high", "medium".

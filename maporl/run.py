@@ -215,7 +215,8 @@ def with_threads(config: RunConfig, team: Team) -> RunConfig:
     """`config` with torch's threads, also set here, where nothing was chosen and the models run on a CPU.
 
     Two threads make a model of half a million parameters 1.3 times faster on a quiet machine, and up to 30 times slower on a busy
-    one, where each waits for the other: tiny models get one thread. For larger ones it is measured, in a second or two.
+    one, where each waits for the other: tiny models get one thread. For larger ones it is measured, in a second or two: set
+    num_threads where two runs must be equal to the bit.
     """
     if config.num_threads is not None or config.resolved_device != "cpu" or not team.policies:
         return config

@@ -80,7 +80,6 @@ class Backbone:
     def _additive(self, visible: Tensor) -> Tensor:
         dtype = self.model.dtype
         mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-        # Not minus infinity: a padding token that sees nothing must get some number.
         return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
 
     def before(self, packed: Packed) -> Tensor:
@@ -157,7 +156,8 @@ class Backbone:
         ids, mask = left_pad(sequences, 0, self.device)
         first, width = min(len(p) for p in packed.prompts), ids.shape[1]
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril() & mask.bool()[:, None, :]
+        order = torch.arange(width, device=self.device)
+        causal = (order <= order[:, None]) & mask.bool()[:, None, :] | (order == order[:, None])
         masks = self.masks(causal, positions)
         cache = KeyValues(self.config.num_hidden_layers, len(sequences), width)
         parts = []

@@ -47,6 +47,9 @@ class Engine(ABC):
     ) -> list[Sampled]:
         """One batch, sorted by length."""
 
+    def end(self) -> None:  # noqa: B027
+        """All batches of a call are sampled."""
+
     def forget(self) -> bool:
         """Drop what is kept for later calls: no prompt will go on from an earlier one. Was there anything?"""
         return False
@@ -98,6 +101,7 @@ class Engine(ABC):
             release(self.device)
             if not room:  # else it may fit without what was kept
                 self._halve(rows * tokens[rows - 1])
+        self.end()
         _check_numbers(list(results.values()), adapter)
         return [results[i] for i in range(len(prompts))]
 

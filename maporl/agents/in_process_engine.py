@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -36,7 +36,8 @@ class InProcessEngine(Engine):
         version: What changes whenever the adapter's weights do: keys and values of other weights are of no use.
         eos_ids: Any of these ends a message.
         pad_id: Fills the left of shorter prompts; masked out.
-        max_batch_tokens: Prompt and new tokens of one batch, padding included, and of what is kept for later calls.
+        max_batch_tokens: Prompt and new tokens of one batch, padding included.
+        max_kept_bytes: Of keys and values for later calls; None is a quarter of a GPU's memory, 2 GiB elsewhere.
         prefill_tokens: Of one pass over prompts.
     """
 
@@ -49,11 +50,13 @@ class InProcessEngine(Engine):
         eos_ids: frozenset[int],
         pad_id: int,
         max_batch_tokens: int = 131_072,
+        max_kept_bytes: int | None = None,
         prefill_tokens: int = 8192,
     ) -> None:
         super().__init__(eos_ids, pad_id, backbone.device, max_batch_tokens)
         self.backbone, self.speaking, self.version = backbone, speaking, version
         self.prefill_tokens = prefill_tokens
+        self.max_kept_bytes = _room_for_keys(self.device) if max_kept_bytes is None else max_kept_bytes
         self.look_every = 1 if backbone.device.type == "cpu" else 8  # asking a GPU how many are left waits for it
         self._kept: list[_Kept] = []
 
@@ -71,18 +74,14 @@ class InProcessEngine(Engine):
         self._kept = [k for k in self._kept if k.speaker[0] != adapter or k.speaker == speaker]
         with self.speaking(adapter):
             sampled, kept = self._batch(prompts, sampling, uniforms, speaker)
-        self._keep(kept)
+        # When there is no room, what came first stays: the next round asks for all of it, in the same order.
+        if kept.cache.bytes + sum(k.cache.bytes for k in self._kept) <= self.max_kept_bytes:
+            self._kept.append(kept)
         return sampled
 
-    def _keep(self, kept: _Kept) -> None:
-        """Keep the newest, as many tokens as a batch may have."""
-        self._kept.insert(0, kept)
-        total = 0
-        for number, one in enumerate(self._kept):
-            total += one.cache.size * one.cache.width
-            if total > self.max_batch_tokens and number:
-                del self._kept[number:]
-                return
+    def end(self) -> None:
+        """What this call has gone on from, nobody will go on from again."""
+        self._kept = [kept for kept in self._kept if not kept.used]
 
     # -- one batch -----------------------------------------------------------------------------------------------------
 
@@ -119,6 +118,7 @@ class InProcessEngine(Engine):
             mine = [(row, source) for row, source in enumerate(sources) if source and source.kept is kept]
             if mine:
                 kept.copy_to(cache, mine, starts, width - min(fresh[row] for row, _ in mine))
+        self._kept = [kept for kept in self._kept if len(kept.used) < len(kept.rows)]
         ids, _ = left_pad(prompts, self.pad_id, self.device)
         hidden, first = [], 0
         most = min(self.prefill_tokens, self.max_batch_tokens)
@@ -136,7 +136,10 @@ class InProcessEngine(Engine):
         """Read columns `column` onwards of some rows, which begin at columns `starts`; hidden states of the last one."""
         begin = torch.as_tensor(starts, device=ids.device)[:, None]
         columns = torch.arange(ids.shape[1], device=ids.device)
-        visible = (columns[None, None, :] <= columns[None, column:, None]) & (columns >= begin)[:, None, :]
+        itself = (
+            columns[column:, None] == columns
+        )  # padding sees at least this: no score but minus infinity would be no number
+        visible = (columns <= columns[column:, None]) & (columns >= begin)[:, None, :] | itself
         positions = (columns - begin).clamp(min=0)
         masks = self.backbone.masks(visible, positions[:, column:], positions)
         cache.rows, cache.column = rows, column
@@ -250,7 +253,8 @@ Speaker = tuple[str | None, Hashable]
 
 @dataclass(frozen=True)
 class _Kept:
-    """What one batch leaves behind: row rows[i] of the cache holds sequences[i] from column starts[i] on."""
+    """What one batch leaves behind: row rows[i] of the cache holds sequences[i] from column starts[i] on; `used` are those i
+    from which a later prompt has gone on."""
 
     speaker: Speaker
     sequences: list[np.ndarray]
@@ -258,6 +262,7 @@ class _Kept:
     rows: list[int]
     cache: KeyValues
     device: torch.device
+    used: set[int] = field(default_factory=set)
 
     @cached_property
     def _spelled(self) -> tuple[list[bytes], list[int]]:
@@ -266,6 +271,7 @@ class _Kept:
 
     def copy_to(self, cache: KeyValues, rows: Sequence[tuple[int, _Source]], starts: Sequence[int], width: int) -> None:
         """Copy what is shared with rows of a new cache that begin at columns `starts` into its first `width` columns."""
+        self.used.update(source.row for _, source in rows)
         theirs = [self.rows[source.row] for _, source in rows]
         shift = [self.starts[source.row] - starts[row] for row, source in rows]
         device = self.device
@@ -288,3 +294,8 @@ class _Source:
     kept: _Kept
     row: int
     shared: int
+
+
+def _room_for_keys(device: torch.device) -> int:
+    """Bytes of keys and values that may be kept between calls: running out of memory drops them, so this need not be exact."""
+    return torch.cuda.get_device_properties(device).total_memory // 4 if device.type == "cuda" else 2**31

@@ -60,6 +60,10 @@ class KeyValues(Cache):
         self._mine = [_Layer(self) for _ in range(num_layers)]
         super().__init__(layers=list(self._mine))
 
+    @property
+    def bytes(self) -> int:
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._mine)
+
     def swap(self, left: Tensor, right: Tensor) -> None:
         """Exchange rows `left` [k] with rows `right` [k], in columns before `column`."""
         there, back = torch.cat([left, right]), torch.cat([right, left])

@@ -42,7 +42,7 @@ class LLMAgent(Agent):
     def encode(self, observations: Sequence[Observation]) -> list[np.ndarray]:
         """Each prompt's token ids [P] int64."""
         chats = [self.prompts.messages(o) for o in observations]
-        return [np.array(ids, np.int64) for ids in self.policy.encode_chats(chats)]
+        return [ids.astype(np.int64) for ids in self.policy.encode_chats(chats)]
 
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False

@@ -138,13 +138,14 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
     step of sampling.
     """
     before: list[tuple[nn.Parameter, Tensor]] = []
+    switches = {name: layer._disable_adapters for name, layer in layers.items()}
 
     def undo() -> None:
         for weight, data in before:
             weight.data = data
         before.clear()
-        for layer in layers.values():
-            layer._disable_adapters = False
+        for name, layer in layers.items():
+            layer._disable_adapters = switches[name]
 
     try:
         try:

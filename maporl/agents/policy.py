@@ -377,7 +377,10 @@ class Policy:
     def logprobs(
         self, adapter: str | None, packed: Packed, temperature: float, *, entropy: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Log-probs [M] float32 of the completion tokens of one pass, and the entropies [M] if asked for."""
+        """Log-probs [M] float32 of the completion tokens of one pass, and the entropies [M] if asked for.
+
+        Call `backward` before another adapter is used: PEFT takes the gradient away from those that are not.
+        """
         with self._training(adapter):
             return self.backbone.logprobs(packed, temperature, entropy=entropy)
 

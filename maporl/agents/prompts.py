@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from jinja2.exceptions import TemplateError
 
@@ -158,7 +159,7 @@ def _read_pieces(path: Path) -> Mapping[str, Any] | None:
 
 def encode_chat(tokenizer: Any, chat: Chat) -> list[int]:
     """The token ids of one chat (see `ChatEncoder`)."""
-    return ChatEncoder(tokenizer)([chat])[0]
+    return ChatEncoder(tokenizer)([chat])[0].tolist()
 
 
 class ChatEncoder:
@@ -170,34 +171,37 @@ class ChatEncoder:
         ValueError: The tokenizer has no chat template.
     """
 
-    MOST = 20_000
-    """Chats remembered."""
+    MOST = 1_000_000
+    """Tokens of all chats that are remembered."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self._known: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        self._known: dict[tuple[tuple[str, str], ...], np.ndarray] = {}
+        self._tokens = 0
 
-    def __call__(self, chats: Sequence[Chat]) -> list[list[int]]:
-        """The ids of each chat; the lists are shared: do not change them."""
+    def __call__(self, chats: Sequence[Chat]) -> list[np.ndarray]:
+        """The ids [P] int32 of each chat; the arrays are shared: do not change them."""
         keys = [tuple((m["role"], m["content"]) for m in chat) for chat in chats]
         new = [key for key in dict.fromkeys(keys) if key not in self._known]
-        if len(self._known) + len(new) > self.MOST:
-            self._known.clear()
+        if self._tokens > self.MOST:
+            self._known, self._tokens = {}, 0
             new = list(dict.fromkeys(keys))
         if new:
             texts = self._rendered(new)
             encoded = self.tokenizer(
                 texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False
             )
-            self._known.update(zip(new, encoded["input_ids"], strict=True))
+            found = [np.array(ids, np.int32) for ids in encoded["input_ids"]]
+            self._known.update(zip(new, found, strict=True))
+            self._tokens += sum(map(len, found))
         return [self._known[key] for key in keys]
 
     @cached_property
     def prefix_stable(self) -> bool:
         """Whether a longer chat begins with the tokens of a shorter one: else no keys and values can be kept between rounds."""
-        chat = [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]
-        first, second = self([chat[:1], chat])
-        return second[: len(first)] == first
+        answer = "<think>\nx\n</think>\n\nx"  # which some templates take out of earlier messages
+        first, second = self._rendered([(("user", "x"),), (("user", "x"), ("assistant", answer), ("user", "x"))])
+        return second.startswith(first + answer)
 
     def _rendered(self, keys: Sequence[tuple[tuple[str, str], ...]]) -> list[str]:
         chats = [[{"role": role, "content": _without(self._control, said)} for role, said in key] for key in keys]

@@ -198,10 +198,9 @@ class Team:
             completions.update(zip(rows, spoken, strict=True))
         return [completions[i] for i in range(len(observations))]
 
-    def forget(self) -> None:
-        """The discussions are over: nothing that engines keep of their prompts will be of use."""
-        for policy in self.policies:
-            policy.engine.forget()
+    def forget(self) -> bool:
+        """The discussions are over: nothing that engines keep of their prompts will be of use. Was there anything?"""
+        return any([policy.engine.forget() for policy in self.policies if "engine" in vars(policy)])
 
     @contextlib.contextmanager
     def at_temperature(self, temperature: float | None) -> Iterator[None]:

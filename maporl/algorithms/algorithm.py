@@ -228,7 +228,7 @@ class PolicyGradient(Algorithm):
                     loss = self._policy_loss(learner, batch, mini, moving, advantages, ref_logprobs, first)
                     packs = partial(learner.policy.pack, moving, batch.prompts, batch.completions)
                     self.descend(name, packs, loss, tally)
-                    first = False
+                    first = first and not len(moving)
             if len(mine):
                 self.schedulers[name].step()
         mask = batch.completion_mask
@@ -302,16 +302,18 @@ class PolicyGradient(Algorithm):
             MemoryError: A single message does not fit.
         """
         while True:
-            tokens, results = 0, []
+            tokens, alone, results = self.microbatch_tokens, False, []
             try:
                 for packed in packs(self.microbatch_tokens):
+                    alone = len(packed.rows) == 1
                     tokens = packed.ids.size
                     results.append(work(packed))
                 return results
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                if len(packed.rows) == 1:
+                room = self.team.forget()
+                if alone and not room:
                     raise MemoryError(
                         f"a pass over one message of {tokens} tokens does not fit into memory; lower max_new_tokens, set "
                         "gradient_checkpointing, or use a smaller model or dtype."
@@ -319,7 +321,10 @@ class PolicyGradient(Algorithm):
             # Outside of `except`, which holds on to what the failed pass has computed.
             if restart is not None:
                 restart()
-            release(self.team.policies[0].device)
+            for policy in self.team.policies:
+                release(policy.device)
+            if room:  # it may fit without what engines had kept
+                continue
             self.microbatch_tokens = max(min(tokens, self.microbatch_tokens) // 2, 1)
             warnings.warn(
                 f"out of memory in a pass of {tokens} tokens: from now on at most {self.microbatch_tokens} (microbatch_tokens). The "

@@ -43,25 +43,27 @@ def rollout(
     envs = [_started(env, start) for start in starts]
     played: list[list[tuple[str, Observation, Observation, Completion]]] = [[] for _ in envs]
     base = [int(seed)] if isinstance(seed, int | np.integer) else list(seed)
-    while True:
-        speaking = [(i, agent) for i, e in enumerate(envs) for agent in e.protocol.speakers(e.transcript)]
-        if not speaking:
-            break
-        observations = [envs[i].observe(agent) for i, agent in speaking]
-        states = [envs[i].joint_observation(agent) for i, agent in speaking]
-        rngs = [
-            np.random.default_rng([*base, i, envs[i].possible_agents.index(agent), o["round"]])
-            for (i, agent), o in zip(speaking, observations, strict=True)
-        ]
-        completions = team.act(observations, rngs, greedy=greedy)
-        said = [(envs[i].transcript, agent, c.text) for (i, agent), c in zip(speaking, completions, strict=True)]
-        verdicts = env.score_batch(said)
-        for (i, agent), observation, state, completion, verdict in zip(
-            speaking, observations, states, completions, verdicts, strict=True
-        ):
-            envs[i].advance(completion.text, *verdict)
-            played[i].append((agent, observation, state, completion))
-    team.forget()
+    try:
+        while True:
+            speaking = [(i, agent) for i, e in enumerate(envs) for agent in e.protocol.speakers(e.transcript)]
+            if not speaking:
+                break
+            observations = [envs[i].observe(agent) for i, agent in speaking]
+            states = [envs[i].joint_observation(agent) for i, agent in speaking]
+            rngs = [
+                np.random.default_rng([*base, i, envs[i].possible_agents.index(agent), o["round"]])
+                for (i, agent), o in zip(speaking, observations, strict=True)
+            ]
+            completions = team.act(observations, rngs, greedy=greedy)
+            said = [(envs[i].transcript, agent, c.text) for (i, agent), c in zip(speaking, completions, strict=True)]
+            verdicts = env.score_batch(said)
+            for (i, agent), observation, state, completion, verdict in zip(
+                speaking, observations, states, completions, verdicts, strict=True
+            ):
+                envs[i].advance(completion.text, *verdict)
+                played[i].append((agent, observation, state, completion))
+    finally:
+        team.forget()
     return [
         _episode(e, turns, i if groups is None else groups[i])
         for i, (e, turns) in enumerate(zip(envs, played, strict=True))

@@ -115,7 +115,7 @@ def test_other_weights_use_nothing_of_the_old(policy: Policy, meter: Meter, chan
     meter.shapes.clear()
     sampled = policy.generate("one", later, TEN, random_uniforms(2, 10))
     assert meter.prefill() == 2 * 45
-    assert [kept.speaker[0] for kept in policy.engine._kept] == ["one", "two"]  # the old one's memory is free
+    assert [kept.speaker[0] for kept in policy.engine._kept] == ["two", "one"]  # the old one's memory is free
     with torch.no_grad():
         logits = policy.completion_logits("one", later, [s.ids for s in sampled]).log_softmax(-1)
     for n, said in enumerate(sampled):
@@ -134,15 +134,46 @@ def test_what_is_forgotten_is_read_again(policy: Policy, meter: Meter) -> None:
     assert [a.ids.tolist() for a in before] == [b.ids.tolist() for b in after]
 
 
-def test_no_more_is_kept_than_a_batch_may_have(policy: Policy) -> None:
-    policy.engine.max_batch_tokens = 200
-    for seed in range(6):
-        policy.generate("one", random_ids(30, 20, seed=seed), TEN, random_uniforms(2, 10))
+def read_in_three_rounds(policy: Policy, meter: Meter, *, agents: tuple[str, ...] = ("one", "two")) -> list[int]:
+    """Tokens read in each round of 12 discussions, whose messages are cut into batches of three."""
+    prompts = {name: random_ids(*[30] * 12, seed=n) for n, name in enumerate(agents)}
+    policy.engine.max_batch_tokens = 3 * 80
+    meter.shapes.clear()
+    found = []
+    for _ in range(3):
+        for name in agents:
+            sampled = policy.generate(name, prompts[name], TEN, random_uniforms(12, 10))
+            prompts[name] = longer(prompts[name], sampled, 5)
+        found.append(meter.prefill())
+    return found
+
+
+def test_rounds_in_many_batches_read_only_what_is_new(policy: Policy, meter: Meter) -> None:
+    policy.add_adapter("two", seed=2)
+    # A round adds an answer of ten tokens, whose last one was never read, and five more.
+    assert read_in_three_rounds(policy, meter) == [2 * 12 * 30, 2 * 12 * 6, 2 * 12 * 6]
+
+
+def test_what_was_gone_on_from_is_dropped(policy: Policy, meter: Meter) -> None:
+    policy.add_adapter("two", seed=2)
+    read_in_three_rounds(policy, meter)
     kept = policy.engine._kept
-    assert len(kept) == 2 and sum(k.cache.size * k.cache.width for k in kept) == 2 * 2 * 39
-    policy.engine.max_batch_tokens = 10  # the newest is kept in any case
-    policy.generate("one", random_ids(30), TEN, random_uniforms(1, 10))
-    assert len(policy.engine._kept) == 1
+    assert {k.speaker[0] for k in kept} == {"one", "two"} and sum(len(k.rows) for k in kept) == 2 * 12
+    assert all(len(sequence) == 30 + 15 + 15 + 9 for k in kept for sequence in k.sequences)
+
+
+def test_without_room_what_came_first_is_kept_and_the_rest_read_anew(policy: Policy, meter: Meter) -> None:
+    policy.add_adapter("two", seed=2)
+    policy.generate("one", random_ids(*[30] * 12), TEN, random_uniforms(12, 10))
+    size = sum(k.cache.bytes for k in policy.engine._kept)
+    policy.engine.forget()
+    policy.engine.max_kept_bytes = size + size // 2  # all of one agent's first round, and half of the other's
+    first, second, third = read_in_three_rounds(policy, meter)
+    assert first == 2 * 12 * 30 and 2 * 12 * 6 < second < 2 * 12 * 45 and third < 2 * 12 * 60
+    assert sum(k.cache.bytes for k in policy.engine._kept) <= policy.engine.max_kept_bytes
+    policy.engine.forget()
+    policy.engine.max_kept_bytes = 0
+    assert read_in_three_rounds(policy, meter) == [2 * 12 * 30, 2 * 12 * 45, 2 * 12 * 60]
 
 
 def test_an_error_in_the_middle_leaves_the_model_as_it_was(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from maporl.agents.sampling import Sampling
 from maporl.agents.team import Team
 from maporl.algorithms.algorithm import PolicyGradient
 from maporl.algorithms.batch import TurnBatch
+from maporl.algorithms.magrpo import MAGRPO
 from maporl.types import Episode
 
 ALGORITHMS = registry.names("algorithm")
@@ -606,6 +609,7 @@ def test_what_earlier_passes_have_left_does_not_count_twice(
     for failing in (0, 3):
         team = make_team(2, 2, tokens=8, sharing="shared")
         episodes = play(team, questions(4), rounds=2, group_size=2)
+        team.forget()  # else that would be the first thing to give up
         algorithm = Reinforce(team, microbatch_tokens=450, max_grad_norm=None)
         [seen] = watch(algorithm).values()
         backbone, calls = team.policies[0].backbone, [0]
@@ -676,3 +680,74 @@ def test_autocast_moves_float32_adapters_in_nearly_the_same_direction(
         assert second.dtype == torch.float32
         assert torch.cosine_similarity(first, second, dim=0) > 0.98 and not torch.equal(first, second)
     assert 0 < results[1][1]["train/logprob_mismatch"] < 0.03
+
+
+def test_what_engines_keep_is_given_up_before_passes_are_halved(
+    make_team: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = make_team(2, 2, tokens=8, sharing="shared")
+    episodes = play(team, questions(4), rounds=2, group_size=2)
+    assert team.policies[0].engine._kept  # type: ignore[attr-defined]
+    backbone, calls = team.policies[0].backbone, []
+    original = backbone.before
+
+    def before(packed: object) -> torch.Tensor:
+        calls.append(packed)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return original(packed)
+
+    monkeypatch.setattr(backbone, "before", before)
+    algorithm = Reinforce(team)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        algorithm.update(episodes)
+    assert algorithm.microbatch_tokens == 4096 and not team.policies[0].engine._kept  # type: ignore[attr-defined]
+
+
+def test_running_out_of_memory_before_the_first_pass_is_halved_too(make_team: Callable) -> None:
+    algorithm = Reinforce(make_team(1))
+    budgets: list[int] = []
+
+    def packs(budget: int) -> list:
+        budgets.append(budget)
+        if len(budgets) == 1:
+            raise MemoryError
+        return []
+
+    with pytest.warns(UserWarning, match="at most 2048"):
+        assert algorithm.in_passes(packs, lambda packed: packed) == []
+    assert budgets == [4096, 2048]
+
+
+def test_messages_without_an_advantage_are_not_computed_and_change_nothing(
+    make_team: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after, computed = [], []
+    for skipping in (True, False):
+        team = make_team(2, sharing="shared")
+        algorithm = MAGRPO(team, group_size=4, learning_rate=0.01, seed=0)
+        if not skipping:
+            monkeypatch.setattr(algorithm, "_moves", lambda rows, batch, advantages: np.ones(len(rows), bool))
+        seen: list[int] = []
+
+        def pack(rows: np.ndarray, *rest: object, seen: list = seen, original=team.policies[0].pack) -> list:
+            seen.append(len(rows))
+            return original(rows, *rest)
+
+        monkeypatch.setattr(team.policies[0], "pack", pack)
+        for seed in range(3):  # the second update has momentum, and half of the third's groups are equal
+            episodes = play(team, questions(4), rounds=1, group_size=4, seed=seed)
+            equal = [
+                replace(e, steps=tuple(replace(s, reward=1.0) for s in e.steps)) if e.group < 2 * seed else e
+                for e in episodes
+            ]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # all rewards of the last update are equal
+                metrics = algorithm.update(equal)
+        after.append(weights(team.policies[0], "shared"))
+        computed.append(seen)
+        if skipping:
+            assert metrics["train/idle_messages"] == 1.0
+    assert computed[1] == [32, 32, 32] and computed[0][1] <= 16 and computed[0][2] == 0
+    assert torch.allclose(after[0], after[1], atol=1e-5)

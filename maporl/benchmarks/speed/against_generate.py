@@ -83,7 +83,7 @@ class GenerateAgent(Agent):
         prompts = self.encode_chats([self.prompts.messages(o) for o in observations])
         device, pad, eos = self.model.device, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         width = max(map(len, prompts))
-        ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
+        ids = torch.tensor([[pad] * (width - len(p)) + p.tolist() for p in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
         self.model.set_adapter(self.adapter)
         torch.manual_seed(int(rngs[0].integers(2**31)))

@@ -8,6 +8,7 @@ the one that was chosen for ours (on seed 0 alone).
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import warnings
@@ -36,6 +37,8 @@ __all__ = ["Recipe", "VowelsAndDigits", "make_characters", "ours", "rows", "thei
 SECTION = "yardstick"
 ITEMS, GROUP, TOKENS = 100, 8, 32
 SPANS = ((0, 10), (40, 50), (90, 100))
+GOAL = 1.99
+NEVER_REACHED = "inf: not within all items"
 """Items over which the reward is averaged."""
 
 
@@ -68,7 +71,7 @@ class VowelsAndDigits(DiscussionEnv):
     def load(self, split: str) -> Iterator[Question]:
         """The items, in order."""
         orders = {"agent_0": "Write vowels.", "agent_1": "Write digits."}
-        for item in range(ITEMS if split == "train" else 0):
+        for item in range(ITEMS + ITEMS // 5 if split == "train" else 0):  # some of them are for validation
             yield Question(f"Item {item}", "", private=orders)
 
 
@@ -135,11 +138,14 @@ class Recipe:
     max_grad_norm: float | None = None
 
 
-def ours(checkpoint: str | Path, seed: int, recipe: Recipe | None = None, items: int = ITEMS) -> list[float]:
+def ours(
+    settings: Settings, checkpoint: str | Path, seed: int, items: int = ITEMS, recipe: Recipe | None = None
+) -> list[float]:
     """The mean reward of each item's 8 samples, in the order in which they were learned from, one item an update."""
     recipe = recipe or Recipe()
     env = VowelsAndDigits()
-    policy = Policy.from_pretrained(str(checkpoint), lora=LoRA(recipe.r, recipe.alpha, recipe.target_modules))
+    lora = LoRA(recipe.r, recipe.alpha, recipe.target_modules)
+    policy = Policy.from_pretrained(str(checkpoint), dtype=settings.dtype, device=settings.device, lora=lora)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tie_word_embeddings")  # nothing here is merged or exported
         team = Team.build(policy, env.possible_agents, 1, sampling=Sampling(max_new_tokens=TOKENS), seed=seed)
@@ -207,7 +213,7 @@ def rows(settings: Settings) -> list[Row]:
         for seed in seeds:
             path = Path(folder) / str(seed)
             make_characters(path, seed)
-            curves["ours"].append(ours(path, seed, items=items))
+            curves["ours"].append(ours(settings, path, seed, items))
             curves["CoMLRL"].append(theirs(settings, path, seed, items))
             tuned = theirs(settings, path, seed, items, learning_rate=Recipe().learning_rate)
             curves["CoMLRL, our learning rate"].append(tuned)
@@ -220,7 +226,7 @@ def rows(settings: Settings) -> list[Row]:
                 continue
             name = f"{side}, mean reward over items {first}-{last}"
             found += [Row(SECTION, f"{name}, seed {s}", m, m, m, "of 2") for s, m in zip(seeds, means, strict=True)]
-            target = ">= 1.99" if side == "ours" and last == ITEMS else None
+            target = f">= {GOAL}" if side == "ours" and last == ITEMS else None
             found.append(
                 Row(
                     SECTION,
@@ -233,4 +239,25 @@ def rows(settings: Settings) -> list[Row]:
                     note=samples,
                 )
             )
+        reached = [_samples_until(curve) for curve in of_seeds]
+        name = f"{side}, samples until ten items have a mean of {GOAL}"
+        found.append(
+            Row(
+                SECTION,
+                f"{name}, median",
+                statistics.median(reached),
+                min(reached),
+                max(reached),
+                "",
+                note=NEVER_REACHED,
+            )
+        )
     return found
+
+
+def _samples_until(curve: Sequence[float]) -> float:
+    """Samples of each agent after which the last ten items have a mean of `GOAL`; infinity if never."""
+    for items in range(10, len(curve) + 1):
+        if statistics.fmean(curve[items - 10 : items]) >= GOAL:
+            return items * GROUP
+    return math.inf

@@ -39,7 +39,7 @@ def test_everybody_is_paid_for_the_team() -> None:
 
 def test_ours_learns_from_few_items(tmp_path: Path) -> None:
     make_characters(tmp_path, 0)
-    curve = ours(tmp_path, 0, items=12)
+    curve = ours(Settings(), tmp_path, 0, items=12)
     assert len(curve) == 12 and all(0 <= reward <= 2 for reward in curve)
     assert statistics.fmean(curve[9:]) > statistics.fmean(curve[:3]) + 0.1
 
