@@ -16,6 +16,7 @@ from peft import LoraConfig
 
 from maporl.benchmarks.speed.long_message import loss_and_gradient
 from maporl.benchmarks.speed.our_step import EQUAL, STOCK, OurStep, early_share, prompt_text
+from maporl.benchmarks.speed.positions import counted
 from maporl.benchmarks.speed.rows import Row, interleaved, of, ratio
 from maporl.benchmarks.speed.settings import Settings
 from maporl.benchmarks.speed.with_comlrl import CoMLRLStep
@@ -81,6 +82,9 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
     series = interleaved(steps, settings.repetitions)
     label = "" if num_rounds == 1 else ", 2 rounds"
     found = [of(SECTION, f"{name}{label}", rates, "tokens/s") for name, rates in series.items()]
+    found += _positions(f"ours{label}", [one.member("agent_0").policy.model], lambda: one(questions))
+    rival = rivals["stock"]
+    found += _positions(f"CoMLRL stock{label}", rival.trainer.agents, lambda: rival(prompts[:theirs]))
     mine, alone = series["ours"], series["ours, one question a step"]
     if num_rounds == 1:
         pairs: list[tuple[str, list[float], str, str | None]] = [
@@ -144,6 +148,9 @@ def against_trl(settings: Settings, folder: str | Path) -> list[Row]:
     series = interleaved(steps, settings.repetitions)
     what = f"step, 1 agent, {batch * group} messages"
     found = [of(SECTION, f"{what}: {name}", seconds, "s") for name, seconds in series.items()]
+    found += _positions(f"{what}: ours", [ours.member("agent_0").policy.model], lambda: ours(questions))
+    trl = rivals["TRL stock"]
+    found += _positions(f"{what}: TRL stock", [trl.trainer.model], trl)
     targets = {
         "TRL stock": (">= 2", "TRL as it comes trains the whole model, with autocast and gradient checkpointing"),
         "TRL stock, LoRA": (None, "as it comes, with our adapters"),
@@ -166,6 +173,17 @@ def _reward(*texts: Sequence[str]) -> list[float]:
 
 def _text_reward(text: str) -> float:
     return early_share(None, text)
+
+
+def _positions(side: str, models: Sequence[Any], step: Callable[[], Mapping[str, float]]) -> list[Row]:
+    """Positions of the model's body computed for each sampled token, and the share of padding among them, in one more step."""
+    with counted(models) as positions:
+        tokens = step()["tokens"]
+    found = {
+        "positions computed per sampled token": (positions.computed / tokens, ""),
+        "padding among them": (1 - positions.real / positions.computed, "share"),
+    }
+    return [Row(SECTION, f"{side}: {what}", value, value, value, unit) for what, (value, unit) in found.items()]
 
 
 def _rate(measured: Mapping[str, float]) -> float:
