@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from run_toys import SMALL
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl import RunConfig
+from maporl.algorithms.mappo import MAPPO
 from maporl.cli import COMMANDS, main, raised_on_purpose
 from maporl.cli.flags import Parser, settings_of
 from maporl.run import RunFolder, load_team, train
+from maporl.types import Episode
 
 LETTERS = "run_toys:Letters"
 QUICK = [f"--{k}={v}" for k, v in SMALL.items() if k != "trackers"] + ["--trackers"]
@@ -277,6 +279,28 @@ class TestTrain:
         assert err.splitlines()[-1] == f"maporl: interrupted; go on with: maporl train --resume {folder}"
         assert "Traceback" not in err
         assert RunFolder(folder).status == "interrupted"
+
+    def test_ctrl_c_in_a_destructor_is_not_lost(
+        self, run: Run, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Swallows:
+            def __del__(self) -> None:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)  # the handler runs here, and Python ignores what it raises
+
+        original = MAPPO.update
+
+        def update(self: MAPPO, episodes: Sequence[Episode]) -> dict[str, float]:
+            Swallows()
+            return original(self, episodes)
+
+        monkeypatch.setattr(MAPPO, "update", update)
+        swallowed: list[Any] = []
+        monkeypatch.setattr(sys, "unraisablehook", swallowed.append)
+        code, _, err = run("train", "--env", LETTERS, "--model", tiny_model, "--output_dir", tmp_path / "run", *QUICK)
+        assert swallowed and swallowed[0].exc_type is KeyboardInterrupt
+        assert code == 130 and "interrupted; go on with" in err
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     def test_resume(self, run: Run, tiny_model: str, tmp_path: Path) -> None:
         from run_toys import StopsLater

@@ -201,7 +201,7 @@ class ChatEncoder:
         """Whether a longer chat begins with the tokens of a shorter one: else no keys and values can be kept between rounds."""
         answer = "<think>\nx\n</think>\n\nx"  # which some templates take out of earlier messages
         first, second = self._rendered([(("user", "x"),), (("user", "x"), ("assistant", answer), ("user", "x"))])
-        return second.startswith(first + answer)
+        return second.startswith(first) and second[len(first) :].lstrip().startswith(answer)
 
     def _rendered(self, keys: Sequence[tuple[tuple[str, str], ...]]) -> list[str]:
         chats = [[{"role": role, "content": _without(self._control, said)} for role, said in key] for key in keys]
