@@ -280,6 +280,13 @@ class TestTrain:
         assert "Traceback" not in err
         assert RunFolder(folder).status == "interrupted"
 
+    @pytest.mark.filterwarnings("ignore")
+    def test_weights_that_diverge_are_one_line(self, run: Run, tiny_model: str, tmp_path: Path) -> None:
+        words = [*QUICK, "--learning_rate", "1e20", "--num_iterations", "5"]
+        code, _, err = run("train", "--env", LETTERS, "--model", tiny_model, "--output_dir", tmp_path / "run", *words)
+        assert code == 2 and "Traceback" not in err and "sampled from logits that are no numbers" in err
+        assert RunFolder(tmp_path / "run").status == "failed"
+
     def test_ctrl_c_in_a_destructor_is_not_lost(
         self, run: Run, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

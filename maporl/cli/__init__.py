@@ -53,12 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+_WITH_A_REMEDY = ValueError | TypeError | NotImplementedError | FloatingPointError | MemoryError
+
+
 def raised_on_purpose(error: BaseException) -> bool:
     """Whether `error` comes from a ``raise`` statement of this package (see the module's docstring)."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if trace is None or not isinstance(error, ValueError | TypeError | NotImplementedError):
+    if trace is None or not isinstance(error, _WITH_A_REMEDY):
         return False
     module = trace.tb_frame.f_globals.get("__name__", "")
     instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
