@@ -43,7 +43,6 @@ _POSITIVE = {  # name -> a remedy
     "eval_temperature": " (leave it out to decode greedily)",
 }
 _PRECISIONS = ("highest", "high", "medium")
-_ENGINES = ("in_process", "reference")  # as in maporl.agents.policy, which imports torch
 
 
 @dataclass(frozen=True)
@@ -145,9 +144,8 @@ class RunConfig:
         for name, remedy in _POSITIVE.items():
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and finite{remedy}.")
-        for name, words in (("matmul_precision", _PRECISIONS), ("engine", _ENGINES)):
-            if getattr(self, name) not in words:
-                raise ValueError(f"{name} {getattr(self, name)!r} is unknown; use one of {list(words)}.")
+        if self.matmul_precision not in _PRECISIONS:
+            raise ValueError(f"matmul_precision {self.matmul_precision!r} is unknown; use one of {list(_PRECISIONS)}.")
         if self.reference not in ("base", "warm_start"):
             raise ValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
         if self.reference == "warm_start" and not self.init_adapter:

@@ -64,10 +64,6 @@ class TestValues:
             ({"learning_rate": float("nan")}, "learning_rate is nan; it must be above 0 and finite"),
             ({"learning_rate": 0}, "learning_rate is 0.0; it must be above 0 and finite"),
             (
-                {"engine": "vllm"},
-                "engine 'vllm' is unknown; use one of ['in_process', 'reference'].",
-            ),
-            (
                 {"matmul_precision": "best"},
                 "matmul_precision 'best' is unknown; use one of ['highest', 'high', 'medium'].",
             ),

@@ -14,6 +14,7 @@ import torch
 import yaml
 from peft import PeftModel
 from run_toys import SMALL, FailsLater, Idle, Letters, StopsLater
+from toy_models import completion_logits
 from transformers import AutoModelForCausalLM
 
 import maporl
@@ -371,8 +372,8 @@ class TestAfterwards:
         assert isinstance(agent, LLMAgent)
         prompt, answer = [np.array([5, 6, 7])], [np.array([8, 9])]
         with torch.no_grad():
-            trained = agent.policy.completion_logits("agent_0", prompt, answer)
-            base = agent.policy.completion_logits(None, prompt, answer)
+            trained = completion_logits(agent.policy, "agent_0", prompt, answer)
+            base = completion_logits(agent.policy, None, prompt, answer)
         assert (trained - base).abs().max() > 1e-6
 
     def test_more_agents_than_were_trained_need_a_shared_adapter(self, finished: RunFolder) -> None:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from maporl.agents.backbone import Backbone, Tokens, left_pad
+from maporl.agents.backbone import Backbone, Tokens
 from maporl.agents.checkpoints import load_tokenizer, loading, local_only
 from maporl.agents.engine import Engine, Sampled
 from maporl.agents.in_process_engine import InProcessEngine
@@ -397,23 +397,6 @@ class Policy:
         faster = torch.autocast(self.device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext()
         with faster, self.using(adapter):
             yield
-
-    def completion_logits(
-        self, adapter: str | None, prompts: Sequence[np.ndarray], completions: Sequence[np.ndarray]
-    ) -> Tensor:
-        """Logits that predict each completion token, [N, T, V] float32, T the longest completion, from the model's own forward pass.
-
-        The plain way, which everything faster is compared with: prompts are padded on the left, completions on the right.
-        """
-        ids, mask = left_pad(prompts, self.pad_id, self.device)
-        width = max(len(c) for c in completions)
-        right, valid = (t.flip(1) for t in left_pad([c[::-1] for c in completions], self.pad_id, self.device))
-        ids, mask = torch.cat([ids, right], 1), torch.cat([mask, valid], 1)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        self.model.eval()
-        with self.using(adapter):
-            logits = self.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits
-        return logits[:, -width - 1 : -1].float()
 
     def describe(self) -> Mapping[str, Any]:
         """What a run folder records about this policy."""

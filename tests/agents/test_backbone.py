@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toy_models import change_json, logprobs_of, random_ids, random_uniforms, shake, sharp_model, values_of
+from toy_models import (
+    change_json,
+    completion_logits,
+    logprobs_of,
+    random_ids,
+    random_uniforms,
+    shake,
+    sharp_model,
+    values_of,
+)
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from maporl.agents.backbone import Backbone, left_pad
@@ -292,7 +301,7 @@ def test_entropies_are_of_the_same_distribution(policy: Policy, exact: bool) -> 
     [prompt], [said] = random_ids(20), random_ids(6, seed=1)
     [packed] = policy.pack(np.arange(1), [prompt], [said], 100)
     _, found = policy.logprobs("one", packed, 0.7, entropy=True)
-    logprobs = (policy.completion_logits("one", [prompt], [said])[0] / 0.7).log_softmax(-1)
+    logprobs = (completion_logits(policy, "one", [prompt], [said])[0] / 0.7).log_softmax(-1)
     expected = -(logprobs.exp() * logprobs).sum(-1)
     assert torch.allclose(found, expected, atol=1e-4)
     mine, theirs = (gradient(policy, "one", e.sum()) for e in (found, expected))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_models import change_json, random_ids, random_uniforms, shake, sharp_model
+from toy_models import change_json, completion_logits, random_ids, random_uniforms, shake, sharp_model
 
 from maporl.agents.engine import Sampled
 from maporl.agents.policy import Policy
@@ -36,7 +36,7 @@ def same(left: list[Sampled], right: list[Sampled]) -> bool:
 @torch.no_grad()
 def recomputed(policy: Policy, adapter: str | None, prompts: list, sampled: list[Sampled], temperature: float) -> float:
     """The largest difference between sampled and recomputed log-probs."""
-    logits = policy.completion_logits(adapter, [np.asarray(p) for p in prompts], [s.ids for s in sampled])
+    logits = completion_logits(policy, adapter, [np.asarray(p) for p in prompts], [s.ids for s in sampled])
     logprobs = (logits / temperature).log_softmax(-1)
     return max(
         float((logprobs[n, range(len(s.ids)), s.ids] - torch.from_numpy(s.logprobs)).abs().max())
@@ -54,7 +54,7 @@ def test_recomputed_log_probs_agree_with_the_sampled_ones(checkpoint: Callable[.
         assert recomputed(policy, adapter, prompts, sampled, temperature) < 1e-4
         # Not a vacuous test: the distribution is far from uniform, and adapter and base differ.
         assert np.concatenate([s.logprobs for s in sampled]).std() > 0.2
-    base, one = (policy.completion_logits(a, prompts, prompts).detach() for a in (None, "one"))
+    base, one = (completion_logits(policy, a, prompts, prompts).detach() for a in (None, "one"))
     assert (base - one).abs().max() > 0.05
 
 
@@ -165,7 +165,7 @@ def test_a_prompt_may_contain_pad_and_end_tokens(policy: Policy) -> None:
     # Leading pads are content, not padding: without them the distribution is another one.
     with torch.no_grad():
         with_pads, without = (
-            policy.completion_logits("one", [p], [sampled[0].ids]) for p in (prompts[0], prompts[0][2:])
+            completion_logits(policy, "one", [p], [sampled[0].ids]) for p in (prompts[0], prompts[0][2:])
         )
     assert (with_pads - without).abs().max() > 1e-2
 
@@ -191,7 +191,7 @@ def test_the_checkpoints_own_generation_config_does_not_change_the_distribution(
     # And the tokens really come from beyond the 20 likeliest.
     policy = load(plain)
     with torch.no_grad():
-        logits = policy.completion_logits("one", prompts, [s.ids for s in left])[0, : len(left[0].ids)]
+        logits = completion_logits(policy, "one", prompts, [s.ids for s in left])[0, : len(left[0].ids)]
     ranks = (logits > logits.gather(1, torch.as_tensor(left[0].ids)[:, None])).sum(1)
     assert ranks.max() >= 20
 
@@ -208,7 +208,7 @@ def test_greedy_follows_the_largest_logit(policy: Policy) -> None:
     prompts = random_ids(9, 30)
     greedy = policy.generate("one", prompts, Sampling(max_new_tokens=12, temperature=0.3), None)
     with torch.no_grad():
-        logits = policy.completion_logits("one", prompts, [s.ids for s in greedy])
+        logits = completion_logits(policy, "one", prompts, [s.ids for s in greedy])
     for n, s in enumerate(greedy):
         assert logits[n, : len(s.ids)].argmax(-1).tolist() == s.ids.tolist()
 

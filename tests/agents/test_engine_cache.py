@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_models import random_ids, random_uniforms, shake
+from toy_models import completion_logits, random_ids, random_uniforms, shake
 
 from maporl.agents.engine import Sampled
 from maporl.agents.policy import Policy
@@ -117,7 +117,7 @@ def test_other_weights_use_nothing_of_the_old(policy: Policy, meter: Meter, chan
     assert meter.prefill() == 2 * 45
     assert [kept.speaker[0] for kept in policy.engine._kept] == ["two", "one"]  # the old one's memory is free
     with torch.no_grad():
-        logits = policy.completion_logits("one", later, [s.ids for s in sampled]).log_softmax(-1)
+        logits = completion_logits(policy, "one", later, [s.ids for s in sampled]).log_softmax(-1)
     for n, said in enumerate(sampled):
         assert np.allclose(logits[n, range(10), said.ids], said.logprobs, atol=1e-4)
     policy.generate("two", prompts, TEN, random_uniforms(2, 10))
@@ -290,6 +290,6 @@ def test_a_16_bit_policy_samples_with_its_cache_what_it_samples_without(checkpoi
     later = longer(prompts, first, 5)
     found = policy.generate("one", later, TEN, random_uniforms(2, 10))
     with torch.no_grad():
-        logits = policy.completion_logits("one", later, [s.ids for s in found]).log_softmax(-1)
+        logits = completion_logits(policy, "one", later, [s.ids for s in found]).log_softmax(-1)
     for n, said in enumerate(found):
         assert np.abs(logits[n, range(len(said.ids)), said.ids].numpy() - said.logprobs).max() < 0.05

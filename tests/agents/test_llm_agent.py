@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_models import observation
+from toy_models import completion_logits, observation
 
 from maporl.agents.agent import ScriptedAgent
 from maporl.agents.llm_agent import LLMAgent
@@ -37,7 +37,7 @@ def test_a_message_records_how_it_was_sampled(agent: LLMAgent) -> None:
         assert c.text == agent.policy.tokenizer.decode(c.completion_ids, skip_special_tokens=True).strip()
         assert c.truncated == (int(c.completion_ids[-1]) not in agent.policy.eos_ids) and not c.overflow
     with torch.no_grad():
-        logits = agent.policy.completion_logits("one", [c.prompt_ids for c in said], [c.completion_ids for c in said])
+        logits = completion_logits(agent.policy, "one", [c.prompt_ids for c in said], [c.completion_ids for c in said])
     logprobs = (logits / 0.8).log_softmax(-1)
     for n, c in enumerate(said):
         assert np.allclose(logprobs[n, range(len(c.logprobs)), c.completion_ids], c.logprobs, atol=1e-4)
@@ -72,7 +72,7 @@ def test_the_bare_base_speaks_too_and_is_never_trained(policy: Policy) -> None:
     assert not base.trainable and not one.trainable and LLMAgent(policy, "one").trainable
     said = base.act([observation()], streams(0))[0]
     with torch.no_grad():
-        logits = policy.completion_logits(None, [said.prompt_ids], [said.completion_ids])[0].log_softmax(-1)
+        logits = completion_logits(policy, None, [said.prompt_ids], [said.completion_ids])[0].log_softmax(-1)
     assert np.allclose(logits[range(len(said.logprobs)), said.completion_ids], said.logprobs, atol=1e-4)
 
 

@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import LoraLayer
 from torch import nn
-from toy_models import logprobs_of, random_ids, random_uniforms, shake
+from toy_models import completion_logits, logprobs_of, random_ids, random_uniforms, shake
 from transformers import AutoModelForCausalLM
 
 from maporl.agents import lora
@@ -194,7 +194,7 @@ def test_whatever_the_adapter_is_its_gradient_is_autograds(
     prompts, said = random_ids(20, 5), random_ids(6, 6, seed=1)
     [packed] = policy.pack(np.arange(2), prompts, said, 100)
     found, spread = policy.logprobs("one", packed, 0.7, entropy=True)
-    logprobs = (policy.completion_logits("one", prompts, said) / 0.7).log_softmax(-1)[packed.rows]
+    logprobs = (completion_logits(policy, "one", prompts, said) / 0.7).log_softmax(-1)[packed.rows]
     targets = torch.as_tensor(packed.targets).view(2, 6, 1)
     loss = logprobs.gather(2, targets).sum() + 0.5 * -(logprobs.exp() * logprobs).sum()
     parameters = policy.parameters("one")

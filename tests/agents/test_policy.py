@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from toy_models import change_json, logprobs_of, random_ids, random_uniforms, shake, sharp_model, weights
+from toy_models import (
+    change_json,
+    completion_logits,
+    logprobs_of,
+    random_ids,
+    random_uniforms,
+    shake,
+    sharp_model,
+    weights,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents.policy import LoRA, Policy
@@ -21,7 +30,7 @@ FAMILIES = ["llama", "qwen2", "gpt2", "gpt_neox", "gemma2"]
 
 @torch.no_grad()
 def logits(policy: Policy, adapter: str | None, seed: int = 0) -> torch.Tensor:
-    return policy.completion_logits(adapter, random_ids(5, 20, seed=seed), random_ids(4, 4, seed=seed + 1))
+    return completion_logits(policy, adapter, random_ids(5, 20, seed=seed), random_ids(4, 4, seed=seed + 1))
 
 
 def plain_logits(model: torch.nn.Module, seed: int = 0) -> torch.Tensor:
@@ -91,7 +100,7 @@ def test_lora_rank_and_targets_are_settings(checkpoint: Callable) -> None:
 
 def test_only_the_adapter_in_use_gets_a_gradient(policy: Policy) -> None:
     policy.add_adapter("two", seed=2)
-    policy.completion_logits("one", random_ids(5), random_ids(4)).logsumexp(-1).sum().backward()
+    completion_logits(policy, "one", random_ids(5), random_ids(4)).logsumexp(-1).sum().backward()
     with_gradient = {id(p) for p in policy.model.parameters() if p.grad is not None}
     assert with_gradient == {id(p) for p in policy.parameters("one")}
 
@@ -276,7 +285,7 @@ def error_of(action: Callable[[], object]) -> str:
 def test_unknown_adapters_and_taken_names(policy: Policy, tmp_path: Path) -> None:
     assert error_of(lambda: policy.add_adapter("one")) == "adapter 'one' exists already; choose another name."
     unknown = "there is no adapter 'nope'; there are ['one']."
-    assert error_of(lambda: policy.completion_logits("nope", random_ids(3), random_ids(3))) == unknown
+    assert error_of(lambda: completion_logits(policy, "nope", random_ids(3), random_ids(3))) == unknown
     assert error_of(lambda: policy.generate("nope", random_ids(3), Sampling(), None)) == unknown
     assert error_of(lambda: policy.export("nope", tmp_path / "x")) == unknown
     assert error_of(lambda: policy.save_adapter("nope", tmp_path / "x")) == unknown

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from toy_models import observation, shake, sharp_model, weights
+from toy_models import completion_logits, observation, shake, sharp_model, weights
 from transformers import AutoModelForCausalLM
 
 from maporl.agents.agent import ScriptedAgent
@@ -164,7 +164,7 @@ def test_different_base_models_speak_in_one_team(tmp_path: Path) -> None:
     for c, policy, name in ((said[0], two, "agent_1"), (said[1], one, "agent_0")):
         assert c.completion_ids.max() < len(policy.tokenizer)
         with torch.no_grad():
-            logits = policy.completion_logits(name, [c.prompt_ids], [c.completion_ids])[0].log_softmax(-1)
+            logits = completion_logits(policy, name, [c.prompt_ids], [c.completion_ids])[0].log_softmax(-1)
         assert np.allclose(logits[range(len(c.logprobs)), c.completion_ids], c.logprobs, atol=1e-4)
 
 
@@ -211,7 +211,7 @@ def test_saving_writes_peft_folders_and_the_plan(checkpoint: Callable, tmp_path:
         model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
         loaded = PeftModel.from_pretrained(model, str(tmp_path / "run" / name)).eval()
         with torch.no_grad():
-            ours = policy.completion_logits(name, [np.array([9, 8])], [np.array([7, 6, 5])])[0]
+            ours = completion_logits(policy, name, [np.array([9, 8])], [np.array([7, 6, 5])])[0]
             assert torch.allclose(loaded(input_ids=ids).logits[0, 1:-1], ours, atol=1e-4)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from toy_discussions import play, questions, readable_share
-from toy_models import weights
+from toy_models import completion_logits, weights
 
 from maporl.agents.team import Team
 from maporl.algorithms import MAGRPO, cross, rollout
@@ -129,7 +129,7 @@ def test_the_gradient_is_advantage_times_sum_of_log_probs_mean_over_messages(mak
     for step in steps:
         mean = np.mean([s.reward for s in steps if s.agent == step.agent])
         said: Completion = step.completion
-        logits = policy.completion_logits("shared", [said.prompt_ids], [said.completion_ids])[0]
+        logits = completion_logits(policy, "shared", [said.prompt_ids], [said.completion_ids])[0]
         logprobs = logits.log_softmax(-1)[range(len(said.completion_ids)), torch.as_tensor(said.completion_ids)]
         total = total - (step.reward - mean) * logprobs.sum() / len(steps)
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(total, policy.parameters("shared"))])

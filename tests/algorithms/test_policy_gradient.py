@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from toy_discussions import completion, digit_share, episode, play, questions
-from toy_models import shake, weights
+from toy_models import completion_logits, shake, weights
 
 from maporl import registry
 from maporl.agents.agent import ScriptedAgent
@@ -58,7 +58,7 @@ def watch(algorithm: PolicyGradient) -> dict[str, list[torch.Tensor]]:
 def logprob_of(policy: Policy, adapter: str | None, step: object, temperature: float) -> torch.Tensor:
     """Log-probs [T, V] of one message without padding: the plain definition."""
     said = step.completion  # type: ignore[attr-defined]
-    logits = policy.completion_logits(adapter, [said.prompt_ids], [said.completion_ids])[0]
+    logits = completion_logits(policy, adapter, [said.prompt_ids], [said.completion_ids])[0]
     return (logits / temperature).log_softmax(-1)
 
 
@@ -103,7 +103,7 @@ def one_message(team: Team, *ids: int, reward: float = 1.0) -> list[Episode]:
     """One agent, one message, with the log-probs that it really has."""
     said = completion(*ids, prompt=range(20, 30))
     with torch.no_grad():
-        logits = team.policies[0].completion_logits("shared", [said.prompt_ids], [said.completion_ids])[0]
+        logits = completion_logits(team.policies[0], "shared", [said.prompt_ids], [said.completion_ids])[0]
     said.logprobs[:] = logits.log_softmax(-1)[range(len(ids)), ids].numpy()
     return [episode(["agent_0"], [("agent_0", 0, said, reward)])]
 
