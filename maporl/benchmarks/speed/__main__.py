@@ -33,6 +33,7 @@ SECTIONS = {
     "against_generate": "rollout against `generate` with re-encoding",
     "scaling": "discussions, agents, rounds, group size, length, vocabulary",
     "memory": "peak memory of one agent against three",
+    "profile": "products, attention and the rest, in an update and a rollout",
     "share": "what env, verifier and collector take of an iteration",
 }
 """Name of a module here -> what it measures."""
