@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from maporl.agents.team import Team
+from maporl.algorithms.records import record, write_records
 from maporl.algorithms.rollout import rollout
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
-from maporl.types import Episode, Question, Score, Transcript
+from maporl.types import Question, Transcript, Turn
 
 __all__ = ["TEAM_ANSWERS", "Evaluation", "check_team_answer", "evaluate", "subset"]
 
@@ -38,10 +38,7 @@ class Evaluation:
 
     def save(self, path: str | Path) -> None:
         """Write the records as JSON lines."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lines = (json.dumps(r, ensure_ascii=False) for r in self.records)
-        target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogatepass")
+        write_records(path, self.records)
 
 
 def evaluate(
@@ -80,7 +77,7 @@ def evaluate(
             "or pass --allow_oracle to get a figure labelled oracle."
         )
     turns = [t for e in episodes for t in e.transcript.turns if t.truth is not None]
-    last = [t for t in turns if t.round == env.num_rounds - 1]
+    last = [t for e in episodes for t in _last_round(e.transcript) if t.truth is not None]
     oracle = "oracle_" if any(a.oracle for a in answers) else ""
     metrics = {
         f"eval/{oracle}accuracy": float(np.mean([a.correct for a in answers])),
@@ -102,7 +99,7 @@ def evaluate(
         judged = [bool(t.correct) for t in turns if t.round == r]
         if judged:
             metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
-    return Evaluation(metrics, [_record(e, a) for e, a in zip(episodes, answers, strict=True)])
+    return Evaluation(metrics, [record(e, a, greedy=greedy) for e, a in zip(episodes, answers, strict=True)])
 
 
 def check_team_answer(word: str) -> None:
@@ -116,36 +113,6 @@ def subset(questions: Sequence[Question], number: int) -> list[Question]:
     return sorted(questions, key=lambda question: question.hash)[:number]
 
 
-def _record(episode: Episode, answer: TeamAnswer) -> dict[str, Any]:
-    transcript, question = episode.transcript, episode.transcript.question
-    given = len(transcript.turns) - len(episode.steps)
-    return {
-        "question_id": question.id,
-        "question": question.text,
-        "gold": question.answer,
-        "private": dict(question.private),
-        "team_answer": answer.answer,
-        "team_correct": answer.correct,
-        "tied": answer.tied,
-        "oracle": answer.oracle,
-        "overflow": episode.overflow,
-        "turns": [
-            {
-                "agent": turn.agent,
-                "round": turn.round,
-                "text": turn.text,
-                "score": _score(turn.score),
-                "truth": _score(turn.truth),
-                "reward": episode.steps[i - given].reward if i >= given else None,
-                "prompt_tokens": len(episode.steps[i - given].completion.prompt_ids) if i >= given else 0,
-                "completion_tokens": len(episode.steps[i - given].completion.completion_ids) if i >= given else 0,
-            }
-            for i, turn in enumerate(transcript.turns)
-        ],
-    }
-
-
-def _score(score: Score | None) -> dict[str, Any] | None:
-    if score is None:
-        return None
-    return {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}
+def _last_round(transcript: Transcript) -> list[Turn]:
+    """The turns of the last round in which anybody spoke: some discussions end early."""
+    return [t for t in transcript.turns if t.round == transcript.turns[-1].round]

@@ -1,0 +1,147 @@
+"""Discussions as lines of JSON: what evaluations, trainings and benchmarks leave, and what reports read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maporl.envs.team_answer import TeamAnswer
+from maporl.types import Completion, Episode, Score, Step, Turn
+
+__all__ = ["VERSION", "encode_turn", "read_records", "record", "write_records"]
+
+VERSION = 1
+"""Of the form of a record; a reader leaves out those of another one."""
+
+Record = dict[str, Any]
+
+_IDENTITY = ("question_id", "sample", "seat", "greedy")  # of a record in its file
+_NEEDED = (*_IDENTITY, "question", "gold", "team_answer", "team_correct", "agents", "num_rounds", "turns")
+
+
+def record(
+    episode: Episode,
+    answer: TeamAnswer,
+    *,
+    greedy: bool,
+    sample: int = 0,
+    seat: str | None = None,
+    advantages: Sequence[float | None] | None = None,
+) -> Record:
+    """One discussion, ready for JSON.
+
+    Args:
+        episode: The discussion.
+        answer: What the team answered.
+        greedy: It was decoded greedily.
+        sample: Which of several discussions of the same question.
+        seat: Whose private information a lone agent was given.
+        advantages: One per step of the episode, as an algorithm computed them; None where it computed none.
+    """
+    transcript, question = episode.transcript, episode.transcript.question
+    given = len(transcript.turns) - len(episode.steps)
+    credit = [None] * len(episode.steps) if advantages is None else list(advantages)
+    turns = [encode_turn(turn, None, None) for turn in transcript.turns[:given]]
+    turns += [
+        encode_turn(turn, step, advantage)
+        for turn, step, advantage in zip(transcript.turns[given:], episode.steps, credit, strict=True)
+    ]
+    return {
+        "version": VERSION,
+        "question_id": question.id,
+        "question": question.text,
+        "gold": question.answer,
+        "private": {agent: text for agent, text in question.private.items() if text},
+        "sample": sample,
+        "seat": seat,
+        "greedy": greedy,
+        "team_answer": answer.answer,
+        "team_correct": answer.correct,
+        "tied": answer.tied,
+        "oracle": answer.oracle,
+        "overflow": episode.overflow,
+        "agents": list(transcript.agents),
+        "num_rounds": transcript.num_rounds,
+        "turns": turns,
+        "ablated": None,
+    }
+
+
+def encode_turn(turn: Turn, step: Step | None, advantage: float | None = None) -> Record:
+    """One message, ready for JSON; `step` is None for a message that was given, not spoken."""
+    said = Completion("") if step is None else step.completion
+    return {
+        "agent": turn.agent,
+        "round": turn.round,
+        "text": turn.text,
+        "score": _score(turn.score),
+        "truth": _score(turn.truth),
+        "reward": None if step is None else step.reward,
+        "advantage": advantage,
+        "prompt_tokens": len(said.prompt_ids),
+        "completion_tokens": len(said.completion_ids),
+        "truncated": said.truncated,
+    }
+
+
+def _score(score: Score | None) -> Record | None:
+    if score is None:
+        return None
+    return {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}
+
+
+def write_records(path: str | Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON lines; the folder is made."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        file.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in records)
+
+
+def read_records(path: str | Path, problems: list[str] | None = None) -> list[Record]:
+    """The records of a file that may have been written by another version, or be half written.
+
+    Args:
+        path: A file of JSON lines; one that does not exist holds none.
+        problems: Gets a line for everything that was left out: broken lines, other versions, second copies of a record.
+    """
+    file, notes = Path(path), [] if problems is None else problems
+    return list(_valid(file, notes)) if file.exists() else []
+
+
+def _valid(file: Path, notes: list[str]) -> Iterator[Record]:
+    seen: set[tuple[Any, ...]] = set()
+    broken = copies = 0
+    others: set[Any] = set()
+    with file.open(encoding="utf-8", errors="surrogatepass") as lines:
+        for line in lines:
+            if not line.strip():
+                continue
+            try:
+                found = json.loads(line)
+            except json.JSONDecodeError:
+                found = None
+            if not isinstance(found, dict):
+                broken += 1
+                continue
+            if found.get("version") != VERSION:
+                others.add(found.get("version", "none"))
+                continue
+            if any(name not in found for name in _NEEDED):
+                broken += 1
+                continue
+            key = tuple(found[name] for name in _IDENTITY)
+            if key in seen:
+                copies += 1
+                continue
+            seen.add(key)
+            yield found
+    if broken:
+        notes.append(f"{file}: {broken} broken line{'s' * (broken > 1)} left out (half written?)")
+    if others:
+        versions = ", ".join(sorted(map(str, others)))
+        notes.append(f"{file}: records of version {versions} left out; this is version {VERSION}, evaluate again")
+    if copies:
+        notes.append(f"{file}: {copies} second cop{'ies' if copies > 1 else 'y'} of a record left out")
