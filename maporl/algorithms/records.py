@@ -10,7 +10,7 @@ from typing import Any
 from maporl.envs.team_answer import TeamAnswer
 from maporl.types import Completion, Episode, Score, Step, Turn
 
-__all__ = ["VERSION", "encode_turn", "read_records", "record", "write_records"]
+__all__ = ["VERSION", "Record", "encode_turn", "read_records", "record", "write_records"]
 
 VERSION = 1
 """Of the form of a record; a reader leaves out those of another one."""
