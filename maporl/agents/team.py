@@ -18,7 +18,7 @@ from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling import Sampling
 from maporl.types import Completion, Observation
 
-__all__ = ["BASE", "WARM_START", "SHARING", "Team", "assign"]
+__all__ = ["BASE", "WARM_START", "SHARING", "Team", "act_together", "assign"]
 
 BASE = "base"
 """The word for a seat that speaks with the frozen base model."""
@@ -86,6 +86,29 @@ def assign(
             if word in (agent, f"round_{r + 1}", f"{agent}/round_{r + 1}"):
                 seats[agent, r] = None
     return seats
+
+
+def act_together(
+    members: Sequence[Agent],
+    observations: Sequence[Observation],
+    rngs: Sequence[np.random.Generator],
+    greedy: Sequence[bool],
+) -> list[Completion]:
+    """One message for every observation, with one call per distinct agent and way of decoding, whatever teams they speak in.
+
+    Args:
+        members: Who speaks.
+        observations, rngs: As in `Agent.act`.
+        greedy: Whether each message is decoded greedily.
+    """
+    groups: dict[tuple[Agent, bool], list[int]] = {}
+    for i, key in enumerate(zip(members, greedy, strict=True)):
+        groups.setdefault(key, []).append(i)
+    completions: dict[int, Completion] = {}
+    for (agent, greedily), rows in groups.items():
+        spoken = agent.act([observations[i] for i in rows], [rngs[i] for i in rows], greedy=greedily)
+        completions.update(zip(rows, spoken, strict=True))
+    return [completions[i] for i in range(len(observations))]
 
 
 class Team:
@@ -189,14 +212,8 @@ class Team:
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
         """One message for every observation, with one call per distinct agent, however many discussions there are."""
-        groups: dict[Agent, list[int]] = {}
-        for i, o in enumerate(observations):
-            groups.setdefault(self.member(o["agent"], o["round"]), []).append(i)
-        completions: dict[int, Completion] = {}
-        for agent, rows in groups.items():
-            spoken = agent.act([observations[i] for i in rows], [rngs[i] for i in rows], greedy=greedy)
-            completions.update(zip(rows, spoken, strict=True))
-        return [completions[i] for i in range(len(observations))]
+        members = [self.member(o["agent"], o["round"]) for o in observations]
+        return act_together(members, observations, rngs, [greedy] * len(members))
 
     def forget(self) -> bool:
         """The discussions are over: nothing that engines keep of their prompts will be of use. Was there anything?"""

@@ -5,14 +5,37 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from maporl.agents.team import Team
+from maporl.agents.team import Team, act_together
 from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.scoring import Verdict
 from maporl.types import Completion, Episode, Observation, Question, Step, Transcript
 
-__all__ = ["cross", "rollout"]
+__all__ = ["Play", "cross", "rollout", "rollout_together"]
+
+
+@dataclass(frozen=True)
+class Play:
+    """Discussions to be played: one from every start.
+
+    Attributes:
+        env: The task; only copies of it are played.
+        team: Who speaks.
+        starts: A question (a fresh discussion), or a transcript to go on from.
+        seed: Of all random streams; a sequence such as (run seed, iteration) names a stream of its own.
+        greedy: Decode greedily.
+        groups: Group number of each discussion (equal for equal questions); its position if None.
+    """
+
+    env: DiscussionEnv
+    team: Team
+    starts: Sequence[Question | Transcript]
+    seed: int | Sequence[int]
+    greedy: bool = False
+    groups: Sequence[int] | None = None
 
 
 def rollout(
@@ -29,45 +52,74 @@ def rollout(
     A message's randomness depends on `seed`, the number of its discussion, the agent and the round alone: neither on the other
     discussions nor on how they are batched.
 
-    Args:
-        env: The task; only copies of it are played.
-        team: Who speaks.
-        starts: A question (a fresh discussion), or a transcript to go on from.
-        seed: Of all random streams; a sequence such as (run seed, iteration) names a stream of its own.
-        greedy: Decode greedily.
-        groups: Group number of each discussion (equal for equal questions); its position if None.
+    Args: those of `Play`.
 
     Returns:
         One episode for every start, in order; the turns of a given prefix are part of its transcript, but not of its steps.
     """
-    envs = [_started(env, start) for start in starts]
-    played: list[list[tuple[str, Observation, Observation, Completion]]] = [[] for _ in envs]
-    base = [int(seed)] if isinstance(seed, int | np.integer) else list(seed)
+    return rollout_together([Play(env, team, starts, seed, greedy, groups)])[0]
+
+
+def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
+    """`rollout` of several teams and tasks in lockstep: an agent that sits in more than one of them speaks for all in one batch.
+
+    Returns:
+        The episodes of each play: the same ones as if it had been played alone.
+    """
+    games = [_Game(play, number, start) for play in plays for number, start in enumerate(play.starts)]
     try:
-        while True:
-            speaking = [(i, agent) for i, e in enumerate(envs) for agent in e.protocol.speakers(e.transcript)]
-            if not speaking:
-                break
-            observations = [envs[i].observe(agent) for i, agent in speaking]
-            states = [envs[i].joint_observation(agent) for i, agent in speaking]
-            rngs = [
-                np.random.default_rng([*base, i, envs[i].possible_agents.index(agent), o["round"]])
-                for (i, agent), o in zip(speaking, observations, strict=True)
-            ]
-            completions = team.act(observations, rngs, greedy=greedy)
-            said = [(envs[i].transcript, agent, c.text) for (i, agent), c in zip(speaking, completions, strict=True)]
-            verdicts = env.score_batch(said)
-            for (i, agent), observation, state, completion, verdict in zip(
+        while speaking := [(game, agent) for game in games for agent in game.speakers]:
+            observations = [game.env.observe(agent) for game, agent in speaking]
+            states = [game.env.joint_observation(agent) for game, agent in speaking]
+            completions = act_together(
+                [
+                    game.play.team.member(o["agent"], o["round"])
+                    for (game, _), o in zip(speaking, observations, strict=True)
+                ],
+                observations,
+                [game.rng(agent, o["round"]) for (game, agent), o in zip(speaking, observations, strict=True)],
+                [game.play.greedy for game, _ in speaking],
+            )
+            verdicts = _verdicts(speaking, completions)
+            for (game, agent), observation, state, completion, verdict in zip(
                 speaking, observations, states, completions, verdicts, strict=True
             ):
-                envs[i].advance(completion.text, *verdict)
-                played[i].append((agent, observation, state, completion))
+                game.env.advance(completion.text, *verdict)
+                game.played.append((agent, observation, state, completion))
     finally:
-        team.forget()
-    return [
-        _episode(e, turns, i if groups is None else groups[i])
-        for i, (e, turns) in enumerate(zip(envs, played, strict=True))
-    ]
+        for team in {id(play.team): play.team for play in plays}.values():
+            team.forget()
+    episodes = iter([_episode(game.env, game.played, game.group) for game in games])
+    return [list(itertools.islice(episodes, len(play.starts))) for play in plays]
+
+
+class _Game:
+    """One discussion of a play."""
+
+    def __init__(self, play: Play, number: int, start: Question | Transcript) -> None:
+        self.play, self.env = play, _started(play.env, start)
+        self.group = number if play.groups is None else play.groups[number]
+        self.stream = [*([play.seed] if isinstance(play.seed, int | np.integer) else play.seed), number]
+        self.played: list[tuple[str, Observation, Observation, Completion]] = []
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        return self.env.protocol.speakers(self.env.transcript)
+
+    def rng(self, agent: str, round: int) -> np.random.Generator:
+        return np.random.default_rng([*map(int, self.stream), self.env.possible_agents.index(agent), round])
+
+
+def _verdicts(speaking: Sequence[tuple[_Game, str]], completions: Sequence[Completion]) -> list[Verdict]:
+    """Every message's verdict, all those of one task scored at once."""
+    tasks: dict[int, list[int]] = {}
+    for i, (game, _) in enumerate(speaking):
+        tasks.setdefault(id(game.play.env), []).append(i)
+    verdicts: dict[int, Verdict] = {}
+    for rows in tasks.values():
+        said = [(speaking[i][0].env.transcript, speaking[i][1], completions[i].text) for i in rows]
+        verdicts.update(zip(rows, speaking[rows[0]][0].play.env.score_batch(said), strict=True))
+    return [verdicts[i] for i in range(len(speaking))]
 
 
 def cross(env: DiscussionEnv, episodes: Sequence[Episode]) -> list[Episode]:

@@ -10,9 +10,13 @@ from toy_discussions import questions, readable_share
 
 from maporl.agents.agent import ScriptedAgent
 from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.policy import Policy
+from maporl.agents.sampling import Sampling
 from maporl.agents.team import Team
 from maporl.algorithms import cross, rollout
+from maporl.algorithms.rollout import Play, rollout_together
 from maporl.envs import DiscussionEnv
+from maporl.envs.arithmetic import Arithmetic
 from maporl.types import Episode, Question, Score
 
 
@@ -207,3 +211,50 @@ def test_a_frozen_and_a_trained_seat_of_one_adapter_group(make_team: Callable) -
     rollout(env, team, env.questions("train")[:5], seed=0)
     assert team.policies[0].engine_calls == 1 + 3
     assert all(isinstance(team.member(a, 0), LLMAgent) for a in team.agents)
+
+
+class TestTogether:
+    """Several teams and tasks in lockstep are what each of them is alone."""
+
+    def test_plays_do_not_depend_on_one_another(self, tiny_model: str) -> None:
+        policy = Policy.from_pretrained(tiny_model)
+        speaker = LLMAgent(policy, None, sampling=Sampling(max_new_tokens=5))
+        env, lone = Arithmetic(2, 2), Arithmetic(1, 1)
+        team = Team({("agent_0", 0): speaker, ("agent_1", 0): speaker})
+        single = Team({("agent_0", 0): speaker})
+        questions = env.questions("test")[:3]
+        plays = [
+            Play(env, team, questions, seed=(1, 2)),
+            Play(lone, single, questions[:2], seed=5, groups=(7, 7)),
+            Play(lone, single, questions, seed=5, greedy=True),
+        ]
+        together = rollout_together(plays)
+        for play, episodes in zip(plays, together, strict=True):
+            alone = rollout(play.env, play.team, play.starts, seed=play.seed, greedy=play.greedy, groups=play.groups)
+            assert [said(e) for e in episodes] == [said(e) for e in alone]
+            assert [e.group for e in episodes] == [e.group for e in alone]
+        assert [len(e) for e in together] == [3, 2, 3]
+
+    def test_an_agent_of_two_teams_is_asked_once(self) -> None:
+        calls: list[int] = []
+
+        class Counting(ScriptedAgent):
+            def act(self, observations, rngs, *, greedy=False):  # type: ignore[no-untyped-def]
+                calls.append(len(observations))
+                return super().act(observations, rngs, greedy=greedy)
+
+        speaker = Counting(lambda observation, rng: "Answer: 1")
+        env, lone = Arithmetic(3, 1), Arithmetic(1, 1)
+        questions = env.questions("test")[:4]
+        seats = {(f"agent_{i}", 0): speaker for i in range(3)}
+        rollout_together(
+            [
+                Play(env, Team(seats), questions, seed=0),
+                Play(lone, Team({("agent_0", 0): speaker}), questions, seed=0),
+            ]
+        )
+        assert calls == [3 * 4 + 4]
+
+
+def said(episode: Episode) -> list[str]:
+    return [turn.text for turn in episode.transcript.turns]
