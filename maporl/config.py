@@ -35,6 +35,7 @@ _LEAST: dict[str, float] = {
     "max_batch_tokens": 1,
     "num_threads": 1,
     "seed": 0,
+    "num_recorded_discussions": 0,
 }
 
 _POSITIVE = {  # name -> a remedy
@@ -71,6 +72,8 @@ class RunConfig:
         learning_rate: Of adapters and critics.
         num_eval_questions: Of each evaluation; at most as many as there are.
         eval_every: Iterations between evaluations on the validation split.
+        num_recorded_discussions: Training discussions that are kept with their advantages, of the first iteration, of those that an
+            evaluation follows, and of the last.
         eval_temperature: None decodes greedily in evaluations, a number samples.
         team_answer: How a discussion becomes one answer in evaluations: "protocol", "majority", "last_speaker", "confidence" or
             "verifier" (votes weighted by what is stated | scored).
@@ -113,6 +116,7 @@ class RunConfig:
     learning_rate: float = 1e-5
     num_eval_questions: int = 100
     eval_every: int = 10
+    num_recorded_discussions: int = 32
     eval_temperature: float | None = None
     team_answer: str = "protocol"
     allow_oracle: bool = False

@@ -18,11 +18,12 @@ import torch
 from maporl.agents import Team
 from maporl.algorithms.batch import discount_between_rounds
 from maporl.algorithms.evaluation import Evaluation, check_team_answer, evaluate, subset
+from maporl.algorithms.records import record, write_records
 from maporl.algorithms.training import EVALUATE, check_context, check_group_size, learn
 from maporl.config import RunConfig
 from maporl.run_folder import RunFolder
 from maporl.settings import nearest
-from maporl.types import Question
+from maporl.types import Episode, Question
 
 if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv
@@ -104,6 +105,7 @@ class _Training:
             episodes_per_iteration=config.episodes_per_iteration,
             seed=config.seed,
             start=start,
+            watch=self.record_discussions,
         )
         for done, metrics in enumerate(loop, start=start + 1):
             self.report("iteration", done, metrics)
@@ -115,6 +117,28 @@ class _Training:
         if config.num_iterations:
             self.evaluate(f"iteration_{config.num_iterations:04d}", config.num_iterations, self.validation)
         self.evaluate("test", config.num_iterations, subset(self.env.questions("test"), config.num_eval_questions))
+
+    def record_discussions(self, done: int, episodes: Sequence[Episode]) -> None:
+        """The first training discussions of an iteration, with what the algorithm thought of every message."""
+        config = self.config
+        if not (done == 1 or done % config.eval_every == 0 or done == config.num_iterations):
+            return
+        chosen = episodes[: config.num_recorded_discussions]
+        samples = [
+            sum(e.transcript.question is one.transcript.question for e in chosen[:i]) for i, one in enumerate(chosen)
+        ]
+        records = [
+            record(
+                episode,
+                self.env.protocol.team_answer(episode.transcript, self.env.judges.equivalent),
+                greedy=False,
+                sample=sample,
+                advantages=[self.algorithm.credit.get(id(step)) for step in episode.steps],
+            )
+            for episode, sample in zip(chosen, samples, strict=True)
+        ]
+        if records:
+            write_records(self.folder.path / "discussions" / f"iteration_{done:04d}.jsonl", records)
 
     def evaluate(self, name: str, iteration: int, questions: Sequence[Question]) -> None:
         evaluation = evaluate_run(self.config, self.env, self.team, questions)

@@ -18,7 +18,8 @@ __all__ = ["RunFolder"]
 
 
 class RunFolder:
-    """``config.yaml``, ``metrics.jsonl``, ``status.json``, ``questions.json``, ``adapters/``, ``evaluations/``, ``checkpoint.pt``."""
+    """``config.yaml``, ``metrics.jsonl``, ``status.json``, ``questions.json``, ``adapters/``, ``evaluations/``, ``discussions/``,
+    ``checkpoint.pt``."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 import maporl
 from maporl.agents import LLMAgent
+from maporl.algorithms.records import read_records
 from maporl.config import RunConfig
 from maporl.run import RunFolder, fastest_threads, load_team, train, with_threads
 
@@ -55,6 +56,18 @@ class TestFolder:
         ]  # fmt: skip
         learned = [row for row in finished.metrics if "evaluation" not in row]
         assert all(row["train/grad_norm/agent_0"] > 0 and row["time/tokens_per_s"] > 0 for row in learned)
+
+    def test_training_discussions_are_kept_with_their_advantages(self, finished: RunFolder) -> None:
+        files = sorted(p.stem for p in (finished.path / "discussions").iterdir())
+        assert files == ["iteration_0001", "iteration_0002", "iteration_0004"]
+        records = read_records(finished.path / "discussions" / "iteration_0002.jsonl")
+        assert len(records) == SMALL["episodes_per_iteration"]
+        turns = [turn for r in records for turn in r["turns"]]
+        assert all(turn["reward"] is not None and turn["advantage"] is not None for turn in turns)
+        for r in (0, 1):  # whitened over each round's tokens: the messages' means scatter around 0
+            mean = np.mean([turn["advantage"] for turn in turns if turn["round"] == r])
+            assert abs(mean) < 0.5
+        assert len({turn["advantage"] for turn in turns}) > 4
 
     def test_the_configuration_is_resolved(self, finished: RunFolder) -> None:
         written = yaml.safe_load((finished.path / "config.yaml").read_text())

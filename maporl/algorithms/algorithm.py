@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,11 +44,14 @@ class Algorithm(ABC):
         group_size: Discussions of each question that `update` wants to see.
         joint: "aligned", or "cross" if `update` wants every combination of the group's samples as an episode of its own.
         reads_state: `update` reads the joint state of every turn, which then has to fit the models' windows.
+        credit: What the last `update` thought of each trained turn: ``id(step)`` -> mean advantage of its tokens. For people to
+            read; an algorithm may leave it empty.
     """
 
     group_size: int = 1
     joint: str = "aligned"
     reads_state: bool = False
+    credit: Mapping[int, float] = MappingProxyType({})
 
     def __init__(self, team: Team) -> None:
         self.team = team
@@ -216,6 +220,9 @@ class PolicyGradient(Algorithm):
         """
         _warn_if_equal(batch.rewards)
         advantages = advantages[:, None].expand_as(batch.old_logprobs) if advantages.dim() == 1 else advantages
+        counted = batch.completion_mask.sum(1).clamp(min=1)
+        means = ((advantages * batch.completion_mask).sum(1) / counted).tolist()
+        self.credit = {id(step): mean for step, mean in zip(batch.steps, means, strict=True)}
         every = np.arange(len(batch)) if rows is None else rows
         batch = self.with_old_logprobs(batch)
         tally = Tally()

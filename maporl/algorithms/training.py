@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -29,6 +29,7 @@ def learn(
     episodes_per_iteration: int,
     seed: int = 0,
     start: int = 0,
+    watch: Callable[[int, Sequence[Episode]], None] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train, one iteration at each `next`; yields its metrics.
 
@@ -43,6 +44,7 @@ def learn(
         episodes_per_iteration: Discussions sampled for one update; a multiple of the algorithm's group size.
         seed: Of questions and sampling.
         start: First iteration.
+        watch: Shown (iteration, from 1; its episodes) after each update.
 
     Raises:
         ValueError: episodes_per_iteration is no multiple of the group size.
@@ -60,6 +62,8 @@ def learn(
         sampled = time.perf_counter()
         learned = algorithm.update(episodes)
         ended = time.perf_counter()
+        if watch is not None:
+            watch(iteration + 1, episodes)
         yield {
             **rollout_metrics(episodes, env),
             **learned,
