@@ -133,7 +133,7 @@ class _Training:
                 self.env.protocol.team_answer(episode.transcript, self.env.judges.equivalent),
                 greedy=False,
                 sample=sample,
-                advantages=[self.algorithm.credit.get(id(step)) for step in episode.steps],
+                advantages=[self.algorithm.turn_advantages.get(id(step)) for step in episode.steps],
             )
             for episode, sample in zip(chosen, samples, strict=True)
         ]

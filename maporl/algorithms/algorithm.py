@@ -44,14 +44,14 @@ class Algorithm(ABC):
         group_size: Discussions of each question that `update` wants to see.
         joint: "aligned", or "cross" if `update` wants every combination of the group's samples as an episode of its own.
         reads_state: `update` reads the joint state of every turn, which then has to fit the models' windows.
-        credit: What the last `update` thought of each trained turn: ``id(step)`` -> mean advantage of its tokens. For people to
+        turn_advantages: What the last `update` thought of each trained turn: ``id(step)`` -> mean advantage of its tokens. For people to
             read; an algorithm may leave it empty.
     """
 
     group_size: int = 1
     joint: str = "aligned"
     reads_state: bool = False
-    credit: Mapping[int, float] = MappingProxyType({})
+    turn_advantages: Mapping[int, float] = MappingProxyType({})
 
     def __init__(self, team: Team) -> None:
         self.team = team
@@ -222,7 +222,7 @@ class PolicyGradient(Algorithm):
         advantages = advantages[:, None].expand_as(batch.old_logprobs) if advantages.dim() == 1 else advantages
         counted = batch.completion_mask.sum(1).clamp(min=1)
         means = ((advantages * batch.completion_mask).sum(1) / counted).tolist()
-        self.credit = {id(step): mean for step, mean in zip(batch.steps, means, strict=True)}
+        self.turn_advantages = {id(step): mean for step, mean in zip(batch.steps, means, strict=True)}
         every = np.arange(len(batch)) if rows is None else rows
         batch = self.with_old_logprobs(batch)
         tally = Tally()
