@@ -1,0 +1,408 @@
+"""What is compared: a method says which discussion is held about a question, and how it becomes one answer.
+
+Whether anything is trained for it is another matter: a word such as ``single_agent/mappo`` is the method ``single_agent`` with
+adapters trained by MAPPO, and an algorithm's word alone is the task's own discussion trained by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from maporl import registry
+from maporl.config import RunConfig
+from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.team_answer import TeamAnswer, last_round, vote
+from maporl.settings import called, nearest
+from maporl.types import Episode, Turn
+
+__all__ = [
+    "AloneThenTeam",
+    "BestOfK",
+    "Debate",
+    "Discussion",
+    "Method",
+    "MixtureOfAgents",
+    "Named",
+    "ReConcile",
+    "SelfConsistency",
+    "SelfRefine",
+    "SingleAgent",
+    "SingleAgentTold",
+    "TrainOne",
+    "VerifierVote",
+    "named",
+]
+
+TRAINERS = ("trl_grpo", "sft")
+"""Words beside the algorithms': TRL's GRPO (one agent), and fine-tuning on the team's own good discussions."""
+
+
+class Method:
+    """Base of all methods; the task's own discussion.
+
+    A method of your own is a subclass, named ``package.module:Class``: override `discussion` for what is said, `answer` for what is
+    made of it.
+
+    Attributes:
+        title: Its name for people, the class's if "".
+        lone: One agent. On a task with private information it is measured in every seat: its row is the mean over them.
+        samples: Discussions of a question whose messages together make one answer.
+        best_seat: With several trainings, one a seat: the best one is the row, not the mean.
+        needs_training: It means nothing without an algorithm.
+    """
+
+    title: ClassVar[str] = ""
+    lone: ClassVar[bool] = False
+    best_seat: ClassVar[bool] = False
+    needs_training: ClassVar[bool] = False
+    samples: int = 1
+
+    @property
+    def label(self) -> str:
+        """Its name for people, settings included."""
+        return self.title or type(self).__name__
+
+    def discussion(self, config: RunConfig) -> RunConfig:
+        """The discussion that is held, from the task's own one: agents, rounds, ``env_args`` such as the protocol."""
+        return config
+
+    def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
+        """One answer from the `samples` discussions of a question; the protocol's own rule of the first by default.
+
+        ``oracle=True`` in the answer says that the gold answer had a part in choosing it.
+        """
+        return env.protocol.team_answer(episodes[0].transcript, env.judges.equivalent)
+
+    def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
+        """What is trained for it: seat (or "" where there is but one training) -> run, from its own discussion.
+
+        Args:
+            config: Of the discussion, algorithm and budget included.
+            agents: Who discusses.
+            seats: The agents that have private information, () on a task without any.
+        """
+        return {"": config}
+
+
+class Discussion(Method):
+    """The task's own discussion: what a trained team does, untrained."""
+
+    title = "untrained team"
+
+
+class SingleAgent(Method):
+    """One agent answers once."""
+
+    lone = True
+    title = "single agent"
+    num_rounds: int = 1
+
+    def discussion(self, config: RunConfig) -> RunConfig:
+        arguments = {k: v for k, v in config.env_args.items() if k not in ("protocol", "history", "shaping")}
+        # Its own score is a lone agent's whole reward, whatever a team is paid for.
+        return _changed(
+            config, num_agents=1, num_rounds=self.num_rounds, env_args={**arguments, "shaping": "own_score"}
+        )
+
+    def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
+        if not seats:
+            return {"": config}
+        return {s: _changed(config, env_args={**config.env_args, "view": s}) for s in seats}
+
+
+class SingleAgentTold(SingleAgent):
+    """One agent that is told everything that any agent knows: the ceiling of a task with private information."""
+
+    lone = False  # it has no seat
+    title = "single agent told all"
+
+    def discussion(self, config: RunConfig) -> RunConfig:
+        alone = super().discussion(config)
+        return _changed(alone, env_args={**alone.env_args, "view": "all"})
+
+    def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
+        return {"": config}
+
+
+class SelfConsistency(SingleAgent):
+    """Plurality among k answers of one agent (Wang et al. 2203.11171).
+
+    Args:
+        k: Samples.
+    """
+
+    def __init__(self, k: int = 5) -> None:
+        if k < 1:
+            raise ValueError(f"k is {k}; a vote needs at least one sample.")
+        self.samples = k
+
+    @property
+    def label(self) -> str:
+        return f"vote of {self.samples}"
+
+    def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
+        turns = _last_turns(episodes)
+        return vote(turns, [1.0] * len(turns), env.judges.equivalent, oracle=False)
+
+
+class BestOfK(SelfConsistency):
+    """The one of k answers that the verifier scores highest, the first among equals. With a verifier that knows the gold answer this is
+    pass@k, an oracle."""
+
+    @property
+    def label(self) -> str:
+        return f"best of {self.samples} by the verifier"
+
+    def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
+        best = max(_last_turns(episodes), key=lambda turn: turn.value)
+        return vote([best], [1.0], None, oracle=bool(env.verifier.uses_gold))
+
+
+class VerifierVote(SelfConsistency):
+    """A vote of k answers weighted by the verifier's scores: an oracle with a verifier that knows the gold answer."""
+
+    @property
+    def label(self) -> str:
+        return f"vote of {self.samples} weighted by the verifier"
+
+    def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
+        turns = _last_turns(episodes)
+        weights = [max(turn.value, 0.0) for turn in turns]
+        return vote(turns, weights, env.judges.equivalent, oracle=bool(env.verifier.uses_gold))
+
+
+class SelfRefine(SingleAgent):
+    """One agent that reads its own answer and revises it: a debate of one.
+
+    Args:
+        num_rounds: Answers in all; the last one counts.
+    """
+
+    title = "self-refine"
+
+    def __init__(self, num_rounds: int = 3) -> None:
+        self.num_rounds = num_rounds
+
+
+class Debate(Method):
+    """Simultaneous debate (Du et al. 2305.14325), all agents untrained unless an algorithm is named.
+
+    Args:
+        num_agents, num_rounds: Of the discussion; the first round is the solitary one. None: the task's.
+        topology: Who reads whom: "all" (decentralised), "ring" (sparse), "star" (centralised; Choi et al. 2508.17536).
+    """
+
+    title = "debate"
+
+    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None, topology: str = "all") -> None:
+        self.num_agents, self.num_rounds, self.topology = num_agents, num_rounds, topology
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        return {"name": "debate", "topology": self.topology}
+
+    def discussion(self, config: RunConfig) -> RunConfig:
+        return _changed(
+            config,
+            num_agents=self.num_agents or config.num_agents,
+            num_rounds=self.num_rounds or config.num_rounds,
+            env_args={**config.env_args, "protocol": self.protocol},
+        )
+
+
+class SparseDebate(Debate):
+    """Debate in a ring: everybody reads two neighbours.
+
+    Args:
+        num_agents: At least 4; with fewer a ring is everybody.
+        num_rounds: Of the discussion.
+    """
+
+    title = "sparse debate"
+
+    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
+        super().__init__(num_agents, num_rounds, "ring")
+
+
+class CentralisedDebate(Debate):
+    """Debate around a hub: agent_0 reads all, the others read agent_0.
+
+    Args:
+        num_agents: Agents.
+        num_rounds: Of the discussion.
+    """
+
+    title = "centralised debate"
+
+    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
+        super().__init__(num_agents, num_rounds, "star")
+
+
+class MixtureOfAgents(Debate):
+    """Layers of proposers and one aggregator (2406.04692): n(l-1)+1 generations.
+
+    Args:
+        num_agents: Proposers of a layer.
+        num_rounds: Layers, the aggregator's included.
+    """
+
+    title = "mixture of agents"
+
+    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
+        super().__init__(num_agents, num_rounds)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        return {"name": "mixture_of_agents"}
+
+
+class ReConcile(Debate):
+    """Debate with stated confidences, grouped answers, an early end on agreement and a weighted vote (2309.13007).
+
+    Args:
+        num_agents: Agents.
+        num_rounds: At most, the solitary one included.
+    """
+
+    title = "ReConcile"
+
+    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
+        super().__init__(num_agents, num_rounds)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        return {"name": "reconcile"}
+
+
+class TrainOne(Discussion):
+    """One agent is trained beside frozen partners, every one in its turn: the best of these teams is the row."""
+
+    title = "train-one"
+    best_seat = True
+    needs_training = True
+
+    def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
+        return {s: _changed(config, frozen=[other for other in agents if other != s]) for s in agents}
+
+
+class AloneThenTeam(Discussion):
+    """Each agent is trained alone, then they discuss: the runs of ``single_agent`` in one team."""
+
+    title = "trained alone, then a team"
+    needs_training = True
+
+    def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
+        alone = SingleAgent()
+        return alone.trainings(alone.discussion(config), agents, seats)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A method as a study names it.
+
+    Attributes:
+        word: Unique in its study: the key of records, tables and folders.
+        label: For people.
+        method: The method.
+        algorithm: What trains it: an algorithm's word or class, one of `TRAINERS`, or None.
+        settings: Fields of the run configuration that only this row changes.
+    """
+
+    word: str
+    label: str
+    method: Method
+    algorithm: str | None = None
+    settings: Mapping[str, Any] | None = None
+
+    @property
+    def trained_as(self) -> str:
+        """The name of its trainings, which rows of the same agents share: a vote of k is trained as a single agent."""
+        alone = isinstance(self.method, SelfConsistency | AloneThenTeam) and self.settings is None
+        return f"single_agent/{self.algorithm}" if alone else self.word
+
+
+def named(spec: str | Mapping[str, Any]) -> Named:
+    """A method from a word or ``{"name": word, "label": ..., "settings": {...}, **arguments}``.
+
+    Words: a method (``debate``), a method with k samples (``self_consistency@9``), an algorithm (``mappo``: the task's discussion
+    trained by it), a method trained by an algorithm (``single_agent/mappo``, ``self_consistency@4/mappo``), or
+    ``package.module:Class`` in either place.
+
+    Raises:
+        ValueError: An unknown word (the message names the nearest), or a method that cannot be trained so.
+    """
+    arguments: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
+    if not isinstance(word := arguments.pop("name", None), str):
+        raise ValueError(f"method {spec!r} has no 'name'; write a word, or {{name: WORD, ...arguments}}.")
+    label, settings = arguments.pop("label", None), arguments.pop("settings", None)
+    head, _, algorithm = word.partition("/")
+    name, _, k = head.partition("@")
+    if k:
+        if not k.isdigit():
+            raise ValueError(f"method {word!r}: {k!r} is no number of samples; write {name}@5.")
+        arguments["k"] = int(k)
+    if not algorithm and _trains(name):
+        name, algorithm = "discussion", name
+    method = called("method", name, _method_class(word, name), arguments)
+    _check(word, name, method, algorithm)
+    if isinstance(method, SelfConsistency) and not k:  # its word says how many, as those of matched votes do
+        word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
+    told = f"{algorithm}-trained team" if type(method) is Discussion else f"{method.label}, trained by {algorithm}"
+    return Named(
+        word=str(label or word),
+        label=str(label or (told if algorithm else method.label)),
+        method=method,
+        algorithm=algorithm or None,
+        settings=settings,
+    )
+
+
+def _trains(name: str) -> bool:
+    """Whether a word means an algorithm, not a method."""
+    if name in TRAINERS or name in registry.names("algorithm"):
+        return True
+    if ":" not in name:
+        return False
+    from maporl.algorithms.algorithm import Algorithm
+
+    loaded = registry.load("method", name)
+    return isinstance(loaded, type) and issubclass(loaded, Algorithm)
+
+
+def _method_class(word: str, name: str) -> Any:
+    known = [*registry.names("method"), *registry.names("algorithm"), *TRAINERS]
+    if ":" not in name and name not in known:
+        raise ValueError(
+            f"unknown method {word!r}.{nearest(name, known)} Methods: {', '.join(registry.names('method'))}; trained teams: "
+            f"{', '.join([*registry.names('algorithm'), *TRAINERS])}; both: single_agent/mappo; your own: package.module:Class."
+        )
+    return registry.load("method", name)
+
+
+def _check(word: str, name: str, method: Any, algorithm: str) -> None:
+    if not isinstance(method, Method):
+        raise ValueError(
+            f"method {word!r} is a {type(method).__name__}; name a subclass of maporl.benchmarks.methods.Method."
+        )
+    if algorithm and not _trains(algorithm):
+        known = [*registry.names("algorithm"), *TRAINERS]
+        raise ValueError(
+            f"method {word!r}: unknown algorithm {algorithm!r}.{nearest(algorithm, known)} One of: {known}."
+        )
+    if method.needs_training and not algorithm:
+        raise ValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
+    if algorithm == "trl_grpo" and not isinstance(method, SingleAgent):
+        raise ValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
+    if algorithm == "sft" and type(method) not in (Discussion, Debate):
+        raise ValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")
+
+
+def _last_turns(episodes: Sequence[Episode]) -> list[Turn]:
+    return [turn for e in episodes for turn in last_round(e.transcript)]
+
+
+def _changed(config: RunConfig, **changes: Any) -> RunConfig:
+    """`config` with other values; unlike `merged` a mapping is replaced, not added to."""
+    return replace(config, **changes)
