@@ -56,6 +56,8 @@ class Question:
         id: Stable identity; a hash of text, private views and answer if left empty.
         private: Agent name -> text that only this agent sees.
         metadata: Anything else the task wants to keep (level, subject, source row ...).
+        origin: The hash of the question of which this one shows the private information to others (a lone agent's view of a
+            team's question, say); "" for a question of its own.
     """
 
     text: str
@@ -63,6 +65,7 @@ class Question:
     id: str = ""
     private: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -70,7 +73,12 @@ class Question:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of what is asked: text, private views and gold answer. Decides splits and finds duplicates."""
+        """SHA-256 (hex) of what is asked: text, private views and gold answer. Decides splits and finds duplicates.
+
+        That of its `origin` if it has one, so that what a team is asked and what a lone agent is shown of it count as one.
+        """
+        if self.origin:
+            return self.origin
         parts = [self.text, *(f"{agent}\x1f{view}" for agent, view in sorted(self.private.items())), self.answer]
         return hashlib.sha256("\x1e".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -133,6 +141,7 @@ class Transcript:
         num_rounds: How many rounds the whole discussion has.
         turns: The messages so far, in the order in which they were spoken.
         team_scores: One verdict per completed round, when the task scores joint actions.
+        ended: Nobody is left to speak, though not everybody has spoken in every round. Set by the environment.
     """
 
     question: Question
@@ -140,6 +149,7 @@ class Transcript:
     num_rounds: int
     turns: tuple[Turn, ...] = ()
     team_scores: tuple[Score, ...] = ()
+    ended: bool = False
 
     def append(self, turn: Turn) -> Transcript:
         """A new transcript with one more turn."""
@@ -147,12 +157,14 @@ class Transcript:
 
     @property
     def completed_rounds(self) -> int:
-        """Rounds in which everybody has spoken (every protocol gives each agent one turn a round)."""
-        return len(self.turns) // len(self.agents)
+        """Rounds in which everybody has spoken who speaks in them: all agents, but for the last round of an ended discussion."""
+        full, rest = divmod(len(self.turns), len(self.agents))
+        return full + (self.ended and rest > 0)
 
     @property
     def is_complete(self) -> bool:
-        return self.completed_rounds >= self.num_rounds
+        """Whether the discussion is over."""
+        return self.ended or self.completed_rounds >= self.num_rounds
 
     def round(self, index: int) -> tuple[Turn, ...]:
         """The turns of round `index`, in speaking order."""

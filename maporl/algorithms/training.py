@@ -13,7 +13,7 @@ from maporl.algorithms.algorithm import Algorithm
 from maporl.algorithms.rollout import cross, rollout
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.views import joint_view, own_view
-from maporl.types import Episode, Observation, Question, Transcript, Turn
+from maporl.types import Episode, Observation, Question, Score, Transcript, Turn
 
 __all__ = ["check_context", "check_group_size", "draw", "learn", "rollout_metrics"]
 
@@ -126,14 +126,17 @@ def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question],
     """
     question = max(questions, key=lambda q: len(q.text) + max((len(v) for v in q.private.values()), default=0))
     transcript = Transcript(question, tuple(env.possible_agents), env.num_rounds)
-    while not transcript.is_complete:
-        agent = env.protocol.speaker(transcript)
-        assert agent is not None
-        member = team.member(agent, transcript.completed_rounds)
-        if isinstance(member, LLMAgent) and transcript.completed_rounds == env.num_rounds - 1:
+    last: dict[str, Transcript] = {}  # agent -> the discussion before its last message
+    while (agent := env.protocol.speaker(transcript)) is not None:
+        last[agent] = transcript
+        # Everybody answers something else, so that no protocol ends the discussion or has little to tell.
+        disagreeing = Score(0.0, None, answer=agent)
+        transcript = transcript.append(Turn(agent, transcript.completed_rounds, "", disagreeing))
+    for agent, before in last.items():
+        member = team.member(agent, before.completed_rounds)
+        if isinstance(member, LLMAgent):
             for view in (own_view, joint_view) if joint else (own_view,):
-                _check_prompt(member, view(transcript, env.protocol, agent, env.instruction), question)
-        transcript = transcript.append(Turn(agent, transcript.completed_rounds, ""))
+                _check_prompt(member, view(before, env.protocol, agent, env.instruction), question)
 
 
 def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> None:

@@ -7,7 +7,7 @@
 | action | any string |
 | state | the joint view of a centralised critic: all private views, every message settled before the next one |
 | reward | at every step, to every agent: what `shaping` now gives its messages minus what it gave them before |
-| end | after `num_rounds` rounds everybody terminates together; nothing is ever truncated |
+| end | after `num_rounds` rounds, or when the protocol ends it, everybody terminates together; nothing is ever truncated |
 
 The rules live in replaceable parts: the protocol (who speaks, who sees what), the verifier (is it right?), the ground truth
 (the same for metrics, when the verifier is learned) and the shaping (who deserves what?). This file is the bookkeeping
@@ -45,8 +45,8 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
 
     Args:
         num_agents: How many discuss. Default 2 (a pipeline: one per role).
-        num_rounds: How often each of them speaks. Default: the task's, mostly 2.
-        protocol: "debate", "round_robin", "pipeline", ``{"name": ..., **arguments}``, ``package.module:Class``, a class or
+        num_rounds: How often each of them speaks, at most. Default: the task's, mostly 2.
+        protocol: A word (docs/environments.md lists them), ``{"name": ..., **arguments}``, ``package.module:Class``, a class or
             an instance.
         history: What of the discussion an agent is shown, "all" or "last_round" (its own messages and each peer's latest).
         verifier: Gives the score that is rewarded; in the same forms as `protocol`, or any function
@@ -132,7 +132,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self.split = check_split(split)
         self.render_mode = check_render_mode(render_mode)
         self.metadata = {"name": task.__name__, **DiscussionEnv.metadata, **task.metadata}
-        self.metadata["is_parallelizable"] = self.protocol.simultaneous
+        self.metadata["is_parallelizable"] = self.protocol.simultaneous and self.protocol.everybody_speaks
 
         space = observation_space(self.num_rounds)
         self.state_space = space
@@ -264,11 +264,10 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             raise ValueError(
                 f"the transcript's agents are {prefix.agents}, this environment's {tuple(self.possible_agents)}."
             )
-        total = self.num_rounds * len(prefix.agents)
-        if len(prefix.turns) >= total:
-            raise ValueError(f"the transcript has {len(prefix.turns)} of {total} turns: nobody is left to speak.")
         resumed = Transcript(prefix.question, prefix.agents, self.num_rounds)
         for turn in prefix.turns:
+            if resumed.is_complete:
+                break
             expected = (self.protocol.speaker(resumed), resumed.completed_rounds)
             if (turn.agent, turn.round) != expected:
                 raise ValueError(
@@ -277,7 +276,11 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             if turn.score is None:
                 score, truth = self.score_batch([(resumed, turn.agent, turn.text)])[0]
                 turn = replace(turn, score=score, truth=truth)
-            resumed = self._with_team_score(resumed.append(turn), prefix.team_scores)
+            resumed = self._extended(resumed, turn, prefix.team_scores)
+        if resumed.is_complete:
+            raise ValueError(
+                f"the transcript has {len(prefix.turns)} turns, but after {len(resumed.turns)} nobody is left to speak; give a shorter one."
+            )
         return resumed
 
     def observe(self, agent: str) -> Observation:
@@ -321,7 +324,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             raise RuntimeError("the discussion is over; call reset().")
         agent, text = self.agent_selection, self._checked(text)
         turn = Turn(agent, self.transcript.completed_rounds, text, score, truth)
-        self._transcript = self._with_team_score(self.transcript.append(turn))
+        self._transcript = self._extended(self.transcript, turn)
         self.turn_rewards = self._shaped(self._transcript)
         paid, self._ledger = self._ledger, self._totals(self._transcript, self.turn_rewards)
         # New dictionaries instead of changed ones: copies of the environment stay independent.
@@ -341,8 +344,11 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             raise TypeError(f"an action is a string; {self.agent_selection} got {text!r} ({type(text).__name__}).")
         return str(text)  # a numpy string is a string too
 
-    def _with_team_score(self, transcript: Transcript, known: tuple[Score, ...] = ()) -> Transcript:
-        """`transcript` with a team score for its last round, if that has just been completed: the known one or a new one."""
+    def _extended(self, transcript: Transcript, turn: Turn, known: tuple[Score, ...] = ()) -> Transcript:
+        """`transcript` with one more turn and, if that completes a round, with its team score: the known one or a new one."""
+        transcript = transcript.append(turn)
+        if not transcript.is_complete and self.protocol.speaker(transcript) is None:
+            transcript = replace(transcript, ended=True)
         done = transcript.completed_rounds
         if self.team_verifier is None or done == len(transcript.team_scores):
             return transcript
@@ -393,12 +399,11 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         """The same discussion through PettingZoo's parallel interface.
 
         Raises:
-            ValueError: The protocol is sequential.
+            ValueError: The protocol is sequential, or not everybody speaks in every round.
         """
-        if not self.protocol.simultaneous:
-            raise ValueError(
-                f"protocol {self.protocol.name!r} is sequential, so it has no parallel form; use the AEC one."
-            )
+        if not self.metadata["is_parallelizable"]:
+            fault = "does not let everybody speak in every round" if self.protocol.simultaneous else "is sequential"
+            raise ValueError(f"protocol {self.protocol.name!r} {fault}, so it has no parallel form; use the AEC one.")
         return aec_to_parallel(self)
 
     @classmethod

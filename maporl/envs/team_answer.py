@@ -14,7 +14,18 @@ from typing import Any
 
 from maporl.types import Transcript, Turn
 
-__all__ = ["TeamAnswer", "by_confidence", "by_score", "confidence", "last_speaker", "majority", "weighted"]
+__all__ = [
+    "TeamAnswer",
+    "answer_of",
+    "by_confidence",
+    "by_score",
+    "confidence",
+    "last_round",
+    "last_speaker",
+    "majority",
+    "unanimous",
+    "weighted",
+]
 
 Equivalent = Callable[[str, str], bool]
 
@@ -48,6 +59,14 @@ def last_round(transcript: Transcript) -> tuple[Turn, ...]:
     """The turns of the last completed round, () if there is none."""
     rounds = transcript.completed_rounds
     return transcript.round(rounds - 1) if rounds else ()
+
+
+def unanimous(transcript: Transcript) -> bool:
+    """Whether a round has just been completed in which all gave the same canonical answer (and everybody gave one)."""
+    if len(transcript.turns) % len(transcript.agents):
+        return False
+    answers = {answer_of(turn) for turn in last_round(transcript)}
+    return len(answers) == 1 and None not in answers
 
 
 def vote(turns: Sequence[Turn], weights: Sequence[float], equivalent: Equivalent | None, oracle: bool) -> TeamAnswer:

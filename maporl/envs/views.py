@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from maporl.envs.protocols import Protocol
-from maporl.types import Message, Observation, Transcript, Turn
+from maporl.envs.protocols.base import Protocol, message
+from maporl.types import Message, Observation, Transcript
 
 __all__ = ["joint_view", "own_view", "private_view"]
 
@@ -21,7 +21,7 @@ def private_view(transcript: Transcript, agent: str) -> str:
 def own_view(transcript: Transcript, protocol: Protocol, agent: str, instruction: str) -> Observation:
     """What `agent` is shown: never a message it may not see, never another agent's private information."""
     private = private_view(transcript, agent)
-    return _view(transcript, protocol, agent, instruction, private, protocol.visible(transcript, agent))
+    return _view(transcript, protocol, agent, instruction, private, protocol.messages(transcript, agent))
 
 
 def joint_view(transcript: Transcript, protocol: Protocol, agent: str, instruction: str) -> Observation:
@@ -33,7 +33,9 @@ def joint_view(transcript: Transcript, protocol: Protocol, agent: str, instructi
     names = [agent, *(name for name in transcript.agents if name != agent)]
     views = {name: private_view(transcript, name) for name in names}
     private = views[agent] if len(views) == 1 else "\n".join(f"{name}: {view}" for name, view in views.items() if view)
-    return _view(transcript, protocol, agent, instruction, private, protocol.settled(transcript, agent))
+    return _view(
+        transcript, protocol, agent, instruction, private, tuple(map(message, protocol.settled(transcript, agent)))
+    )
 
 
 def _view(
@@ -42,7 +44,7 @@ def _view(
     agent: str,
     instruction: str,
     private: str,
-    turns: tuple[Turn, ...],
+    messages: tuple[Message, ...],
 ) -> Observation:
     round = transcript.completed_rounds
     return Observation(
@@ -50,7 +52,7 @@ def _view(
         round=round,
         question=transcript.question.text,
         private=private,
-        instruction=instruction,
+        instruction=protocol.instruction(transcript, agent, instruction),
         role=protocol.role(agent, min(round, transcript.num_rounds - 1)),  # after the end, the last role
-        transcript=tuple(Message(agent=turn.agent, round=turn.round, text=turn.text) for turn in turns),
+        transcript=messages,
     )

@@ -29,6 +29,11 @@ from maporl.types import Observation, Question, Score, Transcript
 
 TASKS = registry.names("env")
 PROTOCOLS = registry.names("protocol")
+DEBATES = [
+    {"name": "debate", "topology": "ring"},
+    {"name": "debate", "topology": "star", "history": "last_round"},
+    {"name": "debate", "stop": "consensus"},
+]
 ROWS = {  # data task -> three rows in the form of its data set, written by hand
     "gsm8k": [
         {"question": f"What is {n} times 1000?", "answer": f"It is <<{n}*1000>>.\n#### {n},000"} for n in (2, 3, 4)
@@ -106,6 +111,12 @@ def test_pettingzoos_own_tests(
 @pytest.mark.parametrize("task, protocol", CASES)
 def test_check_env_passes_what_is_shipped(task: str, protocol: str, data: dict[str, Any]) -> None:
     check_env(registry.build("env", task, protocol=protocol, **data))
+
+
+@pytest.mark.parametrize("protocol", DEBATES)
+def test_check_env_passes_every_kind_of_debate(protocol: dict[str, Any]) -> None:
+    check_env(registry.build("env", "two_witnesses", protocol=protocol))
+    check_env(registry.build("env", "vault", protocol=protocol))
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -228,6 +228,42 @@ def test_the_teams_answer() -> None:
     assert env.team_answer().correct == 1
 
 
+# What ends it.
+
+
+def test_consensus_ends_a_debate() -> None:
+    env = started(3, 3, protocol={"name": "debate", "stop": "consensus"}, shaping="outcome_credit")
+    for text in ("<7>", "<7>", "no", "<7>", "<7>"):
+        env.step(text)
+        assert not any(env.terminations.values()) and not env.transcript.is_complete
+    env.step("<7>")
+    assert all(env.terminations.values()) and env.transcript.is_complete
+    assert (env.transcript.completed_rounds, len(env.transcript.turns)) == (2, 6)
+    assert env.turn_rewards == (1.0,) * 6 and env.team_answer().correct == 1
+    assert env.observe("agent_0")["round"] == 2
+    assert all(env.observation_space(a).contains(env.observe(a)) for a in env.possible_agents)
+    with pytest.raises(RuntimeError, match="over; call reset"):
+        env.advance("more", None, None)
+    whole = env.transcript
+    for prefix in (whole, replace(whole, turns=(*whole.turns, Turn("agent_0", 2, "<7>")))):
+        with pytest.raises(ValueError, match="but after 6 nobody is left to speak"):
+            env.reset(options={"transcript": prefix})
+    env.reset(options={"transcript": replace(whole, turns=whole.turns[:5])})  # a prefix of what has ended has not
+    assert env.agent_selection == "agent_2" and not env.transcript.is_complete
+    env.step("<7>")
+    assert env.transcript == whole
+
+
+def test_consensus_through_the_parallel_interface() -> None:
+    env = Digits(2, 4, protocol={"name": "debate", "stop": "consensus"}).parallel()
+    env.reset(options={"question": ASKED})
+    env.step({"agent_0": "<7>", "agent_1": "no"})
+    assert env.agents == ["agent_0", "agent_1"]
+    _, rewards, terminations, truncations, _ = env.step({"agent_0": "<7>", "agent_1": "<7>"})
+    assert rewards == {"agent_0": 1.0, "agent_1": 1.0}
+    assert all(terminations.values()) and not any(truncations.values()) and env.agents == []
+
+
 # What is paid.
 
 
@@ -610,7 +646,8 @@ def prefix(**changes: object) -> Transcript:
         (prefix(agents=("a_0", "b_0")), "the transcript's agents are .'a_0', 'b_0'."),
         (prefix(turns=(Turn("agent_1", 0, "x"),)), "turn 0 is by .'agent_1', 0., not .'agent_0', 0."),
         (prefix(turns=(Turn("agent_0", 1, "x"),)), "turn 0 is by .'agent_0', 1."),
-        (discussion([(0, 0), (0, 0)]), "has 4 of 4 turns: nobody is left"),
+        (discussion([(0, 0), (0, 0)]), "has 4 turns, but after 4 nobody is left to speak; give a shorter one"),
+        (discussion([(0, 0), (0, 0), (0,)]), "has 5 turns, but after 4 nobody is left"),
     ],
 )
 def test_bad_prefixes(transcript: Transcript, message: str) -> None:

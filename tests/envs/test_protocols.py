@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from discussion_toys import Digits
@@ -11,13 +13,14 @@ from hypothesis import strategies as st
 
 from maporl.envs import Debate, Pipeline, Protocol, RoundRobin
 from maporl.envs.protocols import build_protocol
-from maporl.types import Question, Transcript, Turn
+from maporl.types import Question, Score, Transcript, Turn
 
 PROTOCOLS = (Debate, RoundRobin, Pipeline)
+SPARSE = tuple(partial(Debate, topology=topology) for topology in ("ring", "star"))
 HISTORIES = ("all", "last_round")
 
 
-def partial(protocol: Protocol, num_agents: int, spoken: int) -> Transcript:
+def begun(protocol: Protocol, num_agents: int, spoken: int) -> Transcript:
     """The first `spoken` messages of a discussion; each text is unique."""
     agents = protocol.agent_names(num_agents)
     turns = tuple(Turn(agents[n % num_agents], n // num_agents, f"message {n}") for n in range(spoken))
@@ -27,10 +30,11 @@ def partial(protocol: Protocol, num_agents: int, spoken: int) -> Transcript:
 @st.composite
 def positions(draw: st.DrawFn, complete: bool = True) -> tuple[Protocol, Transcript]:
     """A protocol, and a discussion under it cut anywhere (before its end unless `complete`)."""
-    agents, rounds = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    protocol = draw(st.sampled_from(PROTOCOLS))(rounds, draw(st.sampled_from(HISTORIES)))
+    rounds = draw(st.integers(1, 4))
+    protocol = draw(st.sampled_from(PROTOCOLS + SPARSE))(rounds, draw(st.sampled_from(HISTORIES)))
+    agents = draw(st.integers(protocol.least_agents, max(4, protocol.least_agents + 1)))
     spoken = draw(st.integers(0, agents * rounds - (not complete)))
-    return protocol, partial(protocol, agents, spoken)
+    return protocol, begun(protocol, agents, spoken)
 
 
 def told(turns: tuple[Turn, ...]) -> list[str]:
@@ -39,7 +43,7 @@ def told(turns: tuple[Turn, ...]) -> list[str]:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_everybody_speaks_once_a_round_in_order(protocol: type[Protocol]) -> None:
-    transcript = partial(protocol(2), 3, 0)
+    transcript = begun(protocol(2), 3, 0)
     order = []
     while (speaker := protocol(2).speaker(transcript)) is not None:
         order.append(speaker)
@@ -50,22 +54,77 @@ def test_everybody_speaks_once_a_round_in_order(protocol: type[Protocol]) -> Non
 
 def test_who_may_speak_at_once() -> None:
     """All who have not spoken yet in a simultaneous round, the next one alone in a sequential protocol."""
-    assert Debate(2).speakers(partial(Debate(2), 3, 0)) == ("agent_0", "agent_1", "agent_2")
-    assert Debate(2).speakers(partial(Debate(2), 3, 4)) == ("agent_1", "agent_2")
-    assert RoundRobin(2).speakers(partial(RoundRobin(2), 3, 4)) == ("agent_1",)
-    assert Debate(2).speakers(partial(Debate(2), 3, 6)) == ()
+    assert Debate(2).speakers(begun(Debate(2), 3, 0)) == ("agent_0", "agent_1", "agent_2")
+    assert Debate(2).speakers(begun(Debate(2), 3, 4)) == ("agent_1", "agent_2")
+    assert RoundRobin(2).speakers(begun(RoundRobin(2), 3, 4)) == ("agent_1",)
+    assert Debate(2).speakers(begun(Debate(2), 3, 6)) == ()
 
 
 def test_what_is_seen_in_a_debate() -> None:
     debate, release = Debate(3), Debate(3, "last_round")
-    transcript = partial(debate, 3, 7)  # two rounds, and one message of the third
+    transcript = begun(debate, 3, 7)  # two rounds, and one message of the third
     assert told(debate.visible(transcript, "agent_1")) == ["1", "0", "2", "4", "3", "5"]
     assert told(release.visible(transcript, "agent_1")) == ["1", "4", "3", "5"]
     assert told(release.settled(transcript, "agent_1")) == ["1", "0", "2", "4", "3", "5"]
 
 
+def test_what_is_seen_in_a_ring() -> None:
+    """Five agents: one's own messages and the two neighbours', round by round; the critic reads everything."""
+    ring = Debate(3, topology="ring")
+    transcript = begun(ring, 5, 10)
+    assert told(ring.visible(transcript, "agent_0")) == ["0", "1", "4", "5", "6", "9"]
+    assert told(ring.visible(transcript, "agent_2")) == ["2", "1", "3", "7", "6", "8"]
+    assert told(ring.visible(transcript, "agent_4")) == ["4", "0", "3", "9", "5", "8"]
+    assert told(Debate(3, "last_round", "ring").visible(transcript, "agent_4")) == ["4", "9", "5", "8"]
+    assert told(ring.settled(transcript, "agent_2")) == ["2", "0", "1", "3", "4", "7", "5", "6", "8", "9"]
+
+
+def test_what_is_seen_in_a_star() -> None:
+    star = Debate(3, topology="star")
+    transcript = begun(star, 4, 9)  # two rounds, and one message of the third
+    assert told(star.visible(transcript, "agent_0")) == ["0", "1", "2", "3", "4", "5", "6", "7"]
+    assert told(star.visible(transcript, "agent_2")) == ["2", "0", "6", "4"]
+    assert told(Debate(3, "last_round", "star").visible(transcript, "agent_2")) == ["2", "6", "4"]
+    assert told(star.settled(transcript, "agent_2")) == ["2", "0", "1", "3", "6", "4", "5", "7"]
+
+
+def test_a_topology_brings_its_number_of_agents() -> None:
+    assert [Debate(topology=word).default_num_agents for word in ("all", "ring", "star")] == [2, 4, 3]
+    assert len(Digits(protocol={"name": "debate", "topology": "ring"}).possible_agents) == 4
+
+
+def answering(protocol: Protocol, num_agents: int, answers: Sequence[str | None]) -> Transcript:
+    """A discussion of these answers, one after the other."""
+    transcript = begun(protocol, num_agents, len(answers))
+    scores = (Score(0.0, None, answer) for answer in answers)
+    turns = tuple(replace(turn, score=score) for turn, score in zip(transcript.turns, scores, strict=True))
+    return replace(transcript, turns=turns)
+
+
+@pytest.mark.parametrize(
+    "answers, over",
+    [
+        ([], False),
+        (["A", "A"], True),
+        (["A", "B"], False),
+        (["A"], False),  # within a round nobody has agreed yet
+        (["A", "B", "B"], False),
+        (["A", "B", "B", "B"], True),
+        ([None, None], False),  # that nobody answers is no consensus
+        (["A", None], False),
+    ],
+)
+def test_consensus(answers: list[str | None], over: bool) -> None:
+    protocol = Debate(3, stop="consensus")
+    transcript = answering(protocol, 2, answers)
+    assert protocol.over(transcript) is over
+    assert (protocol.speaker(transcript) is None) is over
+    assert (protocol.speakers(transcript) == ()) is over
+    assert not Debate(3).over(transcript)
+
+
 def test_what_is_seen_in_a_round_robin() -> None:
-    transcript = partial(RoundRobin(3), 3, 5)
+    transcript = begun(RoundRobin(3), 3, 5)
     assert told(RoundRobin(3).visible(transcript, "agent_2")) == ["0", "1", "2", "3", "4"]
     assert told(RoundRobin(3, "last_round").visible(transcript, "agent_2")) == ["2", "3", "4"]
 
@@ -85,7 +144,8 @@ def test_with_full_history_a_speaker_sees_what_its_critic_may_read(position: tup
     protocol, transcript = position
     speaker = protocol.speaker(transcript)
     visible, settled = protocol.visible(transcript, speaker), protocol.settled(transcript, speaker)
-    assert visible == settled if protocol.history == "all" else set(visible) <= set(settled)
+    everything = protocol.history == "all" and getattr(protocol, "topology", "all") == "all"
+    assert visible == settled if everything else set(visible) <= set(settled)
 
 
 @given(positions(complete=False))
@@ -162,6 +222,15 @@ def test_a_pipelines_answer_is_its_last_speakers() -> None:
         (lambda: Debate(1.5), TypeError, "num_rounds is 1.5 .float.; give an integer"),
         (lambda: Debate(True), TypeError, "num_rounds is True"),
         (lambda: Debate(2, "some"), ValueError, "unknown history 'some'; one of: all, last_round"),
+        (lambda: Debate(topology="mesh"), ValueError, "unknown topology 'mesh'; one of: all, ring, star"),
+        (lambda: Debate(stop="early"), ValueError, "unknown stop 'early'; one of: consensus, or leave it out"),
+        (
+            lambda: Debate(topology="ring").agent_names(3),
+            ValueError,
+            "topology='ring'. needs at least 4 agents and num_agents is 3; give more, or use plain 'debate'",
+        ),
+        (lambda: Debate(topology="star").agent_names(2), ValueError, "needs at least 3 agents and num_agents is 2"),
+        (lambda: Debate(stop="consensus").agent_names(1), ValueError, "stop='consensus'. needs at least 2 agents"),
         (lambda: Debate(2).agent_names(0), ValueError, "num_agents is 0"),
         (lambda: Pipeline(roles=["a", "b"]).agent_names(3), ValueError, "num_agents is 3 but the pipeline has 2 roles"),
         (lambda: Pipeline(roles=[]), ValueError, "at least one role"),

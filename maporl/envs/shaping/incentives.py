@@ -90,6 +90,10 @@ class Incentives(Shaping):
             raise ValueError(
                 f"incentives need a simultaneous protocol such as debate; {protocol.name!r} is sequential."
             )
+        if not protocol.everybody_speaks:
+            raise ValueError(
+                f"incentives compare everybody's rounds; not everybody speaks in each of {protocol.name!r}, use debate."
+            )
         if num_agents < 2:
             raise ValueError("incentives compare an agent with the others; num_agents is 1, give at least 2.")
 

@@ -1,22 +1,19 @@
-"""Protocols: who speaks when, and who sees what. A protocol holds no state; everything is a function of the transcript.
-
-In every protocol each agent speaks once a round, in the order of its name in `Transcript.agents`. In a *simultaneous*
-protocol nobody sees a message of the round in progress; in a sequential one everybody hears everything said before.
-"""
+"""What a protocol is, the two plain ones, and how one is made from its specification."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from maporl.envs.team_answer import TeamAnswer, last_speaker, majority
+from maporl.envs.team_answer import TeamAnswer, majority, unanimous
 from maporl.registry import build, names
-from maporl.types import Transcript, Turn
+from maporl.types import Message, Transcript, Turn
 
-__all__ = ["HISTORIES", "Debate", "Pipeline", "Protocol", "RoundRobin", "build_protocol", "count_of"]
+__all__ = ["HISTORIES", "STOPS", "TOPOLOGIES", "Debate", "Protocol", "RoundRobin", "build_protocol", "count_of"]
 
 HISTORIES = ("all", "last_round")
+TOPOLOGIES = {"all": 1, "ring": 4, "star": 3}  # word -> fewest agents for whom it means what it says
+STOPS = ("consensus",)
 
 
 def count_of(name: str, value: Any) -> int:
@@ -40,10 +37,19 @@ class Protocol:
         num_rounds: Rounds in a whole discussion.
         history: "all" (an agent reads every message it may see; Du et al. 2023 and MAPoRL's paper) or "last_round" (all of
             its own messages and the latest one of each peer; MAPoRL's release).
+
+    Attributes:
+        simultaneous: Nobody hears a message of the round in progress.
+        everybody_speaks: In every round. Else there is no parallel form, and nothing that compares everybody's rounds.
+        stop: "consensus" ends the discussion after a round in which all gave the same answer; None never does.
+        least_agents: With fewer it would be another protocol.
     """
 
     name: ClassVar[str] = "protocol"
     simultaneous: ClassVar[bool] = False
+    everybody_speaks: ClassVar[bool] = True
+    stop: str | None = None
+    least_agents: int = 1
     default_num_agents: int = 2
 
     def __init__(self, num_rounds: int = 2, history: str = "all") -> None:
@@ -53,14 +59,28 @@ class Protocol:
         self.history = history
 
     def agent_names(self, num_agents: int) -> tuple[str, ...]:
-        """Everybody's name, in speaking order."""
-        return tuple(f"agent_{index}" for index in range(count_of("num_agents", num_agents)))
+        """Everybody's name, in speaking order.
+
+        Raises:
+            TypeError: No integer.
+            ValueError: Too few for this protocol.
+        """
+        if count_of("num_agents", num_agents) < self.least_agents:
+            raise ValueError(
+                f"{self!r} needs at least {self.least_agents} agents and num_agents is {num_agents}; give more, or use plain 'debate'."
+            )
+        return tuple(f"agent_{index}" for index in range(num_agents))
+
+    def over(self, transcript: Transcript) -> bool:
+        """Whether the discussion ends here although rounds are left."""
+        return self.stop == "consensus" and unanimous(transcript)
 
     def speaker(self, transcript: Transcript) -> str | None:
         """Who speaks next, None when the discussion is over."""
-        if transcript.is_complete:
+        spoken, size = len(transcript.turns), len(transcript.agents)
+        if spoken >= transcript.num_rounds * size or self.over(transcript):
             return None
-        return transcript.agents[len(transcript.turns) % len(transcript.agents)]
+        return transcript.agents[spoken % size]
 
     def speakers(self, transcript: Transcript) -> tuple[str, ...]:
         """All who can speak now without hearing one another, in speaking order: what a rollout batches."""
@@ -87,6 +107,17 @@ class Protocol:
         latest = {turn.agent: turn for turn in turns}  # the last one of each agent wins
         return tuple(turn for turn in turns if turn.agent == agent or turn is latest[turn.agent])
 
+    def messages(self, transcript: Transcript, agent: str) -> tuple[Message, ...]:
+        """What `agent` is shown of the discussion, as it reads it: what is `visible`, each message under its speaker's name."""
+        return tuple(map(message, self.visible(transcript, agent)))
+
+    def instruction(self, transcript: Transcript, agent: str, instruction: str) -> str:
+        """How `agent` is to answer; `instruction` is the task's.
+
+        A chat repeats it with every message that it asks for, so it should say the same throughout a discussion.
+        """
+        return instruction
+
     def role(self, agent: str, round: int) -> str:
         """What `agent` is told it is for in `round`, "" if nothing."""
         return ""
@@ -103,79 +134,63 @@ class Protocol:
         return f"{type(self).__name__}(num_rounds={self.num_rounds}, history={self.history!r})"
 
 
+def message(turn: Turn) -> Message:
+    """A turn as it is read."""
+    return Message(agent=turn.agent, round=turn.round, text=turn.text)
+
+
 class Debate(Protocol):
-    """Simultaneous debate (Du et al. 2023; MAPoRL): in every round all answer at once, having read the earlier rounds."""
+    """Simultaneous debate (Du et al. 2023; MAPoRL): in every round all answer at once, having read the earlier rounds.
+
+    Args:
+        num_rounds, history: As in `Protocol`.
+        topology: Whose messages an agent reads beside its own: "all"; "ring" (its two neighbours; Li et al. 2406.11776); "star"
+            (agent_0, the hub, reads all, the others read the hub alone: centralised, as in Choi et al. 2508.17536).
+        stop: As in `Protocol`.
+
+    Raises:
+        ValueError: Unknown word.
+    """
 
     name = "debate"
     simultaneous = True
+
+    def __init__(
+        self, num_rounds: int = 2, history: str = "all", topology: str = "all", stop: str | None = None
+    ) -> None:
+        super().__init__(num_rounds, history)
+        if topology not in TOPOLOGIES:
+            raise ValueError(f"unknown topology {topology!r}; one of: {', '.join(TOPOLOGIES)}.")
+        if stop is not None and stop not in STOPS:
+            raise ValueError(f"unknown stop {stop!r}; one of: {', '.join(STOPS)}, or leave it out.")
+        self.topology, self.stop = topology, stop
+        # A lone agent would agree with itself at once.
+        self.least_agents = max(TOPOLOGIES[topology], 1 if stop is None else 2)
+        self.default_num_agents = max(2, self.least_agents)
+
+    def visible(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
+        read = self._read(transcript.agents, agent)
+        return tuple(turn for turn in super().visible(transcript, agent) if turn.agent in read)
+
+    def _read(self, agents: tuple[str, ...], agent: str) -> set[str]:
+        """Whose messages `agent` reads, itself included."""
+        seat = agents.index(agent)
+        if self.topology == "ring":
+            return {agents[seat - 1], agent, agents[(seat + 1) % len(agents)]}
+        if self.topology == "star" and seat > 0:
+            return {agents[0], agent}
+        return set(agents)
+
+    def __repr__(self) -> str:
+        more = {"topology": self.topology} if self.topology != "all" else {}
+        more |= {"stop": self.stop} if self.stop is not None else {}
+        return super().__repr__()[:-1] + "".join(f", {name}={value!r}" for name, value in more.items()) + ")"
 
 
 class RoundRobin(Protocol):
     """One after the other: each agent hears everything said before it, the round in progress included."""
 
     name = "round_robin"
-
-
-_ROLES = {
-    "generator": "You are the generator: solve the question and give your answer.",
-    "verifier": "You are the verifier: check the solution so far, point out any mistake, and say whether its answer holds.",
-    "refiner": "You are the refiner: read the solution and the checks, correct what is wrong, and give the final answer.",
-}
-
-
-class Pipeline(Protocol):
-    """A sequence of roles, each of which hears all before it; by default only the last one's message is scored.
-
-    Args:
-        num_rounds: Passes through the whole pipeline.
-        history: As in `Protocol`.
-        roles: Role -> what it is told, or the roles' names in speaking order. Default: a generator, verifiers (as many as
-            there are further agents) and a refiner. Agents are named after their roles: generator_0, verifier_0, ...
-        scored_turns: "last" (the last role's messages) or "all".
-    """
-
-    name = "pipeline"
-
-    def __init__(
-        self,
-        num_rounds: int = 2,
-        history: str = "all",
-        roles: Mapping[str, str] | Sequence[str] | None = None,
-        scored_turns: str = "last",
-    ) -> None:
-        super().__init__(num_rounds, history)
-        if scored_turns not in ("last", "all"):
-            raise ValueError(f"unknown scored_turns {scored_turns!r}; one of: last, all.")
-        if isinstance(roles, str) or (roles is not None and len(roles) == 0):
-            raise ValueError(f"roles is {roles!r}; give the names of at least one role in speaking order.")
-        for role in roles or ():
-            if not re.fullmatch(r"[A-Za-z][A-Za-z_]*", role):
-                raise ValueError(f"role {role!r} is no name; use letters and underscores.")
-        self.roles = None if roles is None else tuple(roles)
-        self.instructions = {**_ROLES, **(roles if isinstance(roles, Mapping) else {})}
-        self.scored_turns = scored_turns
-        self.default_num_agents = 3 if roles is None else len(roles)
-        # The default pipeline ends with a refiner for any number of agents, so the last name is known here.
-        self._last = self.agent_names(self.default_num_agents)[-1]
-
-    def agent_names(self, num_agents: int) -> tuple[str, ...]:
-        num_agents = count_of("num_agents", num_agents)
-        roles = self.roles
-        if roles is None:
-            roles = ("generator", *["verifier"] * (num_agents - 2), "refiner")[-num_agents:]
-        if len(roles) != num_agents:
-            raise ValueError(f"num_agents is {num_agents} but the pipeline has {len(roles)} roles: {', '.join(roles)}.")
-        return tuple(f"{role}_{roles[:index].count(role)}" for index, role in enumerate(roles))
-
-    def role(self, agent: str, round: int) -> str:
-        role = agent.rpartition("_")[0]
-        return self.instructions.get(role, f"You are the {role.replace('_', ' ')}.")
-
-    def scored(self, agent: str, round: int) -> bool:
-        return self.scored_turns == "all" or agent == self._last
-
-    def team_answer(self, transcript: Transcript, equivalent: Callable[[str, str], bool] | None = None) -> TeamAnswer:
-        return last_speaker(transcript)
 
 
 def build_protocol(spec: Any, num_rounds: int | None, history: str | None, default_num_rounds: int = 2) -> Protocol:

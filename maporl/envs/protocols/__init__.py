@@ -1,0 +1,11 @@
+"""Protocols: who speaks when, and who sees what. A protocol holds no state; everything is a function of the transcript.
+
+In every round each agent speaks once, in the order of its name in `Transcript.agents`; a discussion may end before its last
+round, or within it. In a *simultaneous* protocol nobody sees a message of the round in progress; in a sequential one
+everybody hears everything said before.
+"""
+
+from maporl.envs.protocols.base import HISTORIES, Debate, Protocol, RoundRobin, build_protocol, count_of
+from maporl.envs.protocols.pipeline import Pipeline
+
+__all__ = ["HISTORIES", "Debate", "Pipeline", "Protocol", "RoundRobin", "build_protocol", "count_of"]

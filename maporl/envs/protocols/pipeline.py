@@ -1,0 +1,73 @@
+"""A pipeline of roles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from maporl.envs.protocols.base import Protocol, count_of
+from maporl.envs.team_answer import TeamAnswer, last_speaker
+from maporl.types import Transcript
+
+__all__ = ["Pipeline"]
+
+_ROLES = {
+    "generator": "You are the generator: solve the question and give your answer.",
+    "verifier": "You are the verifier: check the solution so far, point out any mistake, and say whether its answer holds.",
+    "refiner": "You are the refiner: read the solution and the checks, correct what is wrong, and give the final answer.",
+}
+
+
+class Pipeline(Protocol):
+    """A sequence of roles, each of which hears all before it; by default only the last one's message is scored.
+
+    Args:
+        num_rounds: Passes through the whole pipeline.
+        history: As in `Protocol`.
+        roles: Role -> what it is told, or the roles' names in speaking order. Default: a generator, verifiers (as many as
+            there are further agents) and a refiner. Agents are named after their roles: generator_0, verifier_0, ...
+        scored_turns: "last" (the last role's messages) or "all".
+    """
+
+    name = "pipeline"
+
+    def __init__(
+        self,
+        num_rounds: int = 2,
+        history: str = "all",
+        roles: Mapping[str, str] | Sequence[str] | None = None,
+        scored_turns: str = "last",
+    ) -> None:
+        super().__init__(num_rounds, history)
+        if scored_turns not in ("last", "all"):
+            raise ValueError(f"unknown scored_turns {scored_turns!r}; one of: last, all.")
+        if isinstance(roles, str) or (roles is not None and len(roles) == 0):
+            raise ValueError(f"roles is {roles!r}; give the names of at least one role in speaking order.")
+        for role in roles or ():
+            if not re.fullmatch(r"[A-Za-z][A-Za-z_]*", role):
+                raise ValueError(f"role {role!r} is no name; use letters and underscores.")
+        self.roles = None if roles is None else tuple(roles)
+        self.instructions = {**_ROLES, **(roles if isinstance(roles, Mapping) else {})}
+        self.scored_turns = scored_turns
+        self.default_num_agents = 3 if roles is None else len(roles)
+        # The default pipeline ends with a refiner for any number of agents, so the last name is known here.
+        self._last = self.agent_names(self.default_num_agents)[-1]
+
+    def agent_names(self, num_agents: int) -> tuple[str, ...]:
+        num_agents = count_of("num_agents", num_agents)
+        roles = self.roles
+        if roles is None:
+            roles = ("generator", *["verifier"] * (num_agents - 2), "refiner")[-num_agents:]
+        if len(roles) != num_agents:
+            raise ValueError(f"num_agents is {num_agents} but the pipeline has {len(roles)} roles: {', '.join(roles)}.")
+        return tuple(f"{role}_{roles[:index].count(role)}" for index, role in enumerate(roles))
+
+    def role(self, agent: str, round: int) -> str:
+        role = agent.rpartition("_")[0]
+        return self.instructions.get(role, f"You are the {role.replace('_', ' ')}.")
+
+    def scored(self, agent: str, round: int) -> bool:
+        return self.scored_turns == "all" or agent == self._last
+
+    def team_answer(self, transcript: Transcript, equivalent: Callable[[str, str], bool] | None = None) -> TeamAnswer:
+        return last_speaker(transcript)
