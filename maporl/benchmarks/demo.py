@@ -100,9 +100,10 @@ def configs(
     lone = common.merged({"num_agents": 1, "num_rounds": 1})  # nobody to read in a second round
     size = {"num_digits": num_agents} if task == "vault" else {}
     alone = {
-        f"alone_{s}": lone.merged({"env_args": {"seat": s, **size}, "team": {"agent_0": f"alone_{s}"}}) for s in seats
+        f"alone_{s}": lone.merged({"env_args": {"view": f"agent_{s}", **size}, "team": {"agent_0": f"alone_{s}"}})
+        for s in seats
     }
-    told = {"told_everything": lone.merged({"env_args": {"views": "all", **size}})}
+    told = {"told_everything": lone.merged({"env_args": {"view": "all", **size}})}
     return {
         name: config.merged({"output_dir": str(folder / name)})
         for name, config in (together | beside | told | alone).items()  # the longest first: they share two processes

@@ -205,13 +205,13 @@ def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) 
     seats = recipe.num_agents
     team: DiscussionEnv = task(seats)
     digits = {"num_digits": seats} if recipe.task == "vault" else {}
-    lone = [task(1, seat=seat, **digits) for seat in range(seats)]
-    told = [task(1, seat=seat, views="all", **digits) for seat in range(seats)]
+    lone = [task(1, view=f"agent_{seat}", **digits) for seat in range(seats)]
+    told = task(1, view="all", **digits)
     rows: list[Row] = []
     while len(rows) < count:
         kind = rng.random() * (10 / seats + 2)  # a team's discussion gives `seats` chats
         seat = int(rng.integers(seats))
-        env = lone[seat] if kind < 1 else told[seat] if kind < 2 else team
+        env = lone[seat] if kind < 1 else told if kind < 2 else team
         rows += [{"messages": chat} for chat in _discussion(env, SPEAKERS[recipe.task], habits, rng)]
     return rows[:count]
 

@@ -79,7 +79,7 @@ def _question(env: DiscussionEnv) -> Question:
     from maporl.types import Question
 
     try:
-        return next(iter(env.load("train")))
+        return env.told(next(iter(env.load("train"))))
     except ValueError as error:
         if env.data is not None:
             raise
@@ -90,7 +90,7 @@ def _question(env: DiscussionEnv) -> Question:
 def _observations(env: DiscussionEnv, who: str) -> list[Observation]:
     """What `who` is shown in rounds 1 and 2, when everybody says a stand-in message."""
     found: list[Observation] = []
-    while len(found) < min(2, env.num_rounds):
+    while len(found) < 2 and not env.transcript.is_complete:
         speaker = env.agent_selection
         if speaker == who:
             found.append(env.observe(who))

@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
-__all__ = ["ITEMS", "TEST_SHARE", "VIEWS", "check_hidden_profile", "of_split"]
+__all__ = ["ITEMS", "TEST_SHARE", "of_split"]
 
 ITEMS = ("vault", "safe", "locker", "chest", "door", "gate", "phone", "case")
 TEST_SHARE = 0.2
-VIEWS = ("own", "all")
 
 Combination = TypeVar("Combination")
 
@@ -40,15 +39,3 @@ def of_split(
         due -= count
         chosen += ranked[:count] if split == "test" else ranked[count:]
     return chosen
-
-
-def check_hidden_profile(views: str, seat: int, num_seats: int) -> None:
-    """Check the settings that hidden-profile tasks share.
-
-    Raises:
-        ValueError: Unknown `views`, or a `seat` that does not exist.
-    """
-    if views not in VIEWS:
-        raise ValueError(f"views {views!r} is unknown; 'own' (each agent its own) or 'all' (everybody all of them).")
-    if not 0 <= seat < num_seats:
-        raise ValueError(f"seat {seat} does not exist; this task has seats 0 to {num_seats - 1}.")

@@ -34,7 +34,7 @@ from maporl.envs.shaping import build_shaping
 from maporl.envs.spaces import AnyText, observation_space
 from maporl.envs.splits import check_split, split_questions, unique
 from maporl.envs.team_answer import TeamAnswer
-from maporl.envs.views import joint_view, own_view
+from maporl.envs.views import check_view, joint_view, own_view, private_seats, told
 from maporl.types import Observation, Question, Score, Transcript, Turn
 
 __all__ = ["DiscussionEnv"]
@@ -56,6 +56,8 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         team_verifier: Called once per completed round with ``(question, {agent: response})``.
         shaping: Who deserves what; in the same forms, or a list of them (their sum).
         instruction: How to answer, shown to every agent in place of the task's own.
+        view: With one agent: whose private information it is given: a seat such as 'agent_1'; or 'all' (for any number of
+            agents): everybody is told everything.
         data: Where a data task reads its rows (file or folder). Refused by a task whose `reads_data` is False.
         split: The split that `reset` draws questions from: "train", "validation" or "test".
         render_mode: "human" prints the discussion as it goes, "ansi" makes `render` return it.
@@ -66,8 +68,8 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         turn_rewards: One exact reward per turn of `transcript`, as of now (AEC rewards are its increments, per agent).
 
     Raises:
-        ValueError: Zero agents or rounds, an unknown word, data for a task that reads none, or a shaping that means nothing under
-            the protocol.
+        ValueError: Zero agents or rounds, an unknown word, data for a task that reads none, a seat's `view` for a team, or a
+            shaping that means nothing under the protocol.
         TypeError: Something that is no protocol, verifier or shaping.
     """
 
@@ -97,6 +99,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         team_verifier: Any = None,
         shaping: Any = None,
         instruction: str | None = None,
+        view: str | None = None,
         data: Any = None,
         split: str = "train",
         render_mode: str | None = None,
@@ -128,6 +131,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self._check_judges()
 
         self.instruction = task.instruction if instruction is None else instruction
+        self.view = check_view(view, len(names))
         self.data = data
         self.split = check_split(split)
         self.render_mode = check_render_mode(render_mode)
@@ -162,20 +166,52 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     # The task's hook, and what the base makes of it.
 
     def load(self, split: str) -> Iterable[Question]:
-        """The task's questions: "train" or "test" (which may yield nothing). The one method a task must have."""
+        """The task's questions: "train" or "test" (which may yield nothing). The one method a task must have.
+
+        Private information is a team's, also for a lone agent: `view` decides what of it is shown.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no load(split); write one that yields Question objects.")
 
     def questions(self, split: str) -> tuple[Question, ...]:
         """The questions of "train", "validation" (5 % of train, by hash) or "test", without duplicates, gold checked.
 
-        Loaded at the first call and kept; copies of the environment share them.
+        The same ones in the same order, with the same ids, whatever the `view`. Loaded at the first call and kept; copies of
+        the environment share them.
 
         Raises:
-            ValueError: Unknown split, no questions, or a gold answer that the verifier cannot read (naming the question).
+            ValueError: Unknown split, no questions, a gold answer that the verifier cannot read (naming the question), or a
+                `view` that they do not have.
         """
         if split not in self._questions:
-            self._questions[split] = split_questions(self._loaded, split, self.metadata["name"])
+            self._check_seat(self.private_seats(split))
+            self._questions[split] = tuple(map(self.told, self._teams(split)))
         return self._questions[split]
+
+    def private_seats(self, split: str = "train") -> tuple[str, ...]:
+        """For which seats the questions of a split have private information: () if everybody knows the same.
+
+        The seats of a team, whoever is asked here: what `view` may be.
+        """
+        return private_seats(self._teams(split))
+
+    def told(self, question: Question) -> Question:
+        """One of `load`'s questions as the agents of this environment are asked it (see `view`)."""
+        return told(question, self.view, self.possible_agents)
+
+    def _check_seat(self, seats: tuple[str, ...]) -> None:
+        if self.view is None or self.view in seats or (self.view == "all" and seats):
+            return
+        name = self.metadata["name"]
+        if not seats:
+            raise ValueError(f"view is {self.view!r} but {name} has no private information; leave it out.")
+        raise ValueError(f"view {self.view!r} is no seat of {name}; use one of {', '.join(seats)}, or 'all'.")
+
+    def _teams(self, split: str) -> tuple[Question, ...]:
+        """The questions of a split with everybody's private information."""
+        key = f"team's {split}"
+        if key not in self._questions:
+            self._questions[key] = split_questions(self._loaded, split, self.metadata["name"])
+        return self._questions[key]
 
     def _loaded(self, part: str) -> tuple[Question, ...]:
         """What `load` yields, once: without duplicates, every gold answer checked."""

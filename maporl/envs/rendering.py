@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from maporl.envs.views import private_view
+from maporl.printable import printable
 from maporl.types import Score, Transcript, Turn
 
 __all__ = ["RENDER_MODES", "check_render_mode", "heading", "print_any", "transcript_text", "turn_text"]
@@ -42,6 +43,5 @@ def transcript_text(transcript: Transcript) -> str:
 
 
 def print_any(text: str) -> None:
-    """Print `text` on any terminal: what its encoding lacks (a lone surrogate, an emoji) is escaped, never an error."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding, "replace"))
+    """Print `text` on any terminal, as `printable` makes it: never an error."""
+    print(printable(text, getattr(sys.stdout, "encoding", None)))

@@ -2,7 +2,7 @@
 
 | specification | |
 |---|---|
-| agents | 2 (more: still one clear view, the others foggy; 1: a lone agent gets one seat's view) |
+| agents | 2 (more: still one clear view, the others foggy; 1: a lone agent gets one of two seats' views, see `view`) |
 | private | "Clear view: 7." or "Foggy view: 3."; a foggy view always shows a wrong digit |
 | answer | "Answer: 7", compared digit for digit |
 | reward | outcome credit: a last message earns its own score, earlier ones the team's mean score of the last round |
@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from maporl.envs.combinations import ITEMS, check_hidden_profile, of_split
+from maporl.envs.combinations import ITEMS, of_split
 from maporl.envs.discussion import DiscussionEnv
 from maporl.types import Question
 
@@ -30,18 +30,7 @@ LONE_CEILING = 1 / 2 + 1 / 2 * 1 / 9
 
 
 class TwoWitnesses(DiscussionEnv):
-    """The task of the card above.
-
-    Args:
-        num_agents: Witnesses.
-        num_rounds: Rounds of the discussion.
-        seat: With one agent, whose view it gets (0 or 1); either is clear in half of the questions.
-        views: "own", or "all": every agent (also a lone one) is told all views.
-        **arguments: Of `DiscussionEnv`.
-
-    Raises:
-        ValueError: Unknown `views`, or a `seat` that does not exist.
-    """
+    """The task of the card above, with the arguments of `DiscussionEnv`."""
 
     metadata: dict[str, Any] = {"name": "two_witnesses"}
     instruction = (
@@ -51,19 +40,6 @@ class TwoWitnesses(DiscussionEnv):
     reads_data: ClassVar[bool] = False
     default_verifier: ClassVar[Any] = {"name": "regex", "pattern": r"Answer:\s*(\d+)"}
     default_shaping: ClassVar[Any] = "outcome_credit"
-
-    def __init__(
-        self,
-        num_agents: int | None = None,
-        num_rounds: int | None = None,
-        *,
-        seat: int = 0,
-        views: str = "own",
-        **arguments: Any,
-    ) -> None:
-        super().__init__(num_agents, num_rounds, **arguments)
-        check_hidden_profile(views, seat, 2)
-        self.seat, self.views = seat, views
 
     def load(self, split: str) -> Iterator[Question]:
         """Every item, digit, wrong digit and clear seat of the split; a pair of digits is in the same split for any seat."""
@@ -76,12 +52,8 @@ class TwoWitnesses(DiscussionEnv):
         # A third or fourth witness sees another wrong digit.
         lies = itertools.cycle(other % 10 for other in range(wrong, wrong + 10) if other % 10 != digit)
         seats = max(2, len(self.possible_agents))
-        own = [f"Clear view: {digit}." if seat == clear else f"Foggy view: {next(lies)}." for seat in range(seats)]
-        shown = [" ".join(own)] * seats if self.views == "all" else own
-        if len(self.possible_agents) > 1:
-            private = {f"agent_{seat}": view for seat, view in enumerate(shown)}
-        else:
-            # "unseen" is nobody's name. It keeps questions apart that look alike to a lone agent: else the nine that show
-            # the same clear view would count as one, and clear views would become rare.
-            private = {"agent_0": shown[self.seat], "unseen": own[1 - self.seat]}
+        private = {
+            f"agent_{seat}": f"Clear view: {digit}." if seat == clear else f"Foggy view: {next(lies)}."
+            for seat in range(seats)
+        }
         return Question(f"Which digit is on the {item}?", str(digit), private=private, metadata={"item": item})

@@ -2,7 +2,7 @@
 
 | specification | |
 |---|---|
-| agents | as many as the code has digits (2, 3, ...), or 1: a lone agent gets one seat's digit |
+| agents | as many as the code has digits (2, 3, ...), or 1: a lone agent gets one seat's digit, see `view` |
 | private | "Digit 2 is 7." |
 | answer | "Answer: 47", the whole code |
 | reward | outcome credit: a last message earns its own score, earlier ones the team's mean score of the last round |
@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from maporl.envs.combinations import ITEMS, check_hidden_profile, of_split
+from maporl.envs.combinations import ITEMS, of_split
 from maporl.envs.discussion import DiscussionEnv
 from maporl.types import Question
 
@@ -40,12 +40,10 @@ class Vault(DiscussionEnv):
         num_agents: Agents, one per digit; or 1.
         num_rounds: Rounds of the discussion.
         num_digits: Of the code. Default: one per agent, 2 for a lone agent. A team needs one agent per digit.
-        seat: With one agent, whose digit it gets, from 0.
-        views: "own", or "all": every agent (also a lone one) is told all digits.
         **arguments: Of `DiscussionEnv`.
 
     Raises:
-        ValueError: A team whose size is not `num_digits`, too many digits, unknown `views`, or a `seat` that does not exist.
+        ValueError: A team whose size is not `num_digits`, or too many digits.
     """
 
     metadata: dict[str, Any] = {"name": "vault"}
@@ -60,8 +58,6 @@ class Vault(DiscussionEnv):
         num_rounds: int | None = None,
         *,
         num_digits: int | None = None,
-        seat: int = 0,
-        views: str = "own",
         **arguments: Any,
     ) -> None:
         super().__init__(num_agents, num_rounds, **arguments)
@@ -73,8 +69,6 @@ class Vault(DiscussionEnv):
             )
         if team not in (1, self.num_digits):
             raise ValueError(f"num_digits {self.num_digits} needs as many agents, or a lone one; there are {team}.")
-        check_hidden_profile(views, seat, self.num_digits)
-        self.seat, self.views = seat, views
 
     def load(self, split: str) -> Iterator[Question]:
         """The items and codes of the split."""
@@ -87,10 +81,7 @@ class Vault(DiscussionEnv):
             yield self._question(item, code)
 
     def _question(self, item: str, code: str) -> Question:
-        own = [f"Digit {place} is {digit}." for place, digit in enumerate(code, start=1)]
-        shown = [" ".join(own)] * len(own) if self.views == "all" else own
-        lone = len(self.possible_agents) == 1
-        private = {"agent_0": shown[self.seat]} if lone else {f"agent_{seat}": view for seat, view in enumerate(shown)}
+        private = {f"agent_{place}": f"Digit {place + 1} is {digit}." for place, digit in enumerate(code)}
         return Question(
             f"What is the {self.num_digits}-digit code of the {item}?", code, private=private, metadata={"item": item}
         )

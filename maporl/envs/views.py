@@ -1,11 +1,57 @@
-"""What is shown of a discussion: to an agent, and to a centralised critic of its next message."""
+"""What is shown of a discussion: to an agent, and to a centralised critic of its next message; and who is told what alone."""
 
 from __future__ import annotations
 
-from maporl.envs.protocols.base import Protocol, message
-from maporl.types import Message, Observation, Transcript
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-__all__ = ["joint_view", "own_view", "private_view"]
+from maporl.envs.protocols.base import Protocol, message
+from maporl.types import Message, Observation, Question, Transcript
+
+__all__ = ["check_view", "joint_view", "own_view", "private_seats", "private_view", "told"]
+
+ALL = "all"
+
+
+def check_view(view: str | None, num_agents: int) -> str | None:
+    """`view` if it may be asked for.
+
+    Raises:
+        ValueError: Neither None, "all" nor a seat; or a seat's view for a whole team.
+    """
+    if view is not None and not (isinstance(view, str) and view):
+        raise ValueError(f"view is {view!r}; give a seat such as 'agent_1', or 'all'.")
+    if view not in (None, ALL) and num_agents > 1:
+        raise ValueError(
+            f"view {view!r} is for a lone agent and there are {num_agents}; use num_agents 1, 'all', or leave it out."
+        )
+    return view
+
+
+def private_seats(questions: Iterable[Question]) -> tuple[str, ...]:
+    """For whom any of the questions has private information, in the order of the seats' numbers."""
+    seats = {seat for question in questions for seat, view in question.private.items() if view}
+    return tuple(sorted(seats, key=lambda seat: (len(seat), seat)))
+
+
+def told(question: Question, view: str | None, agents: Sequence[str]) -> Question:
+    """A team's question as these agents are told it: with the private information that `view` gives them, and its identity kept.
+
+    Args:
+        question: The team's; one that has been through here before stays as it is.
+        view: None (everybody's own; a lone agent's is the first seat's), a seat whose information the lone agent is given, or
+            "all" (everybody is given all of it, in the order of the seats).
+        agents: Who is asked.
+    """
+    own = question.private
+    if question.origin or not own or (view is None and len(agents) > 1):
+        return question
+    if view == ALL:
+        private = dict.fromkeys(agents, " ".join(own[seat] for seat in private_seats([question])))
+    else:
+        first = own.get(agents[0]) or own.get("agent_0", "")
+        private = {agents[0]: first if view is None else own.get(view, "")}
+    return replace(question, private=private, origin=question.hash)
 
 
 def private_view(transcript: Transcript, agent: str) -> str:

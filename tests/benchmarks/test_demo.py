@@ -24,12 +24,12 @@ def test_every_run_has_the_same_budget(tmp_path: Path) -> None:
     shared = [{k: v for k, v in asdict(c).items() if k not in own} for c in runs.values()]
     assert all(s == shared[0] for s in shared)
     assert runs["beside_frozen_0"].frozen == ("agent_1",)
-    assert runs["alone_1"].env_args == {"seat": 1}
+    assert runs["alone_1"].env_args == {"view": "agent_1"}
 
 
 def test_a_vault_of_three_digits_has_three_seats(tmp_path: Path) -> None:
     runs = configs("vault", "magrpo", tmp_path / "start", tmp_path, num_agents=3)
-    assert runs["alone_2"].env_args == {"seat": 2, "num_digits": 3}
+    assert runs["alone_2"].env_args == {"view": "agent_2", "num_digits": 3}
     assert runs["beside_frozen_1"].frozen == ("agent_0", "agent_2")
 
 
@@ -53,7 +53,9 @@ def _scripted(speak) -> Team:
 
 def test_rows_of_a_perfectly_honest_lone_agent() -> None:
     """It says what it sees: right when the view is clear, wrong when foggy; one half over both seats, by hand."""
-    seats = [(TwoWitnesses(1, 1, seat=s), _scripted(lambda o, rng: f"Answer: {o['private'][-2]}")) for s in (0, 1)]
+    seats = [
+        (TwoWitnesses(1, 1, view=f"agent_{s}"), _scripted(lambda o, rng: f"Answer: {o['private'][-2]}")) for s in (0, 1)
+    ]
     row = measured("honest", seats, repeats=2)
     assert row.sampled == row.greedy == 0.5
     assert row.low == row.high == row.best_seat == 0.5  # on every question it is right in exactly one of the seats
@@ -67,7 +69,7 @@ def test_no_lone_agent_beats_its_ceiling() -> None:
         kind, digit = observation["private"].split()[0], int(observation["private"][-2])
         return f"Answer: {digit if kind == 'Clear' else (digit + 1 + rng.integers(9)) % 10}"
 
-    seats = [(TwoWitnesses(1, 1, seat=s), _scripted(best)) for s in (0, 1)]
+    seats = [(TwoWitnesses(1, 1, view=f"agent_{s}"), _scripted(best)) for s in (0, 1)]
     row = measured("best", seats, repeats=8)
     assert row.low <= LONE_CEILING <= row.high
 
@@ -80,7 +82,7 @@ def test_a_vote_counts_ties_by_expectation() -> None:
         right = observation["private"][-2]
         return f"Answer: {right if next(said) % 2 else (int(right) + 1) % 10}"
 
-    env = TwoWitnesses(1, 1, views="all")
+    env = TwoWitnesses(1, 1, view="all")
     told = [(env, _scripted(lambda o, rng: speak({"private": o["private"].split("Clear view: ")[1][:2]}, rng)))]
     assert voted("vote", told, k=2).sampled == 0.5
 

@@ -85,7 +85,7 @@ def test_lone_agents_and_told_ones_are_in_the_corpus(mixed: list[list[str]]) -> 
 @pytest.mark.parametrize(("task", "num_agents"), [("two_witnesses", 2), ("vault", 2), ("vault", 3)])
 def test_only_training_questions_are_used(task: str, num_agents: int) -> None:
     env = TwoWitnesses() if task == "two_witnesses" else Vault(num_agents)
-    told = type(env)(1, views="all", **({"num_digits": num_agents} if task == "vault" else {}))
+    told = type(env)(1, view="all", **({"num_digits": num_agents} if task == "vault" else {}))
     test = {(q.text, view) for e in (env, told) for q in e.questions("test") for view in q.private.values()}
     only_test = test - {
         (q.text, view) for e in (env, told) for q in e.questions("train") for view in q.private.values()

@@ -121,25 +121,27 @@ def test_held_out_pairs_of_digits_are_new_but_their_parts_are_not() -> None:
 
 @pytest.mark.parametrize("seat", [0, 1])
 def test_no_lone_witness_can_pass_the_ceiling(seat: int) -> None:
-    questions = everything(TwoWitnesses(1, seat=seat))
+    questions = everything(TwoWitnesses(1, view=f"agent_{seat}"))
     assert len(questions) == 1440
     assert Counter(views(question)[0][0] for question in questions) == {"Clear": 720, "Foggy": 720}
     assert best_possible(questions, lambda q: (q.text, q.private["agent_0"])) == pytest.approx(LONE_CEILING)
     assert pytest.approx(5 / 9) == LONE_CEILING
 
 
-def test_a_lone_witness_is_shown_its_own_view_only() -> None:
-    env = TwoWitnesses(1, 1)
-    for question in env.questions("test"):
+@pytest.mark.parametrize("seat", ["agent_0", "agent_1"])
+def test_a_lone_witness_is_shown_its_own_view_only(seat: str) -> None:
+    env = TwoWitnesses(1, 1, view=seat)
+    for team, question in zip(TwoWitnesses().questions("test"), env.questions("test"), strict=True):
         env.reset(options={"question": question})
-        assert env.observe("agent_0")["private"] == question.private["agent_0"]
-        assert question.private["unseen"] not in str(env.observe("agent_0"))
+        assert env.observe("agent_0")["private"] == question.private["agent_0"] == team.private[seat]
+        (other,) = {"agent_0", "agent_1"} - {seat}
+        assert team.private[other] not in str(question)
         assert env.joint_observation("agent_0") == env.observe("agent_0")
 
 
 @pytest.mark.parametrize("num_agents", [1, 2])
 def test_told_everything_one_is_always_right(num_agents: int) -> None:
-    questions = everything(TwoWitnesses(num_agents, views="all"))
+    questions = everything(TwoWitnesses(num_agents, view="all"))
     assert best_possible(questions, lambda q: (q.text, q.private["agent_0"])) == 1
     assert all(len(re.findall(r"view: \d", q.private["agent_0"])) == 2 for q in questions)
 
@@ -202,14 +204,14 @@ def test_vault_questions(digits: int, total: int) -> None:
 
 @pytest.mark.parametrize("seat", [0, 1])
 def test_no_lone_agent_can_open_the_vault(seat: int) -> None:
-    questions = everything(Vault(1, seat=seat))
+    questions = everything(Vault(1, view=f"agent_{seat}"))
     assert len(questions) == 800
     assert best_possible(questions, lambda q: (q.text, q.private["agent_0"])) == pytest.approx(lone_ceiling(2))
     assert lone_ceiling(3) == pytest.approx(0.01)
 
 
 def test_told_all_digits_one_opens_it() -> None:
-    questions = everything(Vault(1, views="all", num_digits=3))
+    questions = everything(Vault(1, view="all", num_digits=3))
     assert best_possible(questions, lambda q: (q.text, q.private["agent_0"])) == 1
     assert questions[0].private["agent_0"].count("Digit") == 3
 
@@ -232,9 +234,14 @@ def test_agents_that_tell_and_combine_open_it(num_agents: int) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TwoWitnesses(views="none"), "views 'none' is unknown; 'own'"),
-        (lambda: TwoWitnesses(1, seat=2), "seat 2 does not exist; this task has seats 0 to 1"),
-        (lambda: Vault(1, seat=3, num_digits=3), "seat 3 does not exist; this task has seats 0 to 2"),
+        (
+            lambda: TwoWitnesses(1, view="agent_2").reset(),
+            "view 'agent_2' is no seat of two_witnesses; use one of agent_0, a",
+        ),
+        (
+            lambda: Vault(1, view="agent_3", num_digits=3).questions("test"),
+            "use one of agent_0, agent_1, agent_2, or 'all'",
+        ),
         (lambda: Vault(2, num_digits=3), "num_digits 3 needs as many agents, or a lone one; there are 2"),
         (lambda: Vault(7), "num_digits 7 must be from 2 to 6"),
         (lambda: Arithmetic(max_operand=0), "max_operand 0 must be at least 1"),
