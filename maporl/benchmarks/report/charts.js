@@ -1,0 +1,126 @@
+// Plots as inline SVG: scales, axes, lines, and the same numbers as a table for whoever cannot see them.
+
+// Every method keeps one colour and one mark on the whole page.
+const methods = [...new Set(figures.cells.map((cell) => cell.method).concat(figures.summary.map((row) => row.method)))];
+const PALETTE = 8;
+const tint = (method) => `tint-${Math.max(methods.indexOf(method), 0) % PALETTE}`;
+
+function linear(from, to, start, end) {
+  const slope = (end - start) / (to - from || 1);
+  return Object.assign((value) => start + (value - from) * slope, {ticks: linearTicks(from, to)});
+}
+
+function logarithmic(from, to, start, end) {
+  const scale = linear(Math.log10(from), Math.log10(to), start, end);
+  const ticks = [];
+  for (let power = Math.floor(Math.log10(from)); power <= Math.log10(to); power++) {
+    for (const digit of [1, 2, 5]) {
+      const tick = digit * 10 ** power;
+      if (tick >= from && tick <= to) ticks.push(tick);
+    }
+  }
+  return Object.assign((value) => scale(Math.log10(value)), {ticks});
+}
+
+function linearTicks(from, to, wanted = 5) {
+  const raw = (to - from) / wanted || 1;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 2.5, 5, 10].map((digit) => digit * power).find((size) => size >= raw * 0.999);
+  const ticks = [];
+  for (let k = Math.ceil(from / step - 1e-9); k * step <= to + step * 1e-6; k++) ticks.push(k * step);
+  return ticks;
+}
+
+// A domain around `values` with round ends; shares stay within 0 and 1.
+function around(values, {share = false, least = 0} = {}) {
+  const seen = values.filter(known);
+  if (!seen.length) return [0, 1];
+  let low = Math.min(...seen);
+  let high = Math.max(...seen);
+  const room = Math.max((least - (high - low)) / 2, (high - low) * 0.06, 1e-9);
+  [low, high] = [low - room, high + room];
+  return share ? [Math.max(0, low), Math.min(1, high)] : [low, high];
+}
+
+// A figure with a heading, the drawing (made anew when its width changes) and the data as a table.
+// draw(width) -> {height, nodes}
+function plot({title, note, description, draw, table, legend = null}) {
+  const id = `plot-${(plot.number = (plot.number ?? 0) + 1)}`;
+  const frame = el("div.drawing");
+  const box = el("figure.plot", {"aria-labelledby": id}, el("figcaption", {}, el("h3", {id}, title), note ? el("p.note", {}, note) : null), legend, frame);
+  if (table) box.append(details("The same as a table", table));
+  let width = 0;
+  const redraw = () => {
+    const now = Math.floor(frame.clientWidth);
+    if (!now || now === width) return;
+    width = now;
+    const {height, nodes} = draw(width);
+    const names = [svg("title", {}, title), svg("desc", {}, description)];
+    frame.replaceChildren(svg("svg", {viewBox: `0 0 ${width} ${height}`, width, height, role: "img"}, names, nodes));
+  };
+  new ResizeObserver(redraw).observe(frame);
+  box.redraw = () => {
+    width = 0;
+    redraw();
+  };
+  return box;
+}
+
+function axes({x, y, width, height, left, bottom, xLabel, yLabel, xShow = figure, yShow = figure}) {
+  const nodes = [];
+  for (const tick of y.ticks) {
+    nodes.push(svg("line.grid", {x1: left, x2: width, y1: y(tick), y2: y(tick)}));
+    nodes.push(svg("text.tick", {x: left - 8, y: y(tick) + 4, "text-anchor": "end"}, yShow(tick)));
+  }
+  for (const tick of x.ticks) {
+    nodes.push(svg("line.notch", {x1: x(tick), x2: x(tick), y1: height - bottom, y2: height - bottom + 4}));
+    nodes.push(svg("text.tick", {x: x(tick), y: height - bottom + 18, "text-anchor": "middle"}, xShow(tick)));
+  }
+  nodes.push(svg("line.base", {x1: left, x2: width, y1: height - bottom, y2: height - bottom}));
+  nodes.push(svg("text.axis", {x: (left + width) / 2, y: height - 4, "text-anchor": "middle"}, xLabel));
+  nodes.push(svg("text.axis", {x: 0, y: 12}, yLabel));
+  return nodes;
+}
+
+function path(points, x, y) {
+  return points.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
+}
+
+const SHAPES = [
+  (x, y, r) => svg("circle", {cx: x, cy: y, r}),
+  (x, y, r) => svg("rect", {x: x - r * 0.9, y: y - r * 0.9, width: 1.8 * r, height: 1.8 * r}),
+  (x, y, r) => svg("path", {d: `M${x} ${y - 1.2 * r}L${x + 1.15 * r} ${y + 0.9 * r}H${x - 1.15 * r}Z`}),
+  (x, y, r) => svg("path", {d: `M${x} ${y - 1.3 * r}L${x + 1.3 * r} ${y}L${x} ${y + 1.3 * r}L${x - 1.3 * r} ${y}Z`}),
+];
+
+// The mark of a method: its colour and shape; hollow for an oracle.
+function mark(method, x, y, r, {hollow = false, title = ""} = {}) {
+  const shape = SHAPES[Math.max(methods.indexOf(method), 0) % SHAPES.length](x, y, r);
+  shape.setAttribute("class", `mark ${tint(method)}${hollow ? " hollow" : ""}`);
+  if (title) shape.append(svg("title", {}, title));
+  return shape;
+}
+
+function legendOf(entries) {
+  const item = ({method, label, hollow}) =>
+    el("li", {}, svg("svg", {width: 14, height: 14, "aria-hidden": "true"}, mark(method, 7, 7, 4.5, {hollow})), plain(label));
+  return el("ul.legend", {}, entries.map(item));
+}
+
+// Moves labels apart that stand at the same height: [{y, ...}] in place, within [top, bottom].
+function spread(labels, gap, top, bottom) {
+  labels.sort((a, b) => a.y - b.y);
+  labels.forEach((label, k) => (label.y = Math.max(label.y, k ? labels[k - 1].y + gap : top)));
+  for (let k = labels.length - 1; k >= 0; k--) {
+    const limit = k === labels.length - 1 ? bottom : labels[k + 1].y - gap;
+    labels[k].y = Math.min(labels[k].y, limit);
+  }
+  return labels;
+}
+
+function tableOf(caption, heads, rows) {
+  const head = el("thead", {}, el("tr", {}, heads.map((text) => el("th", {scope: "col"}, text))));
+  const cell = (text, k) => (k ? el("td", {}, text) : el("th", {scope: "row"}, plain(text)));
+  const body = el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))));
+  return scrolling(caption, el("table.plain", {}, el("caption.hidden", {}, caption), head, body));
+}

@@ -1,0 +1,171 @@
+"""From results to what the page holds: figures that are shown at once, and packed discussions.
+
+The figures are one plain dict, described in `collect`: whoever has other figures can build the page from those alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from maporl import __version__
+from maporl.benchmarks.collaboration import collaboration
+from maporl.benchmarks.report.discussions import Discussions, clean
+from maporl.benchmarks.results import Cell, Results
+
+__all__ = ["Payload", "collect", "learning_curves"]
+
+POINTS = 400  # of one curve at most: more than a screen can show
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What the page holds.
+
+    Attributes:
+        figures: JSON-ready; see `collect`.
+        index: The packed index of the discussions.
+        pieces: Their packed texts.
+    """
+
+    figures: dict[str, Any]
+    index: str
+    pieces: list[str] = field(repr=False)
+
+
+def collect(results: Results, summary: Mapping[str, Any], *, title: str | None = None) -> Payload:
+    """Everything the page shows of `results`.
+
+    Args:
+        results: Cells; their records are read once.
+        summary: {"rows": [...], "comparisons": [...]}, of plain values or dataclasses turned into dicts. A row:
+
+            | key | value |
+            |---|---|
+            | task, method, label, team, trained, oracle | as in `Cell` |
+            | matched | for a vote: [[method of the team, "completion" or "all"], ...] |
+            | accuracy, low, high | mean over seeds and its interval over questions |
+            | seeds | [{"seed", "accuracy"}, ...] |
+            | seeds_low, seeds_high | t interval across seeds, or None |
+            | greedy, best_seat, parse_rate | shares or None |
+            | questions, generations, prompt_tokens, completion_tokens | the latter three per question |
+            | eval_s, train_s | seconds |
+            | failed | [{"seed", "reason"}, ...] |
+
+            A comparison: task, method, baseline, difference, low, high, p, p_holm, questions.
+        title: Of the page; the results' own if None.
+
+    Returns:
+        The payload; its `figures` hold title, built, version, settings, notes [{kind, text}], cells, summary (rows), comparisons,
+        curves (see `learning_curves`) and collaboration [{task, method, label, metrics}] (of sampled discussions, see
+        `maporl.benchmarks.collaboration`).
+    """
+    discussions, cells, metrics = Discussions(), [], []
+    for members in _by_method(results.cells).values():
+        sampled: list[Mapping[str, Any]] = []
+        for cell in members:
+            records = cell.records()
+            count = discussions.add(len(cells), cell.task, records, _name(cell))
+            cells.append(_cell(cell, count))
+            if cell.team:
+                sampled += [r for r in records if not r["greedy"]] or records
+        if sampled:
+            first = members[0]
+            found = _metrics(sampled, first, discussions.problems)
+            metrics += (
+                [{"task": first.task, "method": first.method, "label": first.label, "metrics": found}] if found else []
+            )
+    index, pieces = discussions.finish()
+    figures = {
+        "title": title or results.title or "Results",
+        "built": datetime.now(UTC).isoformat(timespec="minutes"),
+        "version": __version__,
+        "settings": results.settings,
+        "notes": [*_notes(results), *({"kind": "left out", "text": text} for text in discussions.problems)],
+        "cells": cells,
+        "discussions": len(discussions),
+        "summary": summary.get("rows", []),
+        "comparisons": summary.get("comparisons", []),
+        "curves": learning_curves(results.cells),
+        "collaboration": metrics,
+    }
+    return Payload(clean(figures), index, pieces)
+
+
+def learning_curves(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """The metrics of every training: [{task, method, label, seed, run, metrics: {name: [[iteration, value], ...]}}]."""
+    curves, seen = [], set()
+    for cell in cells:
+        for run in cell.runs:
+            found = {} if run in seen else _curve(run / "metrics.jsonl")
+            seen.add(run)
+            if found:
+                about = {
+                    "task": cell.task,
+                    "method": cell.method,
+                    "label": cell.label,
+                    "seed": cell.seed,
+                    "run": run.name,
+                }
+                curves.append({**about, "metrics": found})
+    return curves
+
+
+def _curve(file: Path) -> dict[str, list[list[float]]]:
+    """Metric -> [[iteration, value], ...]; lines that are half written, and the test's, are no points of a curve."""
+    found: dict[str, list[list[float]]] = {}
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []:
+        try:
+            row = json.loads(line)
+            iteration = row["iteration"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            continue
+        for name, value in row.items():
+            if "/" in name and not name.startswith("test/") and isinstance(value, int | float):
+                found.setdefault(name, []).append([iteration, value])
+    return {name: points[:: -(-len(points) // POINTS)] for name, points in found.items()}
+
+
+def _by_method(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.task, cell.method), []).append(cell)
+    return groups
+
+
+def _metrics(records: Sequence[Mapping[str, Any]], cell: Cell, problems: list[str]) -> dict[str, Any] | None:
+    try:
+        return collaboration(records)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        problems.append(
+            f"{cell.task}, {cell.label}: no collaboration metrics, its records have an unexpected form ({error!r})"
+        )
+        return None
+
+
+def _cell(cell: Cell, discussions: int) -> dict[str, Any]:
+    names = ("task", "method", "label", "seed", "status", "error", "team", "trained", "oracle")
+    return {**{name: getattr(cell, name) for name in names}, "discussions": discussions}
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.task}, {cell.label}, seed {cell.seed}"
+
+
+def _notes(results: Results) -> list[dict[str, str]]:
+    """What a reader must know before trusting a figure: what failed, what is not done, what was left out."""
+    notes = [
+        {"kind": "failed", "text": f"{_name(cell)}: {cell.error or 'no reason was written down'}"}
+        for cell in results.cells
+        if cell.status == "failed"
+    ]
+    for status, words in (("running", "still running, or interrupted"), ("waiting", "not started")):
+        names = [_name(cell) for cell in results.cells if cell.status == status]
+        notes += [{"kind": status, "text": f"{name}: {words}"} for name in names[:8]]
+        notes += [{"kind": status, "text": f"and {len(names) - 8} more: {words}"}] if len(names) > 8 else []
+    notes += [{"kind": "left out", "text": text} for cell in results.cells for text in cell.problems]
+    return notes + [{"kind": "left out", "text": text} for text in results.problems]

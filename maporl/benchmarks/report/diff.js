@@ -1,0 +1,62 @@
+// What changed between two messages of an agent, word by word.
+
+const LONGEST_DIFF = 1200; // words that differ on either side; a longer comparison would halt the page
+
+const wordsOf = (text) => text.match(/\s+|[\p{L}\p{N}_.,']+|[^\s\p{L}\p{N}_]/gu) ?? [];
+
+// [[kind, text], ...] with kind "same", "new" or "gone"; null if too much differs to say.
+function difference(before, after) {
+  const a = wordsOf(before);
+  const b = wordsOf(after);
+  let start = 0;
+  while (start < a.length && start < b.length && a[start] === b[start]) start++;
+  let end = 0;
+  while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
+  const middle = common(a.slice(start, a.length - end), b.slice(start, b.length - end));
+  if (!middle) return null;
+  const parts = [["same", a.slice(0, start).join("")], ...middle, ["same", end ? a.slice(-end).join("") : ""]];
+  const merged = [];
+  for (const [kind, text] of parts) {
+    if (!text) continue;
+    if (merged.at(-1)?.[0] === kind) merged.at(-1)[1] += text;
+    else merged.push([kind, text]);
+  }
+  return merged;
+}
+
+// Longest common subsequence of two lists of words.
+function common(a, b) {
+  if (a.length > LONGEST_DIFF || b.length > LONGEST_DIFF) return null;
+  const width = b.length + 1;
+  const table = new Uint16Array((a.length + 1) * width);
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      const at = i * width + j;
+      table[at] = a[i] === b[j] ? table[at + width + 1] + 1 : Math.max(table[at + width], table[at + 1]);
+    }
+  }
+  const parts = [];
+  let i = 0;
+  let j = 0;
+  while (i < a.length || j < b.length) {
+    if (i < a.length && j < b.length && a[i] === b[j]) {
+      parts.push(["same", a[i++]]);
+      j++;
+    } else if (j >= b.length || (i < a.length && table[(i + 1) * width + j] >= table[i * width + j + 1])) parts.push(["gone", a[i++]]);
+    else parts.push(["new", b[j++]]);
+  }
+  return parts;
+}
+
+// The share of the new message's words that were said before.
+function kept(parts) {
+  let same = 0;
+  let all = 0;
+  for (const [kind, text] of parts) {
+    if (kind === "gone") continue;
+    const words = text.match(/\S+/g)?.length ?? 0;
+    all += words;
+    if (kind === "same") same += words;
+  }
+  return all ? same / all : 1;
+}

@@ -1,0 +1,202 @@
+"""Discussions for the report's reader: an index of columns that filters need, and the texts in compressed pieces.
+
+The page shows a list of all discussions and filters it by the index alone; a text is unpacked when somebody opens or searches it.
+Everything is JSON in ASCII, so that any model text (control characters, half surrogate pairs) survives and no decoder can fail.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from maporl.benchmarks.collaboration import Said, rounds_of, vote_correct
+
+__all__ = ["FLAGS", "Discussions", "clean", "packed"]
+
+FLAGS = (
+    "oracle",
+    "overflow",
+    "truncated",
+    "no_answer",
+    "unknown",
+    "disagreement",
+    "never",
+    "always",
+    "ablated",
+    "greedy",
+)
+"""Bits of the index's column "flags", the lowest first; the page reads the list from the index."""
+
+PIECE = 400_000  # characters of JSON before compression: some 10 ms to unpack on a slow laptop
+LONGEST_ANSWER = 80  # characters of an answer in the list; whole in the discussion
+
+
+class Discussions:
+    """Collects the discussions of all cells, in order.
+
+    Attributes:
+        problems: One line for each cell some of whose records had an unexpected form and were left out.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._questions: dict[tuple[str, str, str], int] = {}
+        self._answers: dict[str | None, int] = {None: 0}
+        self._columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        self._starts: list[int] = []  # the first discussion of each piece
+        self._pieces: list[str] = []
+        self._texts: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._columns["cell"])
+
+    def add(self, cell: int, task: str, records: Sequence[Mapping[str, Any]], name: str) -> int:
+        """Take the records of cell number `cell` (named `name` in problems); returns how many."""
+        before, odd = len(self), 0
+        for record in records:
+            try:
+                row, text = self._row(record), _text(record)
+            except (TypeError, KeyError, AttributeError, ValueError):
+                odd += 1
+                continue
+            key = (task, str(record["question_id"]), f"{record['question']}\x1f{record['gold']}")
+            row["question"] = self._questions.setdefault(key, len(self._questions))
+            row["cell"] = cell
+            for column, value in row.items():
+                self._columns[column].append(value)
+            self._append(text)
+        if odd:
+            self.problems.append(f"{name}: {odd} record{'s' * (odd > 1)} of unexpected form left out; evaluate again")
+        return len(self) - before
+
+    def _append(self, text: str) -> None:
+        if not self._texts:
+            self._starts.append(len(self) - 1)
+        self._texts.append(text)
+        if sum(map(len, self._texts)) > PIECE:
+            self._close()
+
+    def _close(self) -> None:
+        if self._texts:
+            self._pieces.append(packed("[" + ",\n".join(self._texts) + "]"))
+            self._texts = []
+
+    def finish(self) -> tuple[str, list[str]]:
+        """The packed index and the packed pieces, ready for the page."""
+        self._close()
+        tasks = list(dict.fromkeys(task for task, _, _ in self._questions))
+        index = {
+            "flags": FLAGS,
+            "tasks": tasks,
+            "questions": [[tasks.index(t), id, *about.rsplit("\x1f", 1)] for t, id, about in self._questions],
+            "answers": [
+                None if a is None else a[:LONGEST_ANSWER] + "…" * (len(a) > LONGEST_ANSWER) for a in self._answers
+            ],
+            "starts": self._starts,
+            **self._columns,
+        }
+        return packed(json.dumps(index, separators=(",", ":"))), self._pieces
+
+    def _row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        turns = record["turns"]
+        rounds = rounds_of(turns)
+        said = [message for members in rounds.values() for message in members.values()]
+        first = vote_correct(rounds[min(rounds)].values()) if rounds else 0.0
+        last = [message.answer for message in rounds[max(rounds)].values()] if rounds else []
+        answer = record["team_answer"]
+        facts = {
+            "oracle": bool(record.get("oracle")),
+            "overflow": bool(record.get("overflow")),
+            "truncated": any(message.truncated for message in said),
+            "no_answer": any(message.answer is None for message in said),
+            "unknown": any(not message.known for message in said),
+            "disagreement": len(set(last)) > 1,
+            "never": bool(said) and not any(message.right for message in said),
+            "always": bool(said) and all(message.right for message in said),
+            "ablated": bool(record.get("ablated")),
+            "greedy": bool(record["greedy"]),
+        }
+        return {
+            "sample": int(record["sample"]),
+            "seat": record["seat"],
+            "correct": round(float(record["team_correct"]), 4),
+            "first": round(first, 4),
+            "answer": self._answers.setdefault(None if answer is None else str(answer), len(self._answers)),
+            "flags": sum(facts[flag] << bit for bit, flag in enumerate(FLAGS)),
+            "length": sum(len(turn["text"]) for turn in turns),
+            "tokens": sum(int(turn.get("completion_tokens") or 0) for turn in turns),
+            "marks": "/".join(_marks(members, record["agents"]) for members in rounds.values()),
+        }
+
+
+_COLUMNS = ("cell", "question", "sample", "seat", "correct", "first", "answer", "flags", "length", "tokens", "marks")
+
+
+def _marks(members: Mapping[str, Said], agents: Sequence[str]) -> str:
+    """One character an agent: 1 right, 0 wrong, ? unknown, - silent."""
+    return "".join("-" if a not in members else "?" if not members[a].known else "01"[members[a].right] for a in agents)
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    """What a reader sees of one discussion, as JSON."""
+    again = record.get("ablated")
+    shown = {
+        "agents": list(record["agents"]),
+        "private": record.get("private") or {},
+        "answer": record["team_answer"],
+        "tied": record.get("tied"),
+        "turns": [_turn(turn) for turn in record["turns"]],
+        "ablated": {"correct": _number(again["team_correct"]), "turns": [_turn(t) for t in again["turns"]]}
+        if again
+        else None,
+    }
+    return json.dumps(shown, separators=(",", ":"))
+
+
+def _turn(turn: Mapping[str, Any]) -> list[Any]:
+    score, truth = _score(turn["score"]), _score(turn["truth"])
+    return [
+        turn["agent"],
+        int(turn["round"]),
+        str(turn["text"]),
+        score,
+        "same" if truth == score else truth,
+        _number(turn.get("reward")),
+        _number(turn.get("advantage")),
+        int(turn.get("prompt_tokens") or 0),
+        int(turn.get("completion_tokens") or 0),
+        int(bool(turn["truncated"])),
+    ]
+
+
+def _score(score: Mapping[str, Any] | None) -> list[Any] | None:
+    return None if not score else [_number(score["value"]), score["correct"], score["answer"], score["status"]]
+
+
+def _number(value: Any) -> float | None:
+    """A finite number with at most six decimals, else None: JSON knows no infinity."""
+    return None if value is None or not math.isfinite(value) else round(float(value), 6)
+
+
+def clean(value: Any) -> Any:
+    """A copy that JSON can hold: NaN and infinities become None, everything unknown its text."""
+    if isinstance(value, Mapping):
+        return {str(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [clean(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if hasattr(value, "item"):  # a numpy scalar
+        return clean(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def packed(text: str) -> str:
+    """ASCII text, compressed and in base64."""
+    return base64.b64encode(gzip.compress(text.encode("ascii"), 6, mtime=0)).decode("ascii")

@@ -1,0 +1,100 @@
+"""Assembles the page: one HTML file without any other file, safe against whatever a model wrote.
+
+What a model wrote reaches the page as JSON in inert script elements, in which "<" never occurs; our scripts put it into text nodes only.
+The policy in the page's head allows exactly our script and our style, by hash, and no request at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from maporl.benchmarks.report.data import Payload
+
+__all__ = ["SCRIPTS", "page", "write_report"]
+
+SCRIPTS = (
+    "dom.js",
+    "format.js",
+    "store.js",
+    "charts.js",
+    "summary.js",
+    "plots.js",
+    "collaboration.js",
+    "filters.js",
+    "search.js",
+    "list.js",
+    "diff.js",
+    "discussion.js",
+    "viewer.js",
+    "main.js",
+)
+"""In the order in which they are read: one scope, later files use earlier ones."""
+
+
+def write_report(payload: Payload, path: str | Path) -> Path:
+    """Write the page to `path`; its folder is made.
+
+    Raises:
+        ValueError: It cannot be written there.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(page(payload))
+    except OSError as error:
+        raise ValueError(f"--output {str(path)!r} cannot be written ({error.strerror}); name another file.") from error
+    return target
+
+
+def page(payload: Payload) -> Iterator[str]:
+    """The page in parts. What is shown at once comes first, so that a browser shows it while it still reads the discussions."""
+    style = _source("style.css")
+    script = '(() => {\n"use strict";\n' + "\n".join(map(_source, SCRIPTS)) + "\n})();\n"
+    parts = {
+        "policy": _policy(script, style),
+        "title": _plain(str(payload.figures["title"])),
+        "style": style,
+        "figures": _inert(payload.figures),
+        "script": script,
+    }
+    yield re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _source("page.html"))
+    for number, piece in enumerate(payload.pieces):
+        yield f'<script type="application/octet-stream" id="piece-{number}">{piece}</script>\n'
+    # The index comes last: once it is there, so is everything that it speaks of.
+    yield f'<script type="application/octet-stream" id="index">{payload.index}</script>\n</body>\n</html>\n'
+
+
+def _source(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(script: str, style: str) -> str:
+    """Our script and our style by hash, no network, no frames, and text that no script can turn into markup."""
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}"
+
+
+def _plain(text: str) -> str:
+    """`text` as HTML text in ASCII, without control characters."""
+    shown = "".join(c for c in text if c.isprintable() or c == " ")
+    return html.escape(shown).encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _inert(value: object) -> str:
+    """JSON in ASCII that nothing in HTML can take for markup."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,158 @@
+// Starts the page: results at once, discussions when the whole file is read; views, links and keys.
+
+const KEYS = [
+  ["j or ↓", "next discussion"], ["k or ↑", "previous discussion"], ["/", "search"], ["c", "mark changes, or not"],
+  ["r", "results"], ["d", "discussions"], ["Esc", "back to the list, or out of a field"], ["?", "this list"],
+];
+
+function showResults() {
+  byId("title").textContent = byId("brand").textContent = document.title = plain(figures.title);
+  const [tasks, labels] = ["task", "label"].map((name) => [...new Set(figures.cells.map((cell) => cell[name]))]);
+  const seeds = new Set(figures.cells.map((cell) => cell.seed)).size;
+  byId("lead").replaceChildren(el("p.lead", {}, figures.cells.length
+    ? `${many(labels.length, "method")} on ${tasks.map(plain).join(", ")}, ${many(seeds, "seed")}, ${many(figures.discussions, "discussion")}. `
+    : "These results hold nothing yet. ",
+    `Built ${plain(figures.built).replace("T", " ").replace(/\+00:00$/, " UTC")} by maporl ${plain(figures.version)}.`));
+  byId("notes").replaceChildren(...notesNodes());
+  const groups = [...new Set([...figures.cells, ...figures.summary].map((one) => one.task))];
+  byId("tasks").replaceChildren(...groups.map(taskNode));
+  byId("made").replaceChildren(settingsNode());
+}
+
+function notesNodes() {
+  const names = {failed: "Failed", running: "Not finished", waiting: "Not started", "left out": "Left out"};
+  return Object.entries(names).flatMap(([kind, name]) => {
+    const notes = figures.notes.filter((note) => note.kind === kind);
+    if (!notes.length) return [];
+    const items = el("ul", {}, notes.map((note) => el("li", {}, textNodes(note.text))));
+    return el(`section.notes.${kind.replace(" ", "-")}`, {"aria-label": name}, el("h2", {}, name), notes.length > 6 ? details(many(notes.length, "entry", "entries"), items) : items);
+  });
+}
+
+function taskNode(task) {
+  const rows = figures.summary.filter((row) => row.task === task);
+  const questions = Math.max(0, ...rows.map((row) => row.questions ?? 0));
+  return el("section.task", {"aria-label": plain(task)},
+    el("h2", {}, plain(task), questions ? el("span.sub", {}, many(questions, "question")) : null),
+    fairPlot(task),
+    rows.length ? [el("h3", {}, "All methods"), el("p.note", {}, "Bars are 95 % intervals over questions, ticks the seeds. A vote stands under the team whose tokens it spends. Click a heading to sort."), summaryTable(task, rows), comparisonsTable(task)]
+      : el("p.empty", {}, "No method of this task has results yet."),
+    el("div.plots", {}, [costPlot(task), accuracyByRound(task), learningCurves(task)].filter(Boolean)),
+    collaborationTable(task),
+    flipMatrices(task));
+}
+
+function settingsNode() {
+  const entries = Object.entries(figures.settings);
+  if (!entries.length) return el("p");
+  const show = (value) => (typeof value === "object" && value !== null ? el("pre", {}, textNodes(JSON.stringify(value, null, 2))) : textNodes(String(value)));
+  return el("section", {"aria-label": "How this was made"}, el("h2", {}, "How this was made"), el("dl.settings", {}, entries.map(([name, value]) => el("div", {}, el("dt", {}, plain(name)), el("dd", {}, show(value))))));
+}
+
+// Views and links. "#results", "#discussions", "#list=1&method=…" (the list, filtered) or a discussion's key.
+
+function rememberPlace() {
+  const place = new URLSearchParams(store.key(viewer.current));
+  for (const partner of viewer.partners) place.append("with", new URLSearchParams(partner));
+  history.replaceState(null, "", `#${place}`);
+}
+
+function show(view) {
+  for (const name of ["results", "discussions"]) {
+    byId(name).hidden = name !== view;
+    byId(`to-${name}`)[name === view ? "setAttribute" : "removeAttribute"]("aria-current", "page");
+  }
+  document.documentElement.dataset.view = view;
+  if (view === "results") document.title = plain(figures.title);
+}
+
+async function follow() {
+  const place = new URLSearchParams(location.hash.slice(1));
+  if (!place.has("question") && !place.has("list") && location.hash !== "#discussions") return show("results");
+  show("discussions");
+  await ready;
+  if (place.has("list")) {
+    viewer.criteria = {...ANY, ...Object.fromEntries([...place].filter(([name]) => name in ANY))};
+    showCriteria();
+    viewer.current = null;
+    return viewer.filter();
+  }
+  if (!place.has("question")) return viewer.list.draw();
+  const found = store.find(Object.fromEntries(place));
+  if (found === null) {
+    byId("reader").replaceChildren(el("p.empty", {}, "The discussion of this link is not in this file."));
+    return announce("The discussion of this link is not in this file.");
+  }
+  viewer.partners = place.getAll("with").map((partner) => Object.fromEntries(new URLSearchParams(partner)));
+  if (!viewer.list.items.includes(found)) {
+    viewer.criteria = {...ANY};
+    showCriteria();
+    viewer.current = found;
+    await viewer.filter();
+  }
+  return viewer.open(found);
+}
+
+function pressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
+  const field = event.target.closest?.("input[type=search], select, textarea");
+  if (event.key === "Escape") {
+    if (field) field.blur();
+    else if (byId("viewer").classList.contains("reading")) backToList();
+    return;
+  }
+  if (field) return;
+  const reading = !byId("discussions").hidden && viewer.list;
+  const act = {
+    j: reading && (() => viewer.move(1)), k: reading && (() => viewer.move(-1)),
+    ArrowDown: reading && !event.target.closest?.(".reader, details") && (() => viewer.move(1)),
+    ArrowUp: reading && !event.target.closest?.(".reader, details") && (() => viewer.move(-1)),
+    c: reading && viewer.current !== null && (() => viewer.toggleChanges()),
+    "/": async () => {
+      if (byId("discussions").hidden) location.hash = "#discussions";
+      await ready;
+      show("discussions");
+      byId("viewer").classList.remove("reading");
+      byId("filters").elements.query.focus();
+    },
+    r: () => (location.hash = "#results"), d: () => (location.hash = "#discussions"),
+    "?": openHelp,
+  }[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+function openHelp() {
+  byId("help").replaceChildren(
+    el("h2", {id: "help-title"}, "Keys"),
+    el("dl", {}, KEYS.map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)))),
+    el("form", {method: "dialog"}, el("button", {}, "Close")));
+  byId("help").showModal();
+}
+
+// "auto" follows the system.
+function theme(wanted) {
+  const root = document.documentElement;
+  let saved = null;
+  try {
+    if (wanted) localStorage.setItem("maporl-theme", wanted);
+    saved = localStorage.getItem("maporl-theme");
+  } catch {} // a browser that keeps nothing for files
+  const now = wanted ?? saved ?? "auto";
+  root.dataset.theme = now;
+  byId("theme").textContent = `Theme: ${now}`;
+}
+
+const NEXT_THEME = {auto: "dark", dark: "light", light: "auto"};
+const ready = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve)).then(breath).then(() => store.open()).then(() => viewer.start());
+
+theme();
+showResults();
+byId("theme").addEventListener("click", () => theme(NEXT_THEME[document.documentElement.dataset.theme]));
+byId("keys").addEventListener("click", openHelp);
+document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), byId("main").focus()));
+document.addEventListener("keydown", pressed);
+window.addEventListener("hashchange", follow);
+ready.catch((error) => (byId("count").textContent = `The discussions cannot be read (${plain(error.message)}); is the file whole? Build it again with maporl report.`));
+follow();
