@@ -250,7 +250,7 @@ class RunConfig:
         """
         from maporl.agents import Sampling, Team
 
-        partners = self._build_partners()
+        partners = self.build_partners()
         self._check_bases(agents, num_rounds)
         return Team.build(
             self._build_policies(),
@@ -265,7 +265,12 @@ class RunConfig:
             seed=self.seed,
         )
 
-    def _build_partners(self) -> dict[str, Agent]:
+    def build_partners(self) -> dict[str, Agent]:
+        """Agents of one's own, by the seats that they take.
+
+        Raises:
+            ValueError: One that is no agent.
+        """
         from maporl.agents import Agent
 
         partners = {agent: registry.build("agent", spec) for agent, spec in self.partners.items()}
@@ -293,31 +298,40 @@ class RunConfig:
                     f"adapter {adapter!r} would sit on different models ({models}); use --team per_agent, or one model."
                 )
 
-    def _build_policies(self) -> Policy | dict[str, Policy]:
-        from maporl.agents import LoRA, Policy
+    def model_of(self, agent: str) -> str:
+        """The checkpoint that `agent` speaks with.
 
-        if not self.model:
+        Raises:
+            ValueError: There is none.
+        """
+        model = self.model.get(agent, "") if isinstance(self.model, Mapping) else self.model
+        if not model:
             raise ValueError(
                 "no model; name a checkpoint folder or hub id: --model DIR (maporl make-model DIR makes a small one)."
             )
-        paths = dict.fromkeys(self.model.values()) if isinstance(self.model, Mapping) else {self.model: None}
-        loaded = {
-            path: Policy.from_pretrained(
-                path,
-                dtype=self.dtype,
-                device=self.resolved_device,
-                chat_template=self.chat_template,
-                lora=called("lora", "lora", LoRA, dict(self.lora)),
-                gradient_checkpointing=self.gradient_checkpointing,
-                autocast=self.autocast,
-                engine=self.engine,
-                max_batch_tokens=self.max_batch_tokens,
-            )
-            for path in paths
-        }
+        return model
+
+    def build_policy(self, path: str) -> Policy:
+        """A base model, loaded as the configuration says."""
+        from maporl.agents import LoRA, Policy
+
+        return Policy.from_pretrained(
+            path,
+            dtype=self.dtype,
+            device=self.resolved_device,
+            chat_template=self.chat_template,
+            lora=called("lora", "lora", LoRA, dict(self.lora)),
+            gradient_checkpointing=self.gradient_checkpointing,
+            autocast=self.autocast,
+            engine=self.engine,
+            max_batch_tokens=self.max_batch_tokens,
+        )
+
+    def _build_policies(self) -> Policy | dict[str, Policy]:
         if isinstance(self.model, Mapping):
+            loaded = {path: self.build_policy(path) for path in dict.fromkeys(self.model.values())}
             return {agent: loaded[path] for agent, path in self.model.items()}
-        return loaded[self.model]
+        return self.build_policy(self.model_of(""))
 
     def build_algorithm(self, team: Team) -> Algorithm:
         """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models.

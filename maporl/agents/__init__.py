@@ -2,6 +2,7 @@
 
 from maporl.agents.agent import Agent, ScriptedAgent
 from maporl.agents.critic import Critic
+from maporl.agents.deaf import Deaf
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.policy import LoRA, Policy
 from maporl.agents.prompts import PromptTemplate
@@ -11,6 +12,7 @@ from maporl.agents.team import Team, assign
 __all__ = [
     "Agent",
     "Critic",
+    "Deaf",
     "LLMAgent",
     "LoRA",
     "Policy",

@@ -27,7 +27,8 @@ class Play:
         starts: A question (a fresh discussion), or a transcript to go on from.
         seed: Of all random streams; a sequence such as (run seed, iteration) names a stream of its own.
         greedy: Decode greedily.
-        groups: Group number of each discussion (equal for equal questions); its position if None.
+        groups: Group number of each discussion (equal for equal questions); its number if None.
+        first: Number of the first discussion: a play cut into pieces that are numbered on is the same as the whole.
     """
 
     env: DiscussionEnv
@@ -36,6 +37,7 @@ class Play:
     seed: int | Sequence[int]
     greedy: bool = False
     groups: Sequence[int] | None = None
+    first: int = 0
 
 
 def rollout(
@@ -66,7 +68,7 @@ def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
     Returns:
         The episodes of each play: the same ones as if it had been played alone.
     """
-    games = [_Game(play, number, start) for play in plays for number, start in enumerate(play.starts)]
+    games = [_Game(play, place, start) for play in plays for place, start in enumerate(play.starts)]
     try:
         while speaking := [(game, agent) for game in games for agent in game.speakers]:
             observations = [game.env.observe(agent) for game, agent in speaking]
@@ -96,9 +98,10 @@ def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
 class _Game:
     """One discussion of a play."""
 
-    def __init__(self, play: Play, number: int, start: Question | Transcript) -> None:
+    def __init__(self, play: Play, place: int, start: Question | Transcript) -> None:
         self.play, self.env = play, _started(play.env, start)
-        self.group = number if play.groups is None else play.groups[number]
+        number = play.first + place
+        self.group = number if play.groups is None else play.groups[place]
         self.stream = [*([play.seed] if isinstance(play.seed, int | np.integer) else play.seed), number]
         self.played: list[tuple[str, Observation, Observation, Completion]] = []
 

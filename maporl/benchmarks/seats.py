@@ -1,0 +1,108 @@
+"""Who sits in the discussions of a study: every base model is loaded once, and an agent is one object wherever it sits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maporl.agents import Agent, LLMAgent, Policy, Sampling, Team
+from maporl.agents.team import BASE
+from maporl.config import RunConfig
+from maporl.envs.discussion import DiscussionEnv
+from maporl.run_folder import RunFolder
+
+__all__ = ["Seats"]
+
+
+class Seats:
+    """Teams from base models and from training runs, which share everything that they have in common.
+
+    An agent that is the same object in several teams speaks for all of them in one batch (`rollout_together`).
+    """
+
+    def __init__(self) -> None:
+        self._policies: dict[tuple[Any, ...], Policy] = {}
+        self._members: dict[tuple[Any, ...], LLMAgent] = {}
+        self._adapters: dict[tuple[int, str], str] = {}
+
+    @property
+    def policies(self) -> list[Policy]:
+        return list(self._policies.values())
+
+    def untrained(self, config: RunConfig, env: DiscussionEnv) -> Team:
+        """The base model (or ``init_adapter`` on it) in every seat, partners of one's own in theirs."""
+        partners = config.build_partners()
+        seats: dict[tuple[str, int], Agent] = {}
+        for agent in env.possible_agents:
+            if agent in partners:
+                seats[agent, 0] = partners[agent]
+            else:
+                start = None if config.init_adapter is None else Path(config.init_adapter)
+                seats[agent, 0] = self._member(config, config.model_of(agent), start)
+        return Team(seats)
+
+    def trained(self, run: Path, config: RunConfig, env: DiscussionEnv) -> Team:
+        """The team that a run trained; a team that shares one adapter seats any number of agents.
+
+        Args:
+            run: Its folder.
+            config: How its agents speak; what they are made of is the run's to say.
+            env: Whom to seat.
+
+        Raises:
+            ValueError: The run trained other agents.
+        """
+        plan: dict[str, list[str | None]] = json.loads((run / "adapters" / "team.json").read_text(encoding="utf-8"))
+        made = RunFolder(run).config
+        partners = made.build_partners()
+        shared = next(iter(plan.values())) if len({tuple(rounds) for rounds in plan.values()}) == 1 else None
+        seats: dict[tuple[str, int], Agent] = {}
+        for agent in env.possible_agents:
+            rounds = plan.get(agent, shared)
+            if rounds is None:
+                raise ValueError(f"{run} trained {list(plan)}, not {agent!r}; give it as many agents as it had.")
+            model = made.model_of(agent if agent in plan else next(iter(plan)))
+            for r, name in enumerate(rounds):
+                if name is None:
+                    seats[agent, r] = partners[agent]
+                else:
+                    adapter = run / "adapters" / name if name != BASE else None
+                    seats[agent, r] = self._member(config, model, adapter, made)
+        return Team(seats)
+
+    def joined(self, runs: Mapping[str, Path], config: RunConfig, env: DiscussionEnv) -> Team:
+        """Lone agents in one team: run of each seat, or one run ("") for all."""
+        seats: dict[tuple[str, int], Agent] = {}
+        for agent in env.possible_agents:
+            run = runs[agent] if agent in runs else runs[""]
+            made = RunFolder(run).config
+            seats[agent, 0] = self._member(config, made.model_of("agent_0"), run / "adapters" / "agent_0", made)
+        return Team(seats)
+
+    def _member(self, config: RunConfig, model: str, adapter: Path | None, made: RunConfig | None = None) -> LLMAgent:
+        made = made or config
+        policy = self._policy(made, model)
+        name = None if adapter is None else self._adapter(policy, adapter)
+        sampling = Sampling(config.max_new_tokens, config.eval_temperature or config.temperature)
+        prompts = made.build_prompts()
+        key = (id(policy), name, repr(prompts), sampling)
+        if key not in self._members:
+            self._members[key] = LLMAgent(policy, name, prompts=prompts, sampling=sampling, trainable=False)
+        return self._members[key]
+
+    def _policy(self, config: RunConfig, model: str) -> Policy:
+        loading = (config.dtype, config.resolved_device, config.chat_template, config.engine, config.max_batch_tokens)
+        key = (str(Path(model).absolute()) if Path(model).exists() else model, *loading)
+        if key not in self._policies:
+            self._policies[key] = config.build_policy(model)
+        return self._policies[key]
+
+    def _adapter(self, policy: Policy, path: Path) -> str:
+        """The adapter in a PEFT folder, loaded once; its name tells runs apart that call theirs alike."""
+        key = (id(policy), str(path.absolute()))
+        if key not in self._adapters:
+            self._adapters[key] = f"from_{len(self._adapters)}"
+            policy.add_adapter(self._adapters[key], path=path)
+        return self._adapters[key]

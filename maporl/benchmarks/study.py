@@ -1,0 +1,305 @@
+"""A study: which methods, on which tasks, with which seeds. From a YAML file, flags or keyword arguments."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maporl.benchmarks.methods import Named, SelfConsistency, SingleAgent, named
+from maporl.config import RunConfig
+from maporl.envs.discussion import DiscussionEnv
+from maporl.settings import importable, nearest, plain, read_yaml, typed
+
+__all__ = ["CellKey", "Study", "Training", "file_name"]
+
+DEFAULT_METHODS = ("single_agent", "self_consistency", "debate")
+NOT_SHARED = {  # fields of a run that a study decides itself -> what to write instead
+    "env": "tasks",
+    "algorithm": "methods",
+    "seed": "seeds",
+    "output_dir": "output_dir",
+    "team_answer": "a method",
+    "allow_oracle": "a method (its rows are labelled)",
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training run, which rows of the same agents share.
+
+    Attributes:
+        task, method, seat, seed: Which; `seat` is "" where there is but one.
+        config: Of the run.
+    """
+
+    task: str
+    method: str
+    seat: str
+    seed: int
+    config: RunConfig
+
+    @property
+    def folder(self) -> Path:
+        """Where it is written, in the study's folder."""
+        parts = (self.task, self.method, *([self.seat] if self.seat else []))
+        return Path("runs", *map(file_name, parts), f"seed_{self.seed}")
+
+
+@dataclass(frozen=True)
+class CellKey:
+    """One method on one task with one seed.
+
+    Attributes:
+        task, named, seed: Which.
+        matched: For a vote that spends as much as a team: (the team's word, "completion" | "all" tokens), ...
+    """
+
+    task: str
+    named: Named
+    seed: int
+    matched: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where it is written, in the study's folder."""
+        return Path("cells", file_name(self.task), file_name(self.named.word), f"seed_{self.seed}")
+
+    @property
+    def name(self) -> str:
+        return f"{self.task} / {self.named.word} / seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A matrix of methods, tasks and seeds. A field is a flag of ``maporl benchmark`` and a key of its YAML file.
+
+    Attributes:
+        methods: Words, or mappings {name, label, settings, ...arguments}; see `maporl.benchmarks.methods.named`.
+        tasks: Words or ``package.module:Class``, or {name: settings of its runs} with "env" among them if the name is not its word.
+        seeds: One cell for each.
+        algorithms: {algorithm: settings of its runs}: budget, learning rate, ``algorithm_args``.
+        num_questions: Test questions, always the same ones; None asks all.
+        num_samples: Sampled answers to each question, beside one decoded greedily.
+        ablate_messages: Speak the last round of every discussion again with the peers' messages blanked.
+        num_workers: Processes; more than one is for models that leave a processor idle.
+        title: Of the report.
+        output_dir: The study's folder.
+        settings: What all runs share: the fields of `RunConfig`, written beside the others.
+    """
+
+    methods: tuple[Any, ...] = DEFAULT_METHODS
+    tasks: tuple[Any, ...] | Mapping[str, Any] = ("two_witnesses",)
+    seeds: tuple[int, ...] = (0,)
+    algorithms: Mapping[str, Any] = field(default_factory=dict)
+    num_questions: int | None = None
+    num_samples: int = 1
+    ablate_messages: bool = True
+    num_workers: int = 1
+    title: str = ""
+    output_dir: str = "runs/benchmark"
+    settings: RunConfig = field(default_factory=lambda: RunConfig(trackers=()))
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "num_workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.num_questions is not None and self.num_questions < 1:
+            raise ValueError(f"num_questions is {self.num_questions}; it must be at least 1 (leave it out to ask all).")
+        for name in ("methods", "tasks", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty; a study needs at least one.")
+        if len(set(self.seeds)) < len(self.seeds) or not all(isinstance(s, int) and s >= 0 for s in self.seeds):
+            raise ValueError(f"seeds is {list(self.seeds)}; write different whole numbers from 0.")
+        for name in ("methods", "algorithms"):
+            object.__setattr__(self, name, plain(name, getattr(self, name)))
+        object.__setattr__(self, "tasks", plain("tasks", _tasks(self.tasks)))
+        words = [entry.word for entry in self.named]
+        if twice := sorted({word for word in words if words.count(word) > 1}):
+            raise ValueError(
+                f"method {twice[0]!r} is there twice; give one of them another label: {{name: ..., label: ...}}."
+            )
+        for task in self.tasks:  # a slip in any of them is told before the first is run
+            for entry in self.named:
+                self.config(task, entry, self.seeds[0])
+
+    @classmethod
+    def load(cls, path: str | Path) -> Study:
+        """From a YAML file.
+
+        Raises:
+            ValueError: No such file, no YAML, or of `merged`.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise ValueError(f"config {str(path)!r}: no such file.")
+        try:
+            values = read_yaml(file.read_text(encoding="utf-8")) or {}
+        except ValueError as error:
+            raise ValueError(f"config {str(path)!r} is {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
+        return cls().merged(values)
+
+    def merged(self, values: Mapping[str, Any]) -> Study:
+        """With `values` in place of its own: fields of a study, and those of a run that all its runs share.
+
+        Raises:
+            ValueError: An unknown key (the message names the nearest), or one that a study decides itself.
+        """
+        own = {f.name: f.type for f in fields(self) if f.name != "settings"}
+        shared = {f.name for f in fields(RunConfig)}
+        mine: dict[str, Any] = {}
+        theirs: dict[str, Any] = {}
+        for key, value in values.items():
+            if key in own:
+                mine[key] = _typed(key, value)
+            elif key in NOT_SHARED:
+                raise ValueError(f"{key!r} is no setting of a whole study; use {NOT_SHARED[key]}.")
+            elif key in shared:
+                theirs[key] = value
+            else:
+                known = sorted({*own, *shared} - set(NOT_SHARED))
+                raise ValueError(
+                    f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(known)}."
+                )
+        return replace(self, **mine, settings=self.settings.merged(theirs))
+
+    def save(self, path: str | Path) -> None:
+        """Write as YAML, such that `load` gives it back."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
+        default = RunConfig()
+        changed = {k: v for k, v in vars(self.settings).items() if v != getattr(default, k)}
+        values = plain("study", {**own, **changed})
+        Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    # -- what is in it -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def named(self) -> tuple[Named, ...]:
+        """The methods asked for, and the single agent that every team is compared with.
+
+        Raises:
+            ValueError: Of `named`.
+        """
+        asked = [named(spec) for spec in self.methods]
+        if not any(entry.word == "single_agent" for entry in asked):
+            asked.insert(0, named("single_agent"))
+        return tuple(asked)
+
+    def budget(self, task: str, algorithm: str | None) -> RunConfig:
+        """Of a task's own discussion, with what is set for an algorithm."""
+        given = dict(self.tasks[task])  # type: ignore[call-overload]
+        config = self.settings.merged({"env": given.pop("env", task), **given})
+        if algorithm is None:
+            return config
+        return config.merged({"algorithm": algorithm, **self.algorithms.get(algorithm, {})})
+
+    def config(self, task: str, entry: Named, seed: int) -> RunConfig:
+        """The run of a cell: its discussion, and how its agents are trained, if they are."""
+        config = entry.method.discussion(self.budget(task, entry.algorithm).merged(entry.settings or {}))
+        return replace(config, seed=seed, output_dir=None)
+
+    def trainings(self, task: str, entry: Named, seed: int) -> list[Training]:
+        """What has to be trained for a cell, one for each seat where it has several."""
+        if entry.algorithm is None:
+            return []
+        env = environment(self.budget(task, entry.algorithm).merged(entry.settings or {}))
+        config = self.config(task, entry, seed)
+        runs = entry.method.trainings(config, env.possible_agents, env.private_seats())
+        return [Training(task, entry.trained_as, seat, seed, run) for seat, run in runs.items()]
+
+    def cells(self) -> Iterator[CellKey]:
+        """All cells asked for; those of the matched votes come later, when it is known what the teams spend."""
+        for task in self.tasks:
+            for entry in self.named:
+                for seed in self.seeds:
+                    yield CellKey(task, entry, seed)
+
+    def baseline(self, team: Named) -> Named:
+        """The single agent whose vote a team is compared with: trained by the team's algorithm, else by a kindred one, else by any, if
+        the team is trained and there is one; else untrained."""
+        single = [n for n in self.named if type(n.method) is SingleAgent]
+        untrained = next(n for n in single if n.algorithm is None)
+        trained = [n for n in single if n.algorithm is not None]
+        if team.algorithm is None or not trained:
+            return untrained
+        return min(trained, key=lambda n: (n.algorithm != team.algorithm, not _kindred(n.algorithm, team.algorithm)))
+
+    def vote_of(self, single: Named, k: int) -> Named:
+        """The vote of k answers of a single agent."""
+        algorithm = f"/{single.algorithm}" if single.algorithm else ""
+        word = f"self_consistency@{k}{algorithm}"
+        return next((n for n in self.named if n.word == word), None) or Named(
+            word=word,
+            label=named(word).label,
+            method=SelfConsistency(k),
+            algorithm=single.algorithm,
+            settings=single.settings,
+        )
+
+
+def matched_samples(team: Mapping[str, float], single: Mapping[str, float], on: str) -> int:
+    """How many answers of a single agent cost as much as one of a team (decision: rounded up).
+
+    Args:
+        team, single: Their costs per question, "completion_tokens" and "prompt_tokens".
+        on: "completion" or "all" tokens.
+    """
+    names = ("completion_tokens",) if on == "completion" else ("prompt_tokens", "completion_tokens")
+    spent, each = (sum(costs[name] for name in names) for costs in (team, single))
+    return max(math.ceil(spent / each - 1e-9), 1) if each else 1
+
+
+def environment(config: RunConfig) -> DiscussionEnv:
+    """The task of a cell."""
+    return config.build_env()
+
+
+def file_name(word: str) -> str:
+    """A word as the name of a folder."""
+    return re.sub(r"[^\w.@+-]", "~", word)
+
+
+def _kindred(one: str | None, other: str | None) -> bool:
+    """With one agent MAPPO is IPPO, and MAGRPO is GRPO."""
+    families = ({"ippo", "mappo"}, {"magrpo", "trl_grpo", "marloo", "maremax", "mareinforce"})
+    return any({one, other} <= family for family in families)
+
+
+def _tasks(tasks: Any) -> dict[str, dict[str, Any]]:
+    if isinstance(tasks, Mapping):
+        return {str(name): dict(given or {}) for name, given in tasks.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        if isinstance(task, Mapping):
+            found |= _tasks(task)
+        else:
+            found[str(importable("tasks", task))] = {}
+    return found
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A field of a study from YAML or a flag."""
+    if name == "tasks":
+        return value if isinstance(value, Mapping) else typed(name, value, tuple[Any, ...])
+    hints: dict[str, Any] = {
+        "methods": tuple[Any, ...],
+        "seeds": tuple[int, ...],
+        "algorithms": Mapping[str, Any],
+        "num_questions": int | None,
+        "num_samples": int,
+        "ablate_messages": bool,
+        "num_workers": int,
+        "title": str,
+        "output_dir": str,
+    }
+    if name in ("methods", "seeds") and isinstance(value, str | int | Mapping):
+        value = [value]
+    return typed(name, value, hints[name])
