@@ -42,7 +42,7 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
 
     Args:
         results: Cells; their records are read once.
-        summary: {"rows": [...], "comparisons": [...]}, of plain values or dataclasses turned into dicts. A row:
+        summary: {"rows": [...], "comparisons": [...], "pooled": [...]}, as `maporl.benchmarks.summary.summarise` makes it. A row:
 
             | key | value |
             |---|---|
@@ -56,11 +56,12 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
             | eval_s, train_s | seconds |
             | failed | [{"seed", "reason"}, ...] |
 
-            A comparison: task, method, baseline, difference, low, high, p, p_holm, questions.
+            A comparison: task, method, baseline, on ("completion" or "all" for a vote of equal cost, else None), difference, low, high, p,
+            p_holm, questions, detectable. Pooled: method, runs, iqm, low, high, improvement, improvement_low, improvement_high.
         title: Of the page; the results' own if None.
 
     Returns:
-        The payload; its `figures` hold title, built, version, settings, notes [{kind, text}], cells, summary (rows), comparisons,
+        The payload; its `figures` hold title, built, version, settings, notes [{kind, text}], cells, summary (rows), comparisons, pooled,
         curves (see `learning_curves`) and collaboration [{task, method, label, metrics}] (of sampled discussions, see
         `maporl.benchmarks.collaboration`).
     """
@@ -90,6 +91,7 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         "discussions": len(discussions),
         "summary": summary.get("rows", []),
         "comparisons": summary.get("comparisons", []),
+        "pooled": summary.get("pooled", []),
         "curves": learning_curves(results.cells),
         "collaboration": metrics,
     }

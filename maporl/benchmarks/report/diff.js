@@ -14,14 +14,29 @@ function difference(before, after) {
   while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
   const middle = common(a.slice(start, a.length - end), b.slice(start, b.length - end));
   if (!middle) return null;
-  const parts = [["same", a.slice(0, start).join("")], ...middle, ["same", end ? a.slice(-end).join("") : ""]];
-  const merged = [];
+  return grouped([["same", a.slice(0, start).join("")], ...middle, ["same", end ? a.slice(-end).join("") : ""]]);
+}
+
+const FEW = 3; // words: as few in common between two changes are a coincidence, and read better as changed
+
+// Joins neighbours; what went stands before what came, and short agreements between changes are part of them.
+function grouped(parts) {
+  const runs = [];
   for (const [kind, text] of parts) {
     if (!text) continue;
-    if (merged.at(-1)?.[0] === kind) merged.at(-1)[1] += text;
-    else merged.push([kind, text]);
+    if (runs.at(-1)?.[0] === (kind === "same")) runs.at(-1)[1].push([kind, text]);
+    else runs.push([kind === "same", [[kind, text]]]);
   }
-  return merged;
+  const text = (run, left) => run.filter(([kind]) => kind !== left).map(([, part]) => part).join("");
+  const few = (run) => (text(run, "").match(/\S+/g)?.length ?? 0) < FEW;
+  const merged = [];
+  runs.forEach(([same, run], k) => {
+    if (same && !(k > 0 && k < runs.length - 1 && few(run))) return merged.push(["same", text(run, "")]);
+    if (merged.at(-1)?.[0] !== "new") merged.push(["gone", ""], ["new", ""]);
+    merged.at(-2)[1] += text(run, "new");
+    merged.at(-1)[1] += text(run, "gone");
+  });
+  return merged.filter(([, part]) => part);
 }
 
 // Longest common subsequence of two lists of words.

@@ -1,7 +1,7 @@
 // One discussion: rounds, and in each the agents side by side.
 
 const SHOWN = 4000; // characters of a message at first
-const KEPT = 0.25; // a message that keeps less of the one before is new, and shown plainly
+const KEPT = 0.3; // a message that keeps less of the one before is new, and shown plainly
 
 const TURN = ["agent", "round", "text", "score", "truth", "reward", "advantage", "prompt", "completion", "truncated"];
 
@@ -64,7 +64,7 @@ function cardNode(turn, earlier, {agents, pattern, changes, level}) {
   const card = el(`article.card.${turn.verdict.name}`, {},
     el("header", {}, el(`h${level + 1}`, {}, el("bdi", {}, textNodes(turn.agent))), answer, sign(turn.verdict)),
     messageNode(turn.text, earlier?.text, {pattern, changes}),
-    el("footer", {}, factsOf(turn)));
+    el("footer", {}, factsOf(turn), earlier && turn.text === earlier.text ? el("em", {}, "as before") : null));
   card.style.setProperty("--column", agents.indexOf(turn.agent) + 1 || "auto");
   return card;
 }

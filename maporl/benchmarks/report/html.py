@@ -47,8 +47,10 @@ def write_report(payload: Payload, path: str | Path) -> Path:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("w", encoding="utf-8", newline="\n") as file:
+        part = target.with_name(target.name + ".part")
+        with part.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(page(payload))
+        part.replace(target)  # whoever reloads the page while a run goes on never sees half of it
     except OSError as error:
         raise ValueError(f"--output {str(path)!r} cannot be written ({error.strerror}); name another file.") from error
     return target

@@ -15,7 +15,7 @@ function showResults() {
     `Built ${plain(figures.built).replace("T", " ").replace(/\+00:00$/, " UTC")} by maporl ${plain(figures.version)}.`));
   byId("notes").replaceChildren(...notesNodes());
   const groups = [...new Set([...figures.cells, ...figures.summary].map((one) => one.task))];
-  byId("tasks").replaceChildren(...groups.map(taskNode));
+  byId("tasks").replaceChildren(...groups.map(taskNode), pooledNode() ?? "");
   byId("made").replaceChildren(settingsNode());
 }
 
@@ -141,7 +141,8 @@ function theme(wanted) {
   } catch {} // a browser that keeps nothing for files
   const now = wanted ?? saved ?? "auto";
   root.dataset.theme = now;
-  byId("theme").textContent = `Theme: ${now}`;
+  byId("theme").replaceChildren(el("span.wide", {}, "Theme: "), now);
+  byId("theme").setAttribute("aria-label", `Theme: ${now}`);
 }
 
 const NEXT_THEME = {auto: "dark", dark: "light", light: "auto"};

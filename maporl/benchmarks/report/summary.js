@@ -12,7 +12,8 @@ function fairComparisons(task) {
     const team = row(comparison.method);
     if (!team?.team || team.oracle || !baseline || baseline.oracle) continue;
     const on = (baseline.matched ?? []).filter(([method]) => method === team.method).map(([, what]) => what);
-    if (on.length) fair.push({...comparison, team, vote: baseline, on});
+    const twin = fair.some((one) => one.method === comparison.method && one.baseline === comparison.baseline); // matched on both
+    if (on.length && !twin) fair.push({...comparison, team, vote: baseline, on});
   }
   return fair.sort((a, b) => b.difference - a.difference);
 }
@@ -48,12 +49,13 @@ function fairPlot(task) {
       el("td.stripe", {}, strip(one)),
       el("td.number", {}, el("strong", {}, points(one.difference)), el("span.sub", {}, range(one.low, one.high, points))),
       el("td.number", {}, probability(one.p_holm ?? one.p)),
-      el("td", {}, el(`span.said.${said.name}`, {}, said.word)));
+      el("td", {}, el(`span.said.${said.name}`, {}, said.word),
+        said.name === "open" && known(one.detectable) ? el("span.sub", {}, `${percent(one.detectable)} points would show`) : null));
   };
   const axis = svg("svg", {viewBox: "0 0 260 18", class: "strip", "aria-hidden": "true"},
-    linearTicks(low, high, 4).map((tick) => svg("text.tick", {x: linear(low, high, 6, 254)(tick), y: 13, "text-anchor": "middle"}, points(tick))));
+    linearTicks(low, high, 4).map((tick) => svg("text.tick", {x: linear(low, high, 6, 254)(tick), y: 13, "text-anchor": "middle"}, (tick > 0 ? "+" : "") + figure(100 * tick, 1))));
   const heads = ["Team", "", "Difference, points", "p, corrected", ""];
-  const head = el("tr", {}, heads.map((text, k) => el(k > 1 && k < 4 ? "th.number" : "th", {scope: "col"}, k === 1 ? [axis, el("span.hidden", {}, "Plot")] : text || el("span.hidden", {}, "Conclusion"))));
+  const head = el("tr", {}, heads.map((text, k) => el(k === 1 ? "th.stripe" : k === 2 || k === 3 ? "th.number" : "th", {scope: "col"}, k === 1 ? [axis, el("span.hidden", {}, "Plot")] : text || el("span.hidden", {}, "Conclusion"))));
   return el("section.fair", {},
     el("h3", {}, "Does the team beat a vote that costs as much?"),
     scrolling("Teams against compute-matched votes", el("table.fair", {},
@@ -189,7 +191,18 @@ function comparisonsTable(task) {
   const rows = figures.comparisons.filter((one) => one.task === task);
   if (!rows.length) return null;
   const label = (method) => figures.summary.find((row) => row.task === task && row.method === method)?.label ?? method;
-  const heads = ["Method", "Against", "Difference, points", "95 % interval", "p", "p, corrected (Holm)", "Questions"];
-  const lines = rows.map((one) => [label(one.method), plain(label(one.baseline)), points(one.difference), range(one.low, one.high, points) || "–", probability(one.p), probability(one.p_holm), count(one.questions)]);
+  const heads = ["Method", "Against", "Difference, points", "95 % interval", "p", "p, corrected (Holm)", "Questions", "Detectable, points"];
+  const lines = rows.map((one) => [label(one.method), plain(label(one.baseline)), points(one.difference), range(one.low, one.high, points) || "–", probability(one.p), probability(one.p_holm), count(one.questions), percent(one.detectable)]);
   return details(`All ${rows.length} paired comparisons`, tableOf(`Paired comparisons on ${plain(task)}`, heads, lines));
+}
+
+// Methods over all tasks, where there are runs enough.
+function pooledNode() {
+  if (!figures.pooled.length) return null;
+  const label = (method) => figures.cells.find((cell) => cell.method === method)?.label ?? method;
+  const heads = ["Method", "Runs", "Interquartile mean, %", "95 % interval", "Better than a single agent, %", "95 % interval"];
+  const lines = figures.pooled.map((one) => [label(one.method), count(one.runs), percent(one.iqm), range(one.low, one.high, percent) || "–", percent(one.improvement), range(one.improvement_low, one.improvement_high, percent) || "–"]);
+  return el("section.task", {"aria-label": "Over all tasks"}, el("h2", {}, "Over all tasks"),
+    el("p.note", {}, "Interquartile mean over runs, and the probability that a run is better than one of the single agent's."),
+    tableOf("Methods over all tasks", heads, lines));
 }

@@ -11,10 +11,13 @@ const viewer = {
   start() {
     this.list = new LongList(byId("list"), {label: "Discussions", render: rowNodes, choose: (i) => this.open(i)});
     buildFilters();
-    this.filter();
+    const team = inOrder(figures.summary.filter((row) => row.team && !row.oracle && figures.cells.some((cell) => cell.method === row.method && cell.discussions)))[0];
+    this.criteria.method = team?.row.method ?? "";
+    showCriteria();
+    return this.filter();
   },
 
-  // Filters again; the discussion that is read stays open.
+  // Filters again; the discussion that is read stays open if it passes.
   async filter() {
     stopSearching();
     const base = within(this.criteria);
@@ -26,8 +29,8 @@ const viewer = {
       this.list.show(this.chosen, this.current);
       byId("count").textContent = many(this.chosen.length, "discussion");
     }
-    if (this.current === null && this.list.items.length) this.open(this.list.items[0], {quiet: true});
-    else if (this.current !== null) this.draw();
+    if (!this.list.items.includes(this.current)) this.current = this.list.items[0] ?? null;
+    if (this.current !== null) await this.open(this.current, {quiet: true});
     else byId("reader").replaceChildren(el("p.empty", {}, store.size ? "No discussion passes these filters." : "There are no discussions in these results yet."));
   },
 
