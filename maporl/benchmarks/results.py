@@ -25,6 +25,7 @@ class Cell:
         team: More than one agent discusses.
         trained: Something was trained for it.
         oracle: A verifier that knows the gold answer chose the answer: an upper bound, no baseline.
+        best_seat: Of several trainings, one a seat, the best is the row; else the row is the mean over seats.
         matched: For a vote of a lone agent: (method of the team it spends as much as, "completion" | "all" tokens).
         costs: "questions"; per question "generations", "prompt_tokens", "completion_tokens"; "eval_s", "train_s", "train_tokens".
         folder: Where it lives.
@@ -44,6 +45,7 @@ class Cell:
     team: bool = False
     trained: bool = False
     oracle: bool = False
+    best_seat: bool = False
     matched: tuple[tuple[str, str], ...] = ()
     costs: Mapping[str, float] = field(default_factory=dict)
     runs: tuple[Path, ...] = ()
@@ -120,11 +122,10 @@ def _cells_of_study(path: Path, settings: Mapping[str, Any], problems: list[str]
                 known |= written
         except (json.JSONDecodeError, OSError) as error:
             problems.append(f"{folder / 'cell.json'}: cannot be read ({error}); taken as interrupted")
-        yield _cell(known, folder)
+        yield _cell(known, folder, tuple(path / run for run in entry.get("runs", ())))
 
 
-def _cell(known: Mapping[str, Any], folder: Path) -> Cell:
-    runs = tuple(sorted(p.parent for p in folder.glob("*/config.yaml")))
+def _cell(known: Mapping[str, Any], folder: Path, runs: tuple[Path, ...]) -> Cell:
     return Cell(
         task=known["task"],
         method=known["method"],
@@ -137,6 +138,7 @@ def _cell(known: Mapping[str, Any], folder: Path) -> Cell:
         team=bool(known.get("team")),
         trained=bool(known.get("trained")),
         oracle=bool(known.get("oracle")),
+        best_seat=bool(known.get("best_seat")),
         matched=tuple((m["method"], m["on"]) for m in known.get("matched_to", ())),
         costs=known.get("costs", {}),
         runs=runs,
