@@ -29,6 +29,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "debate": "maporl.envs.protocols:Debate",
         "round_robin": "maporl.envs.protocols:RoundRobin",
         "pipeline": "maporl.envs.protocols:Pipeline",
+        "mixture_of_agents": "maporl.envs.protocols:MixtureOfAgents",
+        "reconcile": "maporl.envs.protocols:ReConcile",
     },
     "shaping": {
         "own_score": "maporl.envs.shaping:OwnScore",

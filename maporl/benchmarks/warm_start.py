@@ -210,8 +210,7 @@ def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) 
     rows: list[Row] = []
     while len(rows) < count:
         kind = rng.random() * (10 / seats + 2)  # a team's discussion gives `seats` chats
-        seat = int(rng.integers(seats))
-        env = lone[seat] if kind < 1 else told if kind < 2 else team
+        env = lone[int(rng.integers(seats))] if kind < 1 else told if kind < 2 else team
         rows += [{"messages": chat} for chat in _discussion(env, SPEAKERS[recipe.task], habits, rng)]
     return rows[:count]
 

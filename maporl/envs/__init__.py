@@ -6,7 +6,7 @@ Gymnasium (``maporl/SingleAgent-v0``) without loading any of them.
 
 from maporl.envs.checks import check_env
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.protocols import Debate, Pipeline, Protocol, RoundRobin
+from maporl.envs.protocols import Debate, MixtureOfAgents, Pipeline, Protocol, ReConcile, RoundRobin
 from maporl.envs.registration import register_all
 from maporl.envs.shaping import (
     DiscountedOwn,
@@ -34,10 +34,12 @@ __all__ = [
     "Incentives",
     "LastRoundOwn",
     "LastRoundTeam",
+    "MixtureOfAgents",
     "OutcomeCredit",
     "OwnScore",
     "Pipeline",
     "Protocol",
+    "ReConcile",
     "RoundRobin",
     "Shaping",
     "SingleAgentEnv",

@@ -96,15 +96,20 @@ def test_pettingzoos_own_tests(
     api_test(Module.env())
     seed_test(Module.env)
     render_test(Module.env)
-    if Module.env().protocol.simultaneous:
-        assert Module.env().metadata["is_parallelizable"] is True
+    faults = {
+        "round_robin": "is sequential",
+        "pipeline": "is sequential",
+        "mixture_of_agents": "does not let everybody speak in every round",
+    }
+    assert Module.env().metadata["is_parallelizable"] is (protocol not in faults)
+    if protocol in faults:
+        with pytest.raises(ValueError, match=f"protocol '{protocol}' {faults[protocol]}, so it has no parallel form"):
+            Module.parallel_env()
+    else:
         parallel_api_test(Module.parallel_env())
         parallel_seed_test(Module.parallel_env)
-        max_cycles_test(Module)
-    else:
-        assert Module.env().metadata["is_parallelizable"] is False
-        with pytest.raises(ValueError, match=f"protocol '{protocol}' is sequential"):
-            Module.parallel_env()
+        if protocol != "reconcile":  # which ends early when all say the same
+            max_cycles_test(Module)
     assert kind.metadata.get("is_parallelizable", True) is True  # the class's metadata is not the instance's
 
 
@@ -213,6 +218,15 @@ class OutsideItsSpace(Digits):
         return {**super().observe(agent), "hint": "none"}
 
 
+class Gossiping(Digits):
+    """Leaks through words that are no agent's."""
+
+    def observe(self, agent: str) -> Observation:
+        others = [view for seat, view in self.transcript.question.private.items() if seat != agent]
+        told = {"agent": "host", "round": 0, "text": others[0]}
+        return {**super().observe(agent), "transcript": (told,)}
+
+
 class Fragile(Contains):
     def __call__(self, question: Question, response: str) -> Score:
         return Score(float(response[0] == "<"), None)
@@ -257,6 +271,7 @@ class Unseeded(Digits):
         (NoKeywords, ValueError, "NoKeywords cannot be made with .*take ..kwargs"),
         (Unpicklable, ValueError, "Unpicklable cannot be pickled.*lambdas"),
         (Leaky, AssertionError, "private information"),
+        (Gossiping, AssertionError, "private information"),
         (Eavesdropping, AssertionError, "sees a message of the round in progress"),
         (OutsideItsSpace, AssertionError, "observes something outside its space"),
         (Drifting, AssertionError, "must be a function of the transcript alone"),

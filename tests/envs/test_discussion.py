@@ -16,10 +16,12 @@ from discussion_toys import Contains, Digits, Told, discussion
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maporl import registry
 from maporl.envs import Debate, DiscussionEnv, Incentives, OwnScore, Shaping, TeamScore
 from maporl.envs.spaces import AnyText
 from maporl.types import Question, Score, Transcript, Turn
 
+PROTOCOLS = registry.names("protocol")
 ASKED = Question("Which digit?", "<7>", private={"agent_0": "alpha secret", "agent_1": "beta secret"})
 
 
@@ -55,7 +57,7 @@ def test_an_observation() -> None:
     assert env.state()["private"] == "agent_0: alpha secret\nagent_1: beta secret"
 
 
-@pytest.mark.parametrize("protocol", ["debate", "round_robin", "pipeline"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_nobody_ever_sees_anothers_private_text(protocol: str) -> None:
     env = Digits(3, 2, protocol=protocol)
     env.reset(seed=0)
@@ -94,13 +96,13 @@ def test_instruction_is_an_argument() -> None:
     assert started(instruction="").observe("agent_0")["instruction"] == ""
 
 
-@given(st.sampled_from(["debate", "round_robin", "pipeline"]), st.integers(0, 5), st.text(max_size=5))
+@given(st.sampled_from(PROTOCOLS), st.integers(0, 5), st.text(max_size=5))
 def test_the_critics_view_never_holds_what_it_judges(protocol: str, spoken: int, other: str) -> None:
     """Whatever agent i says now, and whatever is said beside it, its joint view at its first token is the same."""
     views = []
     for text in ("one thing", other):
         env = started(3, 2, protocol=protocol)
-        for _ in range(spoken):
+        for _ in range(min(spoken, 3) if protocol == "mixture_of_agents" else spoken):
             env.step("hm")
         speakers = env.protocol.speakers(env.transcript)
         judged = speakers[-1]
@@ -231,6 +233,22 @@ def test_the_teams_answer() -> None:
 # What ends it.
 
 
+def test_an_aggregator_ends_its_round_alone() -> None:
+    env = OnlyTeam(3, 3, protocol="mixture_of_agents")
+    env.reset(seed=0)
+    for text in ("a", "a", "a", "b", "c", "b", "d"):
+        assert not any(env.terminations.values())
+        env.step(text)
+    assert all(env.terminations.values())
+    asked = env.team_verifier.asked
+    assert [list(responses) for responses in asked] == [env.possible_agents, env.possible_agents, ["agent_0"]]
+    assert env.turn_rewards == (1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    assert env.infos["agent_0"] == {"turn_rewards": (1.0, 0.0, 1.0)} and env.infos["agent_2"] == {
+        "turn_rewards": (1.0, 0.0)
+    }
+    assert env.observe("agent_1")["round"] == 3 == env.num_rounds
+
+
 def test_consensus_ends_a_debate() -> None:
     env = started(3, 3, protocol={"name": "debate", "stop": "consensus"}, shaping="outcome_credit")
     for text in ("<7>", "<7>", "no", "<7>", "<7>"):
@@ -314,25 +332,32 @@ SHAPINGS = [
 
 
 @settings(deadline=None)
-@given(st.sampled_from(SHAPINGS), st.sampled_from(["debate", "round_robin", "pipeline"]), st.data())
+@given(st.sampled_from(SHAPINGS), st.sampled_from(PROTOCOLS), st.data())
 def test_aec_rewards_telescope_to_the_shapings_totals(shaping: object, protocol: str, data: st.DataObject) -> None:
     """Every agent is paid, over a whole discussion or from any prefix of it, what its messages earned; and the reward that
     `last` returns, the dead step's included, adds up to the same."""
-    agents, rounds = data.draw(st.integers(2, 4)), data.draw(st.integers(1, 3))
     if "incentives" in repr(shaping):
         protocol = "debate"
+    mixture = protocol == "mixture_of_agents"
+    agents, rounds = data.draw(st.integers(2, 4)), data.draw(st.integers(1 + mixture, 3))
+    spoken = agents * (rounds - 1) + 1 if mixture else agents * rounds
     texts = data.draw(
         st.lists(
             st.sampled_from(["", "<7> v=0.9", "<7> v=0.2", "v=0.6", "no v=0.1"]),
-            min_size=agents * rounds,
-            max_size=agents * rounds,
+            min_size=spoken,
+            max_size=spoken,
         )
     )
-    start = data.draw(st.integers(0, agents * rounds - 1))
     env = started(agents, rounds, protocol=protocol, shaping=shaping, verifier=Told, team_verifier=Agreement)
-    for text in texts[:start]:
+    prefixes = []
+    for text in texts:
+        prefixes.append(env.transcript)
         env.step(text)
-    prefix = env.transcript
+        if env.transcript.is_complete:  # all agree in reconcile
+            break
+    whole = env.transcript
+    prefix = data.draw(st.sampled_from(prefixes))
+    start = len(prefix.turns)
     env.reset(options={"transcript": prefix})
     before = {name: 0.0 for name in env.possible_agents}
     for turn, reward in zip(prefix.turns, env.shaping(prefix), strict=True):
@@ -356,6 +381,7 @@ def test_aec_rewards_telescope_to_the_shapings_totals(shaping: object, protocol:
         assert paid[agent] == pytest.approx(owed, abs=1e-9)
         assert collected[agent] == pytest.approx(owed, abs=1e-9)
     assert env.turn_rewards == env.shaping(env.transcript)
+    assert env.transcript == whole
 
 
 @pytest.mark.parametrize("base", ["own_score", "discounted_team", "outcome_credit"])

@@ -7,15 +7,16 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from discussion_toys import Digits
+from discussion_toys import Digits, discussion
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maporl.envs import Debate, Pipeline, Protocol, RoundRobin
+from maporl.envs import Debate, MixtureOfAgents, Pipeline, Protocol, ReConcile, RoundRobin
 from maporl.envs.protocols import build_protocol
+from maporl.envs.protocols.reconcile import recalibrated, tally
 from maporl.types import Question, Score, Transcript, Turn
 
-PROTOCOLS = (Debate, RoundRobin, Pipeline)
+PROTOCOLS = (Debate, RoundRobin, Pipeline, ReConcile)
 SPARSE = tuple(partial(Debate, topology=topology) for topology in ("ring", "star"))
 HISTORIES = ("all", "last_round")
 
@@ -176,6 +177,151 @@ def test_a_critic_never_reads_what_it_judges(position: tuple[Protocol, Transcrip
     assert len(views) == 1
 
 
+@given(st.integers(2, 5), st.integers(2, 4))
+def test_a_mixture_has_layers_and_one_aggregator(agents: int, layers: int) -> None:
+    protocol = MixtureOfAgents(layers)
+    transcript, batches = begun(protocol, agents, 0), []
+    while speakers := protocol.speakers(transcript):
+        batches.append(speakers)
+        for speaker in speakers:
+            assert protocol.speaker(transcript) == speaker
+            transcript = transcript.append(Turn(speaker, transcript.completed_rounds, f"{len(transcript.turns)}"))
+    assert batches == [transcript.agents] * (layers - 1) + [("agent_0",)]
+    assert len(transcript.turns) == agents * (layers - 1) + 1
+    assert protocol.speaker(transcript) is None
+    with_end = replace(transcript, ended=True)
+    assert with_end.completed_rounds == layers and with_end.round(layers - 1) == transcript.turns[-1:]
+
+
+def test_what_is_seen_in_a_mixture() -> None:
+    """The layer before and nothing else, under names that are nobody's; a layer in progress is not seen."""
+    mixture = MixtureOfAgents(4)
+    assert mixture.visible(begun(mixture, 3, 2), "agent_0") == ()
+    for spoken in (6, 8):  # two layers, and two messages of the third
+        transcript = begun(mixture, 3, spoken)
+        for agent in transcript.agents:
+            assert mixture.messages(transcript, agent) == (
+                {"agent": "model_1", "round": 1, "text": "message 3"},
+                {"agent": "model_2", "round": 1, "text": "message 4"},
+                {"agent": "model_3", "round": 1, "text": "message 5"},
+            )
+    assert told(mixture.settled(transcript, "agent_1")) == ["1", "0", "2", "4", "3", "5"]
+    assert MixtureOfAgents(4, "last_round").messages(transcript, "agent_0") == mixture.messages(transcript, "agent_0")
+    assert mixture.role("agent_2", 0) == "" and mixture.role("agent_2", 1) == mixture.role("agent_0", 3)
+    assert "combine what holds" in mixture.role("agent_0", 3)
+
+
+def test_a_mixtures_answer_is_its_aggregators() -> None:
+    env = Digits(3, 2, protocol="mixture_of_agents")
+    for last, correct in (("<gold>", 1), ("no idea", 0)):
+        env.reset(seed=0)
+        gold = env.transcript.question.answer
+        for text in (gold, gold, "no idea", last.replace("<gold>", gold)):
+            assert not env.transcript.is_complete
+            env.step(text)
+        assert env.transcript.is_complete and all(env.terminations.values())
+        assert env.team_answer().correct == correct
+        assert [turn.correct for turn in env.transcript.turns] == [True, True, False, bool(correct)]  # all are scored
+
+
+def sure(*rounds: Sequence[tuple[str | None, str]]) -> Transcript:
+    """A discussion of (answer, text) per agent and round; "A" is right."""
+    return discussion(
+        [[0.0] * len(row) for row in rounds],
+        [[answer == "A" for answer, _ in row] for row in rounds],
+        answers=[[answer for answer, _ in row] for row in rounds],
+        texts=[[text for _, text in row] for row in rounds],
+    )
+
+
+@pytest.mark.parametrize(
+    "stated, weight",
+    [
+        (1.0, 1),
+        (0.99, 0.8),
+        (0.9, 0.8),
+        (0.89, 0.5),
+        (0.8, 0.5),
+        (0.79, 0.3),
+        (0.61, 0.3),
+        (0.6, 0.1),
+        (0, 0.1),
+        (None, 0.1),
+    ],
+)
+def test_recalibrated(stated: float | None, weight: float) -> None:
+    assert recalibrated(stated) == weight
+
+
+def test_a_vote_of_recalibrated_confidences() -> None:
+    vote = ReConcile().team_answer
+    answer = vote(sure([("A", "Confidence: 0.9"), ("B", "Confidence: 0.7"), ("B", "confidence 80%")]))
+    assert (answer.answer, answer.correct, answer.tied, answer.oracle) == ("A", 0.5, 2, False)  # .8 against .3 + .5
+    assert vote(sure([("A", "Confidence: 1.0"), ("B", "Confidence: 0.7"), ("B", "confidence 80%")])).correct == 1
+    assert vote(sure([("A", "Confidence: 0.5"), ("B", ""), ("B", "sure")])).answer == "B"  # .1 against .1 + .1
+    last = vote(sure([("B", "Confidence: 1"), ("B", "Confidence: 1")], [("A", "Confidence: 0.9"), ("B", "")]))
+    assert last.answer == "A"  # the last round alone votes
+
+
+def test_the_tally() -> None:
+    turns = sure(
+        [
+            ("A", "Confidence: 0.9"),
+            ("B", "no"),
+            ("A", "I am, Confidence: 60%"),
+            (None, "?"),
+            ("x" * 90, "Confidence: 1"),
+        ]
+    ).turns
+    assert tally(turns) == (
+        '2 of 5 answered "A" (confidence 0.9, 0.6); 1 of 5 answered "B" (confidence not stated); '
+        f'1 of 5 answered "{"x" * 77}..." (confidence 1); 1 of 5 gave no answer.'
+    )
+
+
+def test_what_is_seen_in_a_reconcile_discussion() -> None:
+    """A debate, and after each round its tally."""
+    transcript = sure([("A", "a"), ("B", "b")], [("B", "c"), ("A", "d")], [("A", "e")])
+    heads = [(m["agent"], m["round"], m["text"][:1]) for m in ReConcile(4).messages(transcript, "agent_1")]
+    assert heads == [
+        ("agent_1", 0, "b"),
+        ("agent_0", 0, "a"),
+        ("tally", 0, "1"),
+        ("agent_1", 1, "d"),
+        ("agent_0", 1, "c"),
+        ("tally", 1, "1"),
+    ]
+    latest = ReConcile(4, "last_round").messages(transcript, "agent_1")
+    assert [(m["agent"], m["round"]) for m in latest] == [("agent_1", 0), ("agent_1", 1), ("agent_0", 1), ("tally", 1)]
+    assert ReConcile(4).messages(begun(ReConcile(4), 2, 1), "agent_0") == ()
+    assert ReConcile(4).settled(transcript, "agent_1") == Debate(4).settled(transcript, "agent_1")
+
+
+def test_everybody_is_asked_how_sure_it_is_in_every_round() -> None:
+    env = Digits(3, 2, protocol="reconcile")
+    env.reset(seed=0)
+    asked = env.observe("agent_1")["instruction"]
+    assert asked.startswith("Name the digit. Just before") and '"Confidence: 0.8"' in asked
+    for text in ("x", "y", "z"):
+        env.step(text)
+    assert env.observe("agent_1")["instruction"] == asked == env.joint_observation("agent_0")["instruction"]
+    assert env.observe("agent_1")["transcript"][-1]["text"] == "3 of 3 gave no answer."
+
+
+def test_the_tally_knows_nothing_of_right_and_wrong() -> None:
+    """The same messages and answers, whatever was right: the same tally."""
+    row = [("A", "Confidence: 0.9"), ("B", "")]
+    right, wrong = discussion([(1, 0)], answers=["AB"]), discussion([(0, 1)], right=[(False, True)], answers=["AB"])
+    assert tally(right.turns) == tally(wrong.turns)
+    assert "0.9" in tally(sure(row).turns)
+
+
+def test_a_reconcile_discussion_ends_when_all_agree() -> None:
+    protocol = ReConcile(3)
+    assert protocol.over(sure([("B", ""), ("B", "")])) and not protocol.over(sure([("A", ""), ("B", "")]))
+    assert protocol.default_num_agents == 2
+
+
 def test_pipeline_names_roles_and_scores() -> None:
     assert Pipeline().agent_names(3) == ("generator_0", "verifier_0", "refiner_0")
     assert Pipeline().agent_names(4) == ("generator_0", "verifier_0", "verifier_1", "refiner_0")
@@ -231,6 +377,10 @@ def test_a_pipelines_answer_is_its_last_speakers() -> None:
         ),
         (lambda: Debate(topology="star").agent_names(2), ValueError, "needs at least 3 agents and num_agents is 2"),
         (lambda: Debate(stop="consensus").agent_names(1), ValueError, "stop='consensus'. needs at least 2 agents"),
+        (lambda: MixtureOfAgents(1), ValueError, "num_rounds is 1; mixture_of_agents needs 2"),
+        (lambda: MixtureOfAgents().agent_names(1), ValueError, "MixtureOfAgents.*needs at least 2 agents"),
+        (lambda: ReConcile().agent_names(1), ValueError, "ReConcile.*needs at least 2 agents and num_agents is 1"),
+        (lambda: build_protocol({"name": "debate", "topolgy": "ring"}, 2, None), ValueError, "topolgy.*topology"),
         (lambda: Debate(2).agent_names(0), ValueError, "num_agents is 0"),
         (lambda: Pipeline(roles=["a", "b"]).agent_names(3), ValueError, "num_agents is 3 but the pipeline has 2 roles"),
         (lambda: Pipeline(roles=[]), ValueError, "at least one role"),

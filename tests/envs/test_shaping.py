@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
-from discussion_toys import discussion
+from discussion_toys import Digits, discussion
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -364,3 +365,33 @@ def test_a_penalty_falls_on_its_own_message_alone_and_once() -> None:
 def test_bad_format_rules(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sh.FormatPenalty(**arguments)
+
+
+# Discussions that end within a round, or before their last one.
+
+
+@pytest.mark.parametrize(
+    "shaping, expected",
+    [
+        (sh.OwnScore(), (0.2, 0.4, 0.6, 0.8, 1.0)),
+        (sh.TeamMean(), (0.3, 0.3, 0.7, 0.7, 1.0)),
+        (sh.LastRoundTeam(), (1.0,) * 5),
+        (sh.LastRoundOwn(), (1.0, 0.8, 1.0, 0.8, 1.0)),  # agent_1 spoke last in the layer before
+        (sh.DiscountedOwn(0.5), ((0.2 + 0.3 + 0.25) / 1.75, (0.4 + 0.4) / 1.5, (0.6 + 0.5) / 1.5, 0.8, 1.0)),
+        (
+            sh.DiscountedTeam(0.5),
+            ((0.2 + 0.35 + 0.25) / 1.75, (0.4 + 0.35 + 0.25) / 1.75, (0.6 + 0.5) / 1.5, (0.8 + 0.5) / 1.5, 1.0),
+        ),
+        (sh.OutcomeCredit(), (1.0,) * 5),
+    ],
+)
+def test_a_last_round_of_one(shaping: sh.Shaping, expected: tuple[float, ...]) -> None:
+    """A mixture of agents: two layers of two, and the aggregator."""
+    transcript = replace(discussion([(0.2, 0.4), (0.6, 0.8), (1.0,)]), ended=True)
+    assert shaping(transcript) == pytest.approx(expected)
+
+
+def test_incentives_need_everybody_in_every_round() -> None:
+    with pytest.raises(ValueError, match="not everybody speaks in each of 'mixture_of_agents', use debate"):
+        Digits(3, 2, protocol="mixture_of_agents", shaping=["own_score", {"name": "incentives", "alpha1": 1}])
+    assert Digits(3, 3, protocol="reconcile", shaping={"name": "incentives", "alpha1": 1})

@@ -6,6 +6,18 @@ everybody hears everything said before.
 """
 
 from maporl.envs.protocols.base import HISTORIES, Debate, Protocol, RoundRobin, build_protocol, count_of
+from maporl.envs.protocols.mixture import MixtureOfAgents
 from maporl.envs.protocols.pipeline import Pipeline
+from maporl.envs.protocols.reconcile import ReConcile
 
-__all__ = ["HISTORIES", "Debate", "Pipeline", "Protocol", "RoundRobin", "build_protocol", "count_of"]
+__all__ = [
+    "HISTORIES",
+    "Debate",
+    "MixtureOfAgents",
+    "Pipeline",
+    "Protocol",
+    "ReConcile",
+    "RoundRobin",
+    "build_protocol",
+    "count_of",
+]
