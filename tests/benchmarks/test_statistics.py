@@ -421,7 +421,7 @@ def runs_studies(tasks: int, runs: int, studies: int) -> tuple[float, float]:
 @pytest.mark.parametrize(("tasks", "runs"), [(1, 10), (2, 5), (5, 3), (5, 10)])
 def test_the_bootstrap_over_runs_covers_nine_in_ten(tasks: int, runs: int) -> None:
     """Not the 95 % that it says: docs/statistics.md says so."""
-    assert min(runs_studies(tasks, runs, 500)) >= 0.88
+    assert min(runs_studies(tasks, runs, 500)) >= 0.87
 
 
 # Bad input
