@@ -1,0 +1,181 @@
+"""A recorded discussion as a person reads it in a terminal: coloured there, plain text elsewhere.
+
+What models wrote is shown as it is: neither markup nor control characters in it do anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.text import Text
+
+from maporl.printable import printable
+
+__all__ = ["beginning", "marks", "print_discussion", "team_verdict"]
+
+Record = Mapping[str, Any]
+
+STYLES = {"right": "green", "wrong": "red", "unknown": "yellow", "not judged": "dim", "half right": "yellow"}
+
+
+def marks(record: Record) -> str:
+    """Everybody's verdicts by round, such as ``RW>RR``: Right, Wrong, ? unknown."""
+    rounds: dict[int, str] = {}
+    for turn in record["turns"]:
+        rounds[turn["round"]] = rounds.get(turn["round"], "") + {"right": "R", "wrong": "W"}.get(_verdict(turn), "?")
+    return ">".join(text for _, text in sorted(rounds.items()))
+
+
+def team_verdict(record: Record) -> str:
+    """ "right", "wrong", or "tie .50" when what is tied may be either; "?" for a question without a gold answer."""
+    if not record["gold"]:
+        return "?"
+    return {1.0: "right", 0.0: "wrong"}.get(
+        record["team_correct"], f"tie {record['team_correct']:.2f}".replace("0.", ".")
+    )
+
+
+def beginning(text: str, width: int) -> str:
+    """The first words on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 3].rstrip() + "..."
+
+
+def print_discussion(record: Record, title: str, console: Console) -> None:
+    """Question, every message by round with its verdict and what changed, and the team's answer."""
+    page = _Page(console)
+    page.line((title, "bold"))
+    page.body(record["question"])
+    for agent, told in record["private"].items():
+        page.line((f"  {agent} alone knows: {told}", "italic"))
+    if record["gold"]:
+        page.line((f"Gold answer: {record['gold']}", "bold"))
+    before: dict[str, Record] = {}
+    current = None
+    for turn in record["turns"]:
+        if turn["round"] != current:
+            current = turn["round"]
+            page.rule(f"round {current + 1}")
+        page.turn(turn, before.get(turn["agent"]), person=record.get("person") == turn["agent"])
+        before[turn["agent"]] = turn
+    page.rule("the team")
+    page.line(*_team_line(record))
+    if record["overflow"]:
+        page.line(("A prompt did not fit the model's window: nothing was sampled there.", "yellow"))
+    if record["ablated"]:
+        page.line(*_ablated_line(record["ablated"]))
+
+
+class _Page:
+    """Lines for one console. Everything goes through `_safe`, and never through rich's markup."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def _safe(self, text: str) -> str:
+        return printable(text, self.console.encoding)
+
+    def line(self, *pieces: tuple[str, str]) -> None:
+        text = Text.assemble(*((self._safe(words), style) for words, style in pieces))
+        self.console.print(text, soft_wrap=not self.console.is_terminal)
+
+    def rule(self, title: str) -> None:
+        if self.console.is_terminal:
+            self.console.print(Rule(Text(title), align="left", style="dim"))
+        else:
+            self.console.print(f"--- {title}", markup=False)
+
+    def body(self, words: str, before: str | None = None) -> None:
+        """A text, indented; on a terminal the words that were not in `before` stand out."""
+        if not self.console.is_terminal:
+            lines = (f"  {line}".rstrip() for line in self._safe(words).split("\n"))
+            self.console.print("\n".join(lines), markup=False, soft_wrap=True)
+            return
+        text = Text()
+        for piece, new in _compared(before, words):
+            text.append(self._safe(piece), style="bold" if new else "")
+        self.console.print(Padding(text, (0, 0, 0, 2)))
+
+    def turn(self, turn: Record, before: Record | None, *, person: bool) -> None:
+        verdict = _verdict(turn)
+        said = _answer(turn)
+        pieces = [
+            (turn["agent"] + (" (a person)" if person else ""), "bold cyan"),
+            ("  ", ""),
+            (verdict, STYLES[verdict]),
+        ]
+        pieces.append((f"  answer {said}" if said is not None else "  no answer", ""))
+        pieces += [
+            (f"  {name} {turn[name]:{form}}", "dim")
+            for name, form in (("reward", ".2f"), ("advantage", "+.2f"))
+            if turn[name] is not None
+        ]
+        status = (turn["truth"] or turn["score"] or {}).get("status", "ok")
+        if status not in ("ok", "no_answer"):
+            pieces.append((f"  {status}", "yellow"))
+        if turn["truncated"]:
+            pieces.append((f"  cut at {turn['completion_tokens']} tokens", "yellow"))
+        if before is not None:
+            pieces.append((f"  | {_change(before, turn)}", "magenta"))
+        self.line(*pieces)
+        self.body(turn["text"] or "(said nothing)", None if before is None else before["text"])
+
+
+def _verdict(turn: Record) -> str:
+    if not turn["truth"]:
+        return "not judged"
+    return {True: "right", False: "wrong"}.get(turn["truth"]["correct"], "unknown")
+
+
+def _answer(turn: Record) -> str | None:
+    answers = [score["answer"] for score in (turn["truth"], turn["score"]) if score]
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def _change(before: Record, turn: Record) -> str:
+    """What is new since the agent's previous message."""
+    if before["text"] == turn["text"]:
+        return "word for word as before"
+    old, new = _answer(before), _answer(turn)
+    was, now = _verdict(before), _verdict(turn)
+    if old == new:
+        changed = "still no answer" if new is None else "same answer"
+    else:
+        changed = f"{'no answer' if old is None else old} -> {'no answer' if new is None else new}"
+    return changed if was == now else f"{changed}, {was} -> {now}"
+
+
+def _compared(before: str | None, text: str) -> list[tuple[str, bool]]:
+    """The words of `text`, and which of them were not in `before`; none of them if there is nothing to compare with."""
+    words = re.findall(r"\S+\s*|\s+", text)
+    if before is None:
+        return [(text, False)]
+    old = [word.strip() for word in re.findall(r"\S+\s*|\s+", before)]
+    matcher = difflib.SequenceMatcher(None, old, [word.strip() for word in words])
+    kept = {i for _, start, size in matcher.get_matching_blocks() for i in range(start, start + size)}
+    return [(word, i not in kept) for i, word in enumerate(words)]
+
+
+def _team_line(record: Record) -> list[tuple[str, str]]:
+    answer = record["team_answer"]
+    pieces = [("The team gave no answer" if answer is None else f"Team answer: {answer}", "bold")]
+    if record["tied"] > 1:
+        pieces.append((f" (the first spoken of {record['tied']} that tied)", ""))
+    verdict = team_verdict(record)
+    if verdict != "?":
+        pieces += [("  ", ""), (verdict, STYLES.get(verdict, STYLES["half right"]))]
+    if record["oracle"]:
+        pieces.append(("  ORACLE: chosen by a verifier that knows the gold answer", "yellow"))
+    return pieces
+
+
+def _ablated_line(ablated: Record) -> list[tuple[str, str]]:
+    answers = ", ".join(f"{turn['agent']} {_verdict(turn)} ({_answer(turn)})" for turn in ablated["turns"])
+    verdict = f"team {ablated['team_correct']:.2f}"
+    return [(f"The last round again, without the others' messages: {answers}; {verdict}", "dim")]
