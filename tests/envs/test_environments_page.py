@@ -23,7 +23,7 @@ def test_code_runs(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_has_code() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
 
 
 @pytest.mark.parametrize("kind", ["env", "protocol", "shaping", "verifier"])
