@@ -65,7 +65,9 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         curves (see `learning_curves`) and collaboration [{task, method, label, metrics}] (of sampled discussions, see
         `maporl.benchmarks.collaboration`).
     """
-    discussions, cells, metrics = Discussions(), [], []
+    discussions = Discussions()
+    cells: list[dict[str, Any]] = []
+    metrics: list[dict[str, Any]] = []
     for members in _by_method(results.cells).values():
         sampled: list[Mapping[str, Any]] = []
         for cell in members:

@@ -20,17 +20,17 @@ const sign = ({name, sign, word}) => el(`span.sign.${name}`, {}, el("span", {"ar
 
 const answerNodes = (answer) => (answer === null ? el("em", {}, "no answer") : el("bdi", {}, textNodes(answer)));
 
-function discussionNode(i, text, {pattern, changes, level}) {
+function discussionNode(text, {pattern, changes}) {
   const turns = text.turns.map(turnOf);
   const rounds = [...Map.groupBy(turns, (turn) => turn.round)].sort((a, b) => a[0] - b[0]);
   const before = new Map(); // agent -> its message of an earlier round
   const body = rounds.map(([round, members]) => {
-    const node = roundNode(`Round ${round + 1}`, members, {before, agents: text.agents, pattern, changes, level});
+    const node = roundNode(`Round ${round + 1}`, members, {before, agents: text.agents, pattern, changes});
     members.forEach((turn) => before.set(turn.agent, turn));
     return node;
   });
   if (!rounds.length) body.push(el("p.empty", {}, "Nobody has spoken."));
-  if (text.ablated) body.push(ablatedNode(text, rounds, {pattern, changes, level}));
+  if (text.ablated) body.push(ablatedNode(text, rounds, {pattern, changes}));
   return el("div.discussion", {}, body);
 }
 
@@ -43,10 +43,10 @@ function ablatedNode(text, rounds, options) {
       el("span.tally", {}, sign(verdict), `the team's answer is ${verdict.word}`)));
 }
 
-function roundNode(title, members, {before, agents, pattern, changes, level}, more = null) {
-  const cards = el(agents.length > 4 ? "div.cards.lots" : "div.cards", {}, members.map((turn) => cardNode(turn, before.get(turn.agent), {agents, pattern, changes, level})));
+function roundNode(title, members, {before, agents, pattern, changes}, more = null) {
+  const cards = el(agents.length > 4 ? "div.cards.lots" : "div.cards", {}, members.map((turn) => cardNode(turn, before.get(turn.agent), {agents, pattern, changes})));
   cards.style.setProperty("--agents", Math.min(agents.length, 4));
-  return el("section.round", {}, el("div.round-head", {}, el(`h${level}`, {}, title), more ?? tallyNode(members)), cards);
+  return el("section.round", {}, el("div.round-head", {}, el("h4", {}, title), more ?? tallyNode(members)), cards);
 }
 
 function tallyNode(members) {
@@ -56,13 +56,13 @@ function tallyNode(members) {
   return el("span.tally", {}, shown, votes.length > 4 ? `and ${votes.length - 4} more` : null);
 }
 
-function cardNode(turn, earlier, {agents, pattern, changes, level}) {
+function cardNode(turn, earlier, {agents, pattern, changes}) {
   const changed = earlier && earlier.answer !== turn.answer;
   const answer = el(changed ? "span.answer.changed" : "span.answer", {},
     changed ? [el("s", {}, answerNodes(earlier.answer)), el("span", {"aria-hidden": "true"}, " → "), el("span.hidden", {}, " changed to ")] : null,
     answerNodes(turn.answer));
   const card = el(`article.card.${turn.verdict.name}`, {},
-    el("header", {}, el(`h${level + 1}`, {}, el("bdi", {}, textNodes(turn.agent))), answer, sign(turn.verdict)),
+    el("header", {}, el("h5", {}, el("bdi", {}, textNodes(turn.agent))), answer, sign(turn.verdict)),
     messageNode(turn.text, earlier?.text, {pattern, changes}),
     el("footer", {}, factsOf(turn), earlier && turn.text === earlier.text ? el("em", {}, "as before") : null));
   card.style.setProperty("--column", agents.indexOf(turn.agent) + 1 || "auto");

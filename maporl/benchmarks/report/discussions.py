@@ -29,7 +29,7 @@ FLAGS = (
     "ablated",
     "greedy",
 )
-"""Bits of the index's column "flags", the lowest first; the page reads the list from the index."""
+"""Bits of the index's column "flags", the lowest first; the page reads the names from the index."""
 
 PIECE = 400_000  # characters of JSON before compression: some 10 ms to unpack on a slow laptop
 LONGEST_ANSWER = 80  # characters of an answer in the list; whole in the discussion
@@ -90,7 +90,7 @@ class Discussions:
         self._close()
         tasks = list(dict.fromkeys(task for task, _, _ in self._questions))
         index = {
-            "flags": FLAGS,
+            "flag_names": FLAGS,
             "tasks": tasks,
             "questions": [[tasks.index(t), id, *about.rsplit("\x1f", 1)] for t, id, about in self._questions],
             "answers": [

@@ -19,7 +19,7 @@ const store = {
 
   async open() {
     const index = await unpack(byId("index"));
-    index.flags.forEach((name, bit) => (this.bits[name] = 1 << bit));
+    index.flag_names.forEach((name, bit) => (this.bits[name] = 1 << bit));
     this.size = index.cell.length;
     this.byQuestion = index.questions.map(() => []);
     for (let i = 0; i < this.size; i++) this.byQuestion[index.question[i]].push(i);

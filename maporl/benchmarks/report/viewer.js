@@ -100,7 +100,7 @@ const viewer = {
     const pattern = patternOf(this.criteria.query);
     const question = store.question(i);
     const several = columns.length > 1;
-    const sides = columns.map((one, k) => (one === null ? absentNode(this.partners[k - 1]) : sideNode(one, texts[k], {pattern, changes: this.changes, level: several ? 4 : 3})));
+    const sides = columns.map((one, k) => (one === null ? absentNode(this.partners[k - 1]) : sideNode(one, texts[k], {pattern, changes: this.changes})));
     const open = byId("reader").querySelector("details.beside")?.open;
     byId("reader").replaceChildren(
       toolbarNode(),
@@ -122,10 +122,10 @@ function sideNode(i, text, options) {
   const verdict = verdictOf(index_(i, "correct"));
   return el(`section.one.${verdict.name}`, {},
     el("header.outcome", {},
-      el(`h${options.level - (options.level > 3 ? 1 : 0)}`, {}, nameOfDiscussion(i)),
+      el("h3", {}, nameOfDiscussion(i)),
       el("p", {}, sign(verdict), el("b", {}, answerNodes(text.answer)), el("span.sub", {}, verdict.word, text.tied > 1 ? `, ${text.tied} answers tied` : "", ` · ${many(index_(i, "tokens"), "token")}`)),
       ["oracle", "overflow"].filter((flag) => store.has(i, flag)).map((flag) => el(`span.badge.${flag}`, {title: CASE.get(flag).about}, flag))),
-    discussionNode(i, text, options.level > 3 ? options : {...options, level: 4}));
+    discussionNode(text, options));
 }
 
 function toolbarNode() {
@@ -206,7 +206,7 @@ function buildFilters() {
   const options = (values, show = (value) => value) => values.map((value) => el("option", {value}, plain(show(value))));
   const labelOf = (method) => withTexts.find((cell) => cell.method === method).label;
   const [tasks, names, seeds] = ["task", "method", "seed"].map((name) => distinct(withTexts.map((cell) => cell[name])));
-  const mixed = [true, false].every((greedy) => store.index.flags && [...Array(store.size).keys()].some((i) => store.has(i, "greedy") === greedy));
+  const mixed = [true, false].every((greedy) => [...Array(store.size).keys()].some((i) => store.has(i, "greedy") === greedy));
   const cases = Object.entries(CASES).map(([group, entries]) => el("optgroup", {label: group}, entries.map(([word, label, about]) => el("option", {value: word, title: about}, label))));
   const query = el("input", {type: "search", name: "query", placeholder: "Search questions and messages", autocomplete: "off", spellcheck: "false", oninput: debounced(220, (event) => viewer.set({query: event.target.value}))});
   const form = byId("filters");
