@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["csv_text", "latex", "markdown", "write_tables"]
+__all__ = ["csv_text", "latex", "markdown", "screen", "write_tables"]
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str]]
@@ -37,7 +37,10 @@ def _p(value: float | None) -> str:
 
 def name_of(row: Row) -> str:
     """A method's name with what a reader must know about it."""
-    marks = [f"costs as much as {team}, {on} tokens" for team, on in row["matched"]]
+    marks = [
+        f"{on} tokens of {', '.join(team for team, by in row['matched'] if by == on)}"
+        for on in dict.fromkeys(on for _, on in row["matched"])
+    ]
     if row["oracle"]:
         marks.append("ORACLE: knows the gold answer")
     if row["failed"]:
@@ -106,6 +109,40 @@ def markdown(summary: Mapping[str, Any]) -> str:
         lines += ["| " + " | ".join(show(row).replace("|", "\\|") for _, show in used) + " |" for row in rows]
         blocks.append(f"### {heading}\n\n" + "\n".join(lines) + "\n")
     return "\n".join(blocks)
+
+
+def screen(summary: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """(heading, column names, cells) of the tables, narrow enough for a terminal of 80 columns."""
+    methods: tuple[Column, ...] = (
+        ("method", lambda r: f"{r['method']}{' ORACLE' * r['oracle']}{' FAILED' * bool(r['failed'])}"),
+        ("accuracy", lambda r: _share(r["accuracy"])),
+        ("95 %", lambda r: _between(r["low"], r["high"], _short)),
+        ("seeds", lambda r: _span([s["accuracy"] for s in r["seeds"]], _short)),
+        ("greedy", lambda r: _share(r["greedy"])),
+        ("tokens", lambda r: _number(r["completion_tokens"])),
+    )
+    comparisons: tuple[Column, ...] = (
+        ("method", lambda c: f"{c['method']} against {c['baseline']}"),
+        ("difference", lambda c: _signed(c["difference"])),
+        ("95 %", lambda c: _between(c["low"], c["high"], _signed)),
+        ("p, Holm", lambda c: _p(c["p_holm"])),
+    )
+    narrow = {id(METHODS): methods, id(COMPARISONS): comparisons}
+    found = []
+    for heading, columns, rows in _parts(summary):
+        used = _used(narrow.get(id(columns), columns), rows)
+        cells = list(dict.fromkeys(tuple(show(row) for _, show in used) for row in rows))  # one vote may stand for two
+        found.append((heading, [name for name, _ in used], [list(row) for row in cells]))
+    return found
+
+
+def _short(value: float | None) -> str:
+    return _share(value).removeprefix("0")
+
+
+def _span(values: Sequence[float], show: Callable[[float | None], str]) -> str:
+    """A few values each, many by their ends."""
+    return " ".join(map(show, values)) if len(values) <= 3 else f"{show(min(values))} .. {show(max(values))}"
 
 
 def csv_text(rows: Sequence[Row]) -> str:

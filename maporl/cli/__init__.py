@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ask": ("maporl.cli.asking", "let a trained team discuss a question of yours"),
     "show": ("maporl.cli.showing", "print discussions that were recorded, or list them"),
     "play": ("maporl.cli.playing", "take a seat in a discussion yourself"),
+    "benchmark": ("maporl.cli.benchmarking", "compare methods on tasks over seeds, at equal cost, with intervals"),
     "report": ("maporl.cli.reporting", "write one HTML file with the figures and discussions of studies and runs"),
     "export": ("maporl.cli.exporting", "write a trained team as plain model folders"),
     "envs": ("maporl.cli.envs", "list the tasks, or show the exact prompts of one"),

@@ -1,0 +1,78 @@
+"""What a study will do and the most that it can cost, before it is run: ``maporl benchmark --plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from maporl.algorithms.evaluation import subset
+from maporl.benchmarks.methods import Named
+from maporl.benchmarks.study import Study, Training
+from maporl.display import print_list
+
+__all__ = ["Expected", "expected", "print_expected"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A row of a study, before it is run.
+
+    Attributes:
+        task, named: Which.
+        runs: Trainings, of all seeds.
+        train_generations: Messages sampled for training, in all.
+        eval_generations: Messages of its evaluation, in all.
+        max_tokens: Completion tokens if every message were as long as it may be.
+    """
+
+    task: str
+    named: Named
+    runs: int
+    train_generations: int
+    eval_generations: int
+    max_tokens: int
+
+
+def expected(study: Study) -> Iterator[Expected]:
+    """Every method on every task. Trainings that several rows share count for the first; matched votes are not among them, for what
+    they cost is known when the teams are measured (about as much as each team)."""
+    seen: set[object] = set()
+    for task in study.tasks:
+        for named in study.named:
+            config = study.config(task, named, 0)
+            env = config.build_env()
+            asked = len(subset(env.questions("test"), study.num_questions or len(env.questions("test"))))
+            trainings: list[Training] = [t for s in study.seeds for t in study.trainings(task, named, s)]
+            new = [t for t in trainings if t.folder not in seen]
+            seen |= {t.folder for t in new}
+            seats = len(env.private_seats("test")) or 1 if named.method.lone else 1
+            if trainings:
+                seats = len({t.seat for t in trainings}) if named.method.lone or named.method.best_seat else 1
+            samples = study.num_samples * named.method.samples + (named.method.samples == 1)
+            spoken = len(env.possible_agents) * env.num_rounds
+            evaluated = asked * samples * spoken * seats * len(study.seeds)
+            trained = sum(t.config.num_iterations * t.config.episodes_per_iteration * spoken for t in new)
+            yield Expected(task, named, len(new), trained, evaluated, (trained + evaluated) * config.max_new_tokens)
+
+
+def print_expected(study: Study) -> None:
+    """Print the plan as a table, and its sum."""
+    rows = list(expected(study))
+    print_list(
+        ("task", "method", "trainings", "messages in training", "messages in evaluation", "completion tokens at most"),
+        [
+            (
+                e.task,
+                e.named.word,
+                str(e.runs),
+                f"{e.train_generations:,}",
+                f"{e.eval_generations:,}",
+                f"{e.max_tokens:,}",
+            )
+            for e in rows
+        ],
+    )
+    print(
+        f"{len(rows) * len(study.seeds)} cells, {sum(e.runs for e in rows)} trainings, at most {sum(e.max_tokens for e in rows):,} "
+        "completion tokens, and for each team two votes of a lone agent that cost as much."
+    )

@@ -1,0 +1,56 @@
+"""Compare methods on tasks over seeds, and write tables, plots and a page that opens from disk.
+
+  maporl benchmark --methods debate mappo single_agent/mappo --tasks two_witnesses --seeds 0 1 2 --model DIR --output_dir runs/study
+  maporl benchmark --config study.yaml
+
+A method is a word (debate, self_consistency@9), an algorithm (mappo: the task's discussion trained by it), both
+(single_agent/mappo), or package.module:Class. Every team is compared with a vote of a lone agent that costs as much. The same
+command goes on with what is missing; methods, tasks and seeds can be added. A YAML file holds the same names; flags win.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from maporl.benchmarks.study import NOT_SHARED, Study
+from maporl.cli.flags import Parser, settings_of
+from maporl.config import RunConfig
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("--config", metavar="FILE.yaml", help="a YAML file of settings")
+    parser.add_argument("--plan", action="store_true", help="only say what would be run, and the most it can cost")
+    parser.add_settings(settings_of(Study, without=["settings"]))
+    parser.add_settings(settings_of(RunConfig, without=NOT_SHARED))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is missing, then write and show the results; 1 if a cell failed."""
+    from rich.console import Console
+
+    study = (Study.load(args.config) if args.config else Study()).merged(args.given)
+    if args.plan:
+        from maporl.benchmarks.expected import print_expected
+
+        print_expected(study)
+        return 0
+    from maporl.benchmarks.matrix import run_study
+    from maporl.benchmarks.presenting import present
+    from maporl.benchmarks.progress import StudyProgress
+
+    folder = Path(study.output_dir)
+    console = Console(highlight=False)
+    try:
+        with StudyProgress(console) as progress:
+            run_study(study, progress, command=shlex.join(["maporl", *sys.argv[1:]]))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the same command goes on with what is missing in {folder}") from None
+    present([folder], folder, console)
+    for name, error in progress.failed:
+        print(f"maporl: failed: {name}: {error}", file=sys.stderr)
+    return 1 if progress.failed else 0
