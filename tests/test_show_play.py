@@ -214,7 +214,7 @@ class TestShow:
         code, out, _ = run("show", file, "--only", kind)
         assert code == 0 and [line.split()[0] for line in out.splitlines()[1:]] == ids
         code, out, _ = run("show", file, "--only", kind, "--question", "first")
-        assert code == 0 and out.startswith(f"Question {ids[0]} (greedy)\n")
+        assert code == 0 and out.startswith(f"Question {ids[0]} (some, greedy)\n")
 
     def test_pages(self, file: Path, run: Run) -> None:
         _, out, _ = run("show", file, "--limit", "3")
@@ -274,9 +274,11 @@ class TestShow:
         samples = [record("abc1", ("Rx",), sample=i, greedy=False) for i in range(3)]
         write_records(tmp_path / "s.jsonl", [*samples, record("abc1", ("RR",))])
         _, out, _ = run("show", tmp_path / "s.jsonl", "--question", "abc1")
-        assert re.findall(r"^Question abc1 \((.*)\)$", out, re.M) == ["sample 0", "sample 1", "sample 2", "greedy"]
+        assert re.findall(r"^Question abc1 \((.*)\)$", out, re.M) == [
+            "s, sample 0", "s, sample 1", "s, sample 2", "s, greedy",
+        ]  # fmt: skip
         _, out, _ = run("show", tmp_path / "s.jsonl", "--question", "abc1", "--decoding", "sampled", "--sample", "2")
-        assert re.findall(r"^Question abc1 \((.*)\)$", out, re.M) == ["sample 2"]
+        assert re.findall(r"^Question abc1 \((.*)\)$", out, re.M) == ["s, sample 2"]
         _, out, _ = run("show", tmp_path / "s.jsonl", "--decoding", "greedy")
         assert len(out.splitlines()) == 2
 
@@ -312,12 +314,14 @@ class TestShowStudy:
     def test_chosen(self, study: Path, run: Run) -> None:
         words = ["--task", "witnesses", "--method", "debate", "--seed", "1", "--question", "first"]
         _, out, _ = run("show", study, *words)
-        assert re.findall(r"^Question (.*)$", out, re.M) == ["w1 (greedy)"]
+        assert re.findall(r"^Question (.*)$", out, re.M) == ["w1 (witnesses, debate, seed 1, greedy)"]
 
     def test_list_keeps_a_question_together(self, study: Path, run: Run) -> None:
         _, out, _ = run("show", study)
         assert [line.split()[0] for line in out.splitlines()[1:]] == ["v1"] * 4 + ["w1"] * 4
         assert "v1        vault, single, seed 1, greedy" in out
+        _, out, _ = run("show", study, "--task", "vault", "--seed", "0")
+        assert "v1        single, greedy" in out, "what is the same for all is not said again and again"
 
     def test_many_are_listed(self, study: Path, run: Run) -> None:
         more = [record("v1", ("Rx",), sample=i, greedy=False) for i in range(5)]

@@ -185,9 +185,10 @@ def _play(
             console.print()
             print_discussion(found, f"Question {question.id}, as it went", console)
     except Left as left:
-        if left.ended:  # as Ctrl-C: not everything that was asked for was done
+        if left.ended:  # as after Ctrl-C: not everything that was asked for was done
             raise KeyboardInterrupt(f"{left}; {records.summary}") from None
     except KeyboardInterrupt:
+        console.print()  # away from what was being typed
         raise KeyboardInterrupt(records.summary) from None
     if records.count:
         console.print(f"\nThe team was right in {right:g} of {records.count} (a tie counts by chance).", markup=False)

@@ -28,6 +28,9 @@ MANY = 6
 FILTERS = ("right", "wrong", "fixed", "broken")
 """Kinds of discussions: the team is right in the end or not; not right by the vote of round 1 but in the end, or the reverse."""
 
+CELL = ("task", "method", "seed")
+"""What names a cell of a study, and chooses it on the command line."""
+
 Found = list[tuple["Cell", dict[str, Any]]]
 
 
@@ -67,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         and (args.only is None or is_kind(record, args.only))
     ]
     if args.question is None:
-        _list(wanted, args, several=len(cells) > 1)
+        _list(wanted, args)
         return 0
     question = _question_id(args.question, wanted, found)
     asked = [(cell, record) for cell, record in wanted if record["question_id"] == question]
@@ -75,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"{len(asked)} discussions of question {question}; choose by --task, --method, --seed, --sample, --decoding:"
         )
-        _list(asked, args, several=len(cells) > 1)
+        _list(asked, args)
         return 0
-    _print(asked, several=len(cells) > 1)
+    _print(asked)
     return 0
 
 
@@ -112,7 +115,7 @@ def _chosen(path: Path, args: argparse.Namespace) -> list[Cell]:
             raise ValueError(
                 f"--record belongs to a run folder; {str(path)!r} is a study: use --task, --method, --seed."
             )
-        for name in ("task", "method", "seed"):
+        for name in CELL:
             value, known = getattr(args, name), list(dict.fromkeys(str(getattr(cell, name)) for cell in cells))
             if value is not None and str(value) not in known:
                 raise ValueError(
@@ -120,7 +123,7 @@ def _chosen(path: Path, args: argparse.Namespace) -> list[Cell]:
                 )
             cells = [cell for cell in cells if value in (None, getattr(cell, name))]
         return cells
-    for name in ("task", "method", "seed"):
+    for name in CELL:
         if getattr(args, name) is not None:
             raise ValueError(f"--{name} belongs to a study folder, which {str(path)!r} is not; leave it out.")
     names = {_name(cell.records_file): cell for cell in cells}
@@ -193,7 +196,7 @@ def _question_id(asked: str, wanted: Found, found: Found) -> str:
     raise ValueError(f"no question {asked!r}.{nearest(asked, ids)} maporl show without --question lists them.")
 
 
-def _list(wanted: Found, args: argparse.Namespace, *, several: bool) -> None:
+def _list(wanted: Found, args: argparse.Namespace) -> None:
     """One line a discussion; those of one question together."""
     from maporl.cli.discussion_text import beginning, marks, team_verdict
     from maporl.display import print_list
@@ -210,13 +213,14 @@ def _list(wanted: Found, args: argparse.Namespace, *, several: bool) -> None:
     if args.page > pages:
         raise ValueError(f"--page is {args.page}; there {'is' if pages == 1 else 'are'} {pages} of {args.limit} lines.")
     shown = rows[(args.page - 1) * args.limit : args.page * args.limit]
-    which = several or any(record["sample"] or record["seat"] for _, record in rows)
+    differing = [name for name in CELL if len({getattr(cell, name) for cell, _ in rows}) > 1]
+    which = differing or any(record["sample"] or record["seat"] for _, record in rows)
     which = which or len({record["greedy"] for _, record in rows}) > 1
     table = []
     for cell, record in shown:
         cells = [record["question_id"], marks(record), team_verdict(record), beginning(record["question"], 60)]
         if which:
-            cells.insert(1, _which(cell, record, several))
+            cells.insert(1, _which(cell, record, differing))
         table.append([printable(text, sys.stdout.encoding) for text in cells])
     print_list(("question", *(["discussion"] if which else []), "by round", "team", "begins"), table)
     if pages > 1:
@@ -225,14 +229,14 @@ def _list(wanted: Found, args: argparse.Namespace, *, several: bool) -> None:
         )
 
 
-def _which(cell: Cell, record: dict[str, Any], several: bool) -> str:
-    """What tells a discussion from the others of its question."""
-    words = [cell.task, cell.method, f"seed {cell.seed}"] if several else []
+def _which(cell: Cell, record: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What tells a discussion from the others of its question: these of `CELL`, and which of a cell's discussions it is."""
+    words = [f"seed {cell.seed}" if name == "seed" else str(getattr(cell, name)) for name in names]
     words += [f"seat {record['seat']}"] if record["seat"] else []
     return ", ".join([*words, "greedy" if record["greedy"] else f"sample {record['sample']}"])
 
 
-def _print(asked: Found, *, several: bool) -> None:
+def _print(asked: Found) -> None:
     from rich.console import Console
 
     from maporl.cli.discussion_text import print_discussion
@@ -241,4 +245,5 @@ def _print(asked: Found, *, several: bool) -> None:
     for number, (cell, record) in enumerate(asked):
         if number:
             console.print()
-        print_discussion(record, f"Question {record['question_id']} ({_which(cell, record, several)})", console)
+        which = _which(cell, record, CELL if cell.task else ("method",))
+        print_discussion(record, f"Question {record['question_id']} ({which})", console)
