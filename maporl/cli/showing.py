@@ -86,11 +86,11 @@ def run(args: argparse.Namespace) -> int:
 
 def is_kind(record: Mapping[str, Any], kind: str) -> bool:
     """Whether a discussion is of a kind of `FILTERS`. A tie that may go either way is not right."""
-    right = record["team_correct"] > 0.5
+    right = record["team_correct"] > 0.999  # a share of tied answers: all of them are right
     if kind in ("right", "wrong"):
         return right == (kind == "right")
     rounds = list(rounds_of(record["turns"]).values())
-    first = vote_correct(rounds[0].values()) > 0.5 if rounds else False
+    first = vote_correct(rounds[0].values()) > 0.999 if rounds else False
     return len(rounds) > 1 and first != right and right == (kind == "fixed")
 
 
