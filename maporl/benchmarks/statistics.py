@@ -68,7 +68,7 @@ def question_means(values: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray
 
     Args:
         values: One sequence a question, of any length: the outcomes, 0..1, of all its samples, seats and seeds. Or an array
-            [questions, outcomes].
+            [questions, outcomes], or [questions] with one outcome each.
 
     Returns:
         [questions] float64.
@@ -78,6 +78,8 @@ def question_means(values: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray
     """
     if len(values) == 0:
         raise ValueError("there are 0 questions, and no mean of them; give the outcomes of at least one.")
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype != object:
+        values = values[:, None]
     if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1]:
         check_outcomes(values)
         return values.mean(axis=1, dtype=float)

@@ -161,6 +161,7 @@ def test_one_question_says_little() -> None:
 def test_question_means_take_sequences_of_any_length() -> None:
     assert question_means([[1, 0], (1,), np.array([0.5, 0.5, 0.2])]) == pytest.approx([0.5, 1, 0.4])
     assert question_means(np.array([[1, 0], [1, 1]])) == pytest.approx([0.5, 1])
+    assert question_means(np.array([1, 0, 0.5])).tolist() == [1, 0, 0.5]
 
 
 # Paired comparisons
