@@ -39,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     for note in payload.figures["notes"]:
         print(f"{note['kind']}: {note['text']}")
     size = output.stat().st_size / 1e6
-    print(
-        f"{output}: {payload.figures['discussions']} discussions, {len(results.cells)} cells, {size:.1f} MB; open it in a browser"
-    )
+    holds = f"{_many(payload.figures['discussions'], 'discussion')}, {_many(len(results.cells), 'cell')}"
+    print(f"{output}: {holds}, {size:.1f} MB; open it in a browser")
     return 0
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

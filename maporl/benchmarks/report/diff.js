@@ -17,7 +17,7 @@ function difference(before, after) {
   return grouped([["same", a.slice(0, start).join("")], ...middle, ["same", end ? a.slice(-end).join("") : ""]]);
 }
 
-const FEW = 3; // words: as few in common between two changes are a coincidence, and read better as changed
+const FEW = 3; // words in common between two changes of a long message are a coincidence, and read better as changed
 
 // Joins neighbours; what went stands before what came, and short agreements between changes are part of them.
 function grouped(parts) {
@@ -28,7 +28,9 @@ function grouped(parts) {
     else runs.push([kind === "same", [[kind, text]]]);
   }
   const text = (run, left) => run.filter(([kind]) => kind !== left).map(([, part]) => part).join("");
-  const few = (run) => (text(run, "").match(/\S+/g)?.length ?? 0) < FEW;
+  const number = (string) => string.match(/\S+/g)?.length ?? 0;
+  const limit = Math.min(FEW, number(text(parts, "gone")) / 10);
+  const few = (run) => number(text(run, "")) < limit;
   const merged = [];
   runs.forEach(([same, run], k) => {
     if (same && !(k > 0 && k < runs.length - 1 && few(run))) return merged.push(["same", text(run, "")]);

@@ -71,6 +71,7 @@ async function follow() {
   if (!place.has("question") && !place.has("list") && location.hash !== "#discussions") return show("results");
   show("discussions");
   await ready;
+  if (!viewer.list) return;
   if (place.has("list")) {
     viewer.criteria = {...ANY, ...Object.fromEntries([...place].filter(([name]) => name in ANY))};
     showCriteria();
@@ -146,7 +147,10 @@ function theme(wanted) {
 }
 
 const NEXT_THEME = {auto: "dark", dark: "light", light: "auto"};
-const ready = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve)).then(breath).then(() => store.open()).then(() => viewer.start());
+const ready = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve)).then(breath).then(() => store.open()).then(() => viewer.start()).catch((error) => {
+  byId("count").textContent = `The discussions cannot be read (${plain(error.message)}); is the file whole? Build it again with maporl report.`;
+  byId("reader").replaceChildren();
+});
 
 theme();
 showResults();
@@ -155,5 +159,4 @@ byId("keys").addEventListener("click", openHelp);
 document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), byId("main").focus()));
 document.addEventListener("keydown", pressed);
 window.addEventListener("hashchange", follow);
-ready.catch((error) => (byId("count").textContent = `The discussions cannot be read (${plain(error.message)}); is the file whole? Build it again with maporl report.`));
 follow();

@@ -202,7 +202,7 @@ function marksNode(marks) {
 function buildFilters() {
   const distinct = (values) => [...new Set(values)];
   const withTexts = figures.cells.filter((cell) => cell.discussions > 0);
-  const choose = (name, label, entries, all) => el("label", {}, el("span", {}, label), el("select", {name, onchange: (event) => viewer.set({[name]: event.target.value})}, all === undefined ? null : el("option", {value: ""}, all), entries));
+  const choose = (name, label, entries, all) => el("div", {}, el("label", {for: `by-${name}`}, label), el("select", {id: `by-${name}`, name, onchange: (event) => viewer.set({[name]: event.target.value})}, all === undefined ? null : el("option", {value: ""}, all), entries));
   const options = (values, show = (value) => value) => values.map((value) => el("option", {value}, plain(show(value))));
   const labelOf = (method) => withTexts.find((cell) => cell.method === method).label;
   const [tasks, names, seeds] = ["task", "method", "seed"].map((name) => distinct(withTexts.map((cell) => cell[name])));

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,13 @@ def results(
     seeds: tuple[int, ...] = (0, 1, 2),
     methods: tuple[Method, ...] = METHODS,
     words: int = 24,
+    vocabulary: Sequence[str] = tuple(FILLER.split()),
 ) -> Results:
     """A whole study in `folder`: task "apples", every method with every seed, `words` words of filler in a message."""
     cells = []
     for method in methods:
         for seed in seeds if method.trained else seeds[:1]:
-            records = list(_records(method, seed, questions, words))
+            records = list(_records(method, seed, questions, words, vocabulary))
             cells.append(cell(folder, method, seed, records))
     settings = {
         "command": "maporl benchmark apples.yaml",
@@ -165,7 +166,9 @@ def turn(agent: str, round: int, text: str, answer: str | None, correct: bool | 
     return {**made, **changes}
 
 
-def _records(method: Method, seed: int, questions: int, words: int) -> Iterator[dict[str, Any]]:
+def _records(
+    method: Method, seed: int, questions: int, words: int, vocabulary: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     draw = random.Random(f"{method.method} {seed}")
     for index in range(questions):
         task = random.Random(index)
@@ -185,17 +188,10 @@ def _records(method: Method, seed: int, questions: int, words: int) -> Iterator[
                 right = draw.random() < chance - hardness
                 said = last[i] if keep else gold if right else gold + draw.choice([-3, -1, 2, gave])
                 answer = None if draw.random() < 0.03 else str(said)
-                message = _message(
-                    draw,
-                    number,
-                    had,
-                    bought,
-                    gave,
-                    said,
-                    words,
-                    answer,
-                    text=turns[i - method.agents]["text"] if keep else None,
-                )
+                sums = f"{had} + {bought} × 3 = {had + 3 * bought}, and {had + 3 * bought} − {gave} = {said}."
+                message = _message(number, sums, " ".join(draw.choices(vocabulary, k=words)), answer)
+                if keep:
+                    message = "I checked again. " + turns[i - method.agents]["text"].removeprefix("I checked again. ")
                 last[i] = said
                 turns.append(
                     turn(
@@ -236,22 +232,8 @@ def _ablated(draw: random.Random, turns: list[dict[str, Any]], method: Method, g
     return {"team_correct": float(draw.random() < 0.5), "turns": again}
 
 
-def _message(
-    draw: random.Random,
-    number: int,
-    had: int,
-    bought: int,
-    gave: int,
-    said: int,
-    words: int,
-    answer: str | None,
-    text: str | None,
-) -> str:
-    if text is not None:
-        return "I checked again. " + text.removeprefix("I checked again. ")
+def _message(number: int, sums: str, filler: str, answer: str | None) -> str:
     start = ["First,", "The others may be right:", "Let me look once more:"][min(number, 2)]
-    filler = " ".join(draw.choices(FILLER.split(), k=words))
-    sums = f"{had} + {bought} × 3 = {had + 3 * bought}, and {had + 3 * bought} − {gave} = {said}."
     return f"{start} {sums} {filler.capitalize()}.\n" + (f"Answer: {answer}" if answer else "I do not know.")
 
 
