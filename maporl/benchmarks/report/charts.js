@@ -37,7 +37,7 @@ function around(values, {share = false, least = 0} = {}) {
   if (!seen.length) return [0, 1];
   let low = Math.min(...seen);
   let high = Math.max(...seen);
-  const room = Math.max((least - (high - low)) / 2, (high - low) * 0.06, 1e-9);
+  const room = Math.max((least - (high - low)) / 2, (high - low) * 0.06, high === low ? Math.abs(high) * 0.1 || 0.1 : 0);
   [low, high] = [low - room, high + room];
   return share ? [Math.max(0, low), Math.min(1, high)] : [low, high];
 }

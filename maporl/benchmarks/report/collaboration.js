@@ -6,8 +6,8 @@ function flipMatrices(task) {
   return el("section", {},
     el("h3", {}, "What a round changes"),
     el("p.note", {}, "Messages that are right or wrong before a round (rows) and after it (columns). Off the diagonal, the share of the row that flipped."),
-    entries.map((one) => el("div.flips", {}, el("h4", {}, plain(one.label)),
-      el("div.matrices", {}, one.metrics.flips.rounds.map((step) => flipMatrix(step.all, `Round ${step.round + 1} to ${step.round + 2}`, one.label))))));
+    el("div.flips", {}, entries.map((one) => el("div", {}, el("h4", {}, plain(one.label)),
+      el("div.matrices", {}, one.metrics.flips.rounds.map((step) => flipMatrix(step.all, `Round ${step.round + 1} to ${step.round + 2}`, one.label)))))));
 }
 
 function flipMatrix(matrix, caption, label) {

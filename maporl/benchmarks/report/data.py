@@ -108,13 +108,9 @@ def learning_curves(cells: Iterable[Cell]) -> list[dict[str, Any]]:
             found = {} if run in seen else _curve(run / "metrics.jsonl")
             seen.add(run)
             if found:
-                about = {
-                    "task": cell.task,
-                    "method": cell.method,
-                    "label": cell.label,
-                    "seed": cell.seed,
-                    "run": run.name,
-                }
+                # Of a plain run every evaluation is a cell: the training bears the folder's name.
+                label = run.name if run == cell.folder else cell.label
+                about = {"task": cell.task, "method": cell.method, "label": label, "seed": cell.seed, "run": run.name}
                 curves.append({**about, "metrics": found})
     return curves
 

@@ -29,11 +29,12 @@ function probability(p) {
 }
 
 function count(number) {
-  return known(number) ? Math.round(number).toLocaleString("en-US").replaceAll(",", "\u202f") : "–";
+  return known(number) ? (Math.round(number) + 0).toLocaleString("en-US").replaceAll(",", "\u202f") : "–";
 }
 
 function figure(number, digits = 3) {
   if (!known(number)) return "–";
+  if (number === 0) return "0";
   return Number.isInteger(number) ? String(number).replace("-", MINUS) : fixed(number, digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 }
 

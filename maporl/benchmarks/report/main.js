@@ -35,7 +35,7 @@ function taskNode(task) {
   return el("section.task", {"aria-label": plain(task)},
     el("h2", {}, plain(task), questions ? el("span.sub", {}, many(questions, "question")) : null),
     fairPlot(task),
-    rows.length ? [el("h3", {}, "All methods"), el("p.note", {}, "Bars are 95 % intervals over questions, ticks the seeds. A vote stands under the team whose tokens it spends. Click a heading to sort."), summaryTable(task, rows), comparisonsTable(task)]
+    rows.length ? [el("h3", {}, "All methods"), el("p.note", {}, `Bars are 95 % intervals over questions, ticks the seeds.${rows.some((row) => row.matched?.length) ? " A vote stands under the team whose tokens it spends." : ""} Click a heading to sort.`), summaryTable(task, rows), comparisonsTable(task)]
       : el("p.empty", {}, "No method of this task has results yet."),
     el("div.plots", {}, [costPlot(task), accuracyByRound(task), learningCurves(task)].filter(Boolean)),
     collaborationTable(task),

@@ -23,6 +23,8 @@ function metricName(name) {
   return name;
 }
 
+const shortened = (label, most) => (label.length > most ? `${plain(label.slice(0, most - 1))}…` : plain(label));
+
 const isShare = (name) => METRICS.some(([pattern, , share]) => share && pattern.test(name)) || /accuracy|rate/.test(name);
 
 function learningCurves(task) {
@@ -100,7 +102,7 @@ function accuracyByRound(task) {
       nodes.push(svg(`path.dashed.${tint(one.method)}`, {d: path(line("vote_accuracy"), x, y)}));
       line("accuracy").forEach(([a, b]) => nodes.push(mark(one.method, x(a), y(b), 4, {title: `${plain(one.label)}, round ${a + 1}: ${percent(b)} %`})));
       const end = line("accuracy").at(-1);
-      if (end) labels.push({y: y(end[1]) + 4, text: plain(one.label)});
+      if (end && entries.length <= 8) labels.push({y: y(end[1]) + 4, text: shortened(one.label, 20)});
     }
     if (wide) spread(labels, 15, 20, height - 44).forEach((label) => nodes.push(svg("text.tag", {x: width - 138, y: label.y}, label.text)));
     return {height, nodes};

@@ -27,6 +27,7 @@ async function search(query, candidates, progress) {
   const numbers = [...pieces.keys()];
   const questions = new Map(); // of a question: the terms that it lacks
   let shown = performance.now();
+  let rested = shown;
   for (let k = 0; k < numbers.length; k++) {
     if (numbers[k + 1] !== undefined) store.piece(numbers[k + 1]).catch(() => {}); // unpacked by the browser meanwhile
     const texts = await store.piece(numbers[k]);
@@ -37,11 +38,15 @@ async function search(query, candidates, progress) {
       if (!questions.has(question)) questions.set(question, terms.filter((term) => !term.test(store.index.questions[question][2])));
       if (questions.get(question).every((term) => holds(texts[i - start], term))) found.add(i);
     }
-    if (performance.now() - shown > 100) {
+    const now = performance.now();
+    if (now - shown > 100) {
       progress(found, (k + 1) / numbers.length);
+      shown = now;
+    }
+    if (now - rested > 20) {
       await breath();
       if (mine !== searching) return null;
-      shown = performance.now();
+      rested = performance.now();
     }
   }
   return found;

@@ -81,7 +81,7 @@ function inOrder(rows) {
   return ordered;
 }
 
-const COLUMNS = [
+const ALL_COLUMNS = [
   {name: "Method", value: (row) => row.label, text: true, show: methodCell},
   {name: "Accuracy, %", value: (row) => row.accuracy, show: accuracyCell, plotted: true},
   {name: "Each seed", value: (row) => Math.max(...(row.seeds ?? []).map((one) => one.accuracy), -1), show: seedsCell},
@@ -145,6 +145,8 @@ function timeCell(row) {
 
 function summaryTable(task, rows) {
   const domain = around(rows.flatMap((row) => [row.low, row.high, row.accuracy, ...(row.seeds ?? []).map((one) => one.accuracy)]), {share: true, least: 0.1});
+  const has = {"Against its vote": (row) => fairOf(row).length, Greedy: (row) => known(row.greedy)};
+  const COLUMNS = ALL_COLUMNS.filter(({name}) => !(name in has) || rows.some(has[name]));
   const body = el("tbody");
   const oracles = el("tbody.oracles");
   const state = {column: null, direction: -1};
