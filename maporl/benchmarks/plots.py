@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maporl.benchmarks.across_runs import performance_profile
-from maporl.benchmarks.summary import POOLED
+from maporl.benchmarks.summary import pooled_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +19,32 @@ if TYPE_CHECKING:
 __all__ = ["write_plots"]
 
 Row = Mapping[str, Any]
-LONE, TEAM, TRAINED, ORACLE = "#8a8f98", "#5b8db8", "#1f5f99", "#b8742a"
+Draw = Callable[["Axes"], None]
+
+ROLES = {  # hue: who answers; darkness: whether it was trained
+    "lone agent, untrained": "#74c476",
+    "lone agent, trained": "#1b7837",
+    "vote of a lone agent": "#8a8f98",
+    "team, untrained": "#6baed6",
+    "team, trained": "#08519c",
+    "ORACLE: an upper bound, no baseline": "#b8742a",
+}
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333")
+"""Told apart by colour-blind people too (Okabe and Ito 2008); black for their yellow."""
+STYLES = ("-", "--", ":", "-.")
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.3,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "maporl",  # the same figures, the same file
+    "text.parse_math": False,  # a name may hold a dollar
+}
 
 
 def write_plots(figures: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -30,143 +57,259 @@ def write_plots(figures: Mapping[str, Any], folder: Path) -> list[Path]:
     Returns:
         The files.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, height, draw in _plots(figures):
-        figure, axes = pyplot.subplots(figsize=(8.5, height), layout="constrained")
-        draw(axes)
-        axes.spines[["top", "right"]].set_visible(False)
-        for suffix in ("png", "svg"):
-            written.append(folder / f"{name}.{suffix}")
-            figure.savefig(written[-1], dpi=150)
-        pyplot.close(figure)
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of a name, that the font lacks: an SVG's reader has others
+        for name, height, draw in _plots(figures):
+            figure = Figure(figsize=(8.5, height), layout="constrained")
+            draw(figure.subplots())
+            for suffix, metadata in (("png", {}), ("svg", {"Date": None})):
+                written.append(folder / f"{name}.{suffix}")
+                figure.savefig(written[-1], dpi=200, metadata=metadata)
     return written
 
 
-def _plots(figures: Mapping[str, Any]) -> Iterator[tuple[str, float, Callable[[Axes], None]]]:
+def _plots(figures: Mapping[str, Any]) -> Iterator[tuple[str, float, Draw]]:
     """(name, height in inches, what draws it)."""
     rows = [r for r in figures["summary"] if r["accuracy"] is not None]
+    looks = _looks([r["method"] for r in sorted(figures["summary"], key=lambda r: bool(r["matched"]))])
+    prefixes: dict[str, str] = {}
     for task in dict.fromkeys(r["task"] for r in rows):
-        mine, prefix = [r for r in rows if r["task"] == task], "".join(c if c.isalnum() else "_" for c in task)
-        yield f"{prefix}_accuracy", 1.2 + 0.27 * len(mine), lambda axes, mine=mine: _accuracy(axes, mine)  # type: ignore[misc]
-        yield f"{prefix}_cost", 5.0, lambda axes, mine=mine: _cost(axes, mine)  # type: ignore[misc]
-        curves = [c for c in figures["curves"] if c["task"] == task]
-        if curves:
-            yield f"{prefix}_learning", 5.0, lambda axes, curves=curves: _learning(axes, curves)  # type: ignore[misc]
-        talks = [c for c in figures["collaboration"] if c["task"] == task and len(c["metrics"]["rounds"]) > 1]
-        if talks:
-            yield f"{prefix}_rounds", 4.5, lambda axes, talks=talks: _rounds(axes, talks)  # type: ignore[misc]
-    profiles = _profiles(rows)
+        prefix = "".join(c if c.isalnum() or c in "-_" else "_" for c in task)[:80]
+        prefixes[task] = prefix if prefix not in prefixes.values() else f"{prefix}_{len(prefixes)}"
+        for name, height, draw in _plots_of(task, figures, looks):
+            yield f"{prefixes[task]}_{name}", height, draw
+    profiles = pooled_runs(figures["summary"])
     if profiles:
-        yield "performance_profile", 4.5, lambda axes: _profile(axes, profiles)
+        yield "performance_profile", 4.5, lambda axes: _profile(axes, profiles, looks)
 
 
-def _colour(row: Row) -> str:
-    return ORACLE if row["oracle"] else TRAINED if row["trained"] and row["team"] else TEAM if row["team"] else LONE
+def _plots_of(task: str, figures: Mapping[str, Any], looks: Mapping[str, Row]) -> Iterator[tuple[str, float, Draw]]:
+    rows = [r for r in figures["summary"] if r["task"] == task and r["accuracy"] is not None]
+    yield "accuracy", 1.3 + 0.23 * len(rows), lambda axes: _accuracy(axes, rows)
+    costly = [r for r in rows if r["completion_tokens"]]
+    if costly:
+        yield "cost", max(4.5, 1.0 + 0.18 * len(costly)), lambda axes: _cost(axes, costly)
+    curves = {
+        method: [
+            points
+            for c in figures["curves"]
+            if (c["task"], c["method"]) == (task, method)
+            if (points := _last_round(c))
+        ]
+        for method in looks
+    }
+    if any(curves.values()):
+        yield "learning", 4.5, lambda axes: _learning(axes, task, curves, looks)
+    talks = {c["method"]: _rounds_of(c) for c in figures["collaboration"] if c["task"] == task}
+    if any(len(points) > 1 for points in talks.values()):
+        yield "rounds", 4.5, lambda axes: _rounds(axes, task, talks, looks)
+
+
+def _looks(methods: Sequence[str]) -> dict[str, Row]:
+    """Colour and line of every method, the same in all plots; the first ones differ most."""
+    return {
+        method: {"color": LINES[n % len(LINES)], "linestyle": STYLES[n // len(LINES) % len(STYLES)]}
+        for n, method in enumerate(dict.fromkeys(methods))
+    }
+
+
+def _role(row: Row) -> str:
+    if row["oracle"]:
+        return "ORACLE: an upper bound, no baseline"
+    if row["matched"] or row["method"].startswith("self_consistency"):
+        return "vote of a lone agent"
+    return f"{'team' if row['team'] else 'lone agent'}, {'trained' if row['trained'] else 'untrained'}"
+
+
+def _mark(row: Row) -> dict[str, Any]:
+    """How a method's mean is drawn: an upper bound is hollow."""
+    colour = ROLES[_role(row)]
+    return {"color": colour, "marker": "o", "markersize": 6, "markerfacecolor": "white" if row["oracle"] else colour}
+
+
+def _named(method: str) -> str:
+    """Short enough for a plot; a label that begins with an underscore would be no label to matplotlib."""
+    return f" {method}" if len(method) <= 40 else f" {method[:39]}…"
+
+
+def _roles_legend(axes: Axes, rows: Sequence[Row]) -> None:
+    from matplotlib.lines import Line2D
+
+    shown = {_role(row): row for row in rows}
+    handles = [Line2D([], [], linestyle="", label=role, **_mark(shown[role])) for role in ROLES if role in shown]
+    axes.figure.legend(handles=handles, loc="outside lower center", ncols=3)  # type: ignore[union-attr]
 
 
 def _accuracy(axes: Axes, rows: Sequence[Row]) -> None:
-    """Every method's mean, its interval over questions, and every run."""
-    places = list(range(len(rows)))[::-1]
+    """Every method's mean, its interval over questions, and every run; oracles apart, below a line."""
+    places = [-n - 0.6 * row["oracle"] for n, row in enumerate(rows)]
     for place, row in zip(places, rows, strict=True):
-        axes.plot([row["low"], row["high"]], [place, place], color=_colour(row), linewidth=2, solid_capstyle="butt")
-        axes.plot(row["accuracy"], place, "o", color=_colour(row), markersize=6)
+        colour = ROLES[_role(row)]
+        axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.plot(row["accuracy"], place, linestyle="", **_mark(row))
         runs = [s["accuracy"] for s in row["seeds"]]
         if len(runs) > 1:
-            axes.plot(runs, [place - 0.28] * len(runs), "|", color=_colour(row), markersize=6)
-    names = [f"{r['method']}{' (ORACLE)' if r['oracle'] else ''}" for r in rows]
-    axes.set_yticks(places, names, fontsize=8)
+            axes.plot(runs, [place - 0.3] * len(runs), "|", color=colour, markersize=5)
+    oracles = [place for place, row in zip(places, rows, strict=True) if row["oracle"]]
+    if oracles and len(oracles) < len(rows):
+        axes.axhline(oracles[0] + 0.8, color="#999", linewidth=0.6, linestyle=(0, (4, 3)))
+    axes.set_yticks(places, [_named(r["method"]) for r in rows], fontsize=8)
+    axes.tick_params("y", length=0)
+    several = any(len(row["seeds"]) > 1 for row in rows)
     axes.set(
-        xlim=(0, 1.02),
-        ylim=(-0.8, len(rows) - 0.3),
-        xlabel="accuracy; line: 95 % over questions; ticks: every seed",
-        title=rows[0]["task"],
+        xlim=(0, 1.01),
+        ylim=(places[-1] - 0.7, 0.6),
+        xlabel=f"accuracy; line: 95 % over questions{'; ticks: every seed' * several}",
+        title=f"{rows[0]['task']}: accuracy",
     )
-    axes.grid(axis="x", alpha=0.3)
+    axes.grid(axis="x")
+    _roles_legend(axes, rows)
 
 
 def _cost(axes: Axes, rows: Sequence[Row]) -> None:
-    """Accuracy against what a question costs, and the front that no other method beats."""
-    rows = [r for r in rows if r["completion_tokens"]]
-    cost = [r["completion_tokens"] + r["prompt_tokens"] for r in rows]
-    for x, row in zip(cost, rows, strict=True):
-        axes.errorbar(
-            x,
-            row["accuracy"],
-            [[max(row["accuracy"] - row["low"], 0)], [max(row["high"] - row["accuracy"], 0)]],
-            fmt="o",
-            color=_colour(row),
-            elinewidth=1,
-            markersize=5,
-        )
-        axes.annotate(row["method"], (x, row["accuracy"]), xytext=(5, 3), textcoords="offset points", fontsize=7)
+    """Accuracy against what a question costs, and the front that no other method beats; numbers stand for names."""
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    costs = [row["completion_tokens"] + (row["prompt_tokens"] or 0.0) for row in rows]
+    for x, row in zip(costs, rows, strict=True):
+        ends = [[max(row["accuracy"] - row["low"], 0)], [max(row["high"] - row["accuracy"], 0)]]
+        axes.errorbar(x, row["accuracy"], ends, elinewidth=1, linestyle="", **_mark(row))
     front: list[tuple[float, float]] = []
-    for x, row in sorted(zip(cost, rows, strict=True), key=lambda pair: (pair[0], -pair[1]["accuracy"])):
+    for x, row in sorted(zip(costs, rows, strict=True), key=lambda pair: (pair[0], -pair[1]["accuracy"])):
         if not row["oracle"] and (not front or row["accuracy"] > front[-1][1]):
             front.append((x, row["accuracy"]))
-    axes.step(*zip(*front, strict=True), where="post", color="#bbb", linewidth=1, zorder=0)
-    axes.set(xscale="log", xlabel="prompt and completion tokens a question", ylabel="accuracy", ylim=(0, 1.05))
-    axes.set_title(rows[0]["task"])
-    axes.grid(alpha=0.3)
+    if front:
+        front.append((max(costs), front[-1][1]))
+        axes.step(*zip(*front, strict=True), where="post", color="#bbb", linewidth=1, zorder=0)
+    # A tick at 1, 2 or 5 times a power of ten falls into any span of 2.5.
+    axes.set(
+        xscale="log",
+        xlim=(min(costs) / 1.6, max(costs) * 1.6),
+        ylim=(0, 1.05),
+        ylabel="accuracy; line: 95 % over questions",
+    )
+    axes.set(xlabel="prompt and completion tokens per question; grey: no cheaper method is better")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=99))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_title(f"{rows[0]['task']}: accuracy and cost")
+    axes.grid()
+    handles = [
+        Line2D([], [], linestyle="", label=f"{n}{_named(row['method'])}", **_mark(row)) for n, row in enumerate(rows, 1)
+    ]
+    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _roles_legend(axes, rows)
+    _number(axes, [[(x, row[end]) for end in ("accuracy", "low", "high")] for x, row in zip(costs, rows, strict=True)])
 
 
-def _learning(axes: Axes, curves: Sequence[Row]) -> None:
-    """The last round's accuracy while sampling: every run thin, the mean over runs bold."""
-    for number, method in enumerate(dict.fromkeys(c["method"] for c in curves)):
-        runs = [_last_round(c["metrics"]) for c in curves if c["method"] == method]
-        runs = [run for run in runs if run]
-        for run in runs:
-            axes.plot(*zip(*run, strict=True), color=f"C{number % 10}", linewidth=0.6, alpha=0.5)
-        shared = sorted(set.intersection(*({x for x, _ in run} for run in runs))) if runs else []
-        if shared:
-            means = [float(np.mean([dict(run)[x] for run in runs])) for x in shared]
-            axes.plot(shared, means, color=f"C{number % 10}", linewidth=2, label=method)
-    axes.set(xlabel="iteration", ylabel="accuracy of the last round, while training", ylim=(0, 1.02))
-    axes.set_title(curves[0]["task"])
-    axes.legend(fontsize=7, frameon=False)
-    axes.grid(alpha=0.3)
+def _number(axes: Axes, points: Sequence[Sequence[tuple[float, float]]]) -> None:
+    """A number beside every point, the nearest place around it that covers no number, point or interval.
+
+    Args:
+        axes: With its final limits.
+        points: The point and the ends of its interval, each.
+    """
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    per_point = axes.figure.dpi / 72
+    at = axes.transData.transform(np.reshape(points, (-1, 2))).reshape(-1, 3, 2) / per_point  # in typographical points
+    width, height = 9.0, 8.0
+    numbers: list[np.ndarray] = []
+
+    def free(label: np.ndarray) -> bool:
+        apart = [abs(label - place) for place in [*at[:, 0], *numbers]]
+        beside = [abs(label[0] - x) > width / 2 + 1 for x in at[:, 0, 0]]
+        beyond = [not low - height / 2 < label[1] < high + height / 2 for low, high in at[:, 1:, 1]]
+        return all(dx >= width or dy >= height for dx, dy in apart) and all(map(max, beside, beyond))
+
+    for number, ((x, y), place) in enumerate(zip([p[0] for p in points], at[:, 0], strict=True), 1):
+        around = [
+            place + radius * np.array([math.cos(angle), math.sin(angle)])
+            for radius in range(9, 90, 3)
+            for angle in np.radians([35, -35, 145, -145, 0, 180, 60, -60, 120, -120, 90, -90])
+        ]
+        numbers.append(next(filter(free, around), around[0]))
+        axes.annotate(
+            str(number),
+            (x, y),
+            xytext=tuple(numbers[-1] - place),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.3},
+            arrowprops={"arrowstyle": "-", "color": "#888", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
+            if math.dist(numbers[-1], place) > 13
+            else None,
+        )
 
 
-def _last_round(metrics: Mapping[str, Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
+def _last_round(curve: Row) -> list[tuple[float, float]]:
+    """(iteration, accuracy of the last round) of a training."""
+    metrics: Mapping[str, Sequence[tuple[float, float | None]]] = curve["metrics"]
     names = [n for n in metrics if n.startswith("rollout/accuracy_round_")]
-    return [(x, y) for x, y in metrics[max(names, key=lambda n: int(n.rsplit("_", 1)[1]))]] if names else []
+    points = metrics[max(names, key=lambda n: int(n.rsplit("_", 1)[1]))] if names else []
+    return [(x, y) for x, y in points if y is not None and math.isfinite(y)]
 
 
-def _rounds(axes: Axes, talks: Sequence[Row]) -> None:
+def _learning(
+    axes: Axes, task: str, curves: Mapping[str, Sequence[list[tuple[float, float]]]], looks: Mapping[str, Row]
+) -> None:
+    """The last round's accuracy while sampling: every run thin, the mean over runs bold."""
+    from matplotlib.ticker import MaxNLocator
+
+    for method, runs in curves.items():
+        for run in runs if len(runs) > 1 else ():
+            axes.plot(*zip(*run, strict=True), linewidth=0.6, alpha=0.6, **looks[method])
+        shared = sorted(set.intersection(*({x for x, _ in run} for run in runs))) if runs else []
+        means = [float(np.mean([dict(run)[x] for run in runs])) for x in shared]
+        if runs:
+            marker = "o" if len(shared) == 1 else None
+            axes.plot(shared, means, linewidth=2, label=_named(method), marker=marker, **looks[method])
+    several = any(len(runs) > 1 for runs in curves.values())
+    axes.set(
+        xlabel=f"iteration{'; bold: mean over runs, thin: every run' * several}",
+        ylabel="accuracy of the last round, sampled",
+    )
+    axes.set(ylim=(0, 1.02), title=f"{task}: training")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.grid()
+
+
+def _rounds_of(talk: Row) -> list[tuple[int, float]]:
+    """(round from 1, accuracy)."""
+    return [(r["round"] + 1, r["accuracy"]) for r in talk["metrics"]["rounds"] if r["accuracy"] is not None]
+
+
+def _rounds(axes: Axes, task: str, talks: Mapping[str, Sequence[tuple[int, float]]], looks: Mapping[str, Row]) -> None:
     """The agents' mean accuracy, round by round."""
-    for talk in talks:
-        rounds = [r for r in talk["metrics"]["rounds"] if r["accuracy"] is not None]
-        axes.plot([r["round"] + 1 for r in rounds], [r["accuracy"] for r in rounds], "o-", label=talk["method"])
-    longest = max(len(t["metrics"]["rounds"]) for t in talks)
-    axes.set(xlabel="round", ylabel="accuracy, mean over agents", ylim=(0, 1.02), xticks=range(1, longest + 1))
-    axes.set_title(talks[0]["task"])
-    axes.legend(fontsize=7, frameon=False)
-    axes.grid(alpha=0.3)
+    for method, points in talks.items():
+        if len(points) > 1:
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=_named(method), **looks[method])
+    longest = max(number for points in talks.values() for number, _ in points)
+    axes.set(xlabel="round", ylabel="accuracy, mean over agents", ylim=(0, 1.02), title=f"{task}: accuracy by round")
+    axes.set_xticks(range(1, longest + 1, max(1, longest // 12)))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.grid()
 
 
-def _profiles(rows: Sequence[Row]) -> dict[str, list[list[float]]]:
-    """Runs of every task, of the methods that have enough of them."""
-    tasks = list(dict.fromkeys(r["task"] for r in rows))
-    found: dict[str, list[list[float]]] = {}
-    for method in dict.fromkeys(r["method"] for r in rows):
-        runs = [[s["accuracy"] for s in r["seeds"]] for r in rows if r["method"] == method]
-        if len(runs) == len(tasks) and sum(map(len, runs)) >= POOLED and min(map(len, runs)) >= 3:
-            found[method] = runs
-    return found
-
-
-def _profile(axes: Axes, profiles: Mapping[str, list[list[float]]]) -> None:
+def _profile(axes: Axes, profiles: Mapping[str, list[list[float]]], looks: Mapping[str, Row]) -> None:
     """Share of runs above every accuracy (Agarwal et al. 2108.13264)."""
     thresholds = np.linspace(0, 1, 201)
     for method, runs in profiles.items():
         profile = performance_profile(runs, thresholds)
-        (line,) = axes.step(thresholds, profile.share, label=method)
-        axes.fill_between(thresholds, profile.low, profile.high, alpha=0.12, color=line.get_color(), step="pre")
-    axes.set(xlabel="accuracy", ylabel="share of runs above it", title="all tasks and seeds", ylim=(0, 1.02))
-    axes.legend(fontsize=7, frameon=False)
-    axes.grid(alpha=0.3)
+        axes.step(thresholds, profile.share, label=_named(method), **looks[method])
+        axes.fill_between(
+            thresholds, profile.low, profile.high, alpha=0.12, color=looks[method]["color"], step="pre", linewidth=0
+        )
+    axes.set(
+        xlabel="accuracy", ylabel="share of runs above it", title="all tasks and seeds", xlim=(0, 1), ylim=(0, 1.02)
+    )
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.grid()

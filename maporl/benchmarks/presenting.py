@@ -8,18 +8,22 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from maporl.benchmarks.plots import write_plots
 from maporl.benchmarks.report import collect, write_report
 from maporl.benchmarks.results import load_results
 from maporl.benchmarks.summary import summarise
-from maporl.benchmarks.tables import screen, write_tables
+from maporl.benchmarks.tables import Screen, screen, write_tables
 
 __all__ = ["present"]
 
+WIDE = 1000
+"""Columns of a table that no screen limits."""
+
 
 def present(paths: Sequence[str | Path], folder: Path, console: Console, title: str | None = None) -> None:
-    """Write ``results.md``, ``results.tex``, ``methods.csv``, ``comparisons.csv``, ``plots/`` and ``report.html``, and show the tables.
+    """Write the tables, ``plots/`` and ``report.html``, and show the tables.
 
     Args:
         paths: Study and run folders.
@@ -30,17 +34,27 @@ def present(paths: Sequence[str | Path], folder: Path, console: Console, title: 
     results = load_results(paths)
     summary = summarise(results)
     payload = collect(results, summary, title=title)
-    folder.mkdir(parents=True, exist_ok=True)
     write_tables(summary, folder)
     write_plots(payload.figures, folder / "plots")
     page = write_report(payload, folder / "report.html")
-    for heading, names, rows in screen(summary):
-        table = Table(*names, title=heading, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for column in table.columns:
-            column.no_wrap = True
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+    for part in screen(summary):
+        _show(part, console)
     console.print(f"page: {page}\ntables and plots: {folder}", soft_wrap=True, markup=False)
+
+
+def _show(part: Screen, console: Console) -> None:
+    """On a terminal only the names are broken, if need be; elsewhere nothing is, whatever its width."""
+    table = Table(title=Text(part.heading), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, name in enumerate(part.names):
+        table.add_column(name, justify="right" if number else "left", no_wrap=number > 0, overflow="fold")
+    for row in part.rows:
+        table.add_row(*map(Text, row))
+    table.add_section()
+    for row in part.oracles:
+        table.add_row(*map(Text, row))
+    if console.is_terminal:
+        console.print(table)
+    else:
+        with console.capture() as capture:
+            console.print(table, width=WIDE, crop=False)
+        console.print("\n".join(line.rstrip() for line in capture.get().splitlines()), soft_wrap=True, markup=False)

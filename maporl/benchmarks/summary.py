@@ -3,201 +3,258 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maporl.algorithms.records import Record
-from maporl.benchmarks.across_runs import interquartile_mean, probability_of_improvement, t_interval
+from maporl.benchmarks.across_runs import (
+    MIN_RUNS,
+    MIN_RUNS_PER_TASK,
+    interquartile_mean,
+    probability_of_improvement,
+    t_interval,
+)
 from maporl.benchmarks.results import Cell, Results
 from maporl.benchmarks.statistics import clustered_interval, compare, holm, minimum_detectable_paired
 
-__all__ = ["summarise"]
-
-POOLED = 10
-"""Runs over tasks and seeds from which an interquartile mean says something (Agarwal et al. 2108.13264)."""
+__all__ = ["pooled_runs", "summarise"]
 
 Outcomes = dict[str, list[float]]  # question -> everything measured on it
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Run:
+    """A cell that was measured.
+
+    Attributes:
+        seed: Its seed.
+        outcomes: Of sampled answers; of the best seat alone where that is the row.
+        greedy: Of greedy answers, likewise.
+        seats: The accuracy of each seat.
+        parsed: Share of messages that an answer was found in; None if nobody looked for one.
+        costs: Per question, of what `outcomes` holds.
+    """
+
+    seed: int
+    outcomes: Outcomes
+    greedy: Outcomes
+    seats: Mapping[str, float]
+    parsed: float | None
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class _Measured:
-    """All cells of a method on a task, what they got right read once."""
+    """All cells of a method on a task."""
 
-    cells: list[Cell]
-    by_seed: dict[int, Outcomes] = field(default_factory=dict)
-    by_seat: dict[str, list[float]] = field(default_factory=dict)
-    greedy: list[float] = field(default_factory=list)
-    parsed: list[bool] = field(default_factory=list)
+    cells: Sequence[Cell]
+    runs: Sequence[_Run]
 
-    @property
+    @cached_property
     def outcomes(self) -> Outcomes:
         """Of all seeds together."""
         pooled: Outcomes = {}
-        for outcomes in self.by_seed.values():
-            for question, values in outcomes.items():
+        for run in self.runs:
+            for question, values in run.outcomes.items():
                 pooled.setdefault(question, []).extend(values)
         return pooled
 
-    @property
+    @cached_property
     def seeds(self) -> dict[int, float]:
         """The accuracy of each run."""
-        return {seed: _mean(o) for seed, o in self.by_seed.items()}
+        return {run.seed: _accuracy(run.outcomes) for run in self.runs}
+
+    @property
+    def oracle(self) -> bool:
+        return any(cell.oracle for cell in self.cells)
+
+    @property
+    def matched(self) -> list[tuple[str, str]]:
+        return list(dict.fromkeys(pair for cell in self.cells for pair in cell.matched))
 
 
 def summarise(results: Results) -> dict[str, Any]:
     """Figures of all methods, JSON-ready.
 
+    What counts are cells that are complete, and the evaluations of run folders, each of which is whole whatever became of the run.
+
     Returns:
         | key | value |
         |---|---|
-        | rows | one per task and method, in the order of the study, votes matched to a team behind it |
+        | rows | one per task and method, in the order of the study; votes behind the first team they are matched to, oracles last |
         | comparisons | of every team with the votes that cost as much, and of every method with a single agent |
         | pooled | per method over all tasks, from 10 runs on: interquartile mean, its interval, probability of improvement |
 
         A row: task, method, label, team, trained, oracle, matched [[team, "completion" | "all"], ...]; accuracy (the mean over seeds, ties
-        by expectation), low, high (95 % over questions), seeds [{seed, accuracy}], seeds_low, seeds_high (t interval over runs, None for
-        one), greedy, best_seat, parse_rate, questions, generations, prompt_tokens, completion_tokens (per question), eval_s, train_s,
-        failed [{seed, reason}], unfinished (seeds). Figures are None where no seed is complete.
+        by expectation; of sampled answers if there are any), low, high (95 % over questions), seeds [{seed, accuracy}], seeds_low,
+        seeds_high (t interval over runs, None for one), greedy, best_seat (None where the best seat is the row), parse_rate, questions,
+        generations, prompt_tokens, completion_tokens (per question), eval_s, train_s, failed [{seed, reason}], unfinished (seeds). Figures
+        are None where nothing counts.
 
         A comparison: family ("vote of equal cost" | "single agent"), task, method, baseline, on ("completion" | "all" | None),
         difference, low, high, p, p_holm (within its family, over all tasks), test, questions, detectable (at 80 % power), seeds [{seed,
-        difference}], seeds_low, seeds_high.
+        difference}], seeds_low, seeds_high. An oracle is neither compared nor compared with.
+
+        Pooled: method, oracle, runs, iqm, low, high, and of all but single agents and oracles improvement, improvement_low,
+        improvement_high.
     """
-    measured = {key: _measure(cells) for key, cells in _by_method(results.cells).items()}
-    rows = [_row(task, method, one) for (task, method), one in measured.items()]
-    return {"rows": _ordered(rows), "comparisons": _comparisons(measured), "pooled": _pooled(measured)}
+    measured = {key: _measured(cells) for key, cells in _by_method(results.cells).items()}
+    rows = _ordered([_row(task, method, one) for (task, method), one in measured.items()])
+    return {"rows": rows, "comparisons": _comparisons(measured), "pooled": _pooled(rows)}
 
 
-def _by_method(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.task, cell.method), []).append(cell)
-    return groups
+def _by_method(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    groups: dict[tuple[str, str], dict[int, Cell]] = {}
+    for cell in cells:  # of two studies with the same cell the first counts: they are no two runs
+        groups.setdefault((cell.task, cell.method), {}).setdefault(cell.seed, cell)
+    return {key: list(by_seed.values()) for key, by_seed in groups.items()}
 
 
-def _measure(cells: list[Cell]) -> _Measured:
-    measured = _Measured(cells)
-    for cell in cells:
-        records = [r for r in cell.records() if cell.status == "complete" or r]
-        sampled = [r for r in records if not r["greedy"]] or records  # a run's evaluation may be greedy only
-        if not sampled:
-            continue
-        seats: dict[str, list[Record]] = {}
-        for r in sampled:
-            seats.setdefault(r["seat"] or "", []).append(r)
-        accuracy = {seat: float(np.mean([r["team_correct"] for r in found])) for seat, found in seats.items()}
-        best = max(accuracy, key=accuracy.__getitem__)
-        chosen = seats[best] if cell.best_seat else sampled
-        outcomes: Outcomes = {}
-        for r in chosen:
-            outcomes.setdefault(r["question_id"], []).append(float(r["team_correct"]))
-        measured.by_seed[cell.seed] = outcomes
-        for seat, value in accuracy.items():
-            measured.by_seat.setdefault(seat, []).append(value)
-        measured.greedy += [
-            r["team_correct"] for r in records if r["greedy"] and (not cell.best_seat or (r["seat"] or "") == best)
-        ]
-        measured.parsed += [_answer(t) is not None for r in chosen for t in r["turns"] if t["score"] or t["truth"]]
-    return measured
+def _measured(cells: Sequence[Cell]) -> _Measured:
+    return _Measured(cells, [run for run in map(_run, cells) if run is not None])
+
+
+def _counts(cell: Cell) -> bool:
+    return cell.status == "complete" or cell.folder in cell.runs
+
+
+def _run(cell: Cell) -> _Run | None:
+    """What a cell got right; None if nothing of it counts."""
+    records = cell.records() if _counts(cell) else []
+    # In one order, whatever order they were written in: sums and random sign flips come out the same.
+    records.sort(key=lambda r: (str(r["question_id"]), r["sample"], r["seat"] or ""))
+    greedy = [r for r in records if r["greedy"]]
+    sampled = [r for r in records if not r["greedy"]] or greedy  # a run's evaluation may be greedy only
+    if not sampled:
+        return None
+    seats = {
+        seat: _accuracy(_outcomes(r for r in sampled if (r["seat"] or "") == seat))
+        for seat in sorted({r["seat"] or "" for r in sampled})
+    }
+    if cell.best_seat:
+        best = max(seats, key=seats.__getitem__)
+        sampled, greedy = ([r for r in found if (r["seat"] or "") == best] for found in (sampled, greedy))
+    turns = [t for r in sampled for t in r["turns"]]
+    parsed = [_answer(t) is not None for t in turns if t["score"] or t["truth"]]
+    return _Run(
+        cell.seed,
+        _outcomes(sampled),
+        _outcomes(greedy),
+        seats,
+        float(np.mean(parsed)) if parsed else None,
+        {
+            "generations": len(turns) / len(sampled),
+            "prompt_tokens": sum(t["prompt_tokens"] for t in turns) / len(sampled),
+            "completion_tokens": sum(t["completion_tokens"] for t in turns) / len(sampled),
+        },
+    )
+
+
+def _outcomes(records: Iterable[Record]) -> Outcomes:
+    found: Outcomes = {}
+    for r in records:
+        found.setdefault(r["question_id"], []).append(float(r["team_correct"]))
+    return found
 
 
 def _answer(turn: Mapping[str, Any]) -> str | None:
     return next((s["answer"] for s in (turn["truth"], turn["score"]) if s and s["answer"] is not None), None)
 
 
+def _accuracy(outcomes: Outcomes) -> float:
+    """Mean over questions, each counting the same."""
+    return float(np.mean([np.mean(values) for values in outcomes.values()]))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Of what is known; None if nothing is."""
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
+
+
 def _row(task: str, method: str, measured: _Measured) -> dict[str, Any]:
-    first = measured.cells[0]
-    outcomes, seeds = measured.outcomes, measured.seeds
+    cells, runs, seeds = measured.cells, measured.runs, measured.seeds
+    outcomes = measured.outcomes
     low, high = clustered_interval(list(outcomes.values())) if outcomes else (None, None)
     across = t_interval(list(seeds.values())) if seeds else None
-    seats = {seat: float(np.mean(values)) for seat, values in measured.by_seat.items()}
-    complete = [c for c in measured.cells if c.status == "complete" and c.costs]
-    costs = {
-        name: float(np.mean([c.costs[name] for c in complete if name in c.costs])) if complete else None
-        for name in ("questions", "generations", "prompt_tokens", "completion_tokens", "eval_s")
-    }
+    seats = {seat for run in runs for seat in run.seats} if not cells[0].best_seat else set()
+    counted = [cell for cell in cells if _counts(cell)]
     return {
         "task": task,
         "method": method,
-        "label": first.label,
-        "team": first.team,
-        "trained": first.trained,
-        "oracle": any(c.oracle for c in measured.cells),
-        "matched": [list(pair) for pair in first.matched],
-        "accuracy": float(np.mean(list(seeds.values()))) if seeds else None,
+        "label": cells[0].label,
+        "team": cells[0].team,
+        "trained": cells[0].trained,
+        "oracle": measured.oracle,
+        "matched": [list(pair) for pair in measured.matched],
+        "accuracy": _mean(seeds.values()),
         "low": low,
         "high": high,
         "seeds": [{"seed": seed, "accuracy": value} for seed, value in seeds.items()],
         "seeds_low": across[0] if across else None,
         "seeds_high": across[1] if across else None,
-        "greedy": float(np.mean(measured.greedy)) if measured.greedy else None,
-        "best_seat": max(seats.values()) if len(seats) > 1 else None,
-        "parse_rate": float(np.mean(measured.parsed)) if measured.parsed else None,
-        **costs,
+        "greedy": _mean(_accuracy(run.greedy) for run in runs if run.greedy),
+        "best_seat": max(_mean(run.seats.get(s) for run in runs) or 0.0 for s in seats) if len(seats) > 1 else None,
+        "parse_rate": _mean(run.parsed for run in runs),
         "questions": len(outcomes),
-        "train_s": _train_seconds(measured.cells),
+        **{n: _mean(run.costs[n] for run in runs) for n in ("generations", "prompt_tokens", "completion_tokens")},
+        "eval_s": _mean(cell.costs.get("eval_s") for cell in counted),
+        "train_s": _mean(sum(_seconds(run / "metrics.jsonl") for run in c.runs) for c in counted if c.trained),
         "failed": [
-            {"seed": c.seed, "reason": c.error or "no reason was written down"}
-            for c in measured.cells
-            if c.status == "failed"
+            {"seed": c.seed, "reason": c.error or "no reason was written down"} for c in cells if c.status == "failed"
         ],
-        "unfinished": [c.seed for c in measured.cells if c.status in ("running", "waiting")],
+        "unfinished": [c.seed for c in cells if c.status in ("running", "waiting")],
     }
 
 
-def _train_seconds(cells: Sequence[Cell]) -> float | None:
-    """Sampling and updates of a seed's trainings, the mean over seeds; None where nothing is trained."""
-    seconds = [sum(_seconds(run / "metrics.jsonl") for run in c.runs) for c in cells if c.trained]
-    return float(np.mean(seconds)) if seconds else None
-
-
 def _seconds(file: Path) -> float:
+    """Sampling and updates of a training, so far."""
     total = 0.0
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except json.JSONDecodeError:  # half written
             continue
         total += row.get("time/rollout_s", 0.0) + row.get("time/update_s", 0.0)
     return total
 
 
-def _mean(outcomes: Outcomes) -> float:
-    """Mean over questions, each counting the same."""
-    return float(np.mean([np.mean(values) for values in outcomes.values()]))
-
-
 def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Lone agents first, then the teams as the study names them; a matched vote behind the first team that it is matched to."""
+    """As the study names them; a matched vote behind the first team that it is matched to, oracles at the end of their task."""
     ordered: list[dict[str, Any]] = []
     for task in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == task]
-        votes = [row for row in mine if row["matched"]]
+        leaders = {row["method"] for row in mine if not row["matched"] and not row["oracle"]}
+        followers = [row for row in mine if row["matched"] and not row["oracle"]]
         for row in mine:
-            if row in votes:
-                continue
-            ordered.append(row)
-            followers = [v for v in votes if v["matched"][0][0] == row["method"]]
-            ordered += sorted(followers, key=lambda v: v["matched"][0][1] != "completion")
-        ordered += [v for v in votes if v not in ordered]
+            if row["method"] in leaders:
+                votes = [v for v in followers if v["matched"][0][0] == row["method"]]
+                ordered += [row, *sorted(votes, key=lambda v: v["matched"][0][1] != "completion")]
+        ordered += [
+            v for v in followers if v["matched"][0][0] not in leaders
+        ]  # of an oracle, or of a team that is not here
+        ordered += [row for row in mine if row["oracle"]]
     return ordered
 
 
 def _pairs(measured: Mapping[tuple[str, str], _Measured]) -> Iterator[tuple[str, str, str, str, str | None]]:
     """(family, task, method, baseline, on) of everything that is compared."""
+    voters: dict[tuple[str, str], str] = {}  # what trained the lone agent that votes against a team, "" for nothing
+    for task, team in measured:
+        votes = [(on, vote) for (t, vote), one in measured.items() if t == task for by, on in one.matched if by == team]
+        for on, vote in sorted(votes, key=lambda pair: pair[0] != "completion"):
+            voters[task, team] = vote.partition("/")[2]
+            yield "vote of equal cost", task, team, vote, on
     for (task, method), one in measured.items():
-        for team, on in one.cells[0].matched:
-            yield "vote of equal cost", task, team, method, on
-    for (task, method), one in measured.items():
-        if any(c.oracle for c in one.cells) or one.cells[0].matched:
-            continue  # an upper bound, or a yardstick itself
-        _, _, algorithm = method.partition("/")
-        trained = f"single_agent/{algorithm or method}"
-        for single in dict.fromkeys((trained, "single_agent")):
+        if one.matched:
+            continue  # a yardstick itself
+        trainers = (method.partition("/")[2], method, voters.get((task, method), ""))
+        for single in (*(f"single_agent/{t}" for t in trainers if t), "single_agent"):
             if (task, single) in measured and single != method:
                 yield "single agent", task, method, single, None
                 break
@@ -206,17 +263,14 @@ def _pairs(measured: Mapping[tuple[str, str], _Measured]) -> Iterator[tuple[str,
 def _comparisons(measured: Mapping[tuple[str, str], _Measured]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for family, task, method, baseline, on in _pairs(measured):
-        ours, theirs = measured.get((task, method)), measured[task, baseline]
-        if ours is None or any(c.oracle for c in theirs.cells):  # an oracle is nobody's baseline
+        ours, theirs = measured[task, method], measured[task, baseline]
+        if ours.oracle or theirs.oracle or not set(ours.outcomes) & set(theirs.outcomes):
             continue
-        first, second = ours.outcomes, theirs.outcomes
-        if not set(first) & set(second):
-            continue
-        compared = compare(first, second)
-        both = [seed for seed in ours.seeds if seed in theirs.seeds]
-        differences = [ours.seeds[seed] - theirs.seeds[seed] for seed in both]
+        compared = compare(ours.outcomes, theirs.outcomes)
+        first, second = ours.seeds, theirs.seeds
+        differences = {seed: first[seed] - second[seed] for seed in first if seed in second}
         # The interval is made for shares, so differences are moved from -1..1 to 0..1 and back.
-        across = t_interval([(d + 1) / 2 for d in differences]) if differences else None
+        across = t_interval([(d + 1) / 2 for d in differences.values()]) if differences else None
         found.append(
             {
                 "family": family,
@@ -231,7 +285,7 @@ def _comparisons(measured: Mapping[tuple[str, str], _Measured]) -> list[dict[str
                 "test": compared.test,
                 "questions": compared.num_questions,
                 "detectable": minimum_detectable_paired(compared.sd, compared.num_questions),
-                "seeds": [{"seed": s, "difference": d} for s, d in zip(both, differences, strict=True)],
+                "seeds": [{"seed": seed, "difference": d} for seed, d in differences.items()],
                 "seeds_low": 2 * across[0] - 1 if across else None,
                 "seeds_high": 2 * across[1] - 1 if across else None,
             }
@@ -243,25 +297,27 @@ def _comparisons(measured: Mapping[tuple[str, str], _Measured]) -> list[dict[str
     return found
 
 
-def _pooled(measured: Mapping[tuple[str, str], _Measured]) -> list[dict[str, Any]]:
-    """Methods over all tasks, where there are runs enough to say something."""
-    tasks = list(dict.fromkeys(task for task, _ in measured))
-    scores: dict[str, list[list[float]]] = {}
-    for method in dict.fromkeys(method for _, method in measured):
-        runs = [list(measured[task, method].seeds.values()) for task in tasks if (task, method) in measured]
-        if len(runs) == len(tasks) and sum(map(len, runs)) >= POOLED and min(map(len, runs)) >= 3:
-            scores[method] = runs
+def pooled_runs(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
+    """The accuracies of a method's runs on every task, of the methods that have enough of them to be pooled."""
+    tasks = set(row["task"] for row in rows)
+    found: dict[str, list[list[float]]] = {}
+    for method in dict.fromkeys(row["method"] for row in rows):
+        runs = [[s["accuracy"] for s in row["seeds"]] for row in rows if row["method"] == method]
+        if len(runs) == len(tasks) and sum(map(len, runs)) >= MIN_RUNS and min(map(len, runs)) >= MIN_RUNS_PER_TASK:
+            found[method] = runs
+    return found
+
+
+def _pooled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Methods over all tasks, where there are runs enough to say something; oracles last."""
+    scores = pooled_runs(rows)
+    oracles = {row["method"] for row in rows if row["oracle"]}
     pooled = []
-    for method, runs in scores.items():
-        middle = interquartile_mean(runs)
-        entry = {
-            "method": method,
-            "runs": sum(map(len, runs)),
-            "iqm": middle.value,
-            "low": middle.low,
-            "high": middle.high,
-        }
-        if "single_agent" in scores and method != "single_agent":
+    for method in sorted(scores, key=lambda m: m in oracles):
+        runs, middle = scores[method], interquartile_mean(scores[method])
+        entry: dict[str, Any] = {"method": method, "oracle": method in oracles, "runs": sum(map(len, runs))}
+        entry |= {"iqm": middle.value, "low": middle.low, "high": middle.high}
+        if "single_agent" in scores and method != "single_agent" and method not in oracles:
             better = probability_of_improvement(runs, scores["single_agent"])
             entry |= {"improvement": better.value, "improvement_low": better.low, "improvement_high": better.high}
         pooled.append(entry)

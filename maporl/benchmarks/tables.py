@@ -7,12 +7,15 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["csv_text", "latex", "markdown", "screen", "write_tables"]
+__all__ = ["Screen", "csv_text", "latex", "markdown", "screen", "write_tables"]
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str]]
+
+APART = "upper bounds, no baselines"
+"""Above the oracles, which end a table."""
 
 
 def _share(value: float | None) -> str:
@@ -24,7 +27,7 @@ def _signed(value: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return "" if value is None else f"{value:,.0f}" if value >= 99.95 else f"{value:.1f}"
 
 
 def _between(low: float | None, high: float | None, show: Callable[[float | None], str] = _share) -> str:
@@ -35,7 +38,7 @@ def _p(value: float | None) -> str:
     return "" if value is None else "< .001" if value < 0.001 else f"{value:.3f}"
 
 
-def name_of(row: Row) -> str:
+def _name(row: Row) -> str:
     """A method's name with what a reader must know about it."""
     marks = [
         f"{on} tokens of {', '.join(team for team, by in row['matched'] if by == on)}"
@@ -51,7 +54,7 @@ def name_of(row: Row) -> str:
 
 
 METHODS: tuple[Column, ...] = (
-    ("method", name_of),
+    ("method", _name),
     ("accuracy", lambda r: _share(r["accuracy"])),
     ("95 % over questions", lambda r: _between(r["low"], r["high"])),
     ("every seed", lambda r: " ".join(_share(s["accuracy"]) for s in r["seeds"])),
@@ -59,7 +62,7 @@ METHODS: tuple[Column, ...] = (
     ("best seat", lambda r: _share(r["best_seat"])),
     ("greedy", lambda r: _share(r["greedy"])),
     ("parsed", lambda r: _share(r["parse_rate"])),
-    ("questions", lambda r: str(r["questions"])),
+    ("questions", lambda r: str(r["questions"] or "")),
     ("generations", lambda r: _number(r["generations"])),
     ("prompt tokens", lambda r: _number(r["prompt_tokens"])),
     ("completion tokens", lambda r: _number(r["completion_tokens"])),
@@ -79,7 +82,7 @@ COMPARISONS: tuple[Column, ...] = (
 )
 
 POOLED: tuple[Column, ...] = (
-    ("method", lambda r: str(r["method"])),
+    ("method", lambda r: f"{r['method']}{' (ORACLE: knows the gold answer)' * r['oracle']}"),
     ("runs", lambda r: str(r["runs"])),
     ("interquartile mean", lambda r: _share(r["iqm"])),
     ("95 %", lambda r: _between(r["low"], r["high"])),
@@ -100,53 +103,101 @@ def _parts(summary: Mapping[str, Any]) -> list[tuple[str, Sequence[Column], list
     return [part for part in parts if part[2]]
 
 
+def _cells(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[list[str]]]:
+    """(names of the columns that have something to say, rows, rows of oracles)."""
+    used = [(name, show) for name, show in columns if any(show(row) for row in rows)]
+    told = [([show(row) for _, show in used], row.get("oracle", False)) for row in rows]
+    return [name for name, _ in used], [c for c, oracle in told if not oracle], [c for c, oracle in told if oracle]
+
+
 def markdown(summary: Mapping[str, Any]) -> str:
     """All tables as Markdown."""
     blocks = []
     for heading, columns, rows in _parts(summary):
-        used = _used(columns, rows)
-        lines = ["| " + " | ".join(name for name, _ in used) + " |", "|---" * len(used) + "|"]
-        lines += ["| " + " | ".join(show(row).replace("|", "\\|") for _, show in used) + " |" for row in rows]
-        blocks.append(f"### {heading}\n\n" + "\n".join(lines) + "\n")
+        names, plain, oracles = _cells(columns, rows)
+        lines = [names, ["---"] * len(names), *([_marked(cell) for cell in row] for row in plain)]
+        if oracles:
+            lines.append([f"*{APART}*", *[""] * (len(names) - 1)])
+            lines += [[_marked(cell) for cell in row] for row in oracles]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        blocks.append(f"### {_marked(heading)}\n\n{table}\n")
     return "\n".join(blocks)
 
 
-def screen(summary: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """(heading, column names, cells) of the tables, narrow enough for a terminal of 80 columns."""
+def _marked(text: str) -> str:
+    """Text that Markdown shows as it is; an underscore within a word, and a < before a space, mean nothing to it."""
+    return re.sub(r"[\\|*`\[\]~#]|<(?! )|&(?=\S)|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
+
+
+class Screen(NamedTuple):
+    """A table for a terminal: narrow enough for 80 columns as long as a method's word has 26 letters or fewer.
+
+    Attributes:
+        heading: Above it.
+        names: Of the columns.
+        rows: Their cells.
+        oracles: The same of rows that are upper bounds, no baselines.
+    """
+
+    heading: str
+    names: list[str]
+    rows: list[list[str]]
+    oracles: list[list[str]]
+
+
+def screen(summary: Mapping[str, Any]) -> list[Screen]:
+    """The tables for a terminal: fewer columns."""
     methods: tuple[Column, ...] = (
-        ("method", lambda r: f"{r['method']}{' ORACLE' * r['oracle']}{' FAILED' * bool(r['failed'])}"),
-        ("accuracy", lambda r: _share(r["accuracy"])),
-        ("95 %", lambda r: _between(r["low"], r["high"], _short)),
-        ("seeds", lambda r: _span([s["accuracy"] for s in r["seeds"]], _short)),
-        ("greedy", lambda r: _share(r["greedy"])),
+        ("method", _short_name),
+        ("mean", lambda r: _short(r["accuracy"])),
+        ("95 %", lambda r: _narrow(r["low"], r["high"])),
+        ("every seed", lambda r: _few([s["accuracy"] for s in r["seeds"]])),
+        ("greedy", lambda r: _short(r["greedy"])),
         ("tokens", lambda r: _number(r["completion_tokens"])),
     )
     comparisons: tuple[Column, ...] = (
         ("method", lambda c: f"{c['method']} against {c['baseline']}"),
-        ("difference", lambda c: _signed(c["difference"])),
-        ("95 %", lambda c: _between(c["low"], c["high"], _signed)),
-        ("p, Holm", lambda c: _p(c["p_holm"])),
+        ("difference", lambda c: _short(c["difference"], _signed)),
+        ("95 %", lambda c: f"{_short(c['low'], _signed)} to {_short(c['high'], _signed)}"),
+        ("p, Holm", lambda c: _short(c["p_holm"], _p)),
     )
-    narrow = {id(METHODS): methods, id(COMPARISONS): comparisons}
+    pooled: tuple[Column, ...] = (
+        ("method", lambda r: f"{r['method']}{' ORACLE' * r['oracle']}"),
+        ("runs", lambda r: str(r["runs"])),
+        ("IQM", lambda r: _short(r["iqm"])),
+        ("95 %", lambda r: _narrow(r["low"], r["high"])),
+        ("beats single", lambda r: _short(r.get("improvement"))),
+        ("95 % of it", lambda r: _narrow(r.get("improvement_low"), r.get("improvement_high"))),
+    )
+    narrow = {id(METHODS): methods, id(COMPARISONS): comparisons, id(POOLED): pooled}
     found = []
     for heading, columns, rows in _parts(summary):
-        used = _used(narrow.get(id(columns), columns), rows)
-        cells = list(dict.fromkeys(tuple(show(row) for _, show in used) for row in rows))  # one vote may stand for two
-        found.append((heading, [name for name, _ in used], [list(row) for row in cells]))
+        names, plain, oracles = _cells(narrow[id(columns)], rows)
+        once = [list(cells) for cells in dict.fromkeys(map(tuple, plain))]  # one vote may be matched in both ways
+        found.append(Screen(f"{heading}, accuracy" if columns is METHODS else heading, names, once, oracles))
     return found
 
 
-def _short(value: float | None) -> str:
-    return _share(value).removeprefix("0")
+def _short_name(row: Row) -> str:
+    marks = {"ORACLE": row["oracle"], "FAILED": row["failed"], "UNFINISHED": row["unfinished"]}
+    return " ".join([row["method"], *(mark for mark, true in marks.items() if true)])
 
 
-def _span(values: Sequence[float], show: Callable[[float | None], str]) -> str:
+def _short(value: float | None, show: Callable[[float | None], str] = _share) -> str:
+    return re.sub(r"^([+-]?)0\.", r"\1.", show(value))
+
+
+def _narrow(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{_short(low)}-{_short(high)}"
+
+
+def _few(values: Sequence[float]) -> str:
     """A few values each, many by their ends."""
-    return " ".join(map(show, values)) if len(values) <= 3 else f"{show(min(values))} .. {show(max(values))}"
+    return " ".join(map(_short, values)) if len(values) <= 3 else f"{_short(min(values))} .. {_short(max(values))}"
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """Rows with every figure in full; lists are written as "seed:value" pairs."""
+    """Rows with every figure in full; a list is written as "0:0.5; 1:0.75"."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -157,29 +208,37 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return " ".join(":".join(map(str, v.values() if isinstance(v, Mapping) else v)) for v in value)
+        pairs = (v.values() if isinstance(v, Mapping) else v if isinstance(v, list | tuple) else [v] for v in value)
+        return "; ".join(":".join(map(str, pair)) for pair in pairs)
     return "" if value is None else value
 
 
 def latex(summary: Mapping[str, Any]) -> str:
-    """All tables as LaTeX (booktabs), one table environment each."""
+    """All tables as LaTeX (booktabs), one table environment each, scaled down where they are wider than the page."""
     blocks = []
     for heading, columns, rows in _parts(summary):
-        used = _used(columns, rows)
+        names, plain, oracles = _cells(columns, rows)
         lines = [
             "\\begin{table}",
             f"\\caption{{{_escaped(heading)}}}",
-            f"\\begin{{tabular}}{{l{'r' * (len(used) - 1)}}}",
+            "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+            f"\\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}",
             "\\toprule",
-            " & ".join(_escaped(name) for name, _ in used) + r" \\",
+            _line(names),
             "\\midrule",
-            *(" & ".join(_escaped(show(row)) for _, show in used) + r" \\" for row in rows),
+            *map(_line, plain),
+            *(["\\midrule", rf"\multicolumn{{{len(names)}}}{{l}}{{\emph{{{APART}}}}} \\"] if oracles else []),
+            *map(_line, oracles),
             "\\bottomrule",
-            "\\end{tabular}",
+            "\\end{tabular}}",
             "\\end{table}",
         ]
         blocks.append("\n".join(lines) + "\n")
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(blocks)
+    return "% needs \\usepackage{booktabs,graphicx}\n" + "\n".join(blocks)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(map(_escaped, cells)) + r" \\"
 
 
 _LATEX = {
@@ -188,26 +247,32 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "-": "$-$",
+    "[": "{[}",  # at the beginning of a row it would be the argument of the line break before
 }
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"[\\~^<>&%$#_{}]", lambda m: _LATEX.get(m.group(), "\\" + m.group()), text)
-
-
-def _used(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """Without the columns that have nothing to say."""
-    return [(name, show) for name, show in columns if any(show(row) for row in rows)]
+    """Text that LaTeX sets as it is; a hyphen before a number becomes a minus."""
+    special = r"[\\~^<>|\[&%$#_{}]|(?<!\S)-(?=[\d.])"
+    return re.sub(special, lambda m: _LATEX.get(m.group(), "\\" + m.group()), " ".join(text.split()))
 
 
 def write_tables(summary: Mapping[str, Any], folder: Path) -> list[Path]:
-    """``results.md``, ``results.tex``, ``methods.csv`` and ``comparisons.csv``."""
-    texts = {
-        "results.md": markdown(summary),
-        "results.tex": latex(summary),
-        "methods.csv": csv_text(summary["rows"]),
-        "comparisons.csv": csv_text(summary["comparisons"]),
-    }
+    """Write ``results.md``, ``results.tex``, and of what there is ``methods.csv``, ``comparisons.csv`` and ``pooled.csv``.
+
+    Args:
+        summary: As `maporl.benchmarks.summary.summarise` makes it.
+        folder: Is made.
+
+    Returns:
+        The files.
+    """
+    texts = {"results.md": markdown(summary), "results.tex": latex(summary)}
+    rows = {"methods.csv": "rows", "comparisons.csv": "comparisons", "pooled.csv": "pooled"}
+    texts |= {name: csv_text(summary[key]) for name, key in rows.items() if summary[key]}
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8", errors="replace")
     return [folder / name for name in texts]
