@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from maporl.agents import Deaf, Team
+from maporl.agents import Team
 from maporl.algorithms.evaluation import subset
-from maporl.algorithms.records import Record, encode_turn, record, write_records
+from maporl.algorithms.records import Record, record, write_records
 from maporl.algorithms.rollout import Play, rollout_together
 from maporl.algorithms.training import check_context
+from maporl.benchmarks.ablation import spoken_again, unheard
 from maporl.benchmarks.cell_folder import describe, write_cell
 from maporl.benchmarks.methods import AloneThenTeam
 from maporl.benchmarks.seats import Seats
@@ -22,7 +25,7 @@ from maporl.benchmarks.study import CellKey, Study
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.run import torch_settings, with_threads
-from maporl.types import Episode, Question, Transcript
+from maporl.types import Episode, Question
 
 __all__ = ["measure"]
 
@@ -55,6 +58,7 @@ class _Cell:
     records: list[Record] = field(default_factory=list)
     seconds: float = 0.0
     oracle: bool = False
+    error: Exception | None = None
 
     @property
     def samples(self) -> int:
@@ -73,7 +77,7 @@ def measure(study: Study, cells: Sequence[CellKey], folder: Path, watch: Watch |
     if not cells:
         return
     config = study.settings
-    with torch_settings(config), warnings.catch_warnings():
+    with torch_settings(config), _little_garbage(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         seats = Seats()
         ready: list[_Cell] = []
@@ -88,6 +92,16 @@ def measure(study: Study, cells: Sequence[CellKey], folder: Path, watch: Watch |
         _measured(study, ready, folder, watch or (lambda done, total: None))
 
 
+@contextmanager
+def _little_garbage() -> Iterator[None]:
+    """What is there by now (torch, transformers ...) stays: to look through it for garbage once takes as long as thousands of messages."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) -> None:
     """All cells together; if that fails, one by one, so that only the one to blame does."""
     if not cells:
@@ -99,12 +113,17 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) 
             _fail(folder, cells[0].key, error)
             return
         for cell in cells:
-            cell.records.clear()
-            cell.seconds = 0.0
+            cell.records, cell.seconds, cell.error = [], 0.0, None
             _measured(study, [cell], folder, watch)
         return
     for cell in cells:
-        _write(folder, cell)
+        if cell.error is None:
+            try:
+                _write(folder, cell)
+            except Exception as error:  # an answer that JSON cannot hold
+                cell.error = error
+        if cell.error is not None:
+            _fail(folder, cell.key, cell.error)
 
 
 def _prepared(study: Study, key: CellKey, folder: Path, seats: Seats, envs: dict[str, DiscussionEnv]) -> _Cell:
@@ -165,13 +184,14 @@ def _viewed(config: RunConfig, seat: str) -> RunConfig:
 
 
 def _play_all(study: Study, cells: Sequence[_Cell], watch: Watch) -> None:
-    """Play, judge and record, some questions at a time."""
+    """Play, judge and record, some questions at a time. A cell whose own answer fails takes no part in what follows."""
     ids = list(cells[0].parts[0].questions)
     width = sum(len(_streams(study, cell)) * len(cell.parts) for cell in cells)
     step = max(1, AT_ONCE // max(width, 1))
     for first in range(0, len(ids), step):
         began = time.perf_counter()
         chosen = ids[first : first + step]
+        cells = [cell for cell in cells if cell.error is None]
         plays: dict[tuple[Any, ...], Play] = {}
         wanted: dict[tuple[int, int, int, bool], tuple[Any, ...]] = {}
         for c, cell in enumerate(cells):
@@ -185,17 +205,16 @@ def _play_all(study: Study, cells: Sequence[_Cell], watch: Watch) -> None:
                     starts = [part.questions[i] for i in chosen]
                     plays.setdefault(same, Play(part.env, part.team, starts, seed, greedy, first=first))
         played = dict(zip(plays, rollout_together(list(plays.values())), strict=True))
-        unheard = _unheard({same: (plays[same], played[same]) for same in plays}) if study.ablate_messages else {}
+        ablated = {name: None for (c, *_), name in wanted.items() if study.ablate_messages and cells[c].samples == 1}
+        again = unheard({name: (plays[name], played[name]) for name in ablated})
         for c, cell in enumerate(cells):
             for p, part in enumerate(cell.parts):
                 names = {s: wanted[c, p, *s] for s in _streams(study, cell)}
-                cell.records += _records(
-                    study,
-                    cell,
-                    part,
-                    {s: played[n] for s, n in names.items()},
-                    {s: unheard.get(n) for s, n in names.items()},
-                )
+                told = {s: played[n] for s, n in names.items()}
+                try:
+                    cell.records += _records(study, cell, part, told, {s: again.get(n) for s, n in names.items()})
+                except Exception as error:  # in the method's own code
+                    cell.error = error
         _share_time(cells, len(chosen), time.perf_counter() - began)
         watch(min(first + step, len(ids)), len(ids))
 
@@ -211,7 +230,7 @@ def _records(
     cell: _Cell,
     part: _Part,
     played: Mapping[Stream, Sequence[Episode]],
-    unheard: Mapping[Stream, Sequence[Episode | None] | None],
+    last_rounds: Mapping[Stream, Sequence[Episode | None] | None],
 ) -> Iterator[Record]:
     method, size = cell.key.named.method, cell.samples
     # One answer each: its number, whether greedy, and its discussions of all questions, one column a discussion.
@@ -222,13 +241,13 @@ def _records(
     if (0, True) in played:
         groups.append((0, True, [played[0, True]]))
     for sample, greedy, columns in groups:
-        again = unheard[sample, greedy] if size == 1 else None
+        again = last_rounds[sample, greedy] if size == 1 else None
         for n, episodes in enumerate(zip(*columns, strict=True)):
             answer = method.answer(part.env, episodes)
             cell.oracle = cell.oracle or answer.oracle
             made = record(_as_one(episodes), answer, greedy=greedy, sample=sample, seat=part.seat)
             if again is not None:
-                made["ablated"] = _ablated(part.env, again[n])
+                made["ablated"] = spoken_again(method, part.env, again[n])
             yield made
 
 
@@ -236,57 +255,21 @@ def _as_one(episodes: Sequence[Episode]) -> Episode:
     """The samples of a vote as one discussion of agents that do not hear one another."""
     if len(episodes) == 1:
         return episodes[0]
-    names = [f"sample_{i}" for i in range(len(episodes))]
-    turns = [replace(t, agent=name) for name, e in zip(names, episodes, strict=True) for t in e.transcript.turns]
-    steps = [replace(s, agent=name) for name, e in zip(names, episodes, strict=True) for s in e.steps]
+    question, agents = episodes[0].transcript.question, episodes[0].transcript.agents
+    lone = len(agents) == 1  # else it is a vote among whole discussions
+    name = {(i, a): f"sample_{i}" if lone else f"sample_{i}/{a}" for i in range(len(episodes)) for a in agents}
+    turns = [replace(t, agent=name[i, t.agent]) for i, e in enumerate(episodes) for t in e.transcript.turns]
+    steps = [replace(s, agent=name[i, s.agent]) for i, e in enumerate(episodes) for s in e.steps]
+    told = next(iter(question.private.values()), "")
+    private = {"every sample": told} if lone else {n: question.private.get(a, "") for (_, a), n in name.items()}
     order = sorted(range(len(turns)), key=lambda i: turns[i].round)
-    told = next(iter(episodes[0].transcript.question.private.values()), "")
-    question = replace(episodes[0].transcript.question, private={"every sample": told} if told else {})
-    transcript = Transcript(question, tuple(names), episodes[0].transcript.num_rounds, tuple(turns[i] for i in order))
+    transcript = replace(
+        episodes[0].transcript,
+        question=replace(question, private=private),
+        agents=tuple(name.values()),
+        turns=tuple(turns[i] for i in order),
+    )
     return Episode(transcript, tuple(steps[i] for i in order), episodes[0].contains_future)
-
-
-def _unheard(
-    played: Mapping[tuple[Any, ...], tuple[Play, Sequence[Episode]]],
-) -> dict[tuple[Any, ...], list[Episode | None]]:
-    """The last round of sampled discussions once more, from the same random numbers, with the peers' messages blanked.
-
-    None for a discussion that ended early: it has no last round to speak again.
-    """
-    deaf: dict[int, Deaf] = {}
-    plays: list[Play] = []
-    places: list[tuple[tuple[Any, ...], int]] = []
-    result: dict[tuple[Any, ...], list[Episode | None]] = {}
-    for name, (play, episodes) in played.items():
-        env = play.env
-        if play.greedy or not env.protocol.simultaneous or len(env.possible_agents) < 2 or env.num_rounds < 2:
-            continue
-        seats = {seat: deaf.setdefault(id(agent), Deaf(agent)) for seat, agent in play.team.seats.items()}
-        team = Team(seats)
-        result[name] = [None] * len(episodes)
-        for n, episode in enumerate(episodes):
-            transcript = episode.transcript
-            if transcript.is_complete:
-                heard = transcript.turns[: (transcript.num_rounds - 1) * len(transcript.agents)]
-                prefix = replace(
-                    transcript, turns=heard, team_scores=transcript.team_scores[: transcript.num_rounds - 1]
-                )
-                plays.append(Play(env, team, [prefix], play.seed, first=play.first + n))
-                places.append((name, n))
-    for (name, n), (episode,) in zip(places, rollout_together(plays), strict=True):
-        result[name][n] = episode
-    return result
-
-
-def _ablated(env: DiscussionEnv, episode: Episode | None) -> Record | None:
-    if episode is None:
-        return None
-    answer = env.protocol.team_answer(episode.transcript, env.judges.equivalent)
-    turns = episode.transcript.turns[-len(episode.steps) :]
-    return {
-        "team_correct": answer.correct,
-        "turns": [encode_turn(turn, step) for turn, step in zip(turns, episode.steps, strict=True)],
-    }
 
 
 def _share_time(cells: Sequence[_Cell], questions: int, seconds: float) -> None:
@@ -310,6 +293,7 @@ def _write(folder: Path, cell: _Cell) -> None:
         "completion_tokens": sum(t["completion_tokens"] for t in turns) / len(sampled),
         "eval_s": cell.seconds,
     }
+    (folder / cell.key.folder / "traceback.txt").unlink(missing_ok=True)  # of an earlier try
     write_cell(folder, {**describe(cell.key), "status": "complete", "oracle": cell.oracle, "costs": costs})
 
 
