@@ -105,7 +105,9 @@ class Discussions:
         turns = record["turns"]
         rounds = rounds_of(turns)
         said = [message for members in rounds.values() for message in members.values()]
-        first = vote_correct(rounds[min(rounds)].values()) if rounds else 0.0
+        correct = float(record["team_correct"])
+        # Of a single round nothing can be fixed or broken, whatever rule chose the answer.
+        first = vote_correct(rounds[min(rounds)].values()) if len(rounds) > 1 else correct
         last = [message.answer for message in rounds[max(rounds)].values()] if rounds else []
         answer = record["team_answer"]
         facts = {
@@ -123,7 +125,7 @@ class Discussions:
         return {
             "sample": int(record["sample"]),
             "seat": record["seat"],
-            "correct": round(float(record["team_correct"]), 4),
+            "correct": round(correct, 4),
             "first": round(first, 4),
             "answer": self._answers.setdefault(None if answer is None else str(answer), len(self._answers)),
             "flags": sum(facts[flag] << bit for bit, flag in enumerate(FLAGS)),

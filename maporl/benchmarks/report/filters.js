@@ -62,13 +62,15 @@ const difficulty = () => (difficult ??= meanByQuestion(() => true));
 function within({task, method, seed, decoding, other, relation}) {
   const cells = figures.cells.map((cell) => (!task || cell.task === task) && (!method || cell.method === method) && (!seed || String(cell.seed) === seed));
   const chosen = [];
-  const theirs = other ? meanByQuestion((i) => store.cell(i).method === other) : null;
+  const theirs = other ? [false, true].map((greedy) => meanByQuestion((i) => store.cell(i).method === other && store.has(i, "greedy") === greedy)) : null;
   for (const members of store.byQuestion) {
     for (const i of members) {
       if (!cells[index_(i, "cell")]) continue;
       if (decoding && (decoding === "greedy") !== store.has(i, "greedy")) continue;
       if (theirs) {
-        const outcome = theirs[index_(i, "question")];
+        const [alike, unlike] = store.has(i, "greedy") ? [theirs[1], theirs[0]] : theirs; // the same decoding, if there is one
+        const q = index_(i, "question");
+        const outcome = Number.isNaN(alike[q]) ? unlike[q] : alike[q];
         if (Number.isNaN(outcome) || store.cell(i).method === other) continue;
         if (!RELATIONS[relation][1](isRight(index_(i, "correct")), outcome > 0.5)) continue;
       }

@@ -98,7 +98,12 @@ function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
   const field = event.target.closest?.("input[type=search], select, textarea");
   if (event.key === "Escape") {
+    const menu = document.querySelector("details.beside[open]");
     if (field) field.blur();
+    else if (menu) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
     else if (byId("viewer").classList.contains("reading")) backToList();
     return;
   }

@@ -40,7 +40,7 @@ function learningCurves(task) {
   let chosen = names.find((name) => isShare(name) && longest(name) > 3) ?? names[0];
   const holder = el("div");
   const show = () => holder.replaceChildren(curvePlot(runs.filter((run) => run.metrics[chosen]?.length), chosen, chooser));
-  const select = el("select", {onchange: (event) => ((chosen = event.target.value), show())},
+  const select = el("select", {onchange: (event) => ((chosen = event.target.value), show(), event.target.focus())},
     names.map((name) => el("option", {value: name, selected: name === chosen}, plain(metricName(name)))));
   const chooser = el("label.choose", {}, "Metric ", select);
   show();

@@ -5,7 +5,7 @@ function termsOf(query) {
   return [...query.matchAll(/"([^"]+)"?|\S+/g)].map((found) => found[1] ?? found[0]).filter((term) => term !== '"');
 }
 
-const escaped = (term) => term.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+const escaped = (term) => term.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 
 function patternOf(query) {
   const terms = termsOf(query);

@@ -59,6 +59,7 @@ const viewer = {
     if (!quiet) {
       byId("viewer").classList.add("reading");
       rememberPlace();
+      if (document.activeElement !== byId("list")) announce(`${count(this.list.at + 1)} of ${count(this.list.items.length)}: ${nameOfDiscussion(i)}, ${verdictOf(index_(i, "correct")).word}`);
     }
     await this.draw();
     if (!quiet) byId("reader").scrollTop = 0;
@@ -102,6 +103,7 @@ const viewer = {
     const several = columns.length > 1;
     const sides = columns.map((one, k) => (one === null ? absentNode(this.partners[k - 1]) : sideNode(one, texts[k], {pattern, changes: this.changes})));
     const open = byId("reader").querySelector("details.beside")?.open;
+    const focused = byId("reader").contains(document.activeElement) ? document.activeElement.dataset.do : null;
     byId("reader").replaceChildren(
       toolbarNode(),
       el("p.where", {}, plain(question.task), el("span", {}, ` · question ${plain(question.id)}`)),
@@ -109,6 +111,7 @@ const viewer = {
       ...questionNode(question, texts[0], pattern).filter(Boolean),
       el(several ? "div.sides.several" : "div.sides", {}, sides));
     if (open) byId("reader").querySelector("details.beside").open = true;
+    if (focused) (byId("reader").querySelector(`[data-do="${focused}"]:not(:disabled)`) ?? byId("reader")).focus();
     document.title = `${nameOfDiscussion(i)} · ${plain(figures.title)}`;
   },
 };
@@ -154,8 +157,8 @@ function besideNode(current) {
     rememberPlace();
     viewer.draw();
   };
-  const item = (i) => el("li", {}, el("label", {}, el("input", {type: "checkbox", checked: shown.includes(i), onchange: (event) => toggle(i, event.target.checked)}), sign(verdictOf(index_(i, "correct"))), el("span", {}, nameOfDiscussion(i)), el("span.sub", {}, answerNodes(store.answer(i)))));
-  return el("details.beside", {}, el("summary", {}, "Side by side", shown.length ? ` (${shown.length})` : ""), el("ul", {"aria-label": "Discussions of the same question"}, peers.map(item)));
+  const item = (i) => el("li", {}, el("label", {}, el("input", {type: "checkbox", "data-do": `beside-${i}`, checked: shown.includes(i), onchange: (event) => toggle(i, event.target.checked)}), sign(verdictOf(index_(i, "correct"))), el("span", {}, nameOfDiscussion(i)), el("span.sub", {}, answerNodes(store.answer(i)))));
+  return el("details.beside", {}, el("summary", {"data-do": "beside"}, "Side by side", shown.length ? ` (${shown.length})` : ""), el("ul", {"aria-label": "Discussions of the same question"}, peers.map(item)));
 }
 
 function backToList() {

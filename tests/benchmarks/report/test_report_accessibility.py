@@ -62,6 +62,23 @@ class TestEverybody:
             page.get_by_role("button", name="List").click()
             expect(page.locator("#list")).to_be_focused()
 
+    def test_controls_keep_the_focus_when_the_discussion_is_drawn_anew(self, visit: Visit, study: Path) -> None:
+        page = visit(study, "#discussions")
+        focused = page.locator(":focus")
+        page.get_by_role("button", name="Next").focus()
+        for expected in (2, 3):
+            page.keyboard.press("Enter")
+            expect(page.locator(".place")).to_have_text(f"{expected} of 120")
+            expect(focused).to_have_attribute("data-do", "next")
+        expect(page.locator("#announcer")).to_contain_text("3 of 120: Team, MAPPO · seed 2")
+        page.locator("details.beside summary").click()
+        page.locator("details.beside input").nth(1).focus()
+        page.keyboard.press("Space")
+        expect(page.locator(".sides .one")).to_have_count(2)
+        expect(focused).to_be_checked()
+        page.keyboard.press("Escape")
+        expect(page.locator("details.beside")).not_to_have_attribute("open", "")
+
     def test_counts_are_announced(self, visit: Visit, study: Path) -> None:
         page = visit(study, "#discussions")
         assert page.locator("#count").get_attribute("aria-live") == "polite"

@@ -159,6 +159,10 @@ class TestDiscussions:
         expect(page.locator("#reader mark")).to_have_text(["needle)", "hay"])
         page.get_by_role("searchbox").fill('"+ 4 - 2"')
         expect(page.locator("#count")).to_contain_text("1 discussion with")
+        page.get_by_role("searchbox").fill("\\ ^$.*+?()[]{}|/-& (needle)")  # text, not a pattern
+        expect(page.locator("#count")).to_contain_text("0 discussions with")
+        page.get_by_role("searchbox").fill("[hay].")
+        expect(page.locator("#reader mark")).to_have_text(["[hay]."])
         page.get_by_role("searchbox").fill("nowhere to be found")
         expect(page.locator("#reader")).to_contain_text("No discussion passes these filters.")
         page.get_by_role("searchbox").fill("")

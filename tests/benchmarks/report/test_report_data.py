@@ -47,10 +47,14 @@ class TestIndex:
         assert [t[:3] for t in pieces[0][0]["turns"]][0] == ["agent_0", 0, "I say 3. Answer: 3"]
 
     def test_a_tie_in_the_first_round_counts_by_expectation(self) -> None:
-        turns = [turn("a", 0, "4", "4", True), turn("b", 0, "5", "5", False)]
-        index, _ = indexed(record(turns=turns, agents=["a", "b"]))
-        assert index["first"] == [0.5]
-        assert flags(index) == {"disagreement"}
+        turns = [turn("a", 0, "4", "4", True), turn("b", 0, "5", "5", False), turn("a", 1, "4", "4", True)]
+        assert indexed(record(turns=turns, agents=["a", "b"]))[0]["first"] == [0.5]
+
+    def test_one_round_fixes_nothing_whatever_chose_its_answer(self) -> None:
+        turns = [turn("a", 0, "4", "4", True), turn("b", 0, "5", "5", False), turn("c", 0, "5", "5", False)]
+        index, _ = indexed(record(turns=turns, agents=["a", "b", "c"], oracle=True))
+        assert index["first"] == index["correct"] == [1.0]
+        assert flags(index) == {"disagreement", "oracle"}
 
     @pytest.mark.parametrize(
         ("changes", "expected"),
