@@ -11,11 +11,11 @@ from typing import Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Bars", "Display", "print_list", "show_table", "summary"]
+__all__ = ["Display", "print_list", "show_table", "summary"]
 
 
 class Display:
@@ -179,43 +179,3 @@ def print_list(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in [header, *rows]:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         print("  ".join([*cells, row[-1]]).rstrip())
-
-
-class Bars:
-    """Several runs side by side: a bar for each on a terminal, a plain line now and then elsewhere.
-
-    Args:
-        console: Where to write.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self._progress = Progress(
-            TextColumn("{task.description:<18}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
-            console=console,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Bars:
-        if self.console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.console.is_terminal:
-            self._progress.stop()
-
-    def __call__(self, run: str, total: int, event: str, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Show one event of a run of `total` iterations; its bar appears with its first."""
-        if run not in self._tasks:
-            self._tasks[run] = self._progress.add_task(run.replace("_", " "), total=total, figures="")
-        if event != "iteration":
-            return
-        figures = iteration_figures(metrics)
-        self._progress.update(self._tasks[run], completed=iteration, figures=figures)
-        if not self.console.is_terminal and iteration % max(1, total // 5) == 0:
-            self.console.print(f"{run:<18} {iteration}/{total}  {figures}", soft_wrap=True, markup=False)

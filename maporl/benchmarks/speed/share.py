@@ -27,7 +27,7 @@ from maporl.agents import Critic, LLMAgent, Policy, PromptTemplate
 from maporl.agents.prompts import ChatEncoder
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.ppo import PPO
-from maporl.benchmarks.demo import configs
+from maporl.benchmarks.demo import demo_study
 from maporl.benchmarks.speed.rows import Row, of
 from maporl.benchmarks.speed.settings import Settings
 from maporl.benchmarks.warm_start import make_warm_start
@@ -180,11 +180,15 @@ def _iterations(settings: Settings) -> list[dict[str, float]]:
         warnings.simplefilter("ignore")
         start = Path(scratch) / "start"
         make_warm_start(start)
-        config = configs("two_witnesses", "mappo", start, Path(scratch), device=settings.device, seed=settings.seed)
+        study = demo_study("two_witnesses", "mappo", start, Path(scratch), device=settings.device)
+        config = study.config("two_witnesses", study.named[-1], settings.seed)  # the last row is the team
         count = settings.repetitions + 1
         small = {"episodes_per_iteration": 16, "num_eval_questions": 4} if settings.quick else {}
         own = {"num_iterations": count, "num_threads": settings.num_threads, "checkpoint_every": 1000}
         with measured(clock):
-            train(config["together"].merged(own | small), watch=watch)
+            train(
+                config.merged({**own, **small, "output_dir": str(Path(scratch) / "run"), "trackers": ["tensorboard"]}),
+                watch=watch,
+            )
     between = [{n: b[n] - a.get(n, 0.0) for n in b} for a, b in zip(snapshots, snapshots[1:], strict=False)]
     return between[1:count]
