@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from maporl.benchmarks.matrix import News
-from maporl.display import iteration_figures
 
 __all__ = ["StudyProgress"]
+
+EVALUATING = "evaluating "
+
+WIDTH = 36
+"""Of a bar's name: a line then fits into 80 columns. Its end tells seats and seeds apart."""
 
 
 class StudyProgress:
@@ -29,7 +33,7 @@ class StudyProgress:
         self._part: dict[str, float] = {}  # share of every training that is under way
         self._bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             console=console,
@@ -58,12 +62,13 @@ class StudyProgress:
         if self._whole is None:
             self._whole = self._bars.add_task("cells and trainings", total=self._total, figures="")
             self._say(f"{news.total - news.done} of {news.total} cells and trainings to do")
+        elif news.done < news.total:
+            self._say(f"{news.total - news.done} votes to do, {news.total} cells in all")
         self._bars.update(self._whole, total=self._total, completed=self._over)
 
     def _training(self, news: News) -> None:
         self._part[news.name] = news.done / max(news.total, 1)
-        figures = iteration_figures(news.metrics or {})
-        self._bar(news.name.removeprefix("runs/"), news.done, news.total, figures)
+        self._bar(news.name.removeprefix("runs/"), news.done, news.total, _accuracy(news.metrics or {}))
         self._update()
 
     def _training_over(self, news: News) -> None:
@@ -72,11 +77,13 @@ class StudyProgress:
         self._count(f"trained {news.name.removeprefix('runs/')}", news)
 
     def _evaluation(self, news: News) -> None:
-        self._bar(f"evaluating {news.name}", news.done, news.total, "")
+        self._bar(EVALUATING + news.name, news.done, news.total, "questions")
         if news.done == news.total:
-            self._close(f"evaluating {news.name}")
+            self._close(EVALUATING + news.name)
 
     def _cell(self, news: News) -> None:
+        for name in [name for name in self._tasks if name.startswith(EVALUATING)]:
+            self._close(name)  # one that failed was never full; one that goes on comes back with its next news
         self._count(news.name, news)
 
     def _count(self, name: str, news: News) -> None:
@@ -84,18 +91,18 @@ class StudyProgress:
         self._update()
         if news.error:
             self.failed.append((name, news.error))
-        self._say(f"{f'FAILED {name}: {news.error}' if news.error else name}  {self.left()}")
+        far = ", ".join(filter(None, (f"{self._over}/{self._total}", self.left())))
+        self._say(f"{f'FAILED {name}: {news.error}' if news.error else name}  {far}")
 
     def left(self) -> str:
-        """How far, and for how much longer, if the rest takes as long a piece as what is done."""
+        """For how much longer, if the rest takes as long a piece as what is done; "" while nobody knows."""
         done = self._over - self._before + sum(self._part.values())
         rest = self._total - self._over - sum(self._part.values())
-        count = f"{self._over}/{self._total}"
         if done < 0.05 or rest <= 0:
-            return count
+            return ""
         seconds = round((self._clock() - self._began) / done * rest)
         hours, minutes = divmod(seconds // 60, 60)
-        return f"{count}, about {f'{hours}:{minutes:02}' if hours else minutes}:{seconds % 60:02} left"
+        return f"about {f'{hours}:{minutes:02}' if hours else minutes}:{seconds % 60:02} left"
 
     def _update(self) -> None:
         if self._whole is not None:
@@ -103,7 +110,8 @@ class StudyProgress:
 
     def _bar(self, name: str, done: int, total: int, figures: str) -> None:
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=total, figures="")
+            short = name if len(name) <= WIDTH else f"…{name[1 - WIDTH :]}"
+            self._tasks[name] = self._bars.add_task(short, total=total, figures="")
         self._bars.update(self._tasks[name], completed=done, figures=figures)
 
     def _close(self, name: str) -> None:
@@ -112,3 +120,11 @@ class StudyProgress:
 
     def _say(self, text: str) -> None:
         self.console.print(text, soft_wrap=True, markup=False)
+
+
+def _accuracy(metrics: Mapping[str, float]) -> str:
+    """Of the last round, in an iteration of a training."""
+    found = {
+        int(name.rsplit("_", 1)[1]): v for name, v in metrics.items() if name.startswith("rollout/accuracy_round_")
+    }
+    return f"accuracy {found[max(found)]:.3f}" if found else ""

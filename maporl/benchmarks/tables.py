@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -216,13 +216,14 @@ def _plain(value: Any) -> Any:
 def latex(summary: Mapping[str, Any]) -> str:
     """All tables as LaTeX (booktabs), one table environment each, scaled down where they are wider than the page."""
     blocks = []
-    for heading, columns, rows in _parts(summary):
+    for heading, columns, rows in _paper(summary):
         names, plain, oracles = _cells(columns, rows)
+        left = sum(name in ("method", "against") for name in names)
         lines = [
             "\\begin{table}",
             f"\\caption{{{_escaped(heading)}}}",
             "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
-            f"\\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}",
+            f"\\begin{{tabular}}{{{'l' * left}{'r' * (len(names) - left)}}}",
             "\\toprule",
             _line(names),
             "\\midrule",
@@ -235,6 +236,19 @@ def latex(summary: Mapping[str, Any]) -> str:
         ]
         blocks.append("\n".join(lines) + "\n")
     return "% needs \\usepackage{booktabs,graphicx}\n" + "\n".join(blocks)
+
+
+def _paper(summary: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Column], list[Row]]]:
+    """The tables with what methods cost in one of its own: a page of paper is narrow."""
+    costs = [name for name, _ in METHODS].index("generations")
+    for heading, columns, rows in _parts(summary):
+        yield heading, METHODS[:costs] if columns is METHODS else columns, rows
+        if columns is METHODS and any(row["generations"] is not None for row in rows):
+            yield (
+                f"{heading}: costs per question, and seconds in all",
+                (("method", _short_name), *METHODS[costs:]),
+                rows,
+            )
 
 
 def _line(cells: Sequence[str]) -> str:
