@@ -95,7 +95,8 @@ const SHAPES = [
 
 // The mark of a method: its colour and shape; hollow for an oracle.
 function mark(method, x, y, r, {hollow = false, title = ""} = {}) {
-  const shape = SHAPES[Math.max(methods.indexOf(method), 0) % SHAPES.length](x, y, r);
+  const number = Math.max(methods.indexOf(method), 0);
+  const shape = SHAPES[(number + Math.floor(number / PALETTE)) % SHAPES.length](x, y, r); // 32 different marks
   shape.setAttribute("class", `mark ${tint(method)}${hollow ? " hollow" : ""}`);
   if (title) shape.append(svg("title", {}, title));
   return shape;

@@ -1,13 +1,20 @@
 // What happens between the agents: flip matrices and the metrics of collaboration.
 
+const FIRST = 4; // methods whose matrices show at once
+
 function flipMatrices(task) {
   const entries = figures.collaboration.filter((one) => one.task === task && one.metrics.flips?.rounds?.length);
   if (!entries.length) return null;
   return el("section", {},
     el("h3", {}, "What a round changes"),
     el("p.note", {}, "Messages that are right or wrong before a round (rows) and after it (columns). Off the diagonal, the share of the row that flipped."),
-    el("div.flips", {}, entries.map((one) => el("div", {}, el("h4", {}, plain(one.label)),
-      el("div.matrices", {}, one.metrics.flips.rounds.map((step) => flipMatrix(step.all, `Round ${step.round + 1} to ${step.round + 2}`, one.label)))))));
+    el("div.flips", {}, entries.slice(0, FIRST).map(flipsOf)),
+    entries.length > FIRST ? details(`${entries.length - FIRST} more`, el("div.flips", {}, entries.slice(FIRST).map(flipsOf))) : null);
+}
+
+function flipsOf({label, metrics}) {
+  const matrices = metrics.flips.rounds.map((step) => flipMatrix(step.all, `Round ${step.round + 1} to ${step.round + 2}`, label));
+  return el("div", {}, el("h4", {}, plain(label)), el("div.matrices", {}, matrices));
 }
 
 function flipMatrix(matrix, caption, label) {

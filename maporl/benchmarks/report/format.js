@@ -16,7 +16,8 @@ function percent(share, digits = 1) {
 // A difference of shares in percentage points: "+3.1".
 function points(difference) {
   if (!known(difference)) return "–";
-  return (difference > 0 ? "+" : "") + fixed(100 * difference, 1);
+  const text = fixed(100 * difference, 1);
+  return (difference > 0 && Number(text) !== 0 ? "+" : "") + text;
 }
 
 function range(low, high, show) {

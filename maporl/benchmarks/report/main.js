@@ -15,7 +15,8 @@ function showResults() {
     `Built ${plain(figures.built).replace("T", " ").replace(/\+00:00$/, " UTC")} by maporl ${plain(figures.version)}.`));
   byId("notes").replaceChildren(...notesNodes());
   const groups = [...new Set([...figures.cells, ...figures.summary].map((one) => one.task))];
-  byId("tasks").replaceChildren(...groups.map(taskNode), pooledNode() ?? "");
+  const jumps = groups.length > 1 ? el("nav.jumps", {"aria-label": "Tasks"}, groups.map((task, k) => el("a", {href: `#task-${k}`}, plain(task)))) : "";
+  byId("tasks").replaceChildren(jumps, ...groups.map(taskNode), pooledNode() ?? "");
   byId("made").replaceChildren(settingsNode());
 }
 
@@ -29,10 +30,10 @@ function notesNodes() {
   });
 }
 
-function taskNode(task) {
+function taskNode(task, number) {
   const rows = figures.summary.filter((row) => row.task === task);
   const questions = Math.max(0, ...rows.map((row) => row.questions ?? 0));
-  return el("section.task", {"aria-label": plain(task)},
+  return el("section.task", {id: `task-${number}`, "aria-label": plain(task)},
     el("h2", {}, plain(task), questions ? el("span.sub", {}, many(questions, "question")) : null),
     fairPlot(task),
     rows.length ? [el("h3", {}, "All methods"), el("p.note", {}, `Bars are 95 % intervals over questions, ticks the seeds.${rows.some((row) => row.matched?.length) ? " A vote stands under the team whose tokens it spends." : ""} Click a heading to sort.`), summaryTable(task, rows), comparisonsTable(task)]

@@ -50,7 +50,7 @@ function fairPlot(task) {
       el("td.number", {}, el("strong", {}, points(one.difference)), el("span.sub", {}, range(one.low, one.high, points))),
       el("td.number", {}, probability(one.p_holm ?? one.p)),
       el("td", {}, el(`span.said.${said.name}`, {}, said.word),
-        said.name === "open" && known(one.detectable) ? el("span.sub", {}, `${percent(one.detectable)} points would show`) : null));
+        said.name === "open" && known(one.detectable) ? el("span.sub", {title: "The difference that a study of this size finds in 80 % of cases"}, `detectable: ${percent(one.detectable)}`) : null));
   };
   const axis = svg("svg", {viewBox: "0 0 260 18", class: "strip", "aria-hidden": "true"},
     linearTicks(low, high, 4).map((tick) => svg("text.tick", {x: linear(low, high, 6, 254)(tick), y: 13, "text-anchor": "middle"}, (tick > 0 ? "+" : "") + figure(100 * tick, 1))));
