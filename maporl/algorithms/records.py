@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from maporl.envs.team_answer import TeamAnswer
 from maporl.types import Completion, Episode, Score, Step, Turn
 
@@ -97,7 +99,14 @@ def write_records(path: str | Path, records: Iterable[Mapping[str, Any]]) -> Non
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8", errors="surrogatepass") as file:
-        file.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in records)
+        file.writelines(json.dumps(r, ensure_ascii=False, default=_number) + "\n" for r in records)
+
+
+def _number(value: Any) -> Any:
+    """numpy's numbers, which scores of one's own may hold, as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a record holds a {type(value).__name__} ({value!r}), which JSON cannot hold.")
 
 
 def read_records(path: str | Path, problems: list[str] | None = None) -> list[Record]:
@@ -115,13 +124,13 @@ def _valid(file: Path, notes: list[str]) -> Iterator[Record]:
     seen: set[tuple[Any, ...]] = set()
     broken = copies = 0
     others: set[Any] = set()
-    with file.open(encoding="utf-8", errors="surrogatepass") as lines:
+    with file.open("rb") as lines:
         for line in lines:
             if not line.strip():
                 continue
             try:
-                found = json.loads(line)
-            except json.JSONDecodeError:
+                found = json.loads(line.decode("utf-8", "surrogatepass"))
+            except ValueError:  # also of a character that was cut in two
                 found = None
             if not isinstance(found, dict):
                 broken += 1

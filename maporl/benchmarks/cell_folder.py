@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from maporl.algorithms.records import VERSION
-from maporl.benchmarks.methods import SingleAgent
 from maporl.benchmarks.study import CellKey
 
-__all__ = ["describe", "read_cell", "write_cell"]
+__all__ = ["describe", "one_line", "read_cell", "write_cell", "write_whole"]
 
 
 def describe(key: CellKey) -> dict[str, Any]:
@@ -24,7 +23,7 @@ def describe(key: CellKey) -> dict[str, Any]:
         "label": named.label,
         "seed": key.seed,
         "folder": key.folder.as_posix(),
-        "team": not isinstance(named.method, SingleAgent),
+        "team": named.method.team,
         "trained": named.algorithm is not None,
         "algorithm": named.algorithm,
         "best_seat": named.method.best_seat,
@@ -36,15 +35,25 @@ def write_cell(folder: Path, cell: Mapping[str, Any]) -> None:
     """Write cell.json, whole or not at all: a cell with one is done."""
     place = folder / cell["folder"]
     place.mkdir(parents=True, exist_ok=True)
-    part = place / "cell.json.part"
-    part.write_text(json.dumps(cell, indent=2) + "\n", encoding="utf-8")
-    part.replace(place / "cell.json")
+    write_whole(place / "cell.json", json.dumps(cell, indent=2) + "\n")
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file such that nobody ever reads half of it."""
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
+
+
+def one_line(error: BaseException) -> str:
+    """An error as tables show it."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def read_cell(folder: Path, key: CellKey) -> dict[str, Any] | None:
     """What is written of a cell that is done; None where nothing (readable) is."""
     try:
-        found: dict[str, Any] = json.loads((folder / key.folder / "cell.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        found: Any = json.loads((folder / key.folder / "cell.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
-    return found if found.get("version") == VERSION else None
+    return found if isinstance(found, dict) and found.get("version") == VERSION else None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from maporl.algorithms.evaluation import subset
 from maporl.benchmarks.methods import Named
-from maporl.benchmarks.study import Study, Training
+from maporl.benchmarks.study import Study, Training, seats_of
 from maporl.display import print_list
+from maporl.envs.discussion import DiscussionEnv
 
 __all__ = ["Expected", "expected", "print_expected"]
 
@@ -41,18 +42,32 @@ def expected(study: Study) -> Iterator[Expected]:
         for named in study.named:
             config = study.config(task, named, 0)
             env = config.build_env()
+            team = study.budget(task, None).build_env()
             asked = len(subset(env.questions("test"), study.num_questions or len(env.questions("test"))))
             trainings: list[Training] = [t for s in study.seeds for t in study.trainings(task, named, s)]
             new = [t for t in trainings if t.folder not in seen]
             seen |= {t.folder for t in new}
-            seats = len(env.private_seats("test")) or 1 if named.method.lone else 1
+            seats = len(seats_of(team, "test")) or 1 if named.method.lone else 1
             if trainings:
                 seats = len({t.seat for t in trainings}) if named.method.lone or named.method.best_seat else 1
-            samples = study.num_samples * named.method.samples + (named.method.samples == 1)
-            spoken = len(env.possible_agents) * env.num_rounds
-            evaluated = asked * samples * spoken * seats * len(study.seeds)
-            trained = sum(t.config.num_iterations * t.config.episodes_per_iteration * spoken for t in new)
+            alone = named.method.samples == 1
+            samples = study.num_samples * named.method.samples + alone
+            again = study.num_samples * len(env.possible_agents) * (study.ablate_messages and alone and _hear(env))
+            evaluated = asked * (samples * _spoken(env) + again) * seats * len(study.seeds)
+            trained = sum(
+                t.config.num_iterations * t.config.episodes_per_iteration * _spoken(t.config.build_env()) for t in new
+            )
             yield Expected(task, named, len(new), trained, evaluated, (trained + evaluated) * config.max_new_tokens)
+
+
+def _spoken(env: DiscussionEnv) -> int:
+    """Messages of a discussion, at most."""
+    return len(env.possible_agents) * env.num_rounds
+
+
+def _hear(env: DiscussionEnv) -> bool:
+    """Whether the last round is spoken again with the peers' messages blanked."""
+    return env.protocol.simultaneous and len(env.possible_agents) > 1 and env.num_rounds > 1
 
 
 def print_expected(study: Study) -> None:

@@ -13,19 +13,20 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from queue import Empty
-from typing import Any
+from typing import Any, cast
 
 from maporl import __version__
-from maporl.benchmarks.cell_folder import describe, read_cell, write_cell
-from maporl.benchmarks.methods import Named, SingleAgent, named
+from maporl.benchmarks.cell_folder import describe, one_line, read_cell, write_cell, write_whole
+from maporl.benchmarks.methods import Named, SelfConsistency, named
 from maporl.benchmarks.study import CellKey, Study, Training, matched_samples
 
 __all__ = ["News", "run_study"]
@@ -70,8 +71,9 @@ def run_study(study: Study, watch: Watch | None = None, command: str = "") -> Pa
     folder = Path(study.output_dir)
     _check_same(study, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    study.save(folder / "study.yaml")
-    (folder / "machine.json").write_text(json.dumps(_machine(command), indent=2) + "\n", encoding="utf-8")
+    study.save(folder / "study.yaml.part")
+    (folder / "study.yaml.part").replace(folder / "study.yaml")
+    write_whole(folder / "machine.json", json.dumps(_machine(command), indent=2) + "\n")
     with _workers(study.num_workers, watch or (lambda news: None)) as workers:
         _Matrix(study, folder, workers).run()
     return folder
@@ -85,51 +87,57 @@ class _Matrix:
 
     def __init__(self, study: Study, folder: Path, workers: _Workers) -> None:
         self.study, self.folder, self.workers, self.news = study, folder, workers, workers.watch
-        self._trainings: dict[tuple[str, str, int], list[Training]] = {}
+        self._trainings: dict[tuple[str, str, int], list[Training] | str] = {}  # or why there can be none
         self.waiting: list[CellKey] = []  # trained cells
         self.training: dict[Path, Training] = {}  # not over yet
         self.failed: dict[Path, str] = {}  # trainings, and why
 
     def run(self) -> None:
         cells = list(self.study.cells())
-        rows = [c for c in cells if c.named.method.samples == 1]
-        votes = [c for c in cells if c.named.method.samples > 1]
+        rows = [c for c in cells if not _is_vote(c.named)]
+        votes = [c for c in cells if _is_vote(c.named)]
         todo = [c for c in cells if not self._done(c)]
         self.training = {t.folder: t for c in todo for t in self._needs(c) if not self._trained(t)}
         self._plan(cells)
         self.news(News("plan", "", done=len(cells) - len(todo), total=len(cells) + len(self.training)))
-        missing = [c for c in todo if c.named.method.samples == 1]
+        missing = [c for c in todo if not _is_vote(c.named)]
         self.waiting = [c for c in missing if c.named.algorithm is not None]
-        untrained = [c for c in missing if c.named.algorithm is None]
-        jobs = self._evaluate(untrained)
-        jobs += [(self.workers.submit(_train, self.folder, t), self._after_training(t)) for t in self.training.values()]
-        self._finish(jobs)
+        self._finish(chain(self._evaluate([c for c in missing if c.named.algorithm is None]), self._train_all()))
         votes = self._matched(votes)
         self._plan([*rows, *votes])
         missing = [c for c in votes if not self._done(c)]
         self.news(News("plan", "", done=len(rows) + len(votes) - len(missing), total=len(rows) + len(votes)))
         self._finish(self._evaluate(missing))
 
-    def _finish(self, jobs: Sequence[Job]) -> None:
-        """Wait for jobs, and for the evaluations of what they have trained."""
-        running = dict([*jobs, *self._evaluate(self._ready())])
+    def _finish(self, jobs: Iterable[Job]) -> None:
+        """Start jobs and wait for them, and for the evaluations of what they have trained."""
+        running: dict[Future[Any], Callable[[Any], None]] = {}
+        for future, following in jobs:  # in this process each is over when it is started, and told at once
+            running[future] = following
+            self._settle(running, timeout=0)
+        running |= dict(self._evaluate(self._ready()))
         while running:
-            over, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-            self.workers.listen()
-            for future in over:
-                following = running.pop(future)
-                following(future.result())
+            self._settle(running, timeout=0.2)
             running |= dict(self._evaluate(self._ready()))
 
-    def _evaluate(self, cells: Sequence[CellKey]) -> list[Job]:
+    def _settle(self, running: dict[Future[Any], Callable[[Any], None]], timeout: float) -> None:
+        over, _ = wait(running, timeout, return_when=FIRST_COMPLETED)
+        self.workers.listen()
+        for future in over:
+            following = running.pop(future)
+            following(future.result())
+
+    def _train_all(self) -> Iterator[Job]:
+        for training in list(self.training.values()):
+            yield self.workers.submit(_train, self.folder, training), self._after_training(training)
+
+    def _evaluate(self, cells: Sequence[CellKey]) -> Iterator[Job]:
         """One job a task for cells whose trainings are over."""
-        jobs: list[Job] = []
         sound = [c for c in cells if not self._broken(c)]
         for task in dict.fromkeys(c.task for c in sound):
             mine = [c for c in sound if c.task == task]
             job = self.workers.submit(_measure, self.study, mine, self.folder)
-            jobs.append((job, lambda result, mine=mine: self._tell(mine)))  # type: ignore[misc]
-        return jobs
+            yield job, lambda result, mine=mine: self._tell(mine)  # type: ignore[misc]
 
     def _after_training(self, training: Training) -> Callable[[str], None]:
         def following(error: str) -> None:
@@ -148,12 +156,13 @@ class _Matrix:
         return found
 
     def _broken(self, cell: CellKey) -> bool:
-        """Whether a training that a cell needs has failed; the cell then has, too."""
-        errors = [f"{t.folder}: {self.failed[t.folder]}" for t in self._needs(cell) if t.folder in self.failed]
+        """Whether a training that a cell needs has failed, or cannot even be planned; the cell then has failed, too."""
+        failed = [f"{t.folder}: {self.failed[t.folder]}" for t in self._needs(cell) if t.folder in self.failed]
+        errors = [f"its training failed, {error}" for error in failed]
+        if isinstance(unplanned := self._trainings[_row(cell)], str):
+            errors.append(unplanned)
         if errors:
-            write_cell(
-                self.folder, {**describe(cell), "status": "failed", "error": f"its training failed, {errors[0]}"}
-            )
+            write_cell(self.folder, {**describe(cell), "status": "failed", "error": errors[0]})
             self._tell([cell])
         return bool(errors)
 
@@ -164,13 +173,13 @@ class _Matrix:
 
     def _matched(self, votes: Sequence[CellKey]) -> list[CellKey]:
         """The votes asked for, and those that cost as much as each team does: a decision of the design, not of the user."""
-        found = {(c.task, c.named.word, c.seed): c for c in votes}
+        found = {_row(c): c for c in votes}
         for task in self.study.tasks:
             for team in self.study.named:
                 spent = self._costs(task, team)
                 single = self.study.baseline(team)
                 each = self._costs(task, single)
-                if isinstance(team.method, SingleAgent) or spent is None or each is None:
+                if not team.method.team or spent is None or each is None:
                     continue
                 for on in ("completion", "all"):
                     vote = self.study.vote_of(single, matched_samples(spent, each, on))
@@ -195,10 +204,15 @@ class _Matrix:
             write_cell(self.folder, {**found, **describe(cell)})
 
     def _needs(self, cell: CellKey) -> list[Training]:
-        key = (cell.task, cell.named.word, cell.seed)
+        """What has to be trained for a cell; nothing where the task or a setting is at fault (see `_broken`)."""
+        key = _row(cell)
         if key not in self._trainings:
-            self._trainings[key] = self.study.trainings(cell.task, cell.named, cell.seed)
-        return self._trainings[key]
+            try:
+                self._trainings[key] = self.study.trainings(cell.task, cell.named, cell.seed)
+            except Exception as error:
+                self._trainings[key] = one_line(error)
+        found = self._trainings[key]
+        return [] if isinstance(found, str) else found
 
     def _done(self, cell: CellKey) -> bool:
         found = read_cell(self.folder, cell)
@@ -213,9 +227,16 @@ class _Matrix:
     def _plan(self, cells: Sequence[CellKey]) -> None:
         """What the study consists of, for reports that are made while it runs."""
         entries = [{**describe(c), "runs": [t.folder.as_posix() for t in self._needs(c)]} for c in cells]
-        part = self.folder / "plan.json.part"
-        part.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-        part.replace(self.folder / "plan.json")
+        write_whole(self.folder / "plan.json", json.dumps(entries, indent=1) + "\n")
+
+
+def _row(cell: CellKey) -> tuple[str, str, int]:
+    return cell.task, cell.named.word, cell.seed
+
+
+def _is_vote(entry: Named) -> bool:
+    """Of how many, those that cost as much as a team have to wait for the teams to say."""
+    return entry.method.samples > 1 or isinstance(entry.method, SelfConsistency)
 
 
 def _measure(study: Study, cells: Sequence[CellKey], folder: Path, send: Watch) -> None:
@@ -250,7 +271,7 @@ def _train(folder: Path, training: Training, send: Watch) -> str:
     except Exception as error:
         place.mkdir(parents=True, exist_ok=True)
         (place / "traceback.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        return " ".join(f"{type(error).__name__}: {error}".split())
+        return one_line(error)
     return ""
 
 
@@ -327,20 +348,26 @@ def _check_same(study: Study, folder: Path) -> None:
         for name in ("num_questions", "num_samples", "ablate_messages")
     }
     pairs |= {name: (value, getattr(study.settings, name)) for name, value in vars(before.settings).items()}
-    for kind in ("tasks", "algorithms"):
-        mine, theirs = getattr(before, kind), getattr(study, kind)
-        pairs |= {f"{kind} {word!r}": (mine[word], theirs[word]) for word in mine if word in theirs}
-    specs = [{n.word: spec for n, spec in zip(_asked(s), s.methods, strict=True)} for s in (before, study)]
+    mine, theirs = (cast(Mapping[str, Any], s.tasks) for s in (before, study))
+    pairs |= {f"tasks {word!r}": (mine[word], theirs[word]) for word in mine if word in theirs}
+    used = [{n.algorithm for n in s.named if n.algorithm} for s in (before, study)]
+    pairs |= {
+        f"algorithms {a!r}": (before.algorithms.get(a, {}), study.algorithms.get(a, {})) for a in used[0] & used[1]
+    }
+    specs = [{named(spec).word: spec for spec in s.methods} for s in (before, study)]
     pairs |= {f"method {word!r}": (spec, specs[1][word]) for word, spec in specs[0].items() if word in specs[1]}
     for name, (old, new) in pairs.items():
-        if old != new:
+        if old != new and not (name.startswith("method ") and _alike(old, new)):
             raise ValueError(
                 f"output_dir {str(folder)!r} holds a study with {name} {old!r}, not {new!r}; choose another folder, or delete it."
             )
 
 
-def _asked(study: Study) -> list[Named]:
-    return [named(spec) for spec in study.methods]
+def _alike(one: Any, two: Any) -> bool:
+    """Whether two ways to write a method mean the same one."""
+    (a, b) = (named(one), named(two))
+    same = type(a.method) is type(b.method) and vars(a.method) == vars(b.method)
+    return same and (a.algorithm, a.settings) == (b.algorithm, b.settings)
 
 
 def _machine(command: str) -> dict[str, Any]:

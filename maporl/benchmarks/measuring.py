@@ -18,10 +18,10 @@ from maporl.algorithms.records import Record, record, write_records
 from maporl.algorithms.rollout import Play, rollout_together
 from maporl.algorithms.training import check_context
 from maporl.benchmarks.ablation import spoken_again, unheard
-from maporl.benchmarks.cell_folder import describe, write_cell
+from maporl.benchmarks.cell_folder import describe, one_line, write_cell
 from maporl.benchmarks.methods import AloneThenTeam
 from maporl.benchmarks.seats import Seats
-from maporl.benchmarks.study import CellKey, Study
+from maporl.benchmarks.study import CellKey, Study, seats_of
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.run import torch_settings, with_threads
@@ -175,7 +175,7 @@ def _teams(
                 lambda env, run=runs[training.seat]: seats.trained(run, config, env),  # type: ignore[misc]
             )
     else:
-        for seat in (task.private_seats("test") if method.lone else ()) or ("",):
+        for seat in (seats_of(task, "test") if method.lone else ()) or ("",):
             yield seat or None, _viewed(config, seat), lambda env: seats.untrained(config, env)
 
 
@@ -302,5 +302,4 @@ def _fail(folder: Path, key: CellKey, error: Exception) -> None:
     place = folder / key.folder
     place.mkdir(parents=True, exist_ok=True)
     (place / "traceback.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    line = " ".join(f"{type(error).__name__}: {error}".split())
-    write_cell(folder, {**describe(key), "status": "failed", "error": line})
+    write_cell(folder, {**describe(key), "status": "failed", "error": one_line(error)})

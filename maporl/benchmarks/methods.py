@@ -33,6 +33,7 @@ __all__ = [
     "TrainOne",
     "VerifierVote",
     "named",
+    "trains",
 ]
 
 TRAINERS = ("trl_grpo", "sft")
@@ -63,6 +64,11 @@ class Method:
     def label(self) -> str:
         """Its name for people, settings included."""
         return self.title or type(self).__name__
+
+    @property
+    def team(self) -> bool:
+        """More than one agent: compared with votes of a lone one that cost as much."""
+        return not self.lone
 
     def discussion(self, config: RunConfig) -> RunConfig:
         """The discussion that is held, from the task's own one: agents, rounds, ``env_args`` such as the protocol."""
@@ -99,12 +105,22 @@ class SingleAgent(Method):
     title = "single agent"
     num_rounds: int = 1
 
+    @property
+    def team(self) -> bool:
+        return False
+
     def discussion(self, config: RunConfig) -> RunConfig:
-        arguments = {k: v for k, v in config.env_args.items() if k not in ("protocol", "history", "shaping")}
+        teams = ("history", "num_agents", "num_rounds", "max_cycles")
+        arguments = {k: v for k, v in config.env_args.items() if k not in teams}
         # Its own score is a lone agent's whole reward, whatever a team is paid for.
-        return _changed(
-            config, num_agents=1, num_rounds=self.num_rounds, env_args={**arguments, "shaping": "own_score"}
-        )
+        arguments |= {"protocol": "debate", "shaping": "own_score"}
+        # Of what is set agent by agent it has the first seat's.
+        alone = {
+            name: {a: v for a, v in given.items() if a == "agent_0"}
+            for name in ("model", "partners", "team")
+            if isinstance(given := getattr(config, name), Mapping)
+        }
+        return _changed(config, num_agents=1, num_rounds=self.num_rounds, frozen=(), env_args=arguments, **alone)
 
     def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
         if not seats:
@@ -206,8 +222,8 @@ class Debate(Method):
     def discussion(self, config: RunConfig) -> RunConfig:
         return _changed(
             config,
-            num_agents=self.num_agents or config.num_agents,
-            num_rounds=self.num_rounds or config.num_rounds,
+            num_agents=config.num_agents if self.num_agents is None else self.num_agents,
+            num_rounds=config.num_rounds if self.num_rounds is None else self.num_rounds,
             env_args={**config.env_args, "protocol": self.protocol},
         )
 
@@ -308,6 +324,7 @@ class Named:
         method: The method.
         algorithm: What trains it: an algorithm's word or class, one of `TRAINERS`, or None.
         settings: Fields of the run configuration that only this row changes.
+        trained_as: The name of its trainings, which rows of the same agents share: a vote of k is trained as a single agent.
     """
 
     word: str
@@ -315,12 +332,7 @@ class Named:
     method: Method
     algorithm: str | None = None
     settings: Mapping[str, Any] | None = None
-
-    @property
-    def trained_as(self) -> str:
-        """The name of its trainings, which rows of the same agents share: a vote of k is trained as a single agent."""
-        alone = isinstance(self.method, SelfConsistency | AloneThenTeam) and self.settings is None
-        return f"single_agent/{self.algorithm}" if alone else self.word
+    trained_as: str = ""
 
 
 def named(spec: str | Mapping[str, Any]) -> Named:
@@ -337,29 +349,40 @@ def named(spec: str | Mapping[str, Any]) -> Named:
     if not isinstance(word := arguments.pop("name", None), str):
         raise ValueError(f"method {spec!r} has no 'name'; write a word, or {{name: WORD, ...arguments}}.")
     label, settings = arguments.pop("label", None), arguments.pop("settings", None)
-    head, _, algorithm = word.partition("/")
-    name, _, k = head.partition("@")
-    if k:
-        if not k.isdigit():
+    head, slash, algorithm = word.partition("/")
+    if slash and not algorithm:
+        raise ValueError(f"method {word!r} names no algorithm; write {head}/mappo, or {head}.")
+    name, at, k = head.partition("@")
+    if at:
+        if not k.isdecimal():
             raise ValueError(f"method {word!r}: {k!r} is no number of samples; write {name}@5.")
         arguments["k"] = int(k)
-    if not algorithm and _trains(name):
+    if not algorithm and trains(name):
         name, algorithm = "discussion", name
     method = called("method", name, _method_class(word, name), arguments)
     _check(word, name, method, algorithm)
     if isinstance(method, SelfConsistency) and not k:  # its word says how many, as those of matched votes do
         word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
+    word = str(label or word)
     told = f"{algorithm}-trained team" if type(method) is Discussion else f"{method.label}, trained by {algorithm}"
     return Named(
-        word=str(label or word),
+        word=word,
         label=str(label or (told if algorithm else method.label)),
         method=method,
         algorithm=algorithm or None,
-        settings=settings,
+        settings=settings or None,
+        trained_as=f"single_agent/{algorithm}" if _trained_alone(method) and not settings else word,
     )
 
 
-def _trains(name: str) -> bool:
+def _trained_alone(method: Method) -> bool:
+    """Whether what is trained for it is just what is trained for a single agent."""
+    kind = type(method)
+    same = (kind.discussion, kind.trainings) == (SingleAgent.discussion, SingleAgent.trainings)
+    return kind is AloneThenTeam or (same and isinstance(method, SingleAgent) and method.num_rounds == 1)
+
+
+def trains(name: str) -> bool:
     """Whether a word means an algorithm, not a method."""
     if name in TRAINERS or name in registry.names("algorithm"):
         return True
@@ -386,14 +409,16 @@ def _check(word: str, name: str, method: Any, algorithm: str) -> None:
         raise ValueError(
             f"method {word!r} is a {type(method).__name__}; name a subclass of maporl.benchmarks.methods.Method."
         )
-    if algorithm and not _trains(algorithm):
+    if method.samples < 1:
+        raise ValueError(f"method {word!r}: samples is {method.samples}; an answer needs at least one discussion.")
+    if algorithm and not trains(algorithm):
         known = [*registry.names("algorithm"), *TRAINERS]
         raise ValueError(
             f"method {word!r}: unknown algorithm {algorithm!r}.{nearest(algorithm, known)} One of: {known}."
         )
     if method.needs_training and not algorithm:
         raise ValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
-    if algorithm == "trl_grpo" and not isinstance(method, SingleAgent):
+    if algorithm == "trl_grpo" and not (isinstance(method, SingleAgent) and method.num_rounds == 1):
         raise ValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
     if algorithm == "sft" and type(method) not in (Discussion, Debate):
         raise ValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")

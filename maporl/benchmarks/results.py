@@ -27,7 +27,7 @@ class Cell:
         oracle: A verifier that knows the gold answer chose the answer: an upper bound, no baseline.
         best_seat: Of several trainings, one a seat, the best is the row; else the row is the mean over seats.
         matched: For a vote of a lone agent: (method of the team it spends as much as, "completion" | "all" tokens).
-        costs: "questions"; per question "generations", "prompt_tokens", "completion_tokens"; "eval_s", "train_s", "train_tokens".
+        costs: "questions"; per question "generations", "prompt_tokens", "completion_tokens"; "eval_s".
         folder: Where it lives.
         records_file: Its discussions; may not exist yet.
         runs: Run folders of its trainings.
@@ -83,9 +83,9 @@ def load_results(paths: Sequence[str | Path]) -> Results:
     cells: list[Cell] = []
     settings: dict[str, Any] = {}
     problems: list[str] = []
-    for path in map(Path, paths):
+    for path in {Path(p).resolve(): Path(p) for p in paths}.values():  # one that is named twice counts once
         if (path / "study.yaml").is_file():
-            settings |= _settings_of_study(path)
+            settings |= _settings_of_study(path, problems)
             cells += _cells_of_study(path, settings, problems)
         elif (path / "config.yaml").is_file():
             cells += _cells_of_run(path)
@@ -98,31 +98,46 @@ def load_results(paths: Sequence[str | Path]) -> Results:
     return Results(title, tuple(cells), settings, tuple(problems))
 
 
-def _settings_of_study(path: Path) -> dict[str, Any]:
+def _settings_of_study(path: Path, problems: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("study.yaml", "machine.json"):
-        if (path / name).is_file():
-            found |= read_yaml((path / name).read_text(encoding="utf-8")) or {}
+        found |= _read(path / name, problems, dict, "left out")
+    return found
+
+
+def _read(file: Path, problems: list[str], kind: type, instead: str) -> Any:
+    """What a YAML or JSON file holds; an empty `kind` if it is not there, half written or holds something else."""
+    if not file.is_file():
+        return kind()
+    try:
+        text = file.read_text(encoding="utf-8")
+        found = json.loads(text) if file.suffix == ".json" else read_yaml(text)
+    except (OSError, ValueError) as error:
+        problems.append(f"{file}: cannot be read ({' '.join(str(error).split())}); {instead}")
+        return kind()
+    if not isinstance(found, kind):
+        problems.append(f"{file}: holds a {type(found).__name__}, not a {kind.__name__}; {instead}")
+        return kind()
     return found
 
 
 def _cells_of_study(path: Path, settings: Mapping[str, Any], problems: list[str]) -> Iterator[Cell]:
-    planned = json.loads((path / "plan.json").read_text(encoding="utf-8")) if (path / "plan.json").is_file() else []
-    for entry in planned:
+    for entry in _read(path / "plan.json", problems, list, "its cells are left out; run the study again"):
+        if entry.get("version") != VERSION:
+            problems.append(_foreign(path / "plan.json", entry))
+            return
         folder = path / entry["folder"]
         known = {**entry, "status": "running" if folder.is_dir() else "waiting"}
-        try:
-            if (folder / "cell.json").is_file():
-                written = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
-                if written.get("version") != VERSION:
-                    problems.append(
-                        f"{folder}: a cell of version {written.get('version')}, not {VERSION}; left out, run it again"
-                    )
-                    continue
-                known |= written
-        except (json.JSONDecodeError, OSError) as error:
-            problems.append(f"{folder / 'cell.json'}: cannot be read ({error}); taken as interrupted")
+        written = _read(folder / "cell.json", problems, dict, "taken as interrupted")
+        if written and written.get("version") != VERSION:
+            problems.append(_foreign(folder, written))
+            continue
+        known |= written
         yield _cell(known, folder, tuple(path / run for run in entry.get("runs", ())))
+
+
+def _foreign(place: Path, found: Mapping[str, Any]) -> str:
+    return f"{place}: of version {found.get('version')}, not {VERSION}; left out, run it again"
 
 
 def _cell(known: Mapping[str, Any], folder: Path, runs: tuple[Path, ...]) -> Cell:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,15 @@ class Seats:
         Raises:
             ValueError: The run trained other agents.
         """
+        return Team(self._trained(run, config, env.possible_agents))
+
+    def _trained(self, run: Path, config: RunConfig, agents: Sequence[str]) -> dict[tuple[str, int], Agent]:
         plan: dict[str, list[str | None]] = json.loads((run / "adapters" / "team.json").read_text(encoding="utf-8"))
         made = RunFolder(run).config
         partners = made.build_partners()
         shared = next(iter(plan.values())) if len({tuple(rounds) for rounds in plan.values()}) == 1 else None
         seats: dict[tuple[str, int], Agent] = {}
-        for agent in env.possible_agents:
+        for agent in agents:
             rounds = plan.get(agent, shared)
             if rounds is None:
                 raise ValueError(f"{run} trained {list(plan)}, not {agent!r}; give it as many agents as it had.")
@@ -70,15 +73,19 @@ class Seats:
                 else:
                     adapter = run / "adapters" / name if name != BASE else None
                     seats[agent, r] = self._member(config, model, adapter, made)
-        return Team(seats)
+        return seats
 
     def joined(self, runs: Mapping[str, Path], config: RunConfig, env: DiscussionEnv) -> Team:
-        """Lone agents in one team: run of each seat, or one run ("") for all."""
+        """Lone agents in one team: run of each seat, or one run ("") for all.
+
+        Raises:
+            ValueError: Nobody was trained for a seat.
+        """
         seats: dict[tuple[str, int], Agent] = {}
         for agent in env.possible_agents:
-            run = runs[agent] if agent in runs else runs[""]
-            made = RunFolder(run).config
-            seats[agent, 0] = self._member(config, made.model_of("agent_0"), run / "adapters" / "agent_0", made)
+            if (run := runs.get(agent, runs.get(""))) is None:
+                raise ValueError(f"{agent!r} knows nothing alone, so nobody was trained in its seat; ask {list(runs)}.")
+            seats[agent, 0] = self._trained(run, config, ["agent_0"])["agent_0", 0]
         return Team(seats)
 
     def _member(self, config: RunConfig, model: str, adapter: Path | None, made: RunConfig | None = None) -> LLMAgent:

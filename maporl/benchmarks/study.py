@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 
-from maporl.benchmarks.methods import Named, SelfConsistency, SingleAgent, named
+from maporl import registry
+from maporl.benchmarks.methods import TRAINERS, Named, SingleAgent, named, trains
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.settings import importable, nearest, plain, read_yaml, typed
 
-__all__ = ["CellKey", "Study", "Training", "file_name"]
+__all__ = ["CellKey", "Study", "Training", "file_name", "matched_samples", "seats_of"]
 
 DEFAULT_METHODS = ("single_agent", "self_consistency", "debate")
 NOT_SHARED = {  # fields of a run that a study decides itself -> what to write instead
@@ -125,9 +126,40 @@ class Study:
             raise ValueError(
                 f"method {twice[0]!r} is there twice; give one of them another label: {{name: ..., label: ...}}."
             )
+        self._check_settings()
+        self._check_folders()
         for task in self.tasks:  # a slip in any of them is told before the first is run
+            registry.load("env", self.budget(task, None).env)
             for entry in self.named:
                 self.config(task, entry, self.seeds[0])
+
+    def _check_settings(self) -> None:
+        """What one task, algorithm or method changes is nothing that the study decides."""
+        given = [(f"tasks: {name}", settings, {"env"}) for name, settings in self.tasks.items()]  # type: ignore[union-attr]
+        given += [(f"algorithms: {name}", settings, set()) for name, settings in self.algorithms.items()]
+        given += [(f"method {n.word!r}: settings", n.settings, set()) for n in self.named if n.settings is not None]
+        for where, settings, allowed in given:
+            if not isinstance(settings, Mapping):
+                raise ValueError(f"{where} is {settings!r}; it must be a mapping of settings.")
+            for key in settings:
+                if key in NOT_SHARED and key not in allowed:
+                    raise ValueError(f"{where}: {key!r} is not set there; use {NOT_SHARED[key]}.")
+        for name in self.algorithms:
+            if not trains(name):
+                known = [*registry.names("algorithm"), *TRAINERS]
+                raise ValueError(
+                    f"algorithms: unknown algorithm {name!r}.{nearest(name, known)} One of: {', '.join(known)}."
+                )
+
+    def _check_folders(self) -> None:
+        """Every word has a folder of its own."""
+        for kind, words in (("tasks", list(self.tasks)), ("methods", [n.word for n in self.named])):
+            names: dict[str, str] = {}
+            for word in words:
+                if (other := names.setdefault(file_name(word), word)) != word:
+                    raise ValueError(
+                        f"{kind}: {other!r} and {word!r} would share the folder {file_name(word)!r}; rename one."
+                    )
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -158,7 +190,9 @@ class Study:
         mine: dict[str, Any] = {}
         theirs: dict[str, Any] = {}
         for key, value in values.items():
-            if key in own:
+            if key == "algorithms" and isinstance(value, Mapping):
+                mine[key] = _deeply(self.algorithms, value)
+            elif key in own:
                 mine[key] = _typed(key, value)
             elif key in NOT_SHARED:
                 raise ValueError(f"{key!r} is no setting of a whole study; use {NOT_SHARED[key]}.")
@@ -174,7 +208,7 @@ class Study:
     def save(self, path: str | Path) -> None:
         """Write as YAML, such that `load` gives it back."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
-        default = RunConfig()
+        default = Study().settings
         changed = {k: v for k, v in vars(self.settings).items() if v != getattr(default, k)}
         values = plain("study", {**own, **changed})
         Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -189,9 +223,14 @@ class Study:
             ValueError: Of `named`.
         """
         asked = [named(spec) for spec in self.methods]
-        if not any(entry.word == "single_agent" for entry in asked):
+        if not any(map(_is_the_single_agent, asked)):
             asked.insert(0, named("single_agent"))
         return tuple(asked)
+
+    @cached_property
+    def _seats(self) -> dict[str, tuple[str, ...]]:
+        """Task -> seats with private information, as they are asked for: a task's questions are read once for all its rows."""
+        return {}
 
     def budget(self, task: str, algorithm: str | None) -> RunConfig:
         """Of a task's own discussion, with what is set for an algorithm."""
@@ -210,9 +249,12 @@ class Study:
         """What has to be trained for a cell, one for each seat where it has several."""
         if entry.algorithm is None:
             return []
-        env = environment(self.budget(task, entry.algorithm).merged(entry.settings or {}))
+        team = self.budget(task, entry.algorithm).merged(entry.settings or {})
+        word = repr((team.env, team.env_args, team.data, team.num_agents, team.num_rounds))
+        if word not in self._seats:
+            self._seats[word] = seats_of(environment(team))
         config = self.config(task, entry, seed)
-        runs = entry.method.trainings(config, env.possible_agents, env.private_seats())
+        runs = entry.method.trainings(config, environment(config).possible_agents, self._seats[word])
         return [Training(task, entry.trained_as, seat, seed, run) for seat, run in runs.items()]
 
     def cells(self) -> Iterator[CellKey]:
@@ -226,7 +268,7 @@ class Study:
         """The single agent whose vote a team is compared with: trained by the team's algorithm, else by a kindred one, else by any, if
         the team is trained and there is one; else untrained."""
         single = [n for n in self.named if type(n.method) is SingleAgent]
-        untrained = next(n for n in single if n.algorithm is None)
+        untrained = next(filter(_is_the_single_agent, single))
         trained = [n for n in single if n.algorithm is not None]
         if team.algorithm is None or not trained:
             return untrained
@@ -234,15 +276,10 @@ class Study:
 
     def vote_of(self, single: Named, k: int) -> Named:
         """The vote of k answers of a single agent."""
-        algorithm = f"/{single.algorithm}" if single.algorithm else ""
-        word = f"self_consistency@{k}{algorithm}"
-        return next((n for n in self.named if n.word == word), None) or Named(
-            word=word,
-            label=named(word).label,
-            method=SelfConsistency(k),
-            algorithm=single.algorithm,
-            settings=single.settings,
-        )
+        vote = named(f"self_consistency@{k}{'/' * bool(single.algorithm)}{single.algorithm or ''}")
+        if single.settings is None:
+            return next((n for n in self.named if n.word == vote.word), vote)
+        return replace(vote, word=f"{single.word}@{k}", settings=single.settings, trained_as=single.trained_as)
 
 
 def matched_samples(team: Mapping[str, float], single: Mapping[str, float], on: str) -> int:
@@ -262,9 +299,19 @@ def environment(config: RunConfig) -> DiscussionEnv:
     return config.build_env()
 
 
+def seats_of(task: DiscussionEnv, split: str = "train") -> tuple[str, ...]:
+    """The seats in which a lone agent knows something of its own: () also where everybody is told the same (``view``)."""
+    return () if task.view is not None else task.private_seats(split)
+
+
 def file_name(word: str) -> str:
     """A word as the name of a folder."""
     return re.sub(r"[^\w.@+-]", "~", word)
+
+
+def _is_the_single_agent(entry: Named) -> bool:
+    """Nothing trained, nothing changed."""
+    return entry.word == "single_agent" and type(entry.method) is SingleAgent and entry.settings is None
 
 
 def _kindred(one: str | None, other: str | None) -> bool:
@@ -275,7 +322,7 @@ def _kindred(one: str | None, other: str | None) -> bool:
 
 def _tasks(tasks: Any) -> dict[str, dict[str, Any]]:
     if isinstance(tasks, Mapping):
-        return {str(name): dict(given or {}) for name, given in tasks.items()}
+        return {str(name): {} if given is None else given for name, given in tasks.items()}
     found: dict[str, dict[str, Any]] = {}
     for task in tasks:
         if isinstance(task, Mapping):
@@ -283,6 +330,15 @@ def _tasks(tasks: Any) -> dict[str, dict[str, Any]]:
         else:
             found[str(importable("tasks", task))] = {}
     return found
+
+
+def _deeply(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
+    """`one` with what `two` has of it changed, mapping by mapping."""
+    both = dict(one)
+    for key, value in two.items():
+        mine = both.get(key)
+        both[key] = _deeply(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+    return both
 
 
 def _typed(name: str, value: Any) -> Any:
