@@ -47,7 +47,7 @@ class Method:
     made of it.
 
     Attributes:
-        title: Its name for people, the class's if "".
+        title: Its name for people, the class's if ""; "{k}" in that of a vote is its number of samples.
         lone: One agent. On a task with private information it is measured in every seat: its row is the mean over them.
         samples: Discussions of a question whose messages together make one answer.
         best_seat: With several trainings, one a seat: the best one is the row, not the mean.
@@ -149,6 +149,8 @@ class SelfConsistency(SingleAgent):
         k: Samples.
     """
 
+    title = "vote of {k}"
+
     def __init__(self, k: int = 5) -> None:
         if k < 1:
             raise ValueError(f"k is {k}; a vote needs at least one sample.")
@@ -156,7 +158,7 @@ class SelfConsistency(SingleAgent):
 
     @property
     def label(self) -> str:
-        return f"vote of {self.samples}"
+        return self.title.format(k=self.samples)
 
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         turns = _last_turns(episodes)
@@ -167,9 +169,7 @@ class BestOfK(SelfConsistency):
     """The one of k answers that the verifier scores highest, the first among equals. With a verifier that knows the gold answer this is
     pass@k, an oracle."""
 
-    @property
-    def label(self) -> str:
-        return f"best of {self.samples} by the verifier"
+    title = "best of {k} by the verifier"
 
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         best = max(_last_turns(episodes), key=lambda turn: turn.value)
@@ -179,9 +179,7 @@ class BestOfK(SelfConsistency):
 class VerifierVote(SelfConsistency):
     """A vote of k answers weighted by the verifier's scores: an oracle with a verifier that knows the gold answer."""
 
-    @property
-    def label(self) -> str:
-        return f"vote of {self.samples} weighted by the verifier"
+    title = "vote of {k} weighted by the verifier"
 
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         turns = _last_turns(episodes)
@@ -272,6 +270,11 @@ class MixtureOfAgents(Debate):
     @property
     def protocol(self) -> dict[str, Any]:
         return {"name": "mixture_of_agents"}
+
+    def discussion(self, config: RunConfig) -> RunConfig:
+        # Incentives compare everybody's rounds, and not everybody speaks in the last one: the task's own shaping.
+        held = super().discussion(config)
+        return _changed(held, env_args={k: v for k, v in held.env_args.items() if k != "shaping"})
 
 
 class ReConcile(Debate):
