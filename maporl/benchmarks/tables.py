@@ -239,11 +239,14 @@ def latex(summary: Mapping[str, Any]) -> str:
 
 
 def _paper(summary: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Column], list[Row]]]:
-    """The tables with what methods cost in one of its own: a page of paper is narrow."""
+    """The tables with short names, and with what methods cost in one of its own: a page of paper is narrow."""
     costs = [name for name, _ in METHODS].index("generations")
     for heading, columns, rows in _parts(summary):
-        yield heading, METHODS[:costs] if columns is METHODS else columns, rows
-        if columns is METHODS and any(row["generations"] is not None for row in rows):
+        if columns is not METHODS:
+            yield heading, columns, rows
+            continue
+        yield heading, (("method", _short_name), *METHODS[1:costs]), rows
+        if any(row["generations"] is not None for row in rows):
             yield (
                 f"{heading}: costs per question, and seconds in all",
                 (("method", _short_name), *METHODS[costs:]),
