@@ -296,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("folder")
     parser.add_argument("--task", default="two_witnesses", choices=list(SPEAKERS))
     parser.add_argument("--num_agents", type=int, default=2, help="of the team that will discuss (default: 2)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
     args = parser.parse_args(argv)
     print(args.folder, make_warm_start(args.folder, args.task, args.seed, num_agents=args.num_agents))
 

@@ -168,7 +168,7 @@ def test_the_corpus_is_a_curriculum() -> None:
         seen = views(question)
         assert first == f"Answer: {seen.get('Clear', seen.get('Foggy'))}"
     assert corpus(recipe) == rows
-    assert corpus(Recipe(seed=1, pure_steps=3, num_rows=10, training=recipe.training)) != rows
+    assert corpus(Recipe(seed=2, pure_steps=3, num_rows=10, training=recipe.training)) != rows
 
 
 SMALL = {
@@ -183,7 +183,7 @@ def test_a_recipe_is_cooked_once(tmp_path: Path) -> None:
     made = (tmp_path / "model.safetensors").stat().st_mtime_ns
     assert make_warm_start(tmp_path, "vault", num_agents=3, **SMALL) == first
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == made
-    make_warm_start(tmp_path, "vault", seed=1, num_agents=3, **SMALL)
+    make_warm_start(tmp_path, "vault", seed=2, num_agents=3, **SMALL)
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns != made
     assert PromptTemplate.load(tmp_path / "prompts.yaml") == PROMPTS
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template
