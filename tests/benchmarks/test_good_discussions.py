@@ -1,0 +1,301 @@
+"""Fine-tuning on good discussions: which are kept, what is learned of them, and the run folder that is left."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from run_toys import Letters
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from maporl.agents import Policy, ScriptedAgent, Team
+from maporl.agents.chat_rows import IGNORE, encode_row
+from maporl.algorithms.records import read_records
+from maporl.algorithms.rollout import rollout
+from maporl.benchmarks.good_discussions import _base, best, chats, train_sft
+from maporl.benchmarks.seats import Seats
+from maporl.benchmarks.warm_start import make_warm_start
+from maporl.config import RunConfig
+from maporl.envs import DiscussionEnv
+from maporl.run import RunFolder, evaluate_run, load_team
+from maporl.types import Episode, Question, Score, Transcript, Turn
+
+SFT: dict[str, Any] = {
+    "env": "run_toys:Letters",
+    "algorithm": "sft",
+    "algorithm_args": {"keep": 0.25, "steps": 3, "batch_size": 4},
+    "num_agents": 2,
+    "num_rounds": 2,
+    "num_iterations": 2,
+    "episodes_per_iteration": 8,
+    "max_new_tokens": 40,  # the random model ends about one message in eight tokens
+    "learning_rate": 1e-2,
+    "device": "cpu",
+    "trackers": (),
+}
+
+
+class Never(Letters):
+    """Nothing is ever right."""
+
+    default_verifier = staticmethod(lambda question, response: Score(0.0, False))
+
+
+class TeamOnly(DiscussionEnv):
+    """Only what a whole team says is scored."""
+
+    default_team_verifier = staticmethod(lambda question, responses: Score(1.0, True))
+
+    def load(self, split: str) -> Iterator[Question]:
+        return (Question(f"{split} {i}", answer="x") for i in range(20))
+
+
+def discussion(*rounds: tuple[float, ...]) -> Episode:
+    """Of two agents with these scores; the question says which."""
+    turns = [
+        Turn(f"agent_{a}", r, "", Score(v, v > 0)) for r, scores in enumerate(rounds) for a, v in enumerate(scores)
+    ]
+    question = Question(repr(rounds), answer="")
+    return Episode(Transcript(question, ("agent_0", "agent_1"), len(rounds), tuple(turns)), ())
+
+
+class TestBest:
+    def test_the_last_round_counts_and_then_all_rounds(self) -> None:
+        first = discussion((0.0, 1.0), (1.0, 1.0))
+        second = discussion((0.0, 0.0), (1.0, 1.0))
+        third = discussion((1.0, 1.0), (1.0, 0.0))
+        fourth = discussion((1.0, 1.0), (0.0, 0.0))
+        mixed = [fourth, third, second, first]
+        assert best(mixed, 0.25, seed=0) == [first]
+        assert best(mixed, 0.5, seed=0) == [first, second]
+        assert best(mixed, 1.0, seed=0) == [first, second, third], "one that ends all wrong is never good"
+
+    def test_equals_are_drawn_by_lot(self) -> None:
+        perfect = [discussion((1.0, 1.0), (1.0, 1.0)) for _ in range(40)]
+        drawn = [[next(i for i, p in enumerate(perfect) if p is e) for e in best(perfect, 0.1, s)] for s in range(30)]
+        assert all(len(set(places)) == 4 for places in drawn)
+        assert drawn[0] == [next(i for i, p in enumerate(perfect) if p is e) for e in best(perfect, 0.1, 0)]
+        assert len({place for places in drawn for place in places}) > 30, "not always the same ones"
+
+    def test_at_least_one(self) -> None:
+        assert len(best([discussion((1.0, 1.0))] * 3, 0.01, seed=0)) == 1
+
+    def test_unscored_messages_do_not_count(self) -> None:
+        half = discussion((1.0, 1.0), (0.5, 0.5))
+        turns = half.transcript.turns
+        spoken = (*turns[:2], Turn("agent_0", 1, ""), Turn("agent_1", 1, "", Score(0.9, True)))
+        only_one = Episode(replace(half.transcript, turns=spoken), ())
+        assert best([half, only_one], 0.5, seed=0) == [only_one]
+
+    def test_nothing_good(self) -> None:
+        with pytest.raises(ValueError, match="none of the 2 sampled .* sample more"):
+            best([discussion((1.0, 1.0), (0.0, 0.0))] * 2, 0.1, seed=0)
+        with pytest.raises(ValueError, match="none of the 0 sampled"):
+            best([], 0.1, seed=0)
+
+
+@pytest.fixture
+def config(tiny_model: str, tmp_path: Path) -> RunConfig:
+    return RunConfig(**SFT, model=tiny_model, output_dir=str(tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Any]]:
+    """A complete run, not to be changed, and what its watcher was told."""
+    told: list[Any] = []
+    config = RunConfig(**SFT, model=tiny_model, output_dir=str(tmp_path_factory.mktemp("runs") / "run"))
+    return train_sft(config, lambda *news: told.append(news)), told
+
+
+class TestChats:
+    def test_every_message_after_the_very_tokens_that_its_speaker_read(self, tmp_path: Path) -> None:
+        make_warm_start(tmp_path)
+        config = RunConfig(
+            model=str(tmp_path), prompts=str(tmp_path / "prompts.yaml"), max_new_tokens=14, team="frozen"
+        )
+        env = config.build_env()
+        team = config.build_team(env)
+        episodes = rollout(env, team, env.questions("train")[:6], seed=0)
+        steps = [s for e in episodes for s in e.steps if not s.completion.truncated]
+        rows = chats(episodes, team)
+        assert len(rows) == len(steps) > 20
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+        for row, step in zip(rows, steps, strict=True):
+            (sequence,) = encode_row(row, tokenizer)
+            prompt, said = step.completion.prompt_ids.tolist(), step.completion.completion_ids.tolist()
+            assert sequence["input_ids"][: len(prompt)] == prompt
+            assert sequence["labels"][: len(prompt)] == [IGNORE] * len(prompt)
+            assert tokenizer.decode(sequence["labels"][len(prompt) :]) == tokenizer.decode(said)
+
+    def test_what_was_cut_off_or_said_by_others_is_left_out(self, config: RunConfig) -> None:
+        env = config.build_env()
+        team = config.merged({"max_new_tokens": 1, "team": "frozen"}).build_team(env)
+        cut = rollout(env, team, env.questions("train")[:8], seed=0)
+        assert chats(cut, team) == [], "one token is never a whole message"
+        scripted = ScriptedAgent(lambda observation, rng: "words")
+        mixed = Team({("agent_0", 0): scripted, ("agent_1", 0): config.build_team(env).seats["agent_1", 0]})
+        episodes = rollout(env, mixed, env.questions("train")[:8], seed=0)
+        said = {s.completion.text for e in episodes for s in e.steps if s.agent == "agent_1"}
+        assert {row["completion"] for row in chats(episodes, mixed)} <= said
+
+
+class TestFolder:
+    def test_names_the_fine_tuned_base(self, finished: tuple[RunFolder, list[Any]], tiny_model: str) -> None:
+        folder, _ = finished
+        assert folder.status == "complete"
+        assert folder.config.model == str(folder.path / "model")
+        assert (folder.config.team, folder.config.algorithm) == ("frozen", "sft")
+        assert RunConfig.load(folder.path / "start.yaml").model == tiny_model
+        plan = json.loads((folder.path / "adapters" / "team.json").read_text())
+        assert plan == {"agent_0": ["base", "base"], "agent_1": ["base", "base"]}
+
+    def test_says_what_was_sampled_kept_and_learned(self, finished: tuple[RunFolder, list[Any]]) -> None:
+        folder, told = finished
+        *sampled, learned = folder.metrics
+        assert [row["iteration"] for row in sampled] == [1, 2] == [done for _, done, _ in told]
+        assert all("rollout/accuracy_round_2" in row and row["time/rollout_s"] > 0 for row in sampled)
+        kept = read_records(folder.path / "discussions" / "kept.jsonl")
+        assert (learned["sft/discussions"], learned["sft/kept"]) == (16, 4) == (16, len(kept))
+        ends = [np.mean([t["score"]["value"] for t in r["turns"] if t["round"] == 1]) for r in kept]
+        assert learned["sft/kept_score_mean"] == pytest.approx(np.mean(ends))
+        assert learned["sft/kept_score_mean"] > learned["sft/score_mean"]
+        whole = [t for r in kept for t in r["turns"] if t["text"] and not t["truncated"]]
+        assert learned["sft/messages"] == len(whole) > 0
+        assert learned["sft/steps"] == 3 and learned["train/loss"] > 0 and learned["time/update_s"] > 0
+
+    def test_everybody_speaks_with_it(self, finished: tuple[RunFolder, list[Any]], tiny_model: str) -> None:
+        folder, _ = finished
+        env = folder.config.build_env()
+        tuned = AutoModelForCausalLM.from_pretrained(folder.path / "model").state_dict()
+        start = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
+        name = next(n for n in tuned if n.endswith("q_proj.weight"))
+        assert not torch.equal(tuned[name], start[name])
+        for team in (load_team(folder.path, env=env), Seats().trained(folder.path, folder.config, env)):
+            (member,) = team.language_models
+            assert member.adapter is None and not member.trainable
+            assert torch.equal(member.policy.model.state_dict()[name], tuned[name])
+
+    def test_complete_is_left_begun_is_begun_anew(self, config: RunConfig) -> None:
+        folder = train_sft(config)
+        written = (folder.path / "metrics.jsonl").stat().st_mtime_ns
+        assert train_sft(config).path == folder.path
+        assert (folder.path / "metrics.jsonl").stat().st_mtime_ns == written
+        loss = folder.metrics[-1]["train/loss"]
+        folder.set_status("interrupted")
+        (folder.path / "leftover").write_text("of the run that died")
+        again = train_sft(config)
+        assert not (folder.path / "leftover").exists() and again.status == "complete"
+        assert again.metrics[-1]["train/loss"] == loss, "the same seed does the same"
+
+    def test_somebody_elses_folder_is_not_deleted(self, config: RunConfig) -> None:
+        config.folder.mkdir()
+        (config.folder / "thesis.txt").write_text("mine")
+        train_sft(config)
+        assert (config.folder / "thesis.txt").read_text() == "mine"
+
+
+def test_nothing_is_printed_and_no_state_is_left(config: RunConfig, capfd: pytest.CaptureFixture[str]) -> None:
+    random.seed(3), np.random.seed(3), torch.manual_seed(3)
+
+    def state() -> tuple[Any, ...]:
+        numpy = np.random.get_state()
+        return random.getstate(), numpy[1].tolist(), numpy[2], torch.get_rng_state().tolist(), torch.get_num_threads()
+
+    before = state()
+    train_sft(config.merged({"num_threads": 1}))
+    assert state() == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_default_is_three_times_through_the_messages(config: RunConfig) -> None:
+    config = RunConfig(**{**vars(config), "algorithm_args": {"keep": 0.5, "batch_size": 4}, "learning_rate": 1e-4})
+    learned = train_sft(config).metrics[-1]
+    assert learned["sft/kept"] == 8
+    assert learned["sft/steps"] == np.ceil(3 * learned["sft/messages"] / 4)
+
+
+def test_an_initial_adapter_is_merged_first(config: RunConfig, tiny_model: str, tmp_path: Path) -> None:
+    policy = Policy.from_pretrained(tiny_model)
+    policy.add_adapter("start", seed=9)
+    with torch.no_grad():
+        for parameter in policy.parameters("start"):
+            parameter.add_(0.05)
+    policy.save_adapter("start", tmp_path / "start")
+    config = config.merged({"init_adapter": str(tmp_path / "start"), "team": "frozen"})
+    ids = torch.arange(10, 30)[None]
+    with policy.using("start"), torch.no_grad():
+        expected = policy.model(ids).logits
+    with _base(config, config.build_team(config.build_env())) as base, torch.no_grad():
+        merged = AutoModelForCausalLM.from_pretrained(base)(ids).logits
+        plain = AutoModelForCausalLM.from_pretrained(tiny_model)(ids).logits
+    torch.testing.assert_close(merged, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(plain, expected, atol=1e-2)
+    folder = train_sft(config)
+    assert folder.config.init_adapter is None, "it is in the weights now"
+
+
+def test_the_chat_template_of_the_run_is_learned(config: RunConfig, tiny_model: str) -> None:
+    folder = train_sft(config.merged({"chat_template": "plain", "algorithm_args": {"keep": 1.0}}))
+    learned = AutoTokenizer.from_pretrained(folder.path / "model")
+    assert "Assistant:" in learned.apply_chat_template(
+        [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algorithm_args": {"kep": 0.1}}, "no argument 'kep'. Did you mean 'keep'"),
+        ({"algorithm_args": {"keep": 0.0}}, "keep is 0.0; .* above 0, at most 1"),
+        ({"algorithm_args": {"keep": 1.1}}, "keep is 1.1"),
+        ({"algorithm_args": {"steps": 0}}, "steps is 0"),
+        ({"algorithm_args": {"batch_size": 0}}, "batch_size is 0"),
+        ({"algorithm_args": {"learning_rate": -1.0}}, "learning_rate is -1.0"),
+        ({"env": TeamOnly}, "has no verifier"),
+        ({"max_new_tokens": 400}, "more than the model's window of 512"),
+        ({"model": "nowhere"}, "cannot be loaded"),
+    ],
+)
+def test_slips_are_told_and_leave_no_folder(config: RunConfig, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_sft(config.merged(changes))
+    assert not config.folder.exists()
+
+
+def test_two_bases_cannot_become_one(config: RunConfig, tiny_model: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    AutoModelForCausalLM.from_pretrained(tiny_model).save_pretrained(other)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(other)
+    both = RunConfig(**{**vars(config), "model": {"agent_0": tiny_model, "agent_1": str(other)}})
+    with pytest.raises(ValueError, match="one base model, not 2"):
+        train_sft(both)
+
+
+def test_nothing_good_is_a_failed_run(config: RunConfig) -> None:
+    with pytest.raises(ValueError, match="none of the 16 sampled discussions"):
+        train_sft(config.merged({"env": Never}))
+    assert RunFolder(config.folder).status == "failed"
+
+
+def test_it_teaches(tmp_path: Path) -> None:
+    """The warm-started team's better habits are copied: it ends with a right answer more often."""
+    make_warm_start(tmp_path / "start")
+    config = RunConfig(**SFT).merged({
+        "env": "two_witnesses", "model": str(tmp_path / "start"), "prompts": str(tmp_path / "start" / "prompts.yaml"),
+        "output_dir": str(tmp_path / "run"), "num_iterations": 5, "episodes_per_iteration": 128, "max_new_tokens": 14,
+        "algorithm_args": {"keep": 0.2, "steps": 60, "batch_size": 16}, "learning_rate": 5e-3,
+    })  # fmt: skip
+    folder = train_sft(config)
+    env = config.build_env()
+    before, after = (
+        evaluate_run(config, env, team, env.questions("test")).metrics["eval/accuracy"]
+        for team in (config.merged({"team": "frozen"}).build_team(env), load_team(folder.path, env=env))
+    )
+    assert after > before + 0.1
