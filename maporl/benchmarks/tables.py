@@ -273,7 +273,8 @@ _LATEX = {
 def _escaped(text: str) -> str:
     """Text that LaTeX sets as it is; a hyphen before a number becomes a minus."""
     special = r"[\\~^<>|\[&%$#_{}]|(?<!\S)-(?=[\d.])"
-    return re.sub(special, lambda m: _LATEX.get(m.group(), "\\" + m.group()), " ".join(text.split()))
+    escaped = re.sub(special, lambda m: _LATEX.get(m.group(), "\\" + m.group()), " ".join(text.split()))
+    return re.sub("-(?=-)", "-{}", escaped)  # two would be a dash
 
 
 def write_tables(summary: Mapping[str, Any], folder: Path) -> list[Path]:

@@ -228,7 +228,7 @@ def test_a_comparison_by_hand(tmp_path: Path) -> None:
     assert found["test"] == "sign-flip permutation"
     sd = (2 * 0.25**2 + 2 * 0.25**2) ** 0.5 / 3**0.5
     assert found["detectable"] == pytest.approx(min(1.0, 2.8015852 * sd / 2), abs=1e-6)
-    assert found["detectable"] == minimum_detectable_paired(sd, 4)
+    assert found["detectable"] == pytest.approx(minimum_detectable_paired(sd, 4))
     assert (found["low"], found["high"]) == pytest.approx((0.25 - 3.1824463 * sd / 2, 0.25 + 3.1824463 * sd / 2))
     assert found["seeds"] == [  # of the seeds that both have
         {"seed": 0, "difference": pytest.approx(4 / 5 - 1.5 / 4)},
