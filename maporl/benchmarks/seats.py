@@ -26,6 +26,7 @@ class Seats:
         self._policies: dict[tuple[Any, ...], Policy] = {}
         self._members: dict[tuple[Any, ...], LLMAgent] = {}
         self._adapters: dict[tuple[int, str], str] = {}
+        self._partners: dict[str, dict[str, Agent]] = {}
 
     @property
     def policies(self) -> list[Policy]:
@@ -33,7 +34,7 @@ class Seats:
 
     def untrained(self, config: RunConfig, env: DiscussionEnv) -> Team:
         """The base model (or ``init_adapter`` on it) in every seat, partners of one's own in theirs."""
-        partners = config.build_partners()
+        partners = self._partners_of(config)
         seats: dict[tuple[str, int], Agent] = {}
         for agent in env.possible_agents:
             if agent in partners:
@@ -59,7 +60,7 @@ class Seats:
     def _trained(self, run: Path, config: RunConfig, agents: Sequence[str]) -> dict[tuple[str, int], Agent]:
         plan: dict[str, list[str | None]] = json.loads((run / "adapters" / "team.json").read_text(encoding="utf-8"))
         made = RunFolder(run).config
-        partners = made.build_partners()
+        partners = self._partners_of(made)
         shared = next(iter(plan.values())) if len({tuple(rounds) for rounds in plan.values()}) == 1 else None
         seats: dict[tuple[str, int], Agent] = {}
         for agent in agents:
@@ -98,6 +99,12 @@ class Seats:
         if key not in self._members:
             self._members[key] = LLMAgent(policy, name, prompts=prompts, sampling=sampling, trainable=False)
         return self._members[key]
+
+    def _partners_of(self, config: RunConfig) -> dict[str, Agent]:
+        word = repr(sorted(config.partners.items()))
+        if word not in self._partners:
+            self._partners[word] = config.build_partners()
+        return self._partners[word]
 
     def _policy(self, config: RunConfig, model: str) -> Policy:
         loading = (config.dtype, config.resolved_device, config.chat_template, config.engine, config.max_batch_tokens)

@@ -149,19 +149,17 @@ class Witness(Toy):
         return f"Answer: {number_in(observation['private'])}" if "It is" in observation["private"] else "Answer: 0"
 
 
-class Sleeps(Coin):
-    """Takes as long for a message as a small model does."""
+class Clocked(Coin):
+    """Knows how long it has spoken."""
 
-    seconds: ClassVar[float] = 0.002
-    slept: ClassVar[float] = 0.0
+    busy: ClassVar[float] = 0.0  # seconds of the processor
 
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
-        began = time.perf_counter()
+        began = time.process_time()
         said = super().act(observations, rngs, greedy=greedy)
-        time.sleep(self.seconds * len(observations))
-        Sleeps.slept += time.perf_counter() - began
+        Clocked.busy += time.process_time() - began
         return said
 
 
