@@ -101,7 +101,10 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
 
 
 def learning_curves(cells: Iterable[Cell]) -> list[dict[str, Any]]:
-    """The metrics of every training: [{task, method, label, seed, run, metrics: {name: [[iteration, value], ...]}}]."""
+    """The metrics of every training: [{task, method, label, seed, run, metrics: {name: [[iteration, value], ...]}}].
+
+    "rollout/accuracy_last_round" is added where there are rounds.
+    """
     curves, seen = [], set()
     for cell in cells:
         for run in cell.runs:
@@ -124,6 +127,9 @@ def _curve(file: Path) -> dict[str, list[list[float]]]:
             iteration = row["iteration"]
         except (json.JSONDecodeError, KeyError, TypeError):
             continue
+        rounds = [name for name in row if name.startswith("rollout/accuracy_round_")]
+        if rounds:  # what a lone agent's curve and a team's have in common
+            row["rollout/accuracy_last_round"] = row[max(rounds, key=lambda name: (len(name), name))]
         for name, value in row.items():
             if "/" in name and not name.startswith("test/") and isinstance(value, int | float):
                 found.setdefault(name, []).append([iteration, value])

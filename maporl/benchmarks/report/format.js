@@ -26,7 +26,7 @@ function range(low, high, show) {
 
 function probability(p) {
   if (!known(p)) return "–";
-  return p < 0.001 ? "< .001" : p.toFixed(3).replace(/^0/, "");
+  return p < 0.001 ? "<\u00a0.001" : p.toFixed(3).replace(/^0/, "");
 }
 
 function count(number) {

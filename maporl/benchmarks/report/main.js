@@ -44,9 +44,18 @@ function taskNode(task, number) {
 }
 
 function settingsNode() {
-  const entries = Object.entries(figures.settings);
+  const first = ["command", "started", "machine", "python", "versions"]; // before what was asked for
+  const rank = ([name]) => (first.indexOf(name) + first.length + 1) % (first.length + 1);
+  const entries = Object.entries(figures.settings).filter(([, value]) => value !== "" && value !== null).sort((a, b) => rank(a) - rank(b));
   if (!entries.length) return el("p");
-  const show = (value) => (typeof value === "object" && value !== null ? el("pre", {}, textNodes(JSON.stringify(value, null, 2))) : textNodes(String(value)));
+  const simple = (value) => value === null || typeof value !== "object";
+  const word = (value) => (value === null ? "none" : String(value));
+  const show = (value) => {
+    if (simple(value)) return textNodes(word(value));
+    const parts = Array.isArray(value) ? value.map((item) => ["", item]) : Object.entries(value);
+    if (!parts.every(([, item]) => simple(item))) return el("pre", {}, textNodes(JSON.stringify(value, null, 2)));
+    return textNodes(parts.map(([name, item]) => `${name} ${word(item)}`.trim()).join(", ") || "none");
+  };
   return el("section", {"aria-label": "How this was made"}, el("h2", {}, "How this was made"), el("dl.settings", {}, entries.map(([name, value]) => el("div", {}, el("dt", {}, plain(name)), el("dd", {}, show(value))))));
 }
 

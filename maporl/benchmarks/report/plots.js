@@ -10,6 +10,7 @@ function frameOf(width, height, xs, ys, {log = false, right = 12} = {}) {
 
 const METRICS = [
   [/^eval\/accuracy$/, "Accuracy in evaluations", true],
+  [/^rollout\/accuracy_last_round$/, "Accuracy while training, last round", true],
   [/^rollout\/accuracy_round_(\d+)$/, (round) => `Accuracy while training, round ${round}`, true],
   [/^rollout\/reward_mean$/, "Reward while training", false],
   [/^eval\/agent_accuracy$/, "Accuracy of single messages in evaluations", true],

@@ -75,7 +75,8 @@ function inOrder(rows) {
   };
   for (const team of best.filter((row) => row.team)) {
     place(team, false);
-    best.filter((row) => (row.matched ?? []).some(([method]) => method === team.method)).forEach((row) => place(row, true));
+    const votes = rows.filter((row) => (row.matched ?? []).some(([method]) => method === team.method));
+    votes.sort((a, b) => a.completion_tokens - b.completion_tokens).forEach((row) => place(row, true));
   }
   best.forEach((row) => place(row, false));
   return ordered;
@@ -107,9 +108,9 @@ function methodCell(row) {
 
 function accuracyCell(row, domain) {
   if (!known(row.accuracy)) return el("span.sub", {}, "no answers yet");
-  const best = known(row.best_seat) && Math.abs(row.best_seat - row.accuracy) > 5e-4 ? `; best seat ${percent(row.best_seat)}` : "";
+  const best = known(row.best_seat) && Math.abs(row.best_seat - row.accuracy) > 5e-4 ? el("span.sub", {}, `best seat ${percent(row.best_seat)}`) : null;
   return el("div.accuracy", {},
-    el("span", {}, el("strong", {}, percent(row.accuracy)), el("span.sub", {}, range(row.low, row.high, percent) + best)),
+    el("span", {}, el("strong", {}, percent(row.accuracy)), el("span.sub", {}, range(row.low, row.high, percent)), best),
     accuracyStrip(row, domain));
 }
 
@@ -132,7 +133,7 @@ function seedsCell(row) {
 function voteCell(row) {
   return fairOf(row).map((one) => el("div.against", {},
     el("strong", {}, points(one.difference)), ` ${range(one.low, one.high, points)}`,
-    el("span.sub", {}, `${plain(one.vote.label)}: ${percent(one.vote.accuracy)}; p ${probability(one.p_holm ?? one.p)}`)));
+    el("span.sub", {}, `${plain(one.vote.label)}: ${percent(one.vote.accuracy)}; p\u00a0${probability(one.p_holm ?? one.p)}`)));
 }
 
 function tokensCell(row) {

@@ -182,7 +182,7 @@ function rowNodes(i) {
   const verdict = verdictOf(index_(i, "correct"));
   return [sign(verdict),
     el("span.ask", {}, el("bdi", {}, plain(store.question(i).text.slice(0, 160)))),
-    el("span.who", {}, nameOfDiscussion(i), " · ", answerNodes(store.answer(i))),
+    el("span.who", {}, nameOfDiscussion(i), " · answer ", answerNodes(store.answer(i))),
     marksNode(index_(i, "marks"))];
 }
 

@@ -29,6 +29,12 @@ class TestResults:
             ["Best of 4"] * page.locator("tbody:not(.oracles)").count()
         )
 
+    def test_all_accuracies_share_one_axis(self, visit: Visit, study: Path) -> None:
+        page = visit(study)
+        strips = page.locator("table.summary th .strip, table.summary .accuracy .strip")
+        edges = {(round(box["x"]), round(box["width"])) for box in (s.bounding_box() for s in strips.all())}
+        assert strips.count() == 7 and len(edges) == 1
+
     def test_a_vote_stands_under_the_team_that_it_costs_as_much_as(self, visit: Visit, study: Path) -> None:
         names = visit(study).locator("table.summary tbody th[scope=row] a").all_inner_texts()
         assert names[names.index("Vote of 9") - 1] in ("Team, MAPPO", "Debate, untrained")

@@ -179,6 +179,12 @@ class TestCurves:
         (trained.runs[0] / "metrics.jsonl").write_text("\n".join(lines))
         assert [c["metrics"] for c in learning_curves([trained])] == [{"rollout/reward_mean": [[1, 0.5]]}]
 
+    def test_the_last_round_is_a_curve_that_teams_and_lone_agents_share(self, tmp_path: Path) -> None:
+        trained = cell(tmp_path, METHODS[5], 0, [record()])
+        rounds = ", ".join(f'"rollout/accuracy_round_{k}": {k / 20}' for k in (9, 10, 1))
+        (trained.runs[0] / "metrics.jsonl").write_text(f'{{"iteration": 1, {rounds}}}\n')
+        assert learning_curves([trained])[0]["metrics"]["rollout/accuracy_last_round"] == [[1, 0.5]]
+
     def test_long_curves_are_thinned(self, tmp_path: Path) -> None:
         trained = cell(tmp_path, METHODS[5], 0, [record()])
         (trained.runs[0] / "metrics.jsonl").write_text(
