@@ -20,7 +20,10 @@ from maporl.agents.chat_rows import IGNORE, encode_row
 from maporl.algorithms.records import read_records
 from maporl.algorithms.rollout import rollout
 from maporl.benchmarks.good_discussions import _base, best, chats, train_sft
+from maporl.benchmarks.matrix import run_study
+from maporl.benchmarks.results import load_results
 from maporl.benchmarks.seats import Seats
+from maporl.benchmarks.study import Study
 from maporl.benchmarks.warm_start import make_warm_start
 from maporl.config import RunConfig
 from maporl.envs import DiscussionEnv
@@ -299,3 +302,22 @@ def test_it_teaches(tmp_path: Path) -> None:
         for team in (config.merged({"team": "frozen"}).build_team(env), load_team(folder.path, env=env))
     )
     assert after > before + 0.1
+
+
+def test_a_study_measures_both_foreign_trainers(tmp_path: Path) -> None:
+    make_warm_start(tmp_path / "start")
+    shared = {
+        "model": str(tmp_path / "start"),
+        "prompts": str(tmp_path / "start" / "prompts.yaml"),
+        "max_new_tokens": 14,
+    }
+    study = Study().merged({
+        **shared, "methods": ["single_agent/trl_grpo", "sft", "debate"], "num_questions": 4, "num_iterations": 1,
+        "episodes_per_iteration": 16, "learning_rate": 1e-3, "output_dir": str(tmp_path / "study"),
+        "ablate_messages": False, "device": "cpu",
+    })  # fmt: skip
+    cells = {cell.method: cell for cell in load_results([run_study(study)]).cells}
+    assert {name: cell.error for name, cell in cells.items() if cell.status != "complete"} == {}
+    assert len(cells["sft"].records()) == len(cells["debate"].records()) == 4 * 2  # one sampled, one greedy
+    assert {r["seat"] for r in cells["single_agent/trl_grpo"].records()} == {"agent_0", "agent_1"}
+    assert len(cells["single_agent/trl_grpo"].runs) == 2 and len(cells["sft"].runs) == 1
