@@ -37,7 +37,11 @@ function around(values, {share = false, least = 0} = {}) {
   if (!seen.length) return [0, 1];
   let low = Math.min(...seen);
   let high = Math.max(...seen);
-  const room = Math.max((least - (high - low)) / 2, (high - low) * 0.06, high === low ? Math.abs(high) * 0.1 || 0.1 : 0);
+  const room = Math.max(
+    (least - (high - low)) / 2,
+    (high - low) * 0.06,
+    high === low ? Math.abs(high) * 0.1 || 0.1 : 0,
+  );
   [low, high] = [low - room, high + room];
   return share ? [Math.max(0, low), Math.min(1, high)] : [low, high];
 }
@@ -47,7 +51,13 @@ function around(values, {share = false, least = 0} = {}) {
 function plot({title, note, description, draw, table, legend = null}) {
   const id = `plot-${(plot.number = (plot.number ?? 0) + 1)}`;
   const frame = el("div.drawing");
-  const box = el("figure.plot", {"aria-labelledby": id}, el("figcaption", {}, el("h3", {id}, title), note ? el("p.note", {}, note) : null), legend, frame);
+  const box = el(
+    "figure.plot",
+    {"aria-labelledby": id},
+    el("figcaption", {}, el("h3", {id}, title), note ? el("p.note", {}, note) : null),
+    legend,
+    frame,
+  );
   if (table) box.append(details("The same as a table", table));
   let width = 0;
   const redraw = () => {
@@ -104,7 +114,12 @@ function mark(method, x, y, r, {hollow = false, title = ""} = {}) {
 
 function legendOf(entries) {
   const item = ({method, label, hollow}) =>
-    el("li", {}, svg("svg", {width: 14, height: 14, "aria-hidden": "true"}, mark(method, 7, 7, 4.5, {hollow})), plain(label));
+    el(
+      "li",
+      {},
+      svg("svg", {width: 14, height: 14, "aria-hidden": "true"}, mark(method, 7, 7, 4.5, {hollow})),
+      plain(label),
+    );
   return el("ul.legend", {}, entries.map(item));
 }
 
@@ -120,8 +135,20 @@ function spread(labels, gap, top, bottom) {
 }
 
 function tableOf(caption, heads, rows) {
-  const head = el("thead", {}, el("tr", {}, heads.map((text) => el("th", {scope: "col"}, text))));
+  const head = el(
+    "thead",
+    {},
+    el(
+      "tr",
+      {},
+      heads.map((text) => el("th", {scope: "col"}, text)),
+    ),
+  );
   const cell = (text, k) => (k ? el("td", {}, text) : el("th", {scope: "row"}, plain(text)));
-  const body = el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))));
+  const body = el(
+    "tbody",
+    {},
+    rows.map((row) => el("tr", {}, row.map(cell))),
+  );
   return scrolling(caption, el("table.plain", {}, el("caption.hidden", {}, caption), head, body));
 }

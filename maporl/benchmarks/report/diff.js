@@ -27,7 +27,11 @@ function grouped(parts) {
     if (runs.at(-1)?.[0] === (kind === "same")) runs.at(-1)[1].push([kind, text]);
     else runs.push([kind === "same", [[kind, text]]]);
   }
-  const text = (run, left) => run.filter(([kind]) => kind !== left).map(([, part]) => part).join("");
+  const text = (run, left) =>
+    run
+      .filter(([kind]) => kind !== left)
+      .map(([, part]) => part)
+      .join("");
   const number = (string) => string.match(/\S+/g)?.length ?? 0;
   const limit = Math.min(FEW, number(text(parts, "gone")) / 10);
   const few = (run) => number(text(run, "")) < limit;
@@ -59,7 +63,8 @@ function common(a, b) {
     if (i < a.length && j < b.length && a[i] === b[j]) {
       parts.push(["same", a[i++]]);
       j++;
-    } else if (j >= b.length || (i < a.length && table[(i + 1) * width + j] >= table[i * width + j + 1])) parts.push(["gone", a[i++]]);
+    } else if (j >= b.length || (i < a.length && table[(i + 1) * width + j] >= table[i * width + j + 1]))
+      parts.push(["gone", a[i++]]);
     else parts.push(["new", b[j++]]);
   }
   return parts;

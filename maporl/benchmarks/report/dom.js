@@ -30,7 +30,8 @@ function svg(name, attributes = {}, ...children) {
 const byId = (id) => document.getElementById(id);
 
 // Characters that do not show, turn the line around, or are half a character: named instead of obeyed.
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\p{Surrogate}/gu;
+const UNSEEN =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\p{Surrogate}/gu;
 
 function nameOf(character) {
   return "U+" + character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");

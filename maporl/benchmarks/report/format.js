@@ -36,7 +36,11 @@ function count(number) {
 function figure(number, digits = 3) {
   if (!known(number)) return "–";
   if (number === 0) return "0";
-  return Number.isInteger(number) ? String(number).replace("-", MINUS) : fixed(number, digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+  return Number.isInteger(number)
+    ? String(number).replace("-", MINUS)
+    : fixed(number, digits)
+        .replace(/(\.\d*?)0+$/, "$1")
+        .replace(/\.$/, "");
 }
 
 function duration(seconds) {

@@ -24,6 +24,7 @@ SCRIPTS = (
     "format.js",
     "store.js",
     "charts.js",
+    "comparisons.js",
     "summary.js",
     "plots.js",
     "collaboration.js",
@@ -32,6 +33,8 @@ SCRIPTS = (
     "list.js",
     "diff.js",
     "discussion.js",
+    "reader.js",
+    "controls.js",
     "viewer.js",
     "main.js",
 )

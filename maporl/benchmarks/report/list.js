@@ -7,7 +7,17 @@ class LongList {
   constructor(holder, {label, render, choose}) {
     Object.assign(this, {holder, render, choose, items: [], at: -1});
     this.inner = el("div.rows", {role: "presentation"});
-    build(holder, {role: "listbox", tabindex: "0", "aria-label": label, onscroll: () => this.draw(), onkeydown: (event) => this.key(event)}, [this.inner]);
+    build(
+      holder,
+      {
+        role: "listbox",
+        tabindex: "0",
+        "aria-label": label,
+        onscroll: () => this.draw(),
+        onkeydown: (event) => this.key(event),
+      },
+      [this.inner],
+    );
     new ResizeObserver(() => this.draw()).observe(holder);
   }
 
@@ -31,7 +41,18 @@ class LongList {
   }
 
   row(k) {
-    const node = el("div.row", {id: `row-${k}`, role: "option", "aria-selected": String(k === this.at), "aria-setsize": this.items.length, "aria-posinset": k + 1, onclick: () => this.select(k)}, this.render(this.items[k]));
+    const node = el(
+      "div.row",
+      {
+        id: `row-${k}`,
+        role: "option",
+        "aria-selected": String(k === this.at),
+        "aria-setsize": this.items.length,
+        "aria-posinset": k + 1,
+        onclick: () => this.select(k),
+      },
+      this.render(this.items[k]),
+    );
     node.style.top = `${k * ROW}px`;
     return node;
   }

@@ -1,21 +1,43 @@
 // Starts the page: results at once, discussions when the whole file is read; views, links and keys.
 
 const KEYS = [
-  ["j or ↓", "next discussion"], ["k or ↑", "previous discussion"], ["/", "search"], ["c", "mark changes, or not"],
-  ["r", "results"], ["d", "discussions"], ["Esc", "back to the list, or out of a field"], ["?", "this list"],
+  ["j or ↓", "next discussion"],
+  ["k or ↑", "previous discussion"],
+  ["/", "search"],
+  ["c", "mark changes, or not"],
+  ["r", "results"],
+  ["d", "discussions"],
+  ["Esc", "back to the list, or out of a field"],
+  ["?", "this list"],
 ];
 
 function showResults() {
   byId("title").textContent = byId("brand").textContent = document.title = plain(figures.title);
   const [tasks, labels] = ["task", "label"].map((name) => [...new Set(figures.cells.map((cell) => cell[name]))]);
   const seeds = new Set(figures.cells.map((cell) => cell.seed)).size;
-  byId("lead").replaceChildren(el("p.lead", {}, figures.cells.length
-    ? `${many(labels.length, "method")} on ${tasks.map(plain).join(", ")}, ${many(seeds, "seed")}, ${many(figures.discussions, "discussion")}. `
-    : "These results hold nothing yet. ",
-    `Built ${plain(figures.built).replace("T", " ").replace(/\+00:00$/, " UTC")} by maporl ${plain(figures.version)}.`));
+  byId("lead").replaceChildren(
+    el(
+      "p.lead",
+      {},
+      figures.cells.length
+        ? `${many(labels.length, "method")} on ${tasks.map(plain).join(", ")}, ${many(seeds, "seed")}, ` +
+            `${many(figures.discussions, "discussion")}. `
+        : "These results hold nothing yet. ",
+      `Built ${plain(figures.built)
+        .replace("T", " ")
+        .replace(/\+00:00$/, " UTC")} by maporl ${plain(figures.version)}.`,
+    ),
+  );
   byId("notes").replaceChildren(...notesNodes());
   const groups = [...new Set([...figures.cells, ...figures.summary].map((one) => one.task))];
-  const jumps = groups.length > 1 ? el("nav.jumps", {"aria-label": "Tasks"}, groups.map((task, k) => el("a", {href: `#task-${k}`}, plain(task)))) : "";
+  const jumps =
+    groups.length > 1
+      ? el(
+          "nav.jumps",
+          {"aria-label": "Tasks"},
+          groups.map((task, k) => el("a", {href: `#task-${k}`}, plain(task))),
+        )
+      : "";
   byId("tasks").replaceChildren(jumps, ...groups.map(taskNode), pooledNode() ?? "");
   byId("made").replaceChildren(settingsNode());
 }
@@ -25,28 +47,54 @@ function notesNodes() {
   return Object.entries(names).flatMap(([kind, name]) => {
     const notes = figures.notes.filter((note) => note.kind === kind);
     if (!notes.length) return [];
-    const items = el("ul", {}, notes.map((note) => el("li", {}, textNodes(note.text))));
-    return el(`section.notes.${kind.replace(" ", "-")}`, {"aria-label": name}, el("h2", {}, name), notes.length > 6 ? details(many(notes.length, "entry", "entries"), items) : items);
+    const items = el(
+      "ul",
+      {},
+      notes.map((note) => el("li", {}, textNodes(note.text))),
+    );
+    return el(
+      `section.notes.${kind.replace(" ", "-")}`,
+      {"aria-label": name},
+      el("h2", {}, name),
+      notes.length > 6 ? details(many(notes.length, "entry", "entries"), items) : items,
+    );
   });
 }
 
 function taskNode(task, number) {
   const rows = figures.summary.filter((row) => row.task === task);
   const questions = Math.max(0, ...rows.map((row) => row.questions ?? 0));
-  return el("section.task", {id: `task-${number}`, "aria-label": plain(task)},
+  return el(
+    "section.task",
+    {id: `task-${number}`, "aria-label": plain(task)},
     el("h2", {}, plain(task), questions ? el("span.sub", {}, many(questions, "question")) : null),
     fairPlot(task),
-    rows.length ? [el("h3", {}, "All methods"), el("p.note", {}, `Bars are 95 % intervals over questions, ticks the seeds.${rows.some((row) => row.matched?.length) ? " A vote stands under the team whose tokens it spends." : ""} Click a heading to sort.`), summaryTable(task, rows), comparisonsTable(task)]
+    rows.length
+      ? [
+          el("h3", {}, "All methods"),
+          el(
+            "p.note",
+            {},
+            "Bars are 95 % intervals over questions, ticks the seeds. ",
+            rows.some((row) => row.matched?.length) ? "A vote stands under the team whose tokens it spends. " : "",
+            "Click a heading to sort.",
+          ),
+          summaryTable(task, rows),
+          comparisonsTable(task),
+        ]
       : el("p.empty", {}, "No method of this task has results yet."),
     el("div.plots", {}, [costPlot(task), accuracyByRound(task), learningCurves(task)].filter(Boolean)),
     collaborationTable(task),
-    flipMatrices(task));
+    flipMatrices(task),
+  );
 }
 
 function settingsNode() {
   const first = ["command", "started", "machine", "python", "versions"]; // before what was asked for
   const rank = ([name]) => (first.indexOf(name) + first.length + 1) % (first.length + 1);
-  const entries = Object.entries(figures.settings).filter(([, value]) => value !== "" && value !== null).sort((a, b) => rank(a) - rank(b));
+  const entries = Object.entries(figures.settings)
+    .filter(([, value]) => value !== "" && value !== null)
+    .sort((a, b) => rank(a) - rank(b));
   if (!entries.length) return el("p");
   const simple = (value) => value === null || typeof value !== "object";
   const word = (value) => (value === null ? "none" : String(value));
@@ -56,7 +104,16 @@ function settingsNode() {
     if (!parts.every(([, item]) => simple(item))) return el("pre", {}, textNodes(JSON.stringify(value, null, 2)));
     return textNodes(parts.map(([name, item]) => `${name} ${word(item)}`.trim()).join(", ") || "none");
   };
-  return el("section", {"aria-label": "How this was made"}, el("h2", {}, "How this was made"), el("dl.settings", {}, entries.map(([name, value]) => el("div", {}, el("dt", {}, plain(name)), el("dd", {}, show(value))))));
+  return el(
+    "section",
+    {"aria-label": "How this was made"},
+    el("h2", {}, "How this was made"),
+    el(
+      "dl.settings",
+      {},
+      entries.map(([name, value]) => el("div", {}, el("dt", {}, plain(name)), el("dd", {}, show(value)))),
+    ),
+  );
 }
 
 // Views and links. "#results", "#discussions", "#list=1&method=…" (the list, filtered) or a discussion's key.
@@ -113,14 +170,14 @@ function pressed(event) {
     else if (menu) {
       menu.open = false;
       menu.querySelector("summary").focus();
-    }
-    else if (byId("viewer").classList.contains("reading")) backToList();
+    } else if (byId("viewer").classList.contains("reading")) backToList();
     return;
   }
   if (field) return;
   const reading = !byId("discussions").hidden && viewer.list;
   const act = {
-    j: reading && (() => viewer.move(1)), k: reading && (() => viewer.move(-1)),
+    j: reading && (() => viewer.move(1)),
+    k: reading && (() => viewer.move(-1)),
     ArrowDown: reading && !event.target.closest?.(".reader, details") && (() => viewer.move(1)),
     ArrowUp: reading && !event.target.closest?.(".reader, details") && (() => viewer.move(-1)),
     c: reading && viewer.current !== null && (() => viewer.toggleChanges()),
@@ -131,7 +188,8 @@ function pressed(event) {
       byId("viewer").classList.remove("reading");
       byId("filters").elements.query.focus();
     },
-    r: () => (location.hash = "#results"), d: () => (location.hash = "#discussions"),
+    r: () => (location.hash = "#results"),
+    d: () => (location.hash = "#discussions"),
     "?": openHelp,
   }[event.key];
   if (!act) return;
@@ -142,8 +200,13 @@ function pressed(event) {
 function openHelp() {
   byId("help").replaceChildren(
     el("h2", {id: "help-title"}, "Keys"),
-    el("dl", {}, KEYS.map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)))),
-    el("form", {method: "dialog"}, el("button", {}, "Close")));
+    el(
+      "dl",
+      {},
+      KEYS.map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what))),
+    ),
+    el("form", {method: "dialog"}, el("button", {}, "Close")),
+  );
   byId("help").showModal();
 }
 
@@ -162,10 +225,15 @@ function theme(wanted) {
 }
 
 const NEXT_THEME = {auto: "dark", dark: "light", light: "auto"};
-const ready = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve)).then(breath).then(() => store.open()).then(() => viewer.start()).catch((error) => {
-  byId("count").textContent = `The discussions cannot be read (${plain(error.message)}); is the file whole? Build it again with maporl report.`;
-  byId("reader").replaceChildren();
-});
+const ready = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve))
+  .then(breath)
+  .then(() => store.open())
+  .then(() => viewer.start())
+  .catch((error) => {
+    byId("count").textContent =
+      `The discussions cannot be read (${plain(error.message)}); is the file whole? Build it again with maporl report.`;
+    byId("reader").replaceChildren();
+  });
 
 theme();
 showResults();

@@ -35,7 +35,11 @@ async function search(query, candidates, progress) {
     const start = store.index.starts[numbers[k]];
     for (const i of pieces.get(numbers[k])) {
       const question = index_(i, "question");
-      if (!questions.has(question)) questions.set(question, terms.filter((term) => !term.test(store.index.questions[question][2])));
+      if (!questions.has(question))
+        questions.set(
+          question,
+          terms.filter((term) => !term.test(store.index.questions[question][2])),
+        );
       if (questions.get(question).every((term) => holds(texts[i - start], term))) found.add(i);
     }
     const now = performance.now();

@@ -4,7 +4,9 @@ const figures = JSON.parse(byId("figures").textContent);
 
 async function unpack(block) {
   const packed = block.textContent;
-  const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(packed) : Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+  const bytes = Uint8Array.fromBase64
+    ? Uint8Array.fromBase64(packed)
+    : Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return JSON.parse(await new Response(stream).text());
 }
@@ -87,7 +89,8 @@ const store = {
       const mine = this.index.questions[index_(i, "question")];
       if (!same(mine[1], key.question)) continue;
       const other = this.key(i);
-      if (["task", "method", "seed", "sample", "seat", "greedy"].every((name) => same(other[name], key[name]))) return i;
+      if (["task", "method", "seed", "sample", "seat", "greedy"].every((name) => same(other[name], key[name])))
+        return i;
     }
     return null;
   },

@@ -1,67 +1,4 @@
-// The first thing a reader sees: does the team beat a vote that costs as much, and the table of all methods.
-
-const byTask = (rows) => Map.groupBy(rows, (row) => row.task);
-
-// The comparisons of a team with the votes that spend as many tokens as it does.
-function fairComparisons(task) {
-  const rows = figures.summary.filter((row) => row.task === task);
-  const row = (method) => rows.find((one) => one.method === method);
-  const fair = [];
-  for (const comparison of figures.comparisons.filter((one) => one.task === task)) {
-    const baseline = row(comparison.baseline);
-    const team = row(comparison.method);
-    if (!team?.team || team.oracle || !baseline || baseline.oracle) continue;
-    const on = (baseline.matched ?? []).filter(([method]) => method === team.method).map(([, what]) => what);
-    const twin = fair.some((one) => one.method === comparison.method && one.baseline === comparison.baseline); // matched on both
-    if (on.length && !twin) fair.push({...comparison, team, vote: baseline, on});
-  }
-  return fair.sort((a, b) => b.difference - a.difference);
-}
-
-const MATCHED = {completion: "same completion tokens", all: "same tokens, prompts included"};
-const matchedOn = (on) => on.map((what) => MATCHED[what] ?? what).join("; ");
-
-// What a comparison allows to say; corrected p where there is one.
-function conclusion({difference, low, high, p, p_holm}) {
-  const chance = known(p_holm) ? p_holm : p;
-  if (!known(low) || !known(high)) return {name: "open", word: "no interval"};
-  if (low > 0 && !(chance >= 0.05)) return {name: "better", word: "better than the vote"};
-  if (high < 0 && !(chance >= 0.05)) return {name: "worse", word: "worse than the vote"};
-  return {name: "open", word: difference === 0 ? "no difference" : "not shown to differ"};
-}
-
-function fairPlot(task) {
-  const fair = fairComparisons(task);
-  if (!fair.length) return null;
-  const ends = fair.flatMap((one) => [one.low, one.high, one.difference, 0]);
-  const [low, high] = around(ends, {least: 0.08});
-  const strip = (one) => {
-    const x = linear(low, high, 6, 254);
-    const nodes = [svg("line.zero", {x1: x(0), x2: x(0), y1: 0, y2: 28})];
-    if (known(one.low)) nodes.push(svg("line.interval", {x1: x(one.low), x2: x(one.high), y1: 14, y2: 14}));
-    if (known(one.difference)) nodes.push(svg("circle.dot", {cx: x(one.difference), cy: 14, r: 4.5}));
-    return svg("svg", {viewBox: "0 0 260 28", class: `strip ${conclusion(one).name}`, "aria-hidden": "true"}, nodes);
-  };
-  const line = (one) => {
-    const said = conclusion(one);
-    return el("tr", {},
-      el("th", {scope: "row"}, plain(one.team.label), el("span.sub", {}, `against ${plain(one.vote.label)}, ${matchedOn(one.on)}`)),
-      el("td.stripe", {}, strip(one)),
-      el("td.number", {}, el("strong", {}, points(one.difference)), el("span.sub", {}, range(one.low, one.high, points))),
-      el("td.number", {}, probability(one.p_holm ?? one.p)),
-      el("td", {}, el(`span.said.${said.name}`, {}, said.word),
-        said.name === "open" && known(one.detectable) ? el("span.sub", {title: "The difference that a study of this size finds in 80 % of cases"}, `detectable: ${percent(one.detectable)}`) : null));
-  };
-  const axis = svg("svg", {viewBox: "0 0 260 18", class: "strip", "aria-hidden": "true"},
-    linearTicks(low, high, 4).map((tick) => svg("text.tick", {x: linear(low, high, 6, 254)(tick), y: 13, "text-anchor": "middle"}, (tick > 0 ? "+" : "") + figure(100 * tick, 1))));
-  const heads = ["Team", "", "Difference, points", "p, corrected", ""];
-  const head = el("tr", {}, heads.map((text, k) => el(k === 1 ? "th.stripe" : k === 2 || k === 3 ? "th.number" : "th", {scope: "col"}, k === 1 ? [axis, el("span.hidden", {}, "Plot")] : text || el("span.hidden", {}, "Conclusion"))));
-  return el("section.fair", {},
-    el("h3", {}, "Does the team beat a vote that costs as much?"),
-    scrolling("Teams against compute-matched votes", el("table.fair", {},
-      el("caption.hidden", {}, "Each team against the vote of a lone agent that spends as many tokens, on the same questions"),
-      el("thead", {}, head), el("tbody", {}, fair.map(line)))));
-}
+// The table of all methods of a task: sorted sensibly, votes under their teams, oracles apart.
 
 // Teams by accuracy with their votes right under them, then everybody else; oracles apart.
 function inOrder(rows) {
@@ -99,45 +36,87 @@ function fairOf(row) {
 
 function methodCell(row) {
   const badge = (name, title) => el(`span.badge.${name}`, {title}, name);
-  const link = el("a", {href: `#${new URLSearchParams({list: "1", task: row.task, method: row.method})}`}, plain(row.label));
-  return [link, " ",
+  const link = el(
+    "a",
+    {href: `#${new URLSearchParams({list: "1", task: row.task, method: row.method})}`},
+    plain(row.label),
+  );
+  return [
+    link,
+    " ",
     row.team ? badge("team", "More than one agent discusses") : null,
     row.trained ? badge("trained", "Something was trained for it") : null,
-    row.oracle ? badge("oracle", "A verifier that knows the gold answer chose the answer: an upper bound, no baseline") : null];
+    row.oracle
+      ? badge("oracle", "A verifier that knows the gold answer chose the answer: an upper bound, no baseline")
+      : null,
+  ];
 }
 
 function accuracyCell(row, domain) {
   if (!known(row.accuracy)) return el("span.sub", {}, "no answers yet");
-  const best = known(row.best_seat) && Math.abs(row.best_seat - row.accuracy) > 5e-4 ? el("span.sub", {}, `best seat ${percent(row.best_seat)}`) : null;
-  return el("div.accuracy", {},
-    el("span", {}, el("strong", {}, percent(row.accuracy)), el("span.sub", {}, range(row.low, row.high, percent)), best),
-    accuracyStrip(row, domain));
+  const best =
+    known(row.best_seat) && Math.abs(row.best_seat - row.accuracy) > 5e-4
+      ? el("span.sub", {}, `best seat ${percent(row.best_seat)}`)
+      : null;
+  return el(
+    "div.accuracy",
+    {},
+    el(
+      "span",
+      {},
+      el("strong", {}, percent(row.accuracy)),
+      el("span.sub", {}, range(row.low, row.high, percent)),
+      best,
+    ),
+    accuracyStrip(row, domain),
+  );
 }
 
 function accuracyStrip(row, [low, high]) {
   const x = linear(low, high, 5, 135);
   const nodes = [svg("line.rail", {x1: 5, x2: 135, y1: 12, y2: 12})];
   if (known(row.low)) nodes.push(svg("line.interval", {x1: x(row.low), x2: x(row.high), y1: 12, y2: 12}));
-  for (const seed of row.seeds ?? []) if (known(seed.accuracy)) nodes.push(svg("line.seed", {x1: x(seed.accuracy), x2: x(seed.accuracy), y1: 6, y2: 18}));
+  for (const seed of row.seeds ?? [])
+    if (known(seed.accuracy)) nodes.push(svg("line.seed", {x1: x(seed.accuracy), x2: x(seed.accuracy), y1: 6, y2: 18}));
   nodes.push(mark(row.method, x(row.accuracy), 12, 4.5, {hollow: row.oracle}));
   return svg("svg", {viewBox: "0 0 140 24", class: "strip", "aria-hidden": "true"}, nodes);
 }
 
 function seedsCell(row) {
-  const failed = (row.failed ?? []).map((one) => el("span.failed", {title: plain(one.reason)}, `seed ${one.seed} failed`));
+  const failed = (row.failed ?? []).map((one) =>
+    el("span.failed", {title: plain(one.reason)}, `seed ${one.seed} failed`),
+  );
   const each = (row.seeds ?? []).map((one) => el("span", {title: `seed ${one.seed}`}, percent(one.accuracy)));
   const across = range(row.seeds_low, row.seeds_high, percent);
-  return [el("span.seeds", {}, each, failed), across ? el("span.sub", {title: "t interval across seeds; assumes that seeds are normally distributed"}, `t: ${across}`) : null];
+  return [
+    el("span.seeds", {}, each, failed),
+    across
+      ? el("span.sub", {title: "t interval across seeds; assumes that seeds are normally distributed"}, `t: ${across}`)
+      : null,
+  ];
 }
 
 function voteCell(row) {
-  return fairOf(row).map((one) => el("div.against", {},
-    el("strong", {}, points(one.difference)), ` ${range(one.low, one.high, points)}`,
-    el("span.sub", {}, `${plain(one.vote.label)}: ${percent(one.vote.accuracy)}; p\u00a0${probability(one.p_holm ?? one.p)}`)));
+  return fairOf(row).map((one) =>
+    el(
+      "div.against",
+      {},
+      el("strong", {}, points(one.difference)),
+      ` ${range(one.low, one.high, points)}`,
+      el(
+        "span.sub",
+        {},
+        `${plain(one.vote.label)}: ${percent(one.vote.accuracy)}; p\u00a0${probability(one.p_holm ?? one.p)}`,
+      ),
+    ),
+  );
 }
 
 function tokensCell(row) {
-  return [count(row.completion_tokens), el("span.sub", {}, known(row.prompt_tokens) ? `+ ${count(row.prompt_tokens)} read` : "")];
+  return [
+    count(row.completion_tokens),
+    el("span.sub", {}, known(row.prompt_tokens) ? `+ ${count(row.prompt_tokens)} read` : ""),
+  ];
 }
 
 function timeCell(row) {
@@ -145,30 +124,61 @@ function timeCell(row) {
 }
 
 function summaryTable(task, rows) {
-  const domain = around(rows.flatMap((row) => [row.low, row.high, row.accuracy, ...(row.seeds ?? []).map((one) => one.accuracy)]), {share: true, least: 0.1});
+  const domain = around(
+    rows.flatMap((row) => [row.low, row.high, row.accuracy, ...(row.seeds ?? []).map((one) => one.accuracy)]),
+    {share: true, least: 0.1},
+  );
   const has = {"Against its vote": (row) => fairOf(row).length, Greedy: (row) => known(row.greedy)};
   const COLUMNS = ALL_COLUMNS.filter(({name}) => !(name in has) || rows.some(has[name]));
   const body = el("tbody");
   const oracles = el("tbody.oracles");
   const state = {column: null, direction: -1};
-  const line = ({row, under}) => el(under ? "tr.under" : "tr", {"data-method": row.method},
-    COLUMNS.map((column, k) => (k ? el(column.plotted ? "td" : "td.number", {}, column.show(row, domain)) : el("th", {scope: "row"}, column.show(row)))));
+  const line = ({row, under}) =>
+    el(
+      under ? "tr.under" : "tr",
+      {"data-method": row.method},
+      COLUMNS.map((column, k) =>
+        k
+          ? el(column.plotted ? "td" : "td.number", {}, column.show(row, domain))
+          : el("th", {scope: "row"}, column.show(row)),
+      ),
+    );
   const heads = COLUMNS.map((column) => {
     const button = el("button", {type: "button", onclick: () => sortBy(column)}, column.name);
-    return el(column.plotted || column.text ? "th" : "th.number", {scope: "col"}, button, column.plotted ? axisStrip(domain) : null);
+    return el(
+      column.plotted || column.text ? "th" : "th.number",
+      {scope: "col"},
+      button,
+      column.plotted ? axisStrip(domain) : null,
+    );
   });
   const ordered = (group) => {
     if (!state.column) return inOrder(group);
     const value = (row) => state.column.value(row) ?? -Infinity;
-    const compare = state.column.text ? (a, b) => value(a).localeCompare(value(b)) : (a, b) => (value(a) === value(b) ? 0 : value(a) - value(b));
+    const compare = state.column.text
+      ? (a, b) => value(a).localeCompare(value(b))
+      : (a, b) => (value(a) === value(b) ? 0 : value(a) - value(b));
     return [...group].sort((a, b) => state.direction * compare(a, b)).map((row) => ({row, under: false}));
   };
   const fill = () => {
     body.replaceChildren(...ordered(rows.filter((row) => !row.oracle)).map(line));
     const apart = rows.filter((row) => row.oracle);
-    const note = el("tr.apart", {}, el("th", {colspan: COLUMNS.length, scope: "rowgroup"}, "Oracles: they used the gold answer. Upper bounds, no baselines."));
+    const note = el(
+      "tr.apart",
+      {},
+      el(
+        "th",
+        {colspan: COLUMNS.length, scope: "rowgroup"},
+        "Oracles: they used the gold answer. Upper bounds, no baselines.",
+      ),
+    );
     oracles.replaceChildren(...(apart.length ? [note, ...ordered(apart).map(line)] : []));
-    heads.forEach((head, k) => head.setAttribute("aria-sort", COLUMNS[k] !== state.column ? "none" : state.direction < 0 ? "descending" : "ascending"));
+    heads.forEach((head, k) =>
+      head.setAttribute(
+        "aria-sort",
+        COLUMNS[k] !== state.column ? "none" : state.direction < 0 ? "descending" : "ascending",
+      ),
+    );
   };
   // First the useful direction, then the other, then the order in which votes stand under their teams.
   const sortBy = (column) => {
@@ -177,35 +187,31 @@ function summaryTable(task, rows) {
     else if (state.direction === first) state.direction = -first;
     else state.column = null;
     fill();
-    announce(state.column ? `Sorted by ${column.name}, ${state.direction < 0 ? "descending" : "ascending"}` : "Sorted by team, votes under their teams");
+    announce(
+      state.column
+        ? `Sorted by ${column.name}, ${state.direction < 0 ? "descending" : "ascending"}`
+        : "Sorted by team, votes under their teams",
+    );
   };
   fill();
-  const caption = el("caption.hidden", {}, `Methods on ${plain(task)}: accuracy with 95 % interval over questions, each seed, cost`);
-  return scrolling(`Methods on ${plain(task)}`, el("table.summary", {}, caption, el("thead", {}, el("tr", {}, heads)), body, oracles));
+  const caption = el(
+    "caption.hidden",
+    {},
+    `Methods on ${plain(task)}: accuracy with 95 % interval over questions, each seed, cost`,
+  );
+  return scrolling(
+    `Methods on ${plain(task)}`,
+    el("table.summary", {}, caption, el("thead", {}, el("tr", {}, heads)), body, oracles),
+  );
 }
 
 function axisStrip([low, high]) {
   const x = linear(low, high, 5, 135);
-  return svg("svg", {viewBox: "0 0 140 14", class: "strip axis", "aria-hidden": "true"},
-    linearTicks(low, high, 3).map((tick) => svg("text.tick", {x: Math.min(Math.max(x(tick), 9), 131), y: 11, "text-anchor": "middle"}, percent(tick, 0))));
-}
-
-function comparisonsTable(task) {
-  const rows = figures.comparisons.filter((one) => one.task === task);
-  if (!rows.length) return null;
-  const label = (method) => figures.summary.find((row) => row.task === task && row.method === method)?.label ?? method;
-  const heads = ["Method", "Against", "Difference, points", "95 % interval", "p", "p, corrected (Holm)", "Questions", "Detectable, points"];
-  const lines = rows.map((one) => [label(one.method), plain(label(one.baseline)), points(one.difference), range(one.low, one.high, points) || "–", probability(one.p), probability(one.p_holm), count(one.questions), percent(one.detectable)]);
-  return details(`All ${rows.length} paired comparisons`, tableOf(`Paired comparisons on ${plain(task)}`, heads, lines));
-}
-
-// Methods over all tasks, where there are runs enough.
-function pooledNode() {
-  if (!figures.pooled.length) return null;
-  const label = (method) => figures.cells.find((cell) => cell.method === method)?.label ?? method;
-  const heads = ["Method", "Runs", "Interquartile mean, %", "95 % interval", "Better than a single agent, %", "95 % interval"];
-  const lines = figures.pooled.map((one) => [label(one.method), count(one.runs), percent(one.iqm), range(one.low, one.high, percent) || "–", percent(one.improvement), range(one.improvement_low, one.improvement_high, percent) || "–"]);
-  return el("section.task", {"aria-label": "Over all tasks"}, el("h2", {}, "Over all tasks"),
-    el("p.note", {}, "Interquartile mean over runs, and the probability that a run is better than one of the single agent's."),
-    tableOf("Methods over all tasks", heads, lines));
+  return svg(
+    "svg",
+    {viewBox: "0 0 140 14", class: "strip axis", "aria-hidden": "true"},
+    linearTicks(low, high, 3).map((tick) =>
+      svg("text.tick", {x: Math.min(Math.max(x(tick), 9), 131), y: 11, "text-anchor": "middle"}, percent(tick, 0)),
+    ),
+  );
 }

@@ -3,13 +3,21 @@
 ({
   namesAndOrder() {
     const seen = (e) => e.checkVisibility();
-    const referred = (e) => (e.getAttribute("aria-labelledby") ?? "").split(" ").map((id) => document.getElementById(id)?.textContent ?? "");
+    const referred = (e) =>
+      (e.getAttribute("aria-labelledby") ?? "").split(" ").map((id) => document.getElementById(id)?.textContent ?? "");
     const name = (e) =>
-      [e.getAttribute("aria-label") ?? "", ...referred(e), ...[...(e.labels ?? [])].map((label) => label.textContent), e.textContent, e.title]
+      [
+        e.getAttribute("aria-label") ?? "",
+        ...referred(e),
+        ...[...(e.labels ?? [])].map((label) => label.textContent),
+        e.textContent,
+        e.title,
+      ]
         .join("")
         .trim();
     const wrong = [];
-    const named = "a, button, select, input, summary, [tabindex='0'], [role=listbox], [role=region], dialog[open], article, nav";
+    const named =
+      "a, button, select, input, summary, [tabindex='0'], [role=listbox], [role=region], dialog[open], article, nav";
     for (const e of document.querySelectorAll(named)) {
       if (seen(e) && !name(e)) wrong.push("no name: " + e.outerHTML.slice(0, 120));
     }
@@ -23,22 +31,28 @@
       level = now;
     }
     if ([...document.querySelectorAll("h1")].filter(seen).length !== 1) wrong.push("not one h1");
-    for (const e of document.querySelectorAll("table")) if (!e.caption?.textContent) wrong.push("table without caption");
+    for (const e of document.querySelectorAll("table"))
+      if (!e.caption?.textContent) wrong.push("table without caption");
     for (const e of document.querySelectorAll("svg")) {
-      if (!e.closest("[aria-hidden=true]") && !e.querySelector("title")) wrong.push("svg without name: " + e.outerHTML.slice(0, 80));
+      if (!e.closest("[aria-hidden=true]") && !e.querySelector("title"))
+        wrong.push("svg without name: " + e.outerHTML.slice(0, 80));
     }
     for (const e of document.querySelectorAll("[aria-activedescendant]")) {
-      if (!document.getElementById(e.getAttribute("aria-activedescendant"))) wrong.push("the active descendant is not there");
+      if (!document.getElementById(e.getAttribute("aria-activedescendant")))
+        wrong.push("the active descendant is not there");
     }
     for (const e of document.querySelectorAll("[role=option]")) {
-      if (!e.closest("[role=listbox]") || !e.hasAttribute("aria-selected") || !e.hasAttribute("aria-setsize")) wrong.push("bad option");
+      if (!e.closest("[role=listbox]") || !e.hasAttribute("aria-selected") || !e.hasAttribute("aria-setsize"))
+        wrong.push("bad option");
     }
     return wrong;
   },
 
   // Contrast of every visible text with what is behind it (WCAG 2.2, 1.4.3): how many texts, and those below 4.5.
   contrast() {
-    const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d", {willReadFrequently: true});
+    const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d", {
+      willReadFrequently: true,
+    });
     const rgba = (color) => {
       canvas.clearRect(0, 0, 1, 1);
       canvas.fillStyle = color;
@@ -55,7 +69,9 @@
         layers.push(color);
         if (color[3] === 1) break;
       }
-      return layers.reverse().reduce((under, [r, g, b, a]) => [r, g, b].map((v, k) => v * a + under[k] * (1 - a)), [255, 255, 255]);
+      return layers
+        .reverse()
+        .reduce((under, [r, g, b, a]) => [r, g, b].map((v, k) => v * a + under[k] * (1 - a)), [255, 255, 255]);
     };
     const poor = new Set();
     let checked = 0;
@@ -68,7 +84,10 @@
       const [front, back] = [luminance(rgba(e.closest("svg") ? style.fill : style.color)), luminance(behind(e))];
       const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
       checked++;
-      if (ratio < 4.5) poor.add(`${ratio.toFixed(2)} ${e.tagName} ${e.getAttribute("class")}: ${walker.currentNode.textContent.slice(0, 40)}`);
+      if (ratio < 4.5)
+        poor.add(
+          `${ratio.toFixed(2)} ${e.tagName} ${e.getAttribute("class")}: ${walker.currentNode.textContent.slice(0, 40)}`,
+        );
     }
     return [checked, [...poor]];
   },
