@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from maporl.agents import Agent
+from maporl.algorithms import Algorithm
 from maporl.benchmarks.methods import Debate, Method, SelfConsistency, SingleAgent
 from maporl.config import RunConfig
 from maporl.envs import DiscussionEnv
@@ -69,6 +70,13 @@ class NoTest(Numbers):
 
     def load(self, split: str) -> Iterator[Question]:
         return iter(()) if split == "test" else super().load(split)
+
+
+class Broken(Numbers):
+    """Cannot be read."""
+
+    def load(self, split: str) -> Iterator[Question]:
+        raise OSError("no such disk")
 
 
 def number_in(text: str) -> int:
@@ -230,6 +238,24 @@ class NoSamples(SingleAgent):
 
 class NoMethod:
     """No `Method`."""
+
+
+class Impatient(Algorithm):
+    """Learns nothing; Ctrl-C in its second update."""
+
+    updates: ClassVar[int] = 0
+
+    def update(self, episodes: list[Episode]) -> dict[str, float]:
+        Impatient.updates += 1
+        if Impatient.updates == 2:
+            raise KeyboardInterrupt
+        return {"train/turns": 0.0}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
 
 
 SCRIPTED: Mapping[str, Any] = {"tasks": ["study_toys:Numbers"], "partners": seats("Coin"), "num_agents": 2}
