@@ -28,7 +28,7 @@ from maporl.types import Episode, Question
 if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv
 
-__all__ = ["RunFolder", "Watcher", "load_team", "torch_settings", "train"]
+__all__ = ["RunFolder", "Watcher", "load_team", "torch_settings", "train", "write_questions"]
 
 TINY = 10_000_000
 """Parameters below which a model runs on one thread of a CPU unless told otherwise."""
@@ -94,7 +94,7 @@ class _Training:
     def run(self, track: Tracker, *, resuming: bool) -> None:
         config, self.track = self.config, track
         start = self.folder.restore(self.algorithm) if resuming else 0
-        _write_questions(self.folder.path / "questions.json", self.env)
+        write_questions(self.folder.path / "questions.json", self.env)
         if start == 0:
             self.evaluate("iteration_0000", 0, self.validation)
         loop = learn(
@@ -292,7 +292,7 @@ def _trackers(config: RunConfig, folder: RunFolder) -> Iterator[Tracker]:
         accelerator.end_training()
 
 
-def _write_questions(path: Path, env: DiscussionEnv) -> None:
+def write_questions(path: Path, env: DiscussionEnv) -> None:
     """The ids of the splits; tests are loaded by the final evaluation only, so they are not touched here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

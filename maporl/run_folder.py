@@ -112,8 +112,12 @@ class RunFolder:
         return iteration
 
     @contextlib.contextmanager
-    def keeping_status(self) -> Iterator[None]:
-        """Within the block the run is "running"; how it ends is written down whatever happens."""
+    def keeping_status(self, *, resumable: bool = True) -> Iterator[None]:
+        """Within the block the run is "running"; how it ends is written down whatever happens.
+
+        Args:
+            resumable: ``maporl train --resume`` can go on with it, and an error says so.
+        """
         self.set_status("running")
         try:
             yield
@@ -122,7 +126,10 @@ class RunFolder:
             raise
         except BaseException as error:
             self.set_status("failed", error=f"{type(error).__name__}: {error}")
-            error.add_note(f"The run is in {self.path}; after a remedy go on with: maporl train --resume {self.path}")
+            if resumable:
+                error.add_note(
+                    f"The run is in {self.path}; after a remedy go on with: maporl train --resume {self.path}"
+                )
             raise
         self.set_status("complete")
 

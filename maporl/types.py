@@ -171,6 +171,10 @@ class Transcript:
         size = len(self.agents)
         return self.turns[index * size : (index + 1) * size]
 
+    def standing(self, index: int) -> tuple[Turn, ...]:
+        """What stands when round `index` is over: its turns, or those of the last round of a discussion that ended before it."""
+        return self.round(min(index, self.completed_rounds - 1)) if self.completed_rounds else ()
+
 
 @dataclass(frozen=True)
 class Completion:

@@ -23,7 +23,7 @@ from maporl.agents.chat_rows import encode_rows
 from maporl.agents.make_model import without_progress_bars
 from maporl.agents.policy import LoRA
 
-__all__ = ["sft"]
+__all__ = ["global_settings_kept", "sft"]
 
 TINY = 10_000_000  # parameters
 
@@ -93,6 +93,10 @@ def sft(
     from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
+    class Trainer(SFTTrainer):
+        def _send_telemetry(self) -> None:
+            """A training tells nobody that it runs."""
+
     started = time.perf_counter()
     micro = microbatch_size or batch_size
     if min(steps, batch_size, micro) < 1 or batch_size % micro:
@@ -102,7 +106,7 @@ def sft(
         )
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype {dtype!r} is unknown; use 'float32' or 'bfloat16'.")
-    with _global_settings_kept(), without_progress_bars():
+    with global_settings_kept(), without_progress_bars():
         torch.set_float32_matmul_precision(matmul_precision or torch.get_float32_matmul_precision())
         network, tokenizer = _load(str(model), dtype if lora is not None else "float32", device)
         on_cpu = device == "cpu" or not torch.cuda.is_available()
@@ -111,7 +115,7 @@ def sft(
         torch.set_num_threads(num_threads or torch.get_num_threads())
         data = encode_rows(rows, tokenizer, network)
         with tempfile.TemporaryDirectory() as scratch:
-            trainer = SFTTrainer(
+            trainer = Trainer(
                 network,
                 SFTConfig(
                     scratch,
@@ -211,7 +215,7 @@ class _Progress(TrainerCallback):
 
 
 @contextlib.contextmanager
-def _global_settings_kept() -> Iterator[None]:
+def global_settings_kept() -> Iterator[None]:
     """The trainer seeds Python, numpy and torch globally; a caller's own streams and settings must not notice."""
     python, numpy = random.getstate(), np.random.get_state()
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()

@@ -121,7 +121,7 @@ def group_advantages(
     Args:
         returns: [N], one for each joint action a message is part of.
         samples: [N], equal where rows hold the same completion (cross joint actions); its return is the mean over them.
-        keys: [N], equal for the messages of one group (same question, agent and round).
+        keys: [N], equal for the messages of one group (same question, agent and round); with a baseline a group of one gets 0.
         baseline: "mean"; "leave_one_out" (mean of the others, = G/(G-1) (R - mean)); "max" (of the group; biased, because it
             holds the sample itself); "none".
         standardise: Divide by the group's standard deviation.
@@ -130,7 +130,7 @@ def group_advantages(
         [N]; rows of one sample get the same number.
 
     Raises:
-        ValueError: Unknown baseline, or a group of one with "leave_one_out".
+        ValueError: Unknown baseline.
     """
     advantages = torch.zeros_like(returns)
     for key in np.unique(keys):
@@ -144,11 +144,8 @@ def group_advantages(
         if baseline == "mean":
             centred = means - group_mean
         elif baseline == "leave_one_out":
-            if size < 2:
-                raise ValueError(
-                    "a group has one sample only: there is no other one to leave out; use groups of at least 2."
-                )
-            centred = (means - group_mean) * size / (size - 1)
+            # Of a group's discussions one alone may reach a round that the others have ended before: it has no other to be held against.
+            centred = (means - group_mean) * size / max(size - 1, 1)
         elif baseline == "max":
             centred = means - means.max()
         elif baseline == "none":

@@ -14,7 +14,7 @@ from maporl.algorithms.records import record, write_records
 from maporl.algorithms.rollout import rollout
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
-from maporl.types import Question, Transcript, Turn
+from maporl.types import Question, Transcript
 
 __all__ = ["TEAM_ANSWERS", "Evaluation", "check_team_answer", "evaluate", "subset"]
 
@@ -77,7 +77,7 @@ def evaluate(
             "or pass --allow_oracle to get a figure labelled oracle."
         )
     turns = [t for e in episodes for t in e.transcript.turns if t.truth is not None]
-    last = [t for e in episodes for t in _last_round(e.transcript) if t.truth is not None]
+    last = [t for e in episodes for t in e.transcript.standing(env.num_rounds - 1) if t.truth is not None]
     oracle = "oracle_" if any(a.oracle for a in answers) else ""
     metrics = {
         f"eval/{oracle}accuracy": float(np.mean([a.correct for a in answers])),
@@ -96,7 +96,7 @@ def evaluate(
     if last:
         metrics["eval/agent_accuracy"] = float(np.mean([bool(t.correct) for t in last]))
     for r in range(env.num_rounds):
-        judged = [bool(t.correct) for t in turns if t.round == r]
+        judged = [bool(t.correct) for e in episodes for t in e.transcript.standing(r) if t.truth is not None]
         if judged:
             metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
     return Evaluation(metrics, [record(e, a, greedy=greedy) for e, a in zip(episodes, answers, strict=True)])
@@ -111,8 +111,3 @@ def check_team_answer(word: str) -> None:
 def subset(questions: Sequence[Question], number: int) -> list[Question]:
     """At most `number` of the questions, always the same ones and of every kind: those whose hashes come first."""
     return sorted(questions, key=lambda question: question.hash)[:number]
-
-
-def _last_round(transcript: Transcript) -> list[Turn]:
-    """The turns of the last round in which anybody spoke: some discussions end early."""
-    return [t for t in transcript.turns if t.round == transcript.turns[-1].round]

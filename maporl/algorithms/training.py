@@ -102,7 +102,7 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
         metrics["rollout/truncated"] = float(np.mean([s.completion.truncated for s in spoken]))
         metrics["rollout/completion_tokens"] = float(np.mean([len(s.completion.completion_ids) for s in spoken]))
     for r in range(env.num_rounds):
-        judged = [t.correct for e in episodes for t in e.transcript.turns if t.round == r and t.truth is not None]
+        judged = [t.correct for e in episodes for t in e.transcript.standing(r) if t.truth is not None]
         if judged:
             metrics[f"rollout/accuracy_round_{r + 1}"] = float(np.mean([bool(c) for c in judged]))
     counted = [env.shaping.metrics(e.transcript) for e in episodes]

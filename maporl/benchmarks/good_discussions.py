@@ -100,7 +100,7 @@ def train_sft(config: RunConfig, watch: Watcher | None = None) -> RunFolder:
         check_context(env, team, env.questions("train"))
         folder = begun_anew(config, env)
         folder.config.save(folder.path / "start.yaml")
-        with folder.keeping_status():
+        with folder.keeping_status(resumable=False):
             episodes = list(_discussions(config, env, team, folder, watch))
             kept = best(episodes, arguments.keep, config.seed)
             _write_kept(folder, env, kept)

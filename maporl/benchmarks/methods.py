@@ -421,7 +421,8 @@ def _check(word: str, name: str, method: Any, algorithm: str) -> None:
         )
     if method.needs_training and not algorithm:
         raise ValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
-    if algorithm == "trl_grpo" and not (isinstance(method, SingleAgent) and method.num_rounds == 1):
+    one_turn = (isinstance(method, SingleAgent) and method.num_rounds == 1) or isinstance(method, AloneThenTeam)
+    if algorithm == "trl_grpo" and not one_turn:
         raise ValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
     if algorithm == "sft" and type(method) not in (Discussion, Debate):
         raise ValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")

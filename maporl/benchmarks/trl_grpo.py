@@ -29,7 +29,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from maporl.agents import LLMAgent, Sampling, Team
 from maporl.agents.make_model import without_progress_bars
-from maporl.agents.sft import _global_settings_kept
+from maporl.agents.sft import global_settings_kept
 from maporl.algorithms.training import check_context, draw
 from maporl.benchmarks.whole_runs import begun_anew, finished, rows_at_once
 from maporl.config import RunConfig
@@ -93,7 +93,7 @@ def train_grpo(config: RunConfig, watch: Watcher | None = None) -> RunFolder:
     arguments = called("algorithm", config.algorithm, _Arguments, dict(config.algorithm_args))
     env = config.build_env()
     _check(config, env, arguments)
-    with torch_settings(config), _global_settings_kept(), _quiet(), tempfile.TemporaryDirectory() as scratch:
+    with torch_settings(config), global_settings_kept(), _quiet(), tempfile.TemporaryDirectory() as scratch:
         agent = _agent(config)
         team = Team({(env.possible_agents[0], 0): agent})
         config = with_threads(config, team)
@@ -103,7 +103,7 @@ def train_grpo(config: RunConfig, watch: Watcher | None = None) -> RunFolder:
         trainer = _trainer(config, arguments, agent, record, Path(scratch))
         folder = begun_anew(config, env)
         record.folder, record.watch = folder, watch
-        with folder.keeping_status():
+        with folder.keeping_status(resumable=False):
             if config.num_iterations:
                 trainer.train()
             _save(trainer.model, folder.path / "adapters", env.possible_agents[0])

@@ -6,7 +6,7 @@ import shutil
 
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
-from maporl.run import _write_questions
+from maporl.run import write_questions
 from maporl.run_folder import RunFolder
 
 __all__ = ["begun_anew", "finished", "rows_at_once"]
@@ -28,7 +28,7 @@ def begun_anew(config: RunConfig, env: DiscussionEnv) -> RunFolder:
     if (config.folder / "config.yaml").is_file():  # a run, not somebody's other files
         shutil.rmtree(config.folder)
     folder = RunFolder.create(config.folder, config.resolved(env))
-    _write_questions(folder.path / "questions.json", env)
+    write_questions(folder.path / "questions.json", env)
     return folder
 
 

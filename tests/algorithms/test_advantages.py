@@ -178,11 +178,16 @@ def test_groups_are_told_apart_by_key_alone() -> None:
     assert shuffled == near(group("mean")[order])
 
 
-def test_bad_groups() -> None:
+def test_an_unknown_baseline() -> None:
     with pytest.raises(ValueError, match="baseline 'median' is unknown; use 'mean'"):
         group("median")
-    with pytest.raises(ValueError, match="a group has one sample only"):
-        group_advantages(tensor([1, 2, 3]), EACH[:3], np.array([0, 0, 1]), "leave_one_out", False)
+
+
+@pytest.mark.parametrize("baseline", ["mean", "leave_one_out", "max"])
+def test_a_sample_without_others_of_its_group_moves_nothing(baseline: str) -> None:
+    """Where some discussions end early, one of a group alone may reach a later round."""
+    found = group_advantages(tensor([1, 2, 3]), EACH[:3], np.array([0, 0, 1]), baseline, False)
+    assert found[2] == 0 and found[0] < 0
 
 
 # -- normalisation -----------------------------------------------------------------------------------------------------
