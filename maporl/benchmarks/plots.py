@@ -76,7 +76,7 @@ def write_plots(figures: Mapping[str, Any], folder: Path) -> list[Path]:
 def _plots(figures: Mapping[str, Any]) -> Iterator[tuple[str, float, Draw]]:
     """(name, height in inches, what draws it)."""
     rows = [r for r in figures["summary"] if r["accuracy"] is not None]
-    looks = _looks([r["method"] for r in sorted(figures["summary"], key=lambda r: bool(r["matched"]))])
+    looks = _looks(figures["summary"])
     prefixes: dict[str, str] = {}
     for task in dict.fromkeys(r["task"] for r in rows):
         prefix = "".join(c if c.isalnum() or c in "-_" else "_" for c in task)[:80]
@@ -110,11 +110,13 @@ def _plots_of(task: str, figures: Mapping[str, Any], looks: Mapping[str, Row]) -
         yield "rounds", 4.5, lambda axes: _rounds(axes, task, talks, looks)
 
 
-def _looks(methods: Sequence[str]) -> dict[str, Row]:
-    """Colour and line of every method, the same in all plots; the first ones differ most."""
+def _looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Colour, line and label of every method, the same in all plots; those that are in most plots differ most."""
+    order = sorted(rows, key=lambda r: (bool(r["matched"]), not (r["team"] or r["trained"])))
+    labels = {r["method"]: _label(r) for r in order}
     return {
-        method: {"color": LINES[n % len(LINES)], "linestyle": STYLES[n // len(LINES) % len(STYLES)]}
-        for n, method in enumerate(dict.fromkeys(methods))
+        method: {"color": LINES[n % len(LINES)], "linestyle": STYLES[n // len(LINES) % len(STYLES)], "label": label}
+        for n, (method, label) in enumerate(labels.items())
     }
 
 
@@ -132,9 +134,10 @@ def _mark(row: Row) -> dict[str, Any]:
     return {"color": colour, "marker": "o", "markersize": 6, "markerfacecolor": "white" if row["oracle"] else colour}
 
 
-def _named(method: str) -> str:
-    """Short enough for a plot; a label that begins with an underscore would be no label to matplotlib."""
-    return f" {method}" if len(method) <= 40 else f" {method[:39]}…"
+def _label(row: Row) -> str:
+    """Short enough for a plot; one that begins with an underscore would be no label to matplotlib."""
+    method = row["method"]
+    return f" {method if len(method) <= 40 else f'{method[:39]}…'}{' (ORACLE)' * row['oracle']}"
 
 
 def _roles_legend(axes: Axes, rows: Sequence[Row]) -> None:
@@ -147,6 +150,7 @@ def _roles_legend(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _accuracy(axes: Axes, rows: Sequence[Row]) -> None:
     """Every method's mean, its interval over questions, and every run; oracles apart, below a line."""
+    rows = sorted(rows, key=lambda r: bool(r["oracle"]))
     places = [-n - 0.6 * row["oracle"] for n, row in enumerate(rows)]
     for place, row in zip(places, rows, strict=True):
         colour = ROLES[_role(row)]
@@ -158,7 +162,7 @@ def _accuracy(axes: Axes, rows: Sequence[Row]) -> None:
     oracles = [place for place, row in zip(places, rows, strict=True) if row["oracle"]]
     if oracles and len(oracles) < len(rows):
         axes.axhline(oracles[0] + 0.8, color="#999", linewidth=0.6, linestyle=(0, (4, 3)))
-    axes.set_yticks(places, [_named(r["method"]) for r in rows], fontsize=8)
+    axes.set_yticks(places, [_label(r) for r in rows], fontsize=8)
     axes.tick_params("y", length=0)
     several = any(len(row["seeds"]) > 1 for row in rows)
     axes.set(
@@ -191,7 +195,7 @@ def _cost(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set(
         xscale="log",
         xlim=(min(costs) / 1.6, max(costs) * 1.6),
-        ylim=(0, 1.05),
+        ylim=(-0.02, 1.05),
         ylabel="accuracy; line: 95 % over questions",
     )
     axes.set(xlabel="prompt and completion tokens per question; grey: no cheaper method is better")
@@ -200,9 +204,7 @@ def _cost(axes: Axes, rows: Sequence[Row]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_title(f"{rows[0]['task']}: accuracy and cost")
     axes.grid()
-    handles = [
-        Line2D([], [], linestyle="", label=f"{n}{_named(row['method'])}", **_mark(row)) for n, row in enumerate(rows, 1)
-    ]
+    handles = [Line2D([], [], linestyle="", label=f"{n}{_label(row)}", **_mark(row)) for n, row in enumerate(rows, 1)]
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _roles_legend(axes, rows)
     _number(axes, [[(x, row[end]) for end in ("accuracy", "low", "high")] for x, row in zip(costs, rows, strict=True)])
@@ -265,18 +267,18 @@ def _learning(
 
     for method, runs in curves.items():
         for run in runs if len(runs) > 1 else ():
-            axes.plot(*zip(*run, strict=True), linewidth=0.6, alpha=0.6, **looks[method])
+            axes.plot(*zip(*run, strict=True), linewidth=0.6, alpha=0.5, **{**looks[method], "label": None})
         shared = sorted(set.intersection(*({x for x, _ in run} for run in runs))) if runs else []
         means = [float(np.mean([dict(run)[x] for run in runs])) for x in shared]
         if runs:
             marker = "o" if len(shared) == 1 else None
-            axes.plot(shared, means, linewidth=2, label=_named(method), marker=marker, **looks[method])
+            axes.plot(shared, means, linewidth=2, marker=marker, **looks[method])
     several = any(len(runs) > 1 for runs in curves.values())
     axes.set(
         xlabel=f"iteration{'; bold: mean over runs, thin: every run' * several}",
         ylabel="accuracy of the last round, sampled",
     )
-    axes.set(ylim=(0, 1.02), title=f"{task}: training")
+    axes.set(ylim=(-0.02, 1.02), title=f"{task}: training")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.grid()
@@ -288,12 +290,14 @@ def _rounds_of(talk: Row) -> list[tuple[int, float]]:
 
 
 def _rounds(axes: Axes, task: str, talks: Mapping[str, Sequence[tuple[int, float]]], looks: Mapping[str, Row]) -> None:
-    """The agents' mean accuracy, round by round."""
-    for method, points in talks.items():
-        if len(points) > 1:
-            axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=_named(method), **looks[method])
+    """The agents' mean accuracy, round by round; a line that lies on another is thinner."""
+    talks = {method: points for method, points in talks.items() if len(points) > 1}
+    for width, (method, points) in zip(np.linspace(3.2, 1.2, len(talks)), talks.items(), strict=True):
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=3 + width, linewidth=width, **looks[method])
     longest = max(number for points in talks.values() for number, _ in points)
-    axes.set(xlabel="round", ylabel="accuracy, mean over agents", ylim=(0, 1.02), title=f"{task}: accuracy by round")
+    axes.set(
+        xlabel="round", ylabel="accuracy, mean over agents", ylim=(-0.02, 1.02), title=f"{task}: accuracy by round"
+    )
     axes.set_xticks(range(1, longest + 1, max(1, longest // 12)))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.grid()
@@ -304,12 +308,16 @@ def _profile(axes: Axes, profiles: Mapping[str, list[list[float]]], looks: Mappi
     thresholds = np.linspace(0, 1, 201)
     for method, runs in profiles.items():
         profile = performance_profile(runs, thresholds)
-        axes.step(thresholds, profile.share, label=_named(method), **looks[method])
-        axes.fill_between(
-            thresholds, profile.low, profile.high, alpha=0.12, color=looks[method]["color"], step="pre", linewidth=0
-        )
+        axes.step(thresholds, profile.share, **looks[method])
+        inside = (profile.share > 0) & (profile.share < 1)  # elsewhere bands of all methods would lie on one another
+        low, high = (np.where(inside, end, profile.share) for end in (profile.low, profile.high))
+        axes.fill_between(thresholds, low, high, alpha=0.15, color=looks[method]["color"], step="pre", linewidth=0)
     axes.set(
-        xlabel="accuracy", ylabel="share of runs above it", title="all tasks and seeds", xlim=(0, 1), ylim=(0, 1.02)
+        xlabel="accuracy; shaded: 95 % over runs",
+        ylabel="share of runs above it",
+        title="all tasks and seeds",
+        xlim=(0, 1),
+        ylim=(-0.02, 1.02),
     )
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.grid()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from maporl.benchmarks.tables import Screen, screen, write_tables
 
 __all__ = ["present"]
 
-WIDE = 1000
-"""Columns of a table that no screen limits."""
+NARROWEST, WIDE = 80, 1000
+"""Columns that a table may take at least, and where no screen limits it."""
 
 
 def present(paths: Sequence[str | Path], folder: Path, console: Console, title: str | None = None) -> None:
@@ -43,7 +44,7 @@ def present(paths: Sequence[str | Path], folder: Path, console: Console, title: 
 
 
 def _show(part: Screen, console: Console) -> None:
-    """On a terminal only the names are broken, if need be; elsewhere nothing is, whatever its width."""
+    """On a terminal long names are broken, if need be, and figures never; elsewhere nothing is, whatever its width."""
     table = Table(title=Text(part.heading), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, name in enumerate(part.names):
         table.add_column(name, justify="right" if number else "left", no_wrap=number > 0, overflow="fold")
@@ -52,9 +53,7 @@ def _show(part: Screen, console: Console) -> None:
     table.add_section()
     for row in part.oracles:
         table.add_row(*map(Text, row))
-    if console.is_terminal:
-        console.print(table)
-    else:
-        with console.capture() as capture:
-            console.print(table, width=WIDE, crop=False)
-        console.print("\n".join(line.rstrip() for line in capture.get().splitlines()), soft_wrap=True, markup=False)
+    text = io.StringIO()
+    Console(file=text, width=max(console.width, NARROWEST) if console.is_terminal else WIDE).print(table)
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)

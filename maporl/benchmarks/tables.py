@@ -184,7 +184,8 @@ def _short_name(row: Row) -> str:
 
 
 def _short(value: float | None, show: Callable[[float | None], str] = _share) -> str:
-    return re.sub(r"^([+-]?)0\.", r"\1.", show(value))
+    """Four characters a share: .500 and 1.00."""
+    return re.sub(r"^([+-]?)1\.000$", r"\g<1>1.00", re.sub(r"^([+-]?)0\.", r"\1.", show(value)))
 
 
 def _narrow(low: float | None, high: float | None) -> str:

@@ -90,7 +90,7 @@ def test_every_plot_of_a_study(tmp_path: Path) -> None:
     methods = [r["method"] for r in STUDY if r["accuracy"] is not None]
     for name in ("sums_accuracy", "sums_cost"):
         text = found[name]
-        assert all(re.search(rf"^\d* {re.escape(method)}$", text, re.MULTILINE) for method in methods)
+        assert all(re.search(rf"^\d* {re.escape(method)}( \(ORACLE\))?$", text, re.MULTILINE) for method in methods)
         assert "failed" not in text
         assert "ORACLE: an upper bound, no baseline" in text and "vote of a lone agent" in text
     assert "sums: accuracy" in found["sums_accuracy"] and "ticks: every seed" in found["sums_accuracy"]
@@ -167,10 +167,12 @@ def test_performance_profile_of_enough_runs(tmp_path: Path) -> None:
     assert " debate" in lines and " mappo" not in lines and "share of runs above it" in lines
 
 
-def test_a_method_looks_the_same_everywhere_and_teams_differ_most() -> None:
-    looks = plots._looks([f"m{n}" for n in range(20)])
-    assert len({tuple(look.values()) for look in looks.values()}) == 20
-    assert len({look["color"] for look in list(looks.values())[:7]}) == 7
+def test_methods_look_different_and_teams_most() -> None:
+    rows = [row(f"m{n}", team=n >= 13, oracle=n == 0) for n in range(20)]
+    looks = plots._looks([*rows, row("m3", task="words")])
+    assert len({(look["color"], look["linestyle"]) for look in looks.values()}) == len(looks) == 20
+    assert len({looks[f"m{n}"]["color"] for n in range(13, 20)}) == 7
+    assert [m for m, look in looks.items() if look["label"].endswith("(ORACLE)")] == ["m0"]
 
 
 def test_an_oracle_is_hollow_and_a_vote_grey() -> None:

@@ -213,7 +213,7 @@ def test_a_terminal_gets_fewer_columns(summary: dict[str, Any]) -> None:
     assert methods.names == ["method", "mean", "95 %", "every seed", "greedy", "tokens"]
     debate = next(r for r in summary["rows"] if r["method"] == "debate")
     ends = [f"{debate[n]:.3f}".removeprefix("0") for n in ("low", "high")]
-    assert methods.rows[1] == ["debate", ".500", "-".join(ends), ".500 .500", "1.000", "5.0"]
+    assert methods.rows[1] == ["debate", ".500", "-".join(ends), ".500 .500", "1.00", "5.0"]
     assert methods.rows[3][0] == "mappo FAILED"
     assert [row[0] for row in methods.oracles] == ["best_of_k@5 ORACLE"]
     assert [row[0] for row in votes.rows] == ["debate against self_consistency@5"]  # matched in both ways: one line
