@@ -19,6 +19,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--output", metavar="FILE.html", help="where to write [report.html in the folder; of several, here]"
     )
+    parser.add_argument(
+        "--tables", metavar="DIR", help="also write the tables (Markdown, CSV, LaTeX) and the plots (PNG, SVG) there"
+    )
     parser.add_argument("--title", help="of the page [the study's, or the folders' names]")
 
 
@@ -29,18 +32,29 @@ def run(args: argparse.Namespace) -> int:
     )
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--output {str(output)!r} is no HTML file; give it a name that ends in .html.")
+    if args.tables and Path(args.tables).is_file():
+        raise ValueError(f"--tables {args.tables!r} is a file; name a folder, which is made if need be.")
     from maporl.benchmarks.report import collect, write_report
     from maporl.benchmarks.results import load_results
     from maporl.benchmarks.summary import summarise
 
     results = load_results(args.runs)
-    payload = collect(results, summarise(results), title=args.title)
+    summary = summarise(results)
+    payload = collect(results, summary, title=args.title)
     write_report(payload, output)
+    if args.tables:
+        from maporl.benchmarks.plots import write_plots
+        from maporl.benchmarks.tables import write_tables
+
+        write_tables(summary, Path(args.tables))
+        write_plots(payload.figures, Path(args.tables) / "plots")
     for note in payload.figures["notes"]:
         print(f"{note['kind']}: {note['text']}")
     size = output.stat().st_size / 1e6
     holds = f"{_many(payload.figures['discussions'], 'discussion')}, {_many(len(results.cells), 'cell')}"
     print(f"{output}: {holds}, {size:.1f} MB; open it in a browser")
+    if args.tables:
+        print(f"{args.tables}: tables and plots")
     return 0
 
 

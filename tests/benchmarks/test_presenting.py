@@ -11,6 +11,7 @@ from rich.console import Console
 from study_on_disk import cell, records, study
 
 from maporl.benchmarks.presenting import present
+from maporl.cli import main
 
 LONG = "alone_then_team/my_magrpo2"
 VOTE = "self_consistency@13/magrpo"
@@ -85,3 +86,27 @@ def test_a_study_without_figures(tmp_path: Path) -> None:
     lines = shown([place], tmp_path / "o", 80)
     assert any("debate FAILED" in line for line in lines)
     assert list((tmp_path / "o" / "plots").iterdir()) == []
+
+
+def test_report_writes_tables_and_plots_where_it_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["report", str(folder), "--output", str(tmp_path / "page.html")]
+    assert main([*words]) == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+    assert main([*words, "--tables", str(tmp_path / "paper" / "new")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path / 'paper' / 'new'}: tables and plots"
+    present([folder], tmp_path / "same", Console(file=io.StringIO()))
+    for file in (tmp_path / "same").rglob("*.*"):
+        if file.suffix != ".html":
+            twin = tmp_path / "paper" / "new" / file.relative_to(tmp_path / "same")
+            assert twin.read_bytes() == file.read_bytes()
+
+
+def test_report_says_that_tables_need_a_folder(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["report", str(folder), "--output", str(tmp_path / "p.html"), "--tables", str(tmp_path / "file")]) == 2
+    assert "is a file; name a folder" in capsys.readouterr().err
+    assert not (tmp_path / "p.html").exists()
