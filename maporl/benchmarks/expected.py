@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from maporl.algorithms.evaluation import subset
-from maporl.benchmarks.methods import Named
+from maporl.benchmarks.methods import TRAINERS, Named
 from maporl.benchmarks.study import Study, Training, seats_of
+from maporl.config import RunConfig
 from maporl.display import print_list
 from maporl.envs.discussion import DiscussionEnv
 
@@ -21,7 +22,7 @@ class Expected:
     Attributes:
         task, named: Which.
         runs: Trainings, of all seeds.
-        train_generations: Messages sampled for training, in all.
+        train_generations: Messages sampled in trainings, in all: to learn from, and in their own evaluations.
         eval_generations: Messages of its evaluation, in all.
         max_tokens: Completion tokens if every message were as long as it may be.
     """
@@ -54,10 +55,19 @@ def expected(study: Study) -> Iterator[Expected]:
             samples = study.num_samples * named.method.samples + alone
             again = study.num_samples * len(env.possible_agents) * (study.ablate_messages and alone and _hear(env))
             evaluated = asked * (samples * _spoken(env) + again) * seats * len(study.seeds)
-            trained = sum(
-                t.config.num_iterations * t.config.episodes_per_iteration * _spoken(t.config.build_env()) for t in new
-            )
+            trained = sum(_discussed(t.config) * _spoken(t.config.build_env()) for t in new)
             yield Expected(task, named, len(new), trained, evaluated, (trained + evaluated) * config.max_new_tokens)
+
+
+def _discussed(config: RunConfig) -> int:
+    """Discussions of a training, at most."""
+    n = config.num_iterations
+    evaluations = (
+        2 + (n > 0) + max(n - 1, 0) // config.eval_every
+    )  # the first, the test, the last, and those in between
+    if config.algorithm in TRAINERS:  # they have none
+        evaluations = 0
+    return n * config.episodes_per_iteration + evaluations * config.num_eval_questions
 
 
 def _spoken(env: DiscussionEnv) -> int:

@@ -7,7 +7,7 @@ adapters trained by MAPPO, and an algorithm's word alone is the task's own discu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from maporl import registry
@@ -120,6 +120,12 @@ class SingleAgent(Method):
             for name in ("model", "partners", "team")
             if isinstance(given := getattr(config, name), Mapping)
         }
+        if config.prompts is not None:
+            template = asdict(config.build_prompts())
+            alone["prompts"] = {
+                **template,
+                "personas": {a: p for a, p in template["personas"].items() if a == "agent_0"},
+            }
         return _changed(config, num_agents=1, num_rounds=self.num_rounds, frozen=(), env_args=arguments, **alone)
 
     def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:

@@ -12,6 +12,7 @@ from study_toys import SCRIPTED, Toy, seats
 from maporl.benchmarks.expected import expected, print_expected
 from maporl.benchmarks.measuring import measure
 from maporl.benchmarks.study import Study
+from maporl.benchmarks.trainers import train
 
 
 @pytest.mark.parametrize(
@@ -46,16 +47,16 @@ def test_seats_seeds_and_questions() -> None:
 
 
 def test_trainings_that_are_shared_count_once() -> None:
-    """8 discussions an iteration, 2 iterations, 2 seeds; on a task with two seats two runs alone."""
+    """8 discussions an iteration, 2 iterations, 3 evaluations of 4: 28; 2 seeds; on a task with two seats two runs alone."""
     values: dict[str, Any] = {**SMALL, "tasks": ["study_toys:Views"], "seeds": [0, 1], "num_rounds": 2}
     words = ["mappo", "single_agent/mappo", "self_consistency@2/mappo", "train_one/mappo", "alone_then_team/mappo"]
     study = Study().merged({**values, "methods": words})
     assert {e.named.word: (e.runs, e.train_generations) for e in expected(study)} == {
         "single_agent": (0, 0),
-        "mappo": (2, 2 * 16 * 4),
-        "single_agent/mappo": (4, 4 * 16),
+        "mappo": (2, 2 * 28 * 4),
+        "single_agent/mappo": (4, 4 * 28),
         "self_consistency@2/mappo": (0, 0),
-        "train_one/mappo": (4, 4 * 16 * 4),
+        "train_one/mappo": (4, 4 * 28 * 4),
         "alone_then_team/mappo": (0, 0),
     }
 
@@ -63,10 +64,25 @@ def test_trainings_that_are_shared_count_once() -> None:
 def test_an_own_word_first_among_those_that_share() -> None:
     values: dict[str, Any] = {**SMALL, "tasks": ["study_toys:Views"], "methods": ["alone_then_team/mappo"]}
     row = list(expected(Study().merged(values)))[-1]
-    assert (row.runs, row.train_generations) == (
-        2,
-        2 * 16,
-    )  # of lone agents that speak once, though a team of them discusses
+    # Of lone agents that speak once, though a team of them discusses.
+    assert (row.runs, row.train_generations) == (2, 2 * 28)
+
+
+@pytest.mark.parametrize(("iterations", "every"), [(0, 1), (1, 1), (3, 1), (3, 2), (4, 2)])
+def test_messages_of_a_training(iterations: int, every: int, tmp_path: Path, tiny_model: str) -> None:
+    """Half of the messages are the scripted partner's, which counts them."""
+    values = {**SMALL, "num_iterations": iterations, "eval_every": every, "num_rounds": 1, "model": tiny_model}
+    values |= {
+        "tasks": ["study_toys:Numbers"],
+        "methods": ["run_toys:Idle"],
+        "partners": {"agent_1": "study_toys:Coin"},
+    }
+    study = Study().merged(values)
+    row = list(expected(study))[-1]
+    (training,) = study.trainings("study_toys:Numbers", row.named, 0)
+    Toy.calls = 0
+    train(training, tmp_path / "run")
+    assert row.train_generations == 2 * Toy.calls > 0
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,6 +174,7 @@ def test_a_lone_agent_has_nothing_of_the_team() -> None:
             "partners": {"agent_1": "study_toys:Knows"},
             "team": {"agent_0": "x", "agent_1": "y", "agent_2": "z"},
             "frozen": ("agent_1",),
+            "prompts": {"personas": {"agent_0": "You doubt.", "agent_1": "You trust."}},
         }
     )
     alone = SingleAgent().discussion(team)
@@ -181,6 +182,7 @@ def test_a_lone_agent_has_nothing_of_the_team() -> None:
     assert len(env.possible_agents) == 1 and not env.shaping.contains_future
     assert alone.env_args == {"protocol": "debate", "shaping": "own_score"}
     assert (alone.model, alone.partners, alone.team, alone.frozen) == ({"agent_0": "a"}, {}, {"agent_0": "x"}, ())
+    assert alone.build_prompts().personas == {"agent_0": "You doubt."}
 
 
 def test_who_is_a_team() -> None:
