@@ -83,7 +83,8 @@ class Study:
 
     Attributes:
         methods: Words, or mappings {name, label, settings, ...arguments}; see `maporl.benchmarks.methods.named`.
-        tasks: Words or ``package.module:Class``, or {name: settings of its runs} with "env" among them if the name is not its word.
+        tasks: Words or ``package.module:Class``, or {name: settings of its runs} with "env" among them if the name is not its word. A
+            flag such as ``--tasks.gsm8k.data FILE`` changes a setting of a task that is there.
         seeds: One cell for each.
         algorithms: {algorithm: settings of its runs}: budget, learning rate, ``algorithm_args``.
         num_questions: Test questions, always the same ones; None asks all.
@@ -192,6 +193,8 @@ class Study:
         for key, value in values.items():
             if key == "algorithms" and isinstance(value, Mapping):
                 mine[key] = _deeply(self.algorithms, value)
+            elif key == "tasks" and isinstance(value, Mapping) and set(value) <= set(self.tasks):
+                mine[key] = _deeply(self.tasks, value)  # type: ignore[arg-type]  # a mapping, once it is there
             elif key in own:
                 mine[key] = _typed(key, value)
             elif key in NOT_SHARED:
