@@ -15,6 +15,8 @@ __all__ = ["Deaf"]
 class Deaf(Agent):
     """Another agent, for whom every message of its peers is blank; its own stay as they are.
 
+    A message is its own if it bears its name: in a mixture of agents, which shows proposals without their authors, all are blank.
+
     Args:
         agent: Who speaks.
         blank: What a peer's message is replaced by.
