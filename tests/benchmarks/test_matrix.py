@@ -329,6 +329,12 @@ def test_workers_change_nothing(workers: str, tmp_path: Path, monkeypatch: pytes
     assert len([n for n in told if n.error]) == 2
 
 
+@pytest.mark.slow
+def test_a_process_that_dies_is_told_in_a_line() -> None:
+    with pytest.raises(MemoryError, match="fewer --num_workers"), matrix._workers(2, lambda news: None) as workers:
+        workers.submit(study_toys.dies).result()
+
+
 @contextmanager
 def _thread(number: int, watch: Callable[[News], None]) -> Iterator[matrix._Workers]:
     with ThreadPoolExecutor(1) as pool:
