@@ -405,3 +405,13 @@ def test_specifications() -> None:
     assert build_protocol(Debate(4), None, None).num_rounds == 4
     assert build_protocol(RoundRobin, None, None).num_rounds == 2
     assert build_protocol("maporl.envs.protocols:Debate", 5, None).num_rounds == 5
+
+
+def test_what_stands_when_a_round_is_over() -> None:
+    """Of a discussion that ended early its last round goes on standing."""
+    question = Question("q", "1")
+    turns = tuple(Turn(agent, r, f"{agent} {r}") for r in range(2) for agent in ("agent_0", "agent_1"))
+    transcript = Transcript(question, ("agent_0", "agent_1"), 4, turns, ended=True)
+    assert transcript.standing(0) == turns[:2]
+    assert transcript.standing(1) == transcript.standing(3) == turns[2:]
+    assert Transcript(question, ("agent_0",), 2).standing(0) == ()
