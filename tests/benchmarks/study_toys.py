@@ -208,6 +208,12 @@ class Breaks(SingleAgent):
         return super().answer(env, episodes)
 
 
+class BreaksTwice(Breaks):
+    """The same, in a discussion of its own."""
+
+    num_rounds = 2
+
+
 class AsksOthers(SingleAgent):
     """Asks what the task does not ask."""
 

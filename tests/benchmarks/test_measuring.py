@@ -297,7 +297,8 @@ def test_an_own_answer_is_made_of_the_ablated_messages_too(tmp_path: Path) -> No
 def test_a_method_with_a_bug_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "AT_ONCE", 24)
     Toy.calls = 0
-    found = measured(tmp_path, methods=["study_toys:Breaks", "study_toys:Unwritable", "debate"])
+    words = ["study_toys:Breaks", "study_toys:Unwritable", "debate", "study_toys:BreaksTwice"]
+    found = measured(tmp_path, methods=words)
     failed = cell(tmp_path, "study_toys:Breaks")
     assert (failed["status"], failed["error"]) == ("failed", "ZeroDivisionError: a bug of the user's")
     assert "study_toys.py" in next(tmp_path.glob("cells/*/*Breaks/seed_0/traceback.txt")).read_text()
@@ -305,10 +306,18 @@ def test_a_method_with_a_bug_fails_alone(tmp_path: Path, monkeypatch: pytest.Mon
     assert [cell(tmp_path, w)["status"] for w in ("single_agent", "debate")] == ["complete", "complete"]
     assert len(found["debate"]) == len(found["single_agent"]) == 24
     # A sample and a greedy answer alone, of a team, and its last round again: nobody who is sound speaks twice because of others.
-    assert Toy.calls == 12 * (2 + 2 * 4 + 2)
+    # Two questions go in one piece (24 discussions, 10 of a question): the last one says nothing after the first.
+    assert Toy.calls == 12 * (2 + 2 * 4 + 2) + 2 * 2 * 2
     monkeypatch.setattr(study_toys.Breaks, "broken", False)
     assert len(measured(tmp_path, methods=["study_toys:Breaks"])["study_toys:Breaks"]) == 24
     assert not list(tmp_path.glob("cells/*/*Breaks/seed_0/traceback.txt"))
+
+
+def test_nothing_but_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "AT_ONCE", 2)
+    study = Study().merged({**SCRIPTED, "methods": ["study_toys:Breaks", "study_toys:BreaksTwice"]})
+    measure(study, [c for c in study.cells() if c.named.word != "single_agent"], tmp_path)
+    assert {cell(tmp_path, w)["status"] for w in ("study_toys:Breaks", "study_toys:BreaksTwice")} == {"failed"}
 
 
 def test_an_agent_with_a_bug_fails_its_rows_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
