@@ -197,3 +197,25 @@ def test_numbers_cover_neither_points_nor_one_another() -> None:
         assert not any(box.overlaps(other) for other in boxes[n + 1 :])
         for x, y in axes.transData.transform([(30.0 + 0.3 * (m // 4), 0.5 + 0.01 * (m % 4)) for m in range(12)]):
             assert not box.contains(x, y)
+
+
+def test_the_front_is_what_no_cheaper_method_beats() -> None:
+    axes = Figure(figsize=(8.5, 4.5), layout="constrained").subplots()
+    rows = [r for r in STUDY if r["accuracy"] is not None]
+    plots._cost(axes, rows)
+    points = [
+        tuple(map(float, (*line.get_xdata(), *line.get_ydata()))) for line in axes.lines if line.get_marker() == "o"
+    ]
+    assert points == [(3 * r["completion_tokens"], r["accuracy"]) for r in rows]
+    (front,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    # The better of two single agents, then the team, to the right end; neither votes nor the oracle.
+    assert list(map(tuple, front.get_xydata())) == [(15.0, 0.35), (60.0, 0.7), (75.0, 0.7)]
+
+
+def test_accuracies_are_drawn_from_top_to_bottom_with_oracles_apart() -> None:
+    axes = Figure(figsize=(8.5, 4.5), layout="constrained").subplots()
+    rows = [row("best_of_k@5", 0.8, oracle=True), row("debate", 0.5), row("mappo", 0.6)]
+    plots._accuracy(axes, rows)
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "o"]
+    assert points == [(0.5, 0.0), (0.6, -1.0), (0.8, -2.6)]
+    assert [t.get_text() for t in axes.get_yticklabels()] == [" debate", " mappo", " best_of_k@5 (ORACLE)"]
