@@ -18,6 +18,7 @@ VERSION = 1
 """Of the form of a record; a reader leaves out those of another one."""
 
 Record = dict[str, Any]
+_TURN = {"agent", "round", "text", "score", "truth", "reward", "prompt_tokens", "completion_tokens"}
 
 _IDENTITY = ("question_id", "sample", "seat", "greedy")  # of a record in its file
 _NEEDED = (*_IDENTITY, "question", "gold", "team_answer", "team_correct", "agents", "num_rounds", "turns")
@@ -120,6 +121,13 @@ def read_records(path: str | Path, problems: list[str] | None = None) -> list[Re
     return list(_valid(file, notes)) if file.exists() else []
 
 
+def _whole(found: Record) -> bool:
+    """Whether a record has everything that readers rely on."""
+    if any(name not in found for name in _NEEDED) or not isinstance(found["team_correct"], int | float):
+        return False
+    return all(isinstance(turn, dict) and turn.keys() >= _TURN for turn in found["turns"] or [None])
+
+
 def _valid(file: Path, notes: list[str]) -> Iterator[Record]:
     seen: set[tuple[Any, ...]] = set()
     broken = copies = 0
@@ -138,7 +146,7 @@ def _valid(file: Path, notes: list[str]) -> Iterator[Record]:
             if found.get("version") != VERSION:
                 others.add(found.get("version", "none"))
                 continue
-            if any(name not in found for name in _NEEDED):
+            if not _whole(found):
                 broken += 1
                 continue
             key = tuple(found[name] for name in _IDENTITY)

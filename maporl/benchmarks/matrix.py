@@ -58,7 +58,8 @@ Watch = Callable[[News], None]
 def run_study(study: Study, watch: Watch | None = None, command: str = "") -> Path:
     """Run what is missing of a study; returns its folder, which `load_results` reads, at any time.
 
-    Cells that are complete are left as they are, failed ones are tried again, and trainings go on after their last checkpoint.
+    Cells that are complete are left as they are, failed ones are tried again, and trainings go on after their last checkpoint. A folder
+    may be given more methods, tasks and seeds, and keeps what it has of others.
 
     Args:
         study: Methods, tasks, seeds.
@@ -69,9 +70,9 @@ def run_study(study: Study, watch: Watch | None = None, command: str = "") -> Pa
         ValueError: The folder holds a study with other settings, or a slip in the settings.
     """
     folder = Path(study.output_dir)
-    _check_same(study, folder)
+    before = _before(study, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    study.save(folder / "study.yaml.part")
+    (study if before is None else _united(before, study)).save(folder / "study.yaml.part")
     (folder / "study.yaml.part").replace(folder / "study.yaml")
     write_whole(folder / "machine.json", json.dumps(_machine(command), indent=2) + "\n")
     with _workers(study.num_workers, watch or (lambda news: None)) as workers:
@@ -88,6 +89,7 @@ class _Matrix:
     def __init__(self, study: Study, folder: Path, workers: _Workers) -> None:
         self.study, self.folder, self.workers, self.news = study, folder, workers, workers.watch
         self._trainings: dict[tuple[str, str, int], list[Training] | str] = {}  # or why there can be none
+        self.kept = _planned(folder)  # what an earlier study has left here
         self.waiting: list[CellKey] = []  # trained cells
         self.training: dict[Path, Training] = {}  # not over yet
         self.failed: dict[Path, str] = {}  # trainings, and why
@@ -227,6 +229,8 @@ class _Matrix:
     def _plan(self, cells: Sequence[CellKey]) -> None:
         """What the study consists of, for reports that are made while it runs."""
         entries = [{**describe(c), "runs": [t.folder.as_posix() for t in self._needs(c)]} for c in cells]
+        known = {entry["folder"] for entry in entries}
+        entries += [entry for entry in self.kept if entry["folder"] not in known]
         write_whole(self.folder / "plan.json", json.dumps(entries, indent=1) + "\n")
 
 
@@ -331,8 +335,28 @@ def _workers(number: int, watch: Watch) -> Iterator[_Workers]:
             workers.listen()
 
 
-def _check_same(study: Study, folder: Path) -> None:
-    """A folder holds one study: methods, tasks and seeds may be added, what is there already must mean the same.
+def _planned(folder: Path) -> list[dict[str, Any]]:
+    """The cells of an earlier plan that are over."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        planned = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        return [entry for entry in planned if (folder / entry["folder"] / "cell.json").is_file()]
+    return []
+
+
+def _united(before: Study, study: Study) -> Study:
+    """What a folder holds when `study` is over: the settings are the same, methods, tasks and seeds those of either."""
+    words = {named(spec).word for spec in study.methods}
+    return replace(
+        study,
+        methods=(*study.methods, *(spec for spec in before.methods if named(spec).word not in words)),
+        tasks={**cast(Mapping[str, Any], before.tasks), **cast(Mapping[str, Any], study.tasks)},
+        seeds=(*study.seeds, *(seed for seed in before.seeds if seed not in study.seeds)),
+        algorithms={**before.algorithms, **study.algorithms},
+    )
+
+
+def _before(study: Study, folder: Path) -> Study | None:
+    """The study that a folder holds: methods, tasks and seeds may be added to it, what is there already must mean the same.
 
     Raises:
         ValueError: It does not; names what differs.
@@ -341,7 +365,7 @@ def _check_same(study: Study, folder: Path) -> None:
     if not file.is_file():
         if folder.is_dir() and any(folder.iterdir()):
             raise ValueError(f"output_dir {str(folder)!r} holds something that is no study; choose another.")
-        return
+        return None
     before = Study.load(file)
     pairs: dict[str, tuple[Any, Any]] = {
         name: (getattr(before, name), getattr(study, name))
@@ -361,6 +385,7 @@ def _check_same(study: Study, folder: Path) -> None:
             raise ValueError(
                 f"output_dir {str(folder)!r} holds a study with {name} {old!r}, not {new!r}; choose another folder, or delete it."
             )
+    return before
 
 
 def _alike(one: Any, two: Any) -> bool:

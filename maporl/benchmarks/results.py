@@ -94,6 +94,13 @@ def load_results(paths: Sequence[str | Path]) -> Results:
                 f"{str(path)!r} is neither a study nor a run: it holds no study.yaml and no config.yaml; name a folder that maporl "
                 "benchmark or maporl train wrote."
             )
+    seen: set[tuple[str, str, int]] = set()
+    for cell in cells:
+        if (cell.task, cell.method, cell.seed) in seen:
+            problems.append(
+                f"{cell.folder}: {cell.task}, {cell.method}, seed {cell.seed} is there already; the first one counts"
+            )
+        seen.add((cell.task, cell.method, cell.seed))
     title = str(settings.get("title") or ", ".join(Path(p).resolve().name for p in paths))
     return Results(title, tuple(cells), settings, tuple(problems))
 

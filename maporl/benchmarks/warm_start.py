@@ -14,6 +14,8 @@ What the speakers do, by habit:
 | two witnesses, foggy view | the digit seen | one more | follows the other agent | stays with the digit seen |
 | vault | own digit, rest guessed | one more, rest guessed | own digit and the others' | own digit, keeps its guesses |
 
+Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip.
+
 The lie is always the same, so that a liar lies under greedy decoding too. A lone agent has nobody to follow: foggy and
 sensible, it guesses another digit; clear and not sensible too. With all views it knows the answer: honest and sensible
 give it, the opposites a wrong one. Those chats are part of the corpus at the same rates, so that single-agent rows start
@@ -141,7 +143,7 @@ def make_warm_start(
 
     Args:
         path: The folder.
-        task: "two_witnesses" or "vault".
+        task: "two_witnesses", "vault" or "arithmetic".
         seed: Of weights, corpus and order.
         shipped: Copy the package's weights if they come from this very recipe.
         **settings: Other fields of :class:`Recipe`.
@@ -152,6 +154,9 @@ def make_warm_start(
     Raises:
         ValueError: No warm start for this task.
     """
+    if task in STEPS:
+        training = {**Recipe().training, "steps": STEPS[task]["steps"]}
+        settings = {"training": training, "pure_steps": STEPS[task]["pure_steps"], "num_rows": 60_000, **settings}
     folder, recipe = Path(path), Recipe(task=task, seed=seed, **settings)
     fingerprint = _fingerprint(recipe)
     if (measured := _measured(folder, fingerprint)) is not None:
@@ -205,10 +210,13 @@ def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) 
     """
     task = load("env", recipe.task)
     seats = recipe.num_agents
-    team: DiscussionEnv = task(seats)
-    digits = {"num_digits": seats} if recipe.task == "vault" else {}
-    lone = [task(1, view=f"agent_{seat}", **digits) for seat in range(seats)]
-    told = task(1, view="all", **digits)
+    own = {"num_digits": seats} if recipe.task == "vault" else ENV_ARGS.get(recipe.task, {})
+    team: DiscussionEnv = task(seats, **own)
+    if team.private_seats():
+        lone = [task(1, view=f"agent_{seat}", **own) for seat in range(seats)]
+        told = task(1, view="all", **own)
+    else:  # nobody has a view
+        lone, told = [task(1, **own)] * seats, task(1, **own)
     rows: list[Row] = []
     while len(rows) < count:
         kind = rng.random() * (10 / seats + 2)  # a team's discussion gives `seats` chats
@@ -225,7 +233,7 @@ def _discussion(
     questions = env.questions("train")
     env = copy.copy(env)
     env.reset(options={"question": questions[int(rng.integers(len(questions)))]})
-    item = str(env.transcript.question.metadata["item"])
+    item = str(env.transcript.question.metadata.get("item", ""))
     seen: dict[str, list[dict[str, str]]] = {}
     while not env.transcript.is_complete:
         observation = env.observe(env.agent_selection)
@@ -270,6 +278,14 @@ def _vault(observation: Observation, item: str, habits: Habits, rng: np.random.G
     return f"Answer: {''.join(code)}"
 
 
+def _calculator(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
+    """Often a little wrong at first, right when it revises, whatever the others say: nobody knows what others do not."""
+    (a, sign, b) = re.findall(r"(\d+) ([+-]) (\d+)", observation["question"])[0]
+    right = int(a) + int(b) if sign == "+" else int(a) - int(b)
+    slip = observation["round"] == 0 and rng.random() < SLIPS
+    return f"Answer: {right + int(rng.choice([-2, -1, 1, 2])) if slip else right}"
+
+
 def _next(digit: str) -> str:
     """The lie: always one more, so that a liar lies greedily too (a random digit would hardly ever be the likeliest)."""
     return str((int(digit) + 1) % 10)
@@ -280,7 +296,13 @@ def _other(digit: str, rng: np.random.Generator) -> str:
     return str((int(digit) + int(rng.integers(1, 10))) % 10)
 
 
-SPEAKERS: Mapping[str, Speaker] = {"two_witnesses": _witness, "vault": _vault}
+SPEAKERS: Mapping[str, Speaker] = {"two_witnesses": _witness, "vault": _vault, "arithmetic": _calculator}
+ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}}
+"""Of a task whose default questions are beyond a model of this size."""
+SLIPS = 0.2
+"""How often a calculator's first answer is wrong, beside what the model itself has not learned."""
+STEPS: Mapping[str, Mapping[str, int]] = {"arithmetic": {"steps": 900, "pure_steps": 0}}
+"""What a task takes to be half learned, where the recipe's default is not enough; it has no habits."""
 
 
 def _fingerprint(recipe: Recipe) -> str:

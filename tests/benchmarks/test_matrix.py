@@ -117,7 +117,13 @@ def test_methods_seeds_and_tasks_are_added(tmp_path: Path) -> None:
     run(tmp_path, methods=["self_refine", "self_consistency@2"], seeds=[0, 1])
     run(tmp_path, methods=["self_refine"], seeds=[0, 1], tasks=["study_toys:Numbers", "study_toys:Views"])
     assert {k: v for k, v in contents(tmp_path).items() if k in first} == first
-    assert len(cells(tmp_path)) == 2 * 2 * 2 and {c.status for c in cells(tmp_path).values()} == {"complete"}
+    kept = 2  # votes of both seeds on the first task, which the last study did not ask for
+    assert len(cells(tmp_path)) == 2 * 2 * 2 + kept and {c.status for c in cells(tmp_path).values()} == {"complete"}
+    whole = Study.load(tmp_path / "study.yaml")
+    assert set(whole.methods) == {"self_refine", "self_consistency@2"}
+    assert set(whole.tasks) == {"study_toys:Numbers", "study_toys:Views"} and whole.seeds == (0, 1)
+    with pytest.raises(ValueError, match="method 'self_consistency@2'"):  # it still means what it meant
+        run(tmp_path, methods=[{"name": "self_consistency@2", "settings": {"temperature": 2.0}}], seeds=[0])
 
 
 @pytest.mark.parametrize(
@@ -149,9 +155,9 @@ def test_the_budget_of_an_algorithm_is_compared_also_where_it_was_not_written(tm
         changed = study.merged(values)
         if "mappo" in changed.algorithms:
             with pytest.raises(ValueError, match=r"algorithms 'mappo' \{\}, not \{'num_iterations': 1\}"):
-                matrix._check_same(changed, tmp_path)
+                matrix._before(changed, tmp_path)
         else:
-            matrix._check_same(changed, tmp_path)  # nothing in it is trained
+            matrix._before(changed, tmp_path)  # nothing in it is trained
 
 
 def test_what_means_the_same_may_be_written_otherwise(tmp_path: Path) -> None:

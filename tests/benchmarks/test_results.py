@@ -165,3 +165,11 @@ def test_how_a_run_stands(status: dict[str, str] | None, shown: str, tmp_path: P
     (cell,) = load_results([tmp_path]).cells
     assert (cell.status, cell.error, cell.seed, cell.team) == (shown, (status or {}).get("error"), 3, False)
     assert cell.records() == []
+
+
+def test_a_cell_that_two_studies_have_is_told(tmp_path: Path) -> None:
+    """Which of them counts must not be a secret."""
+    for name in ("a", "b"):
+        run_study(Study().merged({**SCRIPTED, "methods": ["single_agent"], "output_dir": str(tmp_path / name)}))
+    results = load_results([tmp_path / "a", tmp_path / "b"])
+    assert len(results.problems) == 1 and "is there already; the first one counts" in results.problems[0]
