@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maporl.envs.verifiers import MathExpression
+from maporl.envs.verifiers.math_spelling import spelled
 from maporl.envs.verifiers.math_worker import MathWorker, shared_worker
 from maporl.types import Question
 
@@ -148,7 +150,65 @@ NUMBERS = st.one_of(
 def test_the_shortcut_for_plain_numbers_agrees_with_math_verify(gold: str, answer: str) -> None:
     verifier, response = MathExpression(), f"The result is $\\boxed{{{answer}}}$."
     short = verifier._shortcut(gold, response)
-    assert short is not None and short.correct == verifier._ask(gold, response).correct
+    asked = verifier._ask(gold, response)
+    assert short is not None and (short.correct, short.answer) == (asked.correct, asked.answer)
+
+
+@settings(max_examples=60, deadline=None)
+@given(one=NUMBERS, two=NUMBERS)
+def test_equal_numbers_have_equal_answers(one: str, two: str) -> None:
+    """And no others; a fraction of the strategy's is LaTeX or a/b."""
+    a, b = (Fraction(re.sub(r"\\frac\{(\d)\}\{(\d)\}", r"\1/\2", text)) for text in (one, two))
+    said = [MathExpression()(Question("?", "x"), f"\\boxed{{{text}}}").answer for text in (one, two)]
+    assert (said[0] == said[1]) == (a == b) and Fraction(str(said[0])) == a
+
+
+@pytest.mark.parametrize(
+    ("spelling", "answers"),
+    [
+        (
+            "0.5",
+            [
+                r"\frac{1}{2}",
+                r"\dfrac12",
+                r"\tfrac{2}4",
+                "0.50",
+                ".5",
+                "1/2",
+                "1 / 2",
+                "$0.5$",
+                r"\frac{1}{2}\text{ cm}^2",
+            ],
+        ),
+        ("-0.5", [r"-\frac{1}{2}", r"\frac{-1}{2}", r"\frac{1}{-2}", "-.5", "\u22121/2", "- 0.5", "-3/6"]),
+        (
+            "1000",
+            ["1,000", "1{,}000", r"1,\!000", r"\$1,000.00", "1000", r"\text{1000}", r"1000\,\text{dollars}", "+1000"],
+        ),
+        ("2", [r"\frac{10}{5}", "2.0", r"2\;", r"\displaystyle 2", " 2 "]),
+        ("1/3", [r"\frac{1}{3}", r"\frac{2}{6}", "2/6"]),
+        ("0", ["-0", "0.0", r"\frac{0}{7}"]),
+        (r"50\%", [r"50\%", "50%", r"50.0\%"]),  # equal to 50 and to 0.5, which are not equal
+    ],
+)
+def test_one_spelling_of_a_number(spelling: str, answers: list[str]) -> None:
+    """Whether Math-Verify is asked or not; and it agrees that they are equal."""
+    verifier = MathExpression()
+    for answer in answers:
+        assert spelled(answer) == spelling
+        for gold in (answer, "7x"):
+            assert verifier(Question("?", gold), f"\\boxed{{{answer}}}").answer == spelling
+        assert verifier._ask(spelling, f"\\boxed{{{answer}}}").correct is True
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["x", r"\sqrt{2}", r"1\frac{1}{2}", "1, 2", "1,2", "1,2,3", "12,34", "0,500", "1,000/3", "(1, 2)", "1/0", "5^\\circ", "x = 5",
+     r"\text{Evelyn}", r"\text{five}", r"1\text{ or }2", r"5\text{ percent}", r"2\pi", "1e3", "1/2/3", "9" * 31, "1" * 300],
+)  # fmt: skip
+def test_everything_else_stays_as_it_is(answer: str) -> None:
+    assert spelled(answer) == answer and spelled(f"  {answer}\n") == answer
+    assert spelled("x  +\n1") == "x + 1"
 
 
 @pytest.mark.parametrize(

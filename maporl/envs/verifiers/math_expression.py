@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from fractions import Fraction
 
 from maporl.envs.verifiers.markers import boxed
+from maporl.envs.verifiers.math_spelling import plain_number, spelled
 from maporl.envs.verifiers.math_worker import shared_worker
 from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
 from maporl.types import Question, Score
 
 __all__ = ["MathExpression"]
 
-_PLAIN = re.compile(
-    r"(-?)(?:\\[dt]?frac\{([0-9]{1,30})\}\{([0-9]{1,30})\}|([0-9]{1,30}(?:\.[0-9]{1,30})?)(?:/([0-9]{1,30}))?)"
-)
 _DELIMITERS = ("$", "\\(", "\\[", "\\boxed")
-
-
-def _plain_number(text: str) -> tuple[Fraction, bool] | None:
-    """(value, has a decimal point) of an answer that is nothing but digits, a point and one fraction bar."""
-    match = _PLAIN.fullmatch(text.strip())
-    if match is None:
-        return None
-    sign, above, below, number, divisor = match.groups()
-    divisor = below or divisor or "1"
-    if int(divisor) == 0:
-        return None
-    value = Fraction(above or number) / int(divisor)
-    return (-value if sign else value), number is not None and "." in number
 
 
 def _only_box(response: str) -> str | None:
@@ -45,7 +28,8 @@ class MathExpression(Verifier):
     """The response's expression, set, interval, matrix ... equals the gold one, as Math-Verify sees it.
 
     It looks for "final answer is ...", ``\\boxed{...}``, "answer: ...", then any LaTeX or number, and takes the last. What
-    runs longer than `timeout` is killed: status "timeout", correct None, worth 0.
+    runs longer than `timeout` is killed: status "timeout", correct None, worth 0. Answers that are the same integer, decimal or
+    fraction are spelled alike (`maporl.envs.verifiers.math_spelling`).
 
     Args:
         match_types: What may be extracted: "latex", "expr" (plain numbers and arithmetic), or both.
@@ -90,13 +74,13 @@ class MathExpression(Verifier):
         if answer is None:
             return None
         if answer.strip() == gold.strip() and answer.strip():
-            return verdict(True, answer.strip())
-        a, b = _plain_number(answer), _plain_number(gold)
+            return verdict(True, spelled(answer))
+        a, b = plain_number(answer), plain_number(gold)
         if a is None or b is None:
             return None
         exact = not (a[1] or b[1])
         same = a[0] == b[0] if exact else round(a[0], self.precision) == round(b[0], self.precision)
-        return verdict(same, answer.strip(), f"{answer.strip()} against {gold.strip()}")
+        return verdict(same, spelled(answer), f"{answer.strip()} against {gold.strip()}")
 
     def _ask(self, gold: str, response: str) -> Score:
         # In a box a bare "1,2" is a list; as plain text Math-Verify would read a decimal comma.
@@ -110,9 +94,10 @@ class MathExpression(Verifier):
             strict=self.strict,
             allow_set_relation_comp=self.allow_set_relation_comp,
         )
-        status, answer = reply["status"], reply["answer"]
+        status, found = reply["status"], reply["answer"]
+        answer = None if found is None else spelled(found)
         if status == "ok":
-            return verdict(reply["correct"], answer, f"{answer} against {gold.strip()}")
+            return verdict(reply["correct"], answer, f"{found} against {gold.strip()}")
         if status == "no_answer":
             return no_answer("no expression in the response")
         reasons = {"timeout": f"no verdict within {self.timeout:g} s", "error": "Math-Verify failed on this pair"}
