@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from maporl import registry
-from maporl.settings import called, importable, nearest, parameters, plain, read_yaml, typed
+from maporl.settings import called, importable, nearest, parameters, plain, read_settings, typed
 
 if TYPE_CHECKING:
     from maporl.agents import Agent, Policy, PromptTemplate, Team
@@ -160,16 +160,7 @@ class RunConfig:
     @classmethod
     def load(cls, path: str | Path) -> RunConfig:
         """From a YAML file."""
-        file = Path(path)
-        if not file.is_file():
-            raise ValueError(f"config {str(path)!r}: no such file.")
-        try:
-            values = read_yaml(file.read_text(encoding="utf-8")) or {}
-        except ValueError as error:
-            raise ValueError(f"config {str(path)!r} is {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
-        return cls().merged(values)
+        return cls().merged(read_settings(path))
 
     def merged(self, values: Mapping[str, Any]) -> RunConfig:
         """With `values` in place of its own; mappings are merged key by key.

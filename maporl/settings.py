@@ -11,11 +11,12 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["called", "importable", "nearest", "plain", "read_yaml", "typed"]
+__all__ = ["called", "importable", "nearest", "plain", "read_settings", "read_yaml", "typed"]
 
 
 class _Loader(yaml.SafeLoader):
@@ -37,6 +38,24 @@ def read_yaml(text: str) -> Any:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from error
+
+
+def read_settings(path: str | Path) -> dict[Any, Any]:
+    """The mapping that a YAML file holds; an empty file holds an empty one.
+
+    Raises:
+        ValueError: No such file, no YAML, or something else than a mapping.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"config {str(path)!r}: no such file.")
+    try:
+        values = read_yaml(file.read_text(encoding="utf-8")) or {}
+    except ValueError as error:
+        raise ValueError(f"config {str(path)!r} is {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
+    return values
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from maporl import registry
 from maporl.benchmarks.methods import TRAINERS, Named, SingleAgent, named, trains
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
-from maporl.settings import importable, nearest, plain, read_yaml, typed
+from maporl.settings import importable, nearest, plain, read_settings, typed
 
 __all__ = ["CellKey", "Study", "Training", "file_name", "matched_samples", "seats_of"]
 
@@ -167,18 +167,9 @@ class Study:
         """From a YAML file.
 
         Raises:
-            ValueError: No such file, no YAML, or of `merged`.
+            ValueError: Of `read_settings` or `merged`.
         """
-        file = Path(path)
-        if not file.is_file():
-            raise ValueError(f"config {str(path)!r}: no such file.")
-        try:
-            values = read_yaml(file.read_text(encoding="utf-8")) or {}
-        except ValueError as error:
-            raise ValueError(f"config {str(path)!r} is {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
-        return cls().merged(values)
+        return cls().merged(read_settings(path))
 
     def merged(self, values: Mapping[str, Any]) -> Study:
         """With `values` in place of its own: fields of a study, and those of a run that all its runs share.
