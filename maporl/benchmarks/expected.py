@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from maporl.algorithms.evaluation import subset
-from maporl.benchmarks.methods import TRAINERS, Named
+from maporl.benchmarks.naming import TRAINERS, Named
 from maporl.benchmarks.study import Study, Training, seats_of
 from maporl.config import RunConfig
 from maporl.display import print_list

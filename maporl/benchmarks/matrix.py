@@ -26,7 +26,8 @@ from typing import Any, cast
 
 from maporl import __version__
 from maporl.benchmarks.cell_folder import describe, one_line, read_cell, write_cell, write_whole
-from maporl.benchmarks.methods import Named, SelfConsistency, named
+from maporl.benchmarks.methods import SelfConsistency
+from maporl.benchmarks.naming import Named, named
 from maporl.benchmarks.study import CellKey, Study, Training, matched_samples
 
 __all__ = ["News", "run_study"]

@@ -1,20 +1,17 @@
 """What is compared: a method says which discussion is held about a question, and how it becomes one answer.
 
-Whether anything is trained for it is another matter: a word such as ``single_agent/mappo`` is the method ``single_agent`` with
-adapters trained by MAPPO, and an algorithm's word alone is the task's own discussion trained by it.
+Whether anything is trained for it is another matter (`maporl.benchmarks.naming`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
-from maporl import registry
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer, last_round, vote
-from maporl.settings import called, nearest
 from maporl.types import Episode, Turn
 
 __all__ = [
@@ -24,7 +21,7 @@ __all__ = [
     "Discussion",
     "Method",
     "MixtureOfAgents",
-    "Named",
+    "ProtocolMethod",
     "ReConcile",
     "SelfConsistency",
     "SelfRefine",
@@ -32,12 +29,7 @@ __all__ = [
     "SingleAgentTold",
     "TrainOne",
     "VerifierVote",
-    "named",
-    "trains",
 ]
-
-TRAINERS = ("trl_grpo", "sft")
-"""Words beside the algorithms': TRL's GRPO (one agent), and fine-tuning on the team's own good discussions."""
 
 
 class Method:
@@ -206,8 +198,32 @@ class SelfRefine(SingleAgent):
         self.num_rounds = num_rounds
 
 
-class Debate(Method):
-    """Simultaneous debate (Du et al. 2305.14325), all agents untrained unless an algorithm is named.
+class ProtocolMethod(Method):
+    """A discussion by a protocol of its own, all agents untrained unless an algorithm is named.
+
+    Args:
+        num_agents, num_rounds: Of the discussion; the first round is the solitary one. None: the task's.
+
+    Attributes:
+        protocol: As ``env_args`` has it.
+    """
+
+    protocol: Mapping[str, Any]
+
+    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
+        self.num_agents, self.num_rounds = num_agents, num_rounds
+
+    def discussion(self, config: RunConfig) -> RunConfig:
+        return _changed(
+            config,
+            num_agents=config.num_agents if self.num_agents is None else self.num_agents,
+            num_rounds=config.num_rounds if self.num_rounds is None else self.num_rounds,
+            env_args={**config.env_args, "protocol": dict(self.protocol)},
+        )
+
+
+class Debate(ProtocolMethod):
+    """Simultaneous debate (Du et al. 2305.14325).
 
     Args:
         num_agents, num_rounds: Of the discussion; the first round is the solitary one. None: the task's.
@@ -217,65 +233,29 @@ class Debate(Method):
     title = "debate"
 
     def __init__(self, num_agents: int | None = None, num_rounds: int | None = None, topology: str = "all") -> None:
-        self.num_agents, self.num_rounds, self.topology = num_agents, num_rounds, topology
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        return {"name": "debate", "topology": self.topology}
-
-    def discussion(self, config: RunConfig) -> RunConfig:
-        return _changed(
-            config,
-            num_agents=config.num_agents if self.num_agents is None else self.num_agents,
-            num_rounds=config.num_rounds if self.num_rounds is None else self.num_rounds,
-            env_args={**config.env_args, "protocol": self.protocol},
-        )
+        super().__init__(num_agents, num_rounds)
+        self.protocol = {"name": "debate", "topology": topology}
 
 
-class SparseDebate(Debate):
-    """Debate in a ring: everybody reads two neighbours.
-
-    Args:
-        num_agents: At least 4; with fewer a ring is everybody.
-        num_rounds: Of the discussion.
-    """
+class SparseDebate(ProtocolMethod):
+    """Debate in a ring: everybody reads two neighbours. It takes at least 4 agents; with fewer a ring is everybody."""
 
     title = "sparse debate"
-
-    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
-        super().__init__(num_agents, num_rounds, "ring")
+    protocol = {"name": "debate", "topology": "ring"}
 
 
-class CentralisedDebate(Debate):
-    """Debate around a hub: agent_0 reads all, the others read agent_0.
-
-    Args:
-        num_agents: Agents.
-        num_rounds: Of the discussion.
-    """
+class CentralisedDebate(ProtocolMethod):
+    """Debate around a hub: agent_0 reads all, the others read agent_0."""
 
     title = "centralised debate"
-
-    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
-        super().__init__(num_agents, num_rounds, "star")
+    protocol = {"name": "debate", "topology": "star"}
 
 
-class MixtureOfAgents(Debate):
-    """Layers of proposers and one aggregator (2406.04692): n(l-1)+1 generations.
-
-    Args:
-        num_agents: Proposers of a layer.
-        num_rounds: Layers, the aggregator's included.
-    """
+class MixtureOfAgents(ProtocolMethod):
+    """Layers of proposers and one aggregator (2406.04692): n(l-1)+1 generations. Rounds are layers, the aggregator's included."""
 
     title = "mixture of agents"
-
-    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
-        super().__init__(num_agents, num_rounds)
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        return {"name": "mixture_of_agents"}
+    protocol = {"name": "mixture_of_agents"}
 
     def discussion(self, config: RunConfig) -> RunConfig:
         # Incentives compare everybody's rounds, and not everybody speaks in the last one: the task's own shaping.
@@ -283,22 +263,11 @@ class MixtureOfAgents(Debate):
         return _changed(held, env_args={k: v for k, v in held.env_args.items() if k != "shaping"})
 
 
-class ReConcile(Debate):
-    """Debate with stated confidences, grouped answers, an early end on agreement and a weighted vote (2309.13007).
-
-    Args:
-        num_agents: Agents.
-        num_rounds: At most, the solitary one included.
-    """
+class ReConcile(ProtocolMethod):
+    """Debate with stated confidences, grouped answers, an early end on agreement and a weighted vote (2309.13007)."""
 
     title = "ReConcile"
-
-    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
-        super().__init__(num_agents, num_rounds)
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        return {"name": "reconcile"}
+    protocol = {"name": "reconcile"}
 
 
 class TrainOne(Discussion):
@@ -321,117 +290,6 @@ class AloneThenTeam(Discussion):
     def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
         alone = SingleAgent()
         return alone.trainings(alone.discussion(config), agents, seats)
-
-
-@dataclass(frozen=True)
-class Named:
-    """A method as a study names it.
-
-    Attributes:
-        word: Unique in its study: the key of records, tables and folders.
-        label: For people.
-        method: The method.
-        algorithm: What trains it: an algorithm's word or class, one of `TRAINERS`, or None.
-        settings: Fields of the run configuration that only this row changes.
-        trained_as: The name of its trainings, which rows of the same agents share: a vote of k is trained as a single agent.
-    """
-
-    word: str
-    label: str
-    method: Method
-    algorithm: str | None = None
-    settings: Mapping[str, Any] | None = None
-    trained_as: str = ""
-
-
-def named(spec: str | Mapping[str, Any]) -> Named:
-    """A method from a word or ``{"name": word, "label": ..., "settings": {...}, **arguments}``.
-
-    Words: a method (``debate``), a method with k samples (``self_consistency@9``), an algorithm (``mappo``: the task's discussion
-    trained by it), a method trained by an algorithm (``single_agent/mappo``, ``self_consistency@4/mappo``), or
-    ``package.module:Class`` in either place.
-
-    Raises:
-        ValueError: An unknown word (the message names the nearest), or a method that cannot be trained so.
-    """
-    arguments: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
-    if not isinstance(word := arguments.pop("name", None), str):
-        raise ValueError(f"method {spec!r} has no 'name'; write a word, or {{name: WORD, ...arguments}}.")
-    label, settings = arguments.pop("label", None), arguments.pop("settings", None)
-    head, slash, algorithm = word.partition("/")
-    if slash and not algorithm:
-        raise ValueError(f"method {word!r} names no algorithm; write {head}/mappo, or {head}.")
-    name, at, k = head.partition("@")
-    if at:
-        if not k.isdecimal():
-            raise ValueError(f"method {word!r}: {k!r} is no number of samples; write {name}@5.")
-        arguments["k"] = int(k)
-    if not algorithm and trains(name):
-        name, algorithm = "discussion", name
-    method = called("method", name, _method_class(word, name), arguments)
-    _check(word, name, method, algorithm)
-    if isinstance(method, SelfConsistency) and not k:  # its word says how many, as those of matched votes do
-        word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
-    word = str(label or word)
-    told = f"{algorithm}-trained team" if type(method) is Discussion else f"{method.label}, trained by {algorithm}"
-    return Named(
-        word=word,
-        label=str(label or (told if algorithm else method.label)),
-        method=method,
-        algorithm=algorithm or None,
-        settings=settings or None,
-        trained_as=f"single_agent/{algorithm}" if _trained_alone(method) and not settings else word,
-    )
-
-
-def _trained_alone(method: Method) -> bool:
-    """Whether what is trained for it is just what is trained for a single agent."""
-    kind = type(method)
-    same = (kind.discussion, kind.trainings) == (SingleAgent.discussion, SingleAgent.trainings)
-    return kind is AloneThenTeam or (same and isinstance(method, SingleAgent) and method.num_rounds == 1)
-
-
-def trains(name: str) -> bool:
-    """Whether a word means an algorithm, not a method."""
-    if name in TRAINERS or name in registry.names("algorithm"):
-        return True
-    if ":" not in name:
-        return False
-    from maporl.algorithms.algorithm import Algorithm
-
-    loaded = registry.load("method", name)
-    return isinstance(loaded, type) and issubclass(loaded, Algorithm)
-
-
-def _method_class(word: str, name: str) -> Any:
-    known = [*registry.names("method"), *registry.names("algorithm"), *TRAINERS]
-    if ":" not in name and name not in known:
-        raise ValueError(
-            f"unknown method {word!r}.{nearest(name, known)} Methods: {', '.join(registry.names('method'))}; trained teams: "
-            f"{', '.join([*registry.names('algorithm'), *TRAINERS])}; both: single_agent/mappo; your own: package.module:Class."
-        )
-    return registry.load("method", name)
-
-
-def _check(word: str, name: str, method: Any, algorithm: str) -> None:
-    if not isinstance(method, Method):
-        raise ValueError(
-            f"method {word!r} is a {type(method).__name__}; name a subclass of maporl.benchmarks.methods.Method."
-        )
-    if method.samples < 1:
-        raise ValueError(f"method {word!r}: samples is {method.samples}; an answer needs at least one discussion.")
-    if algorithm and not trains(algorithm):
-        known = [*registry.names("algorithm"), *TRAINERS]
-        raise ValueError(
-            f"method {word!r}: unknown algorithm {algorithm!r}.{nearest(algorithm, known)} One of: {known}."
-        )
-    if method.needs_training and not algorithm:
-        raise ValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
-    one_turn = (isinstance(method, SingleAgent) and method.num_rounds == 1) or isinstance(method, AloneThenTeam)
-    if algorithm == "trl_grpo" and not one_turn:
-        raise ValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
-    if algorithm == "sft" and type(method) not in (Discussion, Debate):
-        raise ValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")
 
 
 def _last_turns(episodes: Sequence[Episode]) -> list[Turn]:

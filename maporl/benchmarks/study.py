@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from maporl import registry
-from maporl.benchmarks.methods import TRAINERS, Named, SingleAgent, named, trains
+from maporl.benchmarks.methods import SelfConsistency, SingleAgent
+from maporl.benchmarks.naming import TRAINERS, Named, named, trained_alone, trains
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.settings import importable, nearest, plain, read_settings, typed
@@ -82,7 +83,7 @@ class Study:
     """A matrix of methods, tasks and seeds. A field is a flag of ``maporl benchmark`` and a key of its YAML file.
 
     Attributes:
-        methods: Words, or mappings {name, label, settings, ...arguments}; see `maporl.benchmarks.methods.named`.
+        methods: Words, or mappings {name, label, settings, ...arguments}; see `maporl.benchmarks.naming.named`.
         tasks: Words or ``package.module:Class``, or {name: settings of its runs} with "env" among them if the name is not its word. A
             flag such as ``--tasks.gsm8k.data FILE`` changes a setting of a task that is there.
         seeds: One cell for each.
@@ -161,6 +162,13 @@ class Study:
                     raise ValueError(
                         f"{kind}: {other!r} and {word!r} would share the folder {file_name(word)!r}; rename one."
                     )
+        trained: dict[str, Named] = {}
+        for entry in self.named:
+            other_row = trained.setdefault(file_name(entry.trained_as), entry)
+            if other_row is not entry and not (trained_alone(other_row.method) and trained_alone(entry.method)):
+                raise ValueError(
+                    f"methods: {other_row.word!r} and {entry.word!r} would share the trainings {entry.trained_as!r}; choose another label."
+                )
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -271,8 +279,10 @@ class Study:
     def vote_of(self, single: Named, k: int) -> Named:
         """The vote of k answers of a single agent."""
         vote = named(f"self_consistency@{k}{'/' * bool(single.algorithm)}{single.algorithm or ''}")
-        if single.settings is None:
-            return next((n for n in self.named if n.word == vote.word), vote)
+        asked = next((n for n in self.named if n.word == vote.word), vote)
+        meant = type(asked.method) is SelfConsistency and vars(asked.method) == vars(vote.method)
+        if meant and (asked.algorithm, asked.settings, single.settings) == (vote.algorithm, None, None):
+            return asked
         return replace(vote, word=f"{single.word}@{k}", settings=single.settings, trained_as=single.trained_as)
 
 

@@ -19,8 +19,8 @@ from maporl.benchmarks.methods import (
     SingleAgentTold,
     TrainOne,
     VerifierVote,
-    named,
 )
+from maporl.benchmarks.naming import named
 from maporl.config import RunConfig
 from maporl.envs import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer
@@ -118,8 +118,6 @@ def test_slips(spec: Any, message: str) -> None:
         ("best_of_k@3/mappo", "single_agent/mappo"),
         ("alone_then_team/mappo", "single_agent/mappo"),
         ({"name": "single_agent/mappo", "label": "mine"}, "single_agent/mappo"),
-        ({"name": "single_agent/mappo", "label": "mine", "settings": {"learning_rate": 0.1}}, "mine"),
-        ({"name": "self_consistency@4/mappo", "settings": {"learning_rate": 0.1}}, "self_consistency@4/mappo"),
         ("self_refine/mappo", "self_refine/mappo"),  # three turns are another training
         ("single_agent_told/mappo", "single_agent_told/mappo"),
         ("mappo", "mappo"),
@@ -128,6 +126,18 @@ def test_slips(spec: Any, message: str) -> None:
 )
 def test_rows_of_the_same_agents_share_trainings(spec: Any, runs: str) -> None:
     assert named(spec).trained_as == runs
+
+
+def test_agents_trained_with_other_settings_are_others() -> None:
+    """Whatever the rows are called; a vote of agents that are trained with the same settings shares theirs."""
+    plain = named("self_consistency@4/mappo").trained_as
+    longer = {"num_iterations": 999, "algorithm_args": {"clip": 0.1}}
+    one = named({"name": "single_agent/mappo", "settings": longer}).trained_as
+    two = named(
+        {"name": "alone_then_team/mappo", "label": "mine", "settings": dict(reversed(longer.items()))}
+    ).trained_as
+    other = named({"name": "single_agent/mappo", "settings": {"num_iterations": 998}}).trained_as
+    assert one == two and len({plain, one, other}) == 3
 
 
 # -- discussions -----------------------------------------------------------------------------------------------------------

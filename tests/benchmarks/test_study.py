@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from maporl.benchmarks.methods import SelfConsistency, named
+from maporl.benchmarks.methods import SelfConsistency
+from maporl.benchmarks.naming import named
 from maporl.benchmarks.study import CellKey, Study, file_name, matched_samples
 from maporl.config import RunConfig
 
@@ -115,6 +116,10 @@ def test_the_single_agent_is_always_there() -> None:
         ({"methods": [{"name": "debate", "settings": 3}]}, "settings is 3; it must be a mapping"),
         ({"methods": [{"name": "mappo", "settings": {"algorithm": "ippo"}}]}, "'algorithm' is not set there"),
         ({"methods": [{"name": "debate", "label": "a b"}, {"name": "debate", "label": "a/b"}]}, "share the folder"),
+        (
+            {"methods": ["self_consistency@2/mappo", {"name": "mappo", "label": "single_agent/mappo"}]},
+            "'self_consistency@2/mappo' and 'single_agent/mappo' would share the trainings",
+        ),
         ({"methods": [{"name": "debate", "num_agents": -1}]}, "num_agents is -1"),
         ({"learning_rate": 0}, "learning_rate is 0"),
     ],
@@ -218,9 +223,20 @@ def test_votes_of_a_changed_single_agent_use_its_trainings() -> None:
     study = Study(methods=(hot, "self_consistency@4/ippo", "ippo"))
     assert (single := study.baseline(named("ippo"))).word == "hot"
     vote = study.vote_of(single, 4)
-    assert (vote.word, vote.trained_as, vote.settings) == ("hot@4", "hot", {"temperature": 2.0})
+    assert (vote.word, vote.trained_as, vote.settings) == ("hot@4", single.trained_as, {"temperature": 2.0})
     runs = [t.folder for n in (single, vote) for t in study.trainings("two_witnesses", n, 0)]
     assert len(runs) == 4 and runs[:2] == runs[2:]  # a run for each seat
+
+
+def test_a_row_that_is_only_called_like_a_matched_vote_is_none() -> None:
+    for mine in (
+        {"name": "self_consistency@4", "settings": {"temperature": 2.0}},
+        {"name": "self_consistency@9", "label": "self_consistency@4"},
+        {"name": "debate", "label": "self_consistency@4"},
+    ):
+        study = Study(methods=("single_agent", mine))
+        vote = study.vote_of(study.named[0], 4)
+        assert (vote.word, vote.settings, vote.method.samples) == ("single_agent@4", None, 4)
 
 
 # -- folders and trainings -------------------------------------------------------------------------------------------------
@@ -249,6 +265,14 @@ def test_trainings_of_each_row() -> None:
         "train_one/mappo": [s.replace("single_agent", "train_one") for s in seats],
         "debate": [],
     }
+
+
+def test_rows_with_other_budgets_have_other_trainings() -> None:
+    longer = {"name": "single_agent/mappo", "settings": {"num_iterations": 999}}
+    study = Study(methods=(longer, "self_consistency@4/mappo", "alone_then_team/mappo"), tasks=("arithmetic",))
+    runs = [study.trainings("arithmetic", n, 0)[0] for n in study.named[1:]]
+    assert [r.config.num_iterations for r in runs] == [999, 50, 50]
+    assert runs[0].folder != runs[1].folder == runs[2].folder
 
 
 def test_a_team_that_is_told_everything_has_no_seats() -> None:

@@ -1,0 +1,141 @@
+"""How a study names what it compares: a method, and what trains its agents, if anything does.
+
+A word such as ``single_agent/mappo`` is the method ``single_agent`` with adapters trained by MAPPO, and an algorithm's word alone is
+the task's own discussion trained by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from maporl import registry
+from maporl.benchmarks.methods import AloneThenTeam, Debate, Discussion, Method, SelfConsistency, SingleAgent
+from maporl.settings import called, nearest
+
+__all__ = ["TRAINERS", "Named", "named", "trained_alone", "trains"]
+
+TRAINERS = ("trl_grpo", "sft")
+"""Words beside the algorithms': TRL's GRPO (one agent), and fine-tuning on the team's own good discussions."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A method as a study names it.
+
+    Attributes:
+        word: Unique in its study: the key of records, tables and folders.
+        label: For people.
+        method: The method.
+        algorithm: What trains it: an algorithm's word or class, one of `TRAINERS`, or None.
+        settings: Fields of the run configuration that only this row changes.
+        trained_as: The name of its trainings, which rows of the same agents share: a vote of k is trained as a single agent.
+    """
+
+    word: str
+    label: str
+    method: Method
+    algorithm: str | None = None
+    settings: Mapping[str, Any] | None = None
+    trained_as: str = ""
+
+
+def named(spec: str | Mapping[str, Any]) -> Named:
+    """A method from a word or ``{"name": word, "label": ..., "settings": {...}, **arguments}``.
+
+    Words: a method (``debate``), a method with k samples (``self_consistency@9``), an algorithm (``mappo``: the task's discussion
+    trained by it), a method trained by an algorithm (``single_agent/mappo``, ``self_consistency@4/mappo``), or
+    ``package.module:Class`` in either place.
+
+    Raises:
+        ValueError: An unknown word (the message names the nearest), or a method that cannot be trained so.
+    """
+    arguments: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
+    if not isinstance(word := arguments.pop("name", None), str):
+        raise ValueError(f"method {spec!r} has no 'name'; write a word, or {{name: WORD, ...arguments}}.")
+    label, settings = arguments.pop("label", None), arguments.pop("settings", None)
+    head, slash, algorithm = word.partition("/")
+    if slash and not algorithm:
+        raise ValueError(f"method {word!r} names no algorithm; write {head}/mappo, or {head}.")
+    name, at, k = head.partition("@")
+    if at:
+        if not k.isdecimal():
+            raise ValueError(f"method {word!r}: {k!r} is no number of samples; write {name}@5.")
+        arguments["k"] = int(k)
+    if not algorithm and trains(name):
+        name, algorithm = "discussion", name
+    method = called("method", name, _method_class(word, name), arguments)
+    _check(word, name, method, algorithm)
+    if isinstance(method, SelfConsistency) and not k:  # its word says how many, as those of matched votes do
+        word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
+    word = str(label or word)
+    told = f"{algorithm}-trained team" if type(method) is Discussion else f"{method.label}, trained by {algorithm}"
+    return Named(
+        word=word,
+        label=str(label or (told if algorithm else method.label)),
+        method=method,
+        algorithm=algorithm or None,
+        settings=settings or None,
+        trained_as=f"single_agent/{algorithm}{_digest(settings)}" if trained_alone(method) else word,
+    )
+
+
+def _digest(settings: Any) -> str:
+    """What tells agents apart that are trained with other settings."""
+    if not settings:
+        return ""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return f"@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def trained_alone(method: Method) -> bool:
+    """Whether what is trained for it is just what is trained for a single agent."""
+    kind = type(method)
+    same = (kind.discussion, kind.trainings) == (SingleAgent.discussion, SingleAgent.trainings)
+    return kind is AloneThenTeam or (same and isinstance(method, SingleAgent) and method.num_rounds == 1)
+
+
+def trains(name: str) -> bool:
+    """Whether a word means an algorithm, not a method."""
+    if name in TRAINERS or name in registry.names("algorithm"):
+        return True
+    if ":" not in name:
+        return False
+    from maporl.algorithms.algorithm import Algorithm
+
+    loaded = registry.load("method", name)
+    return isinstance(loaded, type) and issubclass(loaded, Algorithm)
+
+
+def _method_class(word: str, name: str) -> Any:
+    known = [*registry.names("method"), *registry.names("algorithm"), *TRAINERS]
+    if ":" not in name and name not in known:
+        raise ValueError(
+            f"unknown method {word!r}.{nearest(name, known)} Methods: {', '.join(registry.names('method'))}; trained teams: "
+            f"{', '.join([*registry.names('algorithm'), *TRAINERS])}; both: single_agent/mappo; your own: package.module:Class."
+        )
+    return registry.load("method", name)
+
+
+def _check(word: str, name: str, method: Any, algorithm: str) -> None:
+    if not isinstance(method, Method):
+        raise ValueError(
+            f"method {word!r} is a {type(method).__name__}; name a subclass of maporl.benchmarks.methods.Method."
+        )
+    if method.samples < 1:
+        raise ValueError(f"method {word!r}: samples is {method.samples}; an answer needs at least one discussion.")
+    if algorithm and not trains(algorithm):
+        known = [*registry.names("algorithm"), *TRAINERS]
+        raise ValueError(
+            f"method {word!r}: unknown algorithm {algorithm!r}.{nearest(algorithm, known)} One of: {known}."
+        )
+    if method.needs_training and not algorithm:
+        raise ValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
+    one_turn = (isinstance(method, SingleAgent) and method.num_rounds == 1) or isinstance(method, AloneThenTeam)
+    if algorithm == "trl_grpo" and not one_turn:
+        raise ValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
+    if algorithm == "sft" and type(method) not in (Discussion, Debate):
+        raise ValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")
