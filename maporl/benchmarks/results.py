@@ -11,7 +11,10 @@ from typing import Any
 from maporl.algorithms.records import VERSION, Record, read_records
 from maporl.settings import read_yaml
 
-__all__ = ["Cell", "Results", "load_results"]
+__all__ = ["Cell", "Results", "load_results", "read_metrics"]
+
+NO_MEANING = {"methods", "tasks", "algorithms", "seeds", "ablate_messages", "num_workers", "title", "output_dir"}
+"""Keys of study.yaml that do not change what every word in it means."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Cell:
         team: More than one agent discusses.
         trained: Something was trained for it.
         oracle: A verifier that knows the gold answer chose the answer: an upper bound, no baseline.
-        best_seat: Of several trainings, one a seat, the best is the row; else the row is the mean over seats.
+        best_seat: Of several trainings, one a seat, one is the row (`maporl.benchmarks.best_seat`); else the row is the mean over seats.
         matched: For a vote of a lone agent: (method of the team it spends as much as, "completion" | "all" tokens).
+        baseline: The single agent that it is to be compared with; None where nobody wrote it down.
         costs: "questions"; per question "generations", "prompt_tokens", "completion_tokens"; "eval_s".
         folder: Where it lives.
         records_file: Its discussions; may not exist yet.
@@ -47,6 +51,7 @@ class Cell:
     oracle: bool = False
     best_seat: bool = False
     matched: tuple[tuple[str, str], ...] = ()
+    baseline: str | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
     runs: tuple[Path, ...] = ()
     problems: list[str] = field(default_factory=list, compare=False)
@@ -83,12 +88,20 @@ def load_results(paths: Sequence[str | Path]) -> Results:
     cells: list[Cell] = []
     settings: dict[str, Any] = {}
     problems: list[str] = []
-    for path in {Path(p).resolve(): Path(p) for p in paths}.values():  # one that is named twice counts once
-        if (path / "study.yaml").is_file():
-            settings |= _settings_of_study(path, problems)
-            cells += _cells_of_study(path, settings, problems)
-        elif (path / "config.yaml").is_file():
-            cells += _cells_of_run(path)
+    given = list({Path(p).resolve(): Path(p) for p in paths}.values())  # one that is named twice counts once
+    studies = [path for path in given if (path / "study.yaml").is_file()]
+    runs = [path for path in given if path not in studies and (path / "config.yaml").is_file()]
+    names = _names(runs)
+    meanings: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
+    for path in given:
+        if path in studies:
+            study = _read(path / "study.yaml", problems, dict, "left out")
+            mine = list(_cells_of_study(path, problems))
+            problems += _other_meanings(path, study, mine, meanings)
+            settings |= study | _read(path / "machine.json", problems, dict, "left out")
+            cells += mine
+        elif path in runs:
+            cells += _cells_of_run(path, names[path], problems)
         else:
             raise ValueError(
                 f"{str(path)!r} is neither a study nor a run: it holds no study.yaml and no config.yaml; name a folder that maporl "
@@ -105,11 +118,63 @@ def load_results(paths: Sequence[str | Path]) -> Results:
     return Results(title, tuple(cells), settings, tuple(problems))
 
 
-def _settings_of_study(path: Path, problems: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in ("study.yaml", "machine.json"):
-        found |= _read(path / name, problems, dict, "left out")
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl, which may not exist yet; those that are half written are left out."""
+    file, found = run / "metrics.jsonl", []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        found += [row] if isinstance(row, dict) else []
     return found
+
+
+def _names(runs: Sequence[Path]) -> dict[Path, str]:
+    """A name for each run: of its path the last folders, as many as tell it from the others."""
+    parts = {run: run.resolve().parts for run in runs}
+    names = {}
+    for run, mine in parts.items():
+        others = [other for twin, other in parts.items() if twin is not run]
+        depth = next(d for d in range(1, len(mine) + 1) if all(other[-d:] != mine[-d:] for other in others))
+        names[run] = "/".join(mine[-depth:])
+    return names
+
+
+def _other_meanings(
+    path: Path,
+    study: Mapping[str, Any],
+    cells: Sequence[Cell],
+    meanings: dict[tuple[str, str], tuple[Path, dict[str, Any]]],
+) -> list[str]:
+    """A line for words that an earlier study, in `meanings`, used with other settings; the words of this one are added."""
+    other: dict[tuple[Path, str], list[str]] = {}
+    for key in dict.fromkeys((cell.task, cell.method) for cell in cells):
+        mine = _meaning(study, *key)
+        first, theirs = meanings.setdefault(key, (path, mine))
+        names = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
+        if names:
+            other.setdefault((first, ", ".join(names)), []).append(f"{key[1]} on {key[0]}")
+    return [
+        f"{path}: other settings ({names}) than in {first}, and yet one row: {', '.join(words)}"
+        for (first, names), words in other.items()
+    ]
+
+
+def _meaning(study: Mapping[str, Any], task: str, word: str) -> dict[str, Any]:
+    """The settings of a method on a task, as far as a study changes them."""
+
+    def mapping(value: Any, key: str) -> dict[str, Any]:
+        found = value.get(key) if isinstance(value, Mapping) else None
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    specs = [spec for spec in study.get("methods") or () if isinstance(spec, Mapping)]
+    spec = next((dict(s) for s in specs if (s.get("label") or s.get("name")) == word), {"name": word})
+    name = str(spec.get("name"))
+    shared = {key: value for key, value in study.items() if key not in NO_MEANING}
+    own = {key: value for key, value in spec.items() if key not in ("label", "settings")}
+    trained = mapping(study.get("algorithms"), name.partition("/")[2] or name)
+    return {**shared, **mapping(study.get("tasks"), task), **trained, **own, **mapping(spec, "settings")}
 
 
 def _read(file: Path, problems: list[str], kind: type, instead: str) -> Any:
@@ -128,10 +193,14 @@ def _read(file: Path, problems: list[str], kind: type, instead: str) -> Any:
     return found
 
 
-def _cells_of_study(path: Path, settings: Mapping[str, Any], problems: list[str]) -> Iterator[Cell]:
-    for entry in _read(path / "plan.json", problems, list, "its cells are left out; run the study again"):
+def _cells_of_study(path: Path, problems: list[str]) -> Iterator[Cell]:
+    plan = path / "plan.json"
+    for entry in _read(plan, problems, list, "its cells are left out; run the study again"):
+        if not isinstance(entry, dict) or not isinstance(entry.get("folder"), str):
+            problems.append(f"{plan}: an entry that names no folder is left out; run the study again")
+            continue
         if entry.get("version") != VERSION:
-            problems.append(_foreign(path / "plan.json", entry))
+            problems.append(_foreign(plan, entry))
             return
         folder = path / entry["folder"]
         known = {**entry, "status": "running" if folder.is_dir() else "waiting"}
@@ -140,7 +209,17 @@ def _cells_of_study(path: Path, settings: Mapping[str, Any], problems: list[str]
             problems.append(_foreign(folder, written))
             continue
         known |= written
-        yield _cell(known, folder, tuple(path / run for run in entry.get("runs", ())))
+        if known["status"] == "complete" and not _size(folder / "records.jsonl"):
+            problems.append(f"{folder}: complete, but its records are gone; taken as interrupted, run the study again")
+            known["status"] = "running"
+        try:
+            yield _cell(known, folder, tuple(path / run for run in entry.get("runs", ())))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            problems.append(f"{folder}: its entry has an unexpected form ({error!r}); left out, run the study again")
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
 
 
 def _foreign(place: Path, found: Mapping[str, Any]) -> str:
@@ -161,31 +240,38 @@ def _cell(known: Mapping[str, Any], folder: Path, runs: tuple[Path, ...]) -> Cel
         trained=bool(known.get("trained")),
         oracle=bool(known.get("oracle")),
         best_seat=bool(known.get("best_seat")),
-        matched=tuple((m["method"], m["on"]) for m in known.get("matched_to", ())),
-        costs=known.get("costs", {}),
+        matched=tuple((m["method"], m["on"]) for m in known.get("matched_to") or ()),
+        baseline=known.get("baseline"),
+        costs=dict(known.get("costs") or {}),
         runs=runs,
     )
 
 
-def _cells_of_run(path: Path) -> Iterator[Cell]:
+def _cells_of_run(path: Path, name: str, problems: list[str]) -> Iterator[Cell]:
     """A training run: its evaluations (the test first), and the training discussions that it recorded."""
-    config = read_yaml((path / "config.yaml").read_text(encoding="utf-8")) or {}
-    status_file = path / "status.json"
-    status = read_yaml(status_file.read_text(encoding="utf-8")) if status_file.is_file() else {"status": "running"}
+    config = _read(path / "config.yaml", problems, dict, "the run is left out")
+    if not config:
+        return
+    try:
+        seed, num_agents = int(config.get("seed") or 0), int(config.get("num_agents") or 2)
+    except (TypeError, ValueError) as error:
+        problems.append(f"{path / 'config.yaml'}: cannot be read ({error}); the run is left out")
+        return
+    status = _read(path / "status.json", problems, dict, "taken as running")
     files = sorted(path.glob("evaluations/*.jsonl"), key=lambda file: (file.stem != "test", file.stem))
     files += sorted(path.glob("discussions/*.jsonl"))
     for file in files or [path / "evaluations" / "test.jsonl"]:
         where = "training " if file.parent.name == "discussions" else ""
         yield Cell(
             task=str(config.get("env", "")),
-            method=f"{path.name}/{where}{file.stem}",
-            label=f"{path.name}, {where}{file.stem.replace('_', ' ')}",
-            seed=int(config.get("seed", 0)),
-            status="running" if status["status"] == "interrupted" else status["status"],
+            method=f"{name}/{where}{file.stem}",
+            label=f"{name}, {where}{file.stem.replace('_', ' ')}",
+            seed=seed,
+            status=status["status"] if status.get("status") in ("complete", "failed") else "running",
             error=status.get("error"),
             folder=path,
             records_file=file,
-            team=int(config.get("num_agents") or 2) > 1,
+            team=num_agents > 1,
             trained=True,
             runs=(path,),
         )
