@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from maporl.algorithms.records import Record
 from maporl.benchmarks.across_runs import (
     MIN_RUNS,
     MIN_RUNS_PER_TASK,
@@ -19,63 +13,11 @@ from maporl.benchmarks.across_runs import (
     probability_of_improvement,
     t_interval,
 )
-from maporl.benchmarks.results import Cell, Results
+from maporl.benchmarks.outcomes import Measured, accuracy, counts, mean_of_known
+from maporl.benchmarks.results import Cell, Results, read_metrics
 from maporl.benchmarks.statistics import clustered_interval, compare, holm, minimum_detectable_paired
 
 __all__ = ["pooled_runs", "summarise"]
-
-Outcomes = dict[str, list[float]]  # question -> everything measured on it
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A cell that was measured.
-
-    Attributes:
-        seed: Its seed.
-        outcomes: Of sampled answers; of the best seat alone where that is the row.
-        greedy: Of greedy answers, likewise.
-        seats: The accuracy of each seat.
-        parsed: Share of messages that an answer was found in; None if nobody looked for one.
-        costs: Per question, of what `outcomes` holds.
-    """
-
-    seed: int
-    outcomes: Outcomes
-    greedy: Outcomes
-    seats: Mapping[str, float]
-    parsed: float | None
-    costs: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """All cells of a method on a task."""
-
-    cells: Sequence[Cell]
-    runs: Sequence[_Run]
-
-    @cached_property
-    def outcomes(self) -> Outcomes:
-        """Of all seeds together."""
-        pooled: Outcomes = {}
-        for run in self.runs:
-            for question, values in run.outcomes.items():
-                pooled.setdefault(question, []).extend(values)
-        return pooled
-
-    @cached_property
-    def seeds(self) -> dict[int, float]:
-        """The accuracy of each run."""
-        return {run.seed: _accuracy(run.outcomes) for run in self.runs}
-
-    @property
-    def oracle(self) -> bool:
-        return any(cell.oracle for cell in self.cells)
-
-    @property
-    def matched(self) -> list[tuple[str, str]]:
-        return list(dict.fromkeys(pair for cell in self.cells for pair in cell.matched))
 
 
 def summarise(results: Results) -> dict[str, Any]:
@@ -97,13 +39,15 @@ def summarise(results: Results) -> dict[str, Any]:
         are None where nothing counts.
 
         A comparison: family ("vote of equal cost" | "single agent"), task, method, baseline, on ("completion" | "all" | None),
-        difference, low, high, p, p_holm (within its family, over all tasks), test, questions, detectable (at 80 % power), seeds [{seed,
-        difference}], seeds_low, seeds_high. An oracle is neither compared nor compared with.
+        difference, low, high, p, p_holm (within its family, over all tasks; what one vote says of both kinds of tokens counts once),
+        test, questions, detectable (at 80 % power), seeds [{seed, difference}], seeds_low, seeds_high, seeds_left_out (that only one of
+        the two has). Where `seeds` is empty they share none, and all of both are compared. An oracle is neither compared nor compared
+        with.
 
         Pooled: method, oracle, runs, iqm, low, high, and of all but single agents and oracles improvement, improvement_low,
         improvement_high.
     """
-    measured = {key: _measured(cells) for key, cells in _by_method(results.cells).items()}
+    measured = {key: Measured.of(cells) for key, cells in _by_method(results.cells).items()}
     rows = _ordered([_row(task, method, one) for (task, method), one in measured.items()])
     return {"rows": rows, "comparisons": _comparisons(measured), "pooled": _pooled(rows)}
 
@@ -115,75 +59,13 @@ def _by_method(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
     return {key: list(by_seed.values()) for key, by_seed in groups.items()}
 
 
-def _measured(cells: Sequence[Cell]) -> _Measured:
-    return _Measured(cells, [run for run in map(_run, cells) if run is not None])
-
-
-def _counts(cell: Cell) -> bool:
-    return cell.status == "complete" or cell.folder in cell.runs
-
-
-def _run(cell: Cell) -> _Run | None:
-    """What a cell got right; None if nothing of it counts."""
-    records = cell.records() if _counts(cell) else []
-    # In one order, whatever order they were written in: sums and random sign flips come out the same.
-    records.sort(key=lambda r: (str(r["question_id"]), r["sample"], r["seat"] or ""))
-    greedy = [r for r in records if r["greedy"]]
-    sampled = [r for r in records if not r["greedy"]] or greedy  # a run's evaluation may be greedy only
-    if not sampled:
-        return None
-    seats = {
-        seat: _accuracy(_outcomes(r for r in sampled if (r["seat"] or "") == seat))
-        for seat in sorted({r["seat"] or "" for r in sampled})
-    }
-    if cell.best_seat:
-        best = max(seats, key=seats.__getitem__)
-        sampled, greedy = ([r for r in found if (r["seat"] or "") == best] for found in (sampled, greedy))
-    turns = [t for r in sampled for t in r["turns"]]
-    parsed = [_answer(t) is not None for t in turns if t["score"] or t["truth"]]
-    return _Run(
-        cell.seed,
-        _outcomes(sampled),
-        _outcomes(greedy),
-        seats,
-        float(np.mean(parsed)) if parsed else None,
-        {
-            "generations": len(turns) / len(sampled),
-            "prompt_tokens": sum(t["prompt_tokens"] for t in turns) / len(sampled),
-            "completion_tokens": sum(t["completion_tokens"] for t in turns) / len(sampled),
-        },
-    )
-
-
-def _outcomes(records: Iterable[Record]) -> Outcomes:
-    found: Outcomes = {}
-    for r in records:
-        found.setdefault(r["question_id"], []).append(float(r["team_correct"]))
-    return found
-
-
-def _answer(turn: Mapping[str, Any]) -> str | None:
-    return next((s["answer"] for s in (turn["truth"], turn["score"]) if s and s["answer"] is not None), None)
-
-
-def _accuracy(outcomes: Outcomes) -> float:
-    """Mean over questions, each counting the same."""
-    return float(np.mean([np.mean(values) for values in outcomes.values()]))
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    """Of what is known; None if nothing is."""
-    known = [v for v in values if v is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _row(task: str, method: str, measured: _Measured) -> dict[str, Any]:
+def _row(task: str, method: str, measured: Measured) -> dict[str, Any]:
     cells, runs, seeds = measured.cells, measured.runs, measured.seeds
     outcomes = measured.outcomes
     low, high = clustered_interval(list(outcomes.values())) if outcomes else (None, None)
     across = t_interval(list(seeds.values())) if seeds else None
     seats = {seat for run in runs for seat in run.seats} if not cells[0].best_seat else set()
-    counted = [cell for cell in cells if _counts(cell)]
+    counted = [cell for cell in cells if counts(cell)]
     return {
         "task": task,
         "method": method,
@@ -192,19 +74,24 @@ def _row(task: str, method: str, measured: _Measured) -> dict[str, Any]:
         "trained": cells[0].trained,
         "oracle": measured.oracle,
         "matched": [list(pair) for pair in measured.matched],
-        "accuracy": _mean(seeds.values()),
+        "accuracy": mean_of_known(seeds.values()),
         "low": low,
         "high": high,
         "seeds": [{"seed": seed, "accuracy": value} for seed, value in seeds.items()],
         "seeds_low": across[0] if across else None,
         "seeds_high": across[1] if across else None,
-        "greedy": _mean(_accuracy(run.greedy) for run in runs if run.greedy),
-        "best_seat": max(_mean(run.seats.get(s) for run in runs) or 0.0 for s in seats) if len(seats) > 1 else None,
-        "parse_rate": _mean(run.parsed for run in runs),
+        "greedy": mean_of_known(accuracy(run.greedy) for run in runs if run.greedy),
+        "best_seat": max(mean_of_known(run.seats.get(s) for run in runs) or 0.0 for s in seats)
+        if len(seats) > 1
+        else None,
+        "parse_rate": mean_of_known(run.parsed for run in runs),
         "questions": len(outcomes),
-        **{n: _mean(run.costs[n] for run in runs) for n in ("generations", "prompt_tokens", "completion_tokens")},
-        "eval_s": _mean(cell.costs.get("eval_s") for cell in counted),
-        "train_s": _mean(sum(_seconds(run / "metrics.jsonl") for run in c.runs) for c in counted if c.trained),
+        **{
+            n: mean_of_known(run.costs[n] for run in runs)
+            for n in ("generations", "prompt_tokens", "completion_tokens")
+        },
+        "eval_s": mean_of_known(cell.costs.get("eval_s") for cell in counted),
+        "train_s": mean_of_known(sum(map(_seconds, c.runs)) for c in counted if c.trained),
         "failed": [
             {"seed": c.seed, "reason": c.error or "no reason was written down"} for c in cells if c.status == "failed"
         ],
@@ -212,16 +99,9 @@ def _row(task: str, method: str, measured: _Measured) -> dict[str, Any]:
     }
 
 
-def _seconds(file: Path) -> float:
+def _seconds(run: Path) -> float:
     """Sampling and updates of a training, so far."""
-    total = 0.0
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:  # half written
-            continue
-        total += row.get("time/rollout_s", 0.0) + row.get("time/update_s", 0.0)
-    return total
+    return sum(row.get("time/rollout_s", 0.0) + row.get("time/update_s", 0.0) for row in read_metrics(run))
 
 
 def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -242,7 +122,7 @@ def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return ordered
 
 
-def _pairs(measured: Mapping[tuple[str, str], _Measured]) -> Iterator[tuple[str, str, str, str, str | None]]:
+def _pairs(measured: Mapping[tuple[str, str], Measured]) -> Iterator[tuple[str, str, str, str, str | None]]:
     """(family, task, method, baseline, on) of everything that is compared."""
     voters: dict[tuple[str, str], str] = {}  # what trained the lone agent that votes against a team, "" for nothing
     for task, team in measured:
@@ -254,21 +134,24 @@ def _pairs(measured: Mapping[tuple[str, str], _Measured]) -> Iterator[tuple[str,
         if one.matched:
             continue  # a yardstick itself
         trainers = (method.partition("/")[2], method, voters.get((task, method), ""))
-        for single in (*(f"single_agent/{t}" for t in trainers if t), "single_agent"):
+        by_words = (*(f"single_agent/{t}" for t in trainers if t), "single_agent")
+        for single in (one.baseline,) if one.baseline else by_words:
             if (task, single) in measured and single != method:
                 yield "single agent", task, method, single, None
                 break
 
 
-def _comparisons(measured: Mapping[tuple[str, str], _Measured]) -> list[dict[str, Any]]:
+def _comparisons(measured: Mapping[tuple[str, str], Measured]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for family, task, method, baseline, on in _pairs(measured):
         ours, theirs = measured[task, method], measured[task, baseline]
-        if ours.oracle or theirs.oracle or not set(ours.outcomes) & set(theirs.outcomes):
-            continue
-        compared = compare(ours.outcomes, theirs.outcomes)
         first, second = ours.seeds, theirs.seeds
         differences = {seed: first[seed] - second[seed] for seed in first if seed in second}
+        # Unequal seeds would let one side count more of its good runs.
+        sides = [one.outcomes_of(differences) if differences else one.outcomes for one in (ours, theirs)]
+        if ours.oracle or theirs.oracle or not sides[0].keys() & sides[1].keys():
+            continue
+        compared = compare(*sides)
         # The interval is made for shares, so differences are moved from -1..1 to 0..1 and back.
         across = t_interval([(d + 1) / 2 for d in differences.values()]) if differences else None
         found.append(
@@ -288,13 +171,21 @@ def _comparisons(measured: Mapping[tuple[str, str], _Measured]) -> list[dict[str
                 "seeds": [{"seed": seed, "difference": d} for seed, d in differences.items()],
                 "seeds_low": 2 * across[0] - 1 if across else None,
                 "seeds_high": 2 * across[1] - 1 if across else None,
+                "seeds_left_out": sorted(first.keys() ^ second.keys()) if differences else [],
             }
         )
     for family in dict.fromkeys(c["family"] for c in found):
         members = [c for c in found if c["family"] == family]
-        for comparison, corrected in zip(members, holm([c["p"] for c in members]), strict=True):
-            comparison["p_holm"] = float(corrected)
+        tests = {_test(c): c["p"] for c in members}
+        corrected = dict(zip(tests, holm(list(tests.values())), strict=True))
+        for comparison in members:
+            comparison["p_holm"] = float(corrected[_test(comparison)])
     return found
+
+
+def _test(comparison: Mapping[str, Any]) -> tuple[str, ...]:
+    """A vote that costs as much by both kinds of tokens is compared twice and tested once."""
+    return tuple(comparison[name] for name in ("task", "method", "baseline"))
 
 
 def pooled_runs(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:

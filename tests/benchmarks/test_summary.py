@@ -68,7 +68,7 @@ def test_a_lone_agent_is_the_mean_over_its_seats_and_its_best_seat_is_told(tmp_p
     assert (found["low"], found["high"]) == pytest.approx(clustered_interval([[1, 0, 0.5, 1], [1, 0, 0, 0.5]]))
 
 
-def test_train_one_is_the_better_of_its_seats_in_every_figure(tmp_path: Path) -> None:
+def test_train_one_is_the_seat_best_at_validation_in_every_figure(tmp_path: Path) -> None:
     def seats(a: list[float], b: list[float], greedy: tuple[float, float]) -> list[dict[str, Any]]:
         cheap, dear = [turn(tokens=10)], [turn(None, tokens=30), turn("4", tokens=50)]
         return [
@@ -78,21 +78,28 @@ def test_train_one_is_the_better_of_its_seats_in_every_figure(tmp_path: Path) ->
             *records([greedy[1]] * 2, seat="agent_1", greedy=True),
         ]
 
-    first = cell("train_one/mappo", seats([1, 1], [0, 1], (0.25, 1)), best_seat=True, team=True)
-    second = cell("train_one/mappo", seats([0, 0], [1, 0], (1, 0.75)), best_seat=True, team=True, seed=1)
-    found = row(summary(tmp_path, first, second), "train_one/mappo")
-    assert [s["accuracy"] for s in found["seeds"]] == [1.0, 0.5]  # agent_0 of seed 0, agent_1 of seed 1
-    assert found["accuracy"] == 0.75 and found["best_seat"] is None
+    runs = {s: [f"runs/sums/train_one~mappo/agent_{k}/seed_{s}" for k in (1, 0)] for s in (0, 1)}
+    about = {"best_seat": True, "team": True}
+    first = cell("train_one/mappo", seats([1, 1], [0, 1], (0.25, 1)), runs=runs[0], **about)
+    second = cell("train_one/mappo", seats([1, 0], [0, 0], (1, 0.75)), seed=1, runs=runs[1], **about)
+    place = study(tmp_path / "s", [first, second])
+    # At validation agent_0 is better with seed 0 and agent_1 with seed 1, which is worse at the test: it counts all the same.
+    for name, accuracy in zip([*runs[0], *runs[1]], [0.3, 0.4, 0.7, 0.6], strict=True):
+        (place / name).mkdir(parents=True)
+        (place / name / "metrics.jsonl").write_text(json.dumps({"iteration": 9, "eval/accuracy": accuracy}) + "\n")
+    found = row(summarise(load_results([place])), "train_one/mappo")
+    assert [s["accuracy"] for s in found["seeds"]] == [1.0, 0.0]
+    assert found["accuracy"] == 0.5 and found["best_seat"] is None
     assert found["greedy"] == pytest.approx((0.25 + 0.75) / 2)  # of the same seats, not of those best at greedy answers
     assert found["completion_tokens"] == pytest.approx((10 + 80) / 2)
     assert found["prompt_tokens"] == pytest.approx((20 + 40) / 2)
     assert found["generations"] == pytest.approx(1.5)
     assert found["parse_rate"] == pytest.approx((1 + 0.5) / 2)
-    assert (found["low"], found["high"]) == pytest.approx(clustered_interval([[1, 1], [1, 0]]))
+    assert (found["low"], found["high"]) == pytest.approx(clustered_interval([[1, 0], [1, 0]]))
 
 
-def test_seats_that_are_equally_good_are_told_apart_by_name(tmp_path: Path) -> None:
-    answers = records([1, 0], seat="agent_1") + records([0, 1], seat="agent_0")
+def test_seats_without_validation_are_told_apart_by_name(tmp_path: Path) -> None:
+    answers = records([1, 1], seat="agent_1") + records([0, 1], seat="agent_0")
     once = summary(
         tmp_path / "1", cell("train_one/mappo", answers, best_seat=True), cell("single_agent", records([0, 1]))
     )
@@ -209,6 +216,54 @@ def test_what_is_compared_with_what(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_is_compared_with_the_single_agent_that_its_cell_names(tmp_path: Path) -> None:
+    """A label says nothing of what trained a method; without the field its words have to do (above)."""
+    right = records([1, 0, 1])
+    found = summary(
+        tmp_path,
+        cell("single_agent", right),
+        cell("single_agent/mappo", right),
+        cell("my lone agent", right, baseline="single_agent"),
+        cell("my team", right, team=True, baseline="my lone agent"),
+        cell("mappo", right, team=True, baseline="single_agent"),
+        cell("debate/mappo", right, team=True, baseline="gone"),
+        cell("ippo", right, team=True, baseline=None),
+        cell("self_consistency@4/mappo", right, matched_to=[("my team", "completion")], baseline="single_agent"),
+    )
+    assert compared(found, SINGLE) == [
+        ("single_agent/mappo", "single_agent", None),
+        ("my lone agent", "single_agent", None),
+        ("my team", "my lone agent", None),
+        ("mappo", "single_agent", None),
+        ("ippo", "single_agent", None),
+    ]
+
+
+def test_only_seeds_that_both_have_are_compared(tmp_path: Path) -> None:
+    cells = [
+        cell("single_agent", records([0, 1, 0, 0])),
+        cell("single_agent", None, seed=1, status="failed"),
+        cell("debate", records([1, 1, 0, 0]), team=True),
+        cell("debate", records([1, 1, 1, 1]), team=True, seed=1),
+    ]
+    (found,) = summary(tmp_path, *cells)["comparisons"]
+    assert found["difference"] == pytest.approx(0.25)  # not 5/8 of both runs less 1/4 of one
+    assert found["seeds"] == [{"seed": 0, "difference": pytest.approx(0.25)}] and found["seeds_left_out"] == [1]
+    (whole,) = summary(tmp_path / "whole", cells[0], cells[2])["comparisons"]
+    assert whole == {**found, "seeds_left_out": []}
+
+
+def test_runs_without_a_common_seed_are_all_compared(tmp_path: Path) -> None:
+    cells = [
+        cell("single_agent", records([0, 1])),
+        cell("debate", records([1, 1]), team=True, seed=1),
+        cell("debate", records([1, 0]), team=True, seed=2),
+    ]
+    (found,) = summary(tmp_path, *cells)["comparisons"]
+    assert found["difference"] == pytest.approx(0.75 - 0.5)
+    assert found["seeds"] == found["seeds_left_out"] == [] and found["seeds_low"] is None
+
+
 def test_a_comparison_by_hand(tmp_path: Path) -> None:
     team = {"a": 1, "b": 1, "c": 1, "d": 0, "only here": 1}
     lone = {"a": 0, "b": 1, "c": 0.5, "d": 0}
@@ -234,6 +289,7 @@ def test_a_comparison_by_hand(tmp_path: Path) -> None:
         {"seed": 0, "difference": pytest.approx(4 / 5 - 1.5 / 4)},
         {"seed": 1, "difference": pytest.approx(3 / 5 - 1.5 / 4)},
     ]
+    assert found["seeds_left_out"] == [7, 8]
     mean, half = 0.325, 12.706205 * 0.1
     assert (found["seeds_low"], found["seeds_high"]) == pytest.approx((max(-1, mean - half), min(1, mean + half)))
 
@@ -257,6 +313,18 @@ def test_holm_counts_all_tasks_of_a_family_and_no_other(tmp_path: Path) -> None:
     assert [c["p"] for c in found] == pytest.approx([2 / 2**9, 2 / 2**6] * 2)
     assert [c["p_holm"] for c in found] == pytest.approx([2 * 2 / 2**9, 2 / 2**6] * 2)
     assert [c["p_holm"] for c in found[:2]] == pytest.approx(list(holm([c["p"] for c in found[:2]])))
+
+
+def test_holm_counts_a_vote_matched_on_both_kinds_of_tokens_once(tmp_path: Path) -> None:
+    both = [("debate", "completion"), ("debate", "all")]
+    cells = [
+        cell("debate", records([1] * 9 + [0] * 3), team=True),
+        cell("mappo", records([1] * 6 + [0] * 6), team=True),
+        cell("self_consistency@3", records([0] * 12), matched_to=[*both, ("mappo", "all")]),
+    ]
+    found = summary(tmp_path, *cells)["comparisons"]
+    assert [(c["method"], c["on"]) for c in found] == [("debate", "completion"), ("debate", "all"), ("mappo", "all")]
+    assert [c["p_holm"] for c in found] == pytest.approx([2 * 2 / 2**9] * 2 + [2 / 2**6])  # two tests, not three
 
 
 @pytest.mark.parametrize("outcome", [0.0, 1.0])

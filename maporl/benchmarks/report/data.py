@@ -5,7 +5,6 @@ The figures are one plain dict, described in `collect`: whoever has other figure
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from typing import Any
 from maporl import __version__
 from maporl.benchmarks.collaboration import collaboration
 from maporl.benchmarks.report.discussions import Discussions, clean
-from maporl.benchmarks.results import Cell, Results
+from maporl.benchmarks.results import Cell, Results, read_metrics
 
 __all__ = ["Payload", "collect", "learning_curves"]
 
@@ -57,7 +56,8 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
             | failed | [{"seed", "reason"}, ...] |
 
             A comparison: task, method, baseline, on ("completion" or "all" for a vote of equal cost, else None), difference, low, high, p,
-            p_holm, questions, detectable. Pooled: method, runs, iqm, low, high, improvement, improvement_low, improvement_high.
+            p_holm, questions, detectable, seeds [{"seed", "difference"}] (none: they share none), seeds_left_out. Pooled: method, runs,
+            iqm, low, high, improvement, improvement_low, improvement_high.
         title: Of the page; the results' own if None.
 
     Returns:
@@ -108,24 +108,22 @@ def learning_curves(cells: Iterable[Cell]) -> list[dict[str, Any]]:
     curves, seen = [], set()
     for cell in cells:
         for run in cell.runs:
-            found = {} if run in seen else _curve(run / "metrics.jsonl")
+            found = {} if run in seen else _curve(run)
             seen.add(run)
             if found:
-                # Of a plain run every evaluation is a cell: the training bears the folder's name.
-                label = run.name if run == cell.folder else cell.label
+                # Of a plain run every evaluation is a cell: the training bears the run's name alone.
+                label = cell.method.rpartition("/")[0] if run == cell.folder else cell.label
                 about = {"task": cell.task, "method": cell.method, "label": label, "seed": cell.seed, "run": run.name}
                 curves.append({**about, "metrics": found})
     return curves
 
 
-def _curve(file: Path) -> dict[str, list[list[float]]]:
-    """Metric -> [[iteration, value], ...]; lines that are half written, and the test's, are no points of a curve."""
+def _curve(run: Path) -> dict[str, list[list[float]]]:
+    """Metric -> [[iteration, value], ...]; what lines of the test say is no point of a curve."""
     found: dict[str, list[list[float]]] = {}
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []:
-        try:
-            row = json.loads(line)
-            iteration = row["iteration"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+    for row in read_metrics(run):
+        iteration = row.get("iteration")
+        if iteration is None:
             continue
         rounds = [name for name in row if name.startswith("rollout/accuracy_round_")]
         if rounds:  # what a lone agent's curve and a team's have in common

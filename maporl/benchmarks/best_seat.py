@@ -1,0 +1,29 @@
+"""Which of several teams, in each of which another seat was trained, is the row: one may not choose it by the test that it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from maporl.benchmarks.results import read_metrics
+
+__all__ = ["best_seat"]
+
+
+def best_seat(runs: Mapping[str, Path]) -> str:
+    """The seat whose training did best in its last validation, decoded greedily or not as the run's configuration says.
+
+    Where two are equally good it is the first by name, and likewise where a run has no validation, for then nobody can tell.
+
+    Args:
+        runs: Seat -> run folder; at least one.
+    """
+    found = {seat: _validated(runs[seat]) for seat in sorted(runs)}
+    known = {seat: value for seat, value in found.items() if value is not None}
+    return max(known, key=known.__getitem__) if len(known) == len(runs) else min(runs)
+
+
+def _validated(run: Path) -> float | None:
+    """Accuracy in the last validation of a run; the test's own lines say "test/accuracy"."""
+    found = (row.get("eval/accuracy", row.get("eval/oracle_accuracy")) for row in reversed(read_metrics(run)))
+    return next((float(value) for value in found if isinstance(value, int | float)), None)

@@ -1,0 +1,144 @@
+"""From records to outcomes: what the cells of a method got right, question by question, and what that cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from maporl.algorithms.records import Record
+from maporl.benchmarks.best_seat import best_seat
+from maporl.benchmarks.results import Cell
+from maporl.benchmarks.study import file_name
+
+__all__ = ["Measured", "Outcomes", "Run", "accuracy", "counts", "mean_of_known"]
+
+Outcomes = dict[str, list[float]]  # question -> everything measured on it
+
+
+@dataclass(frozen=True)
+class Run:
+    """A cell that was measured.
+
+    Attributes:
+        seed: Its seed.
+        outcomes: Of sampled answers; of one seat alone where that is the row.
+        greedy: Of greedy answers, likewise.
+        seats: The accuracy of each seat.
+        parsed: Share of messages that an answer was found in; None if nobody looked for one.
+        costs: Per question, of what `outcomes` holds.
+    """
+
+    seed: int
+    outcomes: Outcomes
+    greedy: Outcomes
+    seats: Mapping[str, float]
+    parsed: float | None
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All cells of a method on a task."""
+
+    cells: Sequence[Cell]
+    runs: Sequence[Run]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell]) -> Measured:
+        """Read their records."""
+        return cls(cells, [run for run in map(_run, cells) if run is not None])
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Of all seeds together."""
+        return self.outcomes_of(self.seeds)
+
+    def outcomes_of(self, seeds: Collection[int]) -> Outcomes:
+        """Of some seeds together."""
+        pooled: Outcomes = {}
+        for run in self.runs:
+            for question, values in run.outcomes.items() if run.seed in seeds else ():
+                pooled.setdefault(question, []).extend(values)
+        return pooled
+
+    @cached_property
+    def seeds(self) -> dict[int, float]:
+        """The accuracy of each run."""
+        return {run.seed: accuracy(run.outcomes) for run in self.runs}
+
+    @property
+    def oracle(self) -> bool:
+        return any(cell.oracle for cell in self.cells)
+
+    @property
+    def matched(self) -> list[tuple[str, str]]:
+        return list(dict.fromkeys(pair for cell in self.cells for pair in cell.matched))
+
+    @property
+    def baseline(self) -> str | None:
+        """The single agent that it is to be compared with, if somebody wrote it down."""
+        return next((cell.baseline for cell in self.cells if cell.baseline), None)
+
+
+def counts(cell: Cell) -> bool:
+    """Whether it is whole, as each evaluation of a run folder is, whatever became of the run."""
+    return cell.status == "complete" or cell.folder in cell.runs
+
+
+def _run(cell: Cell) -> Run | None:
+    """What a cell got right; None if nothing of it counts."""
+    records = cell.records() if counts(cell) else []
+    # In one order, whatever order they were written in: sums and random sign flips come out the same.
+    records.sort(key=lambda r: (str(r["question_id"]), r["sample"], r["seat"] or ""))
+    greedy = [r for r in records if r["greedy"]]
+    sampled = [r for r in records if not r["greedy"]] or greedy  # a run's evaluation may be greedy only
+    if not sampled:
+        return None
+    seats = {
+        seat: accuracy(_outcomes(r for r in sampled if (r["seat"] or "") == seat))
+        for seat in sorted({r["seat"] or "" for r in sampled})
+    }
+    if cell.best_seat:
+        trained = {seat: run for run in cell.runs for seat in seats if file_name(seat) == run.parent.name}
+        best = best_seat(trained) if len(trained) == len(seats) else min(seats)
+        sampled, greedy = ([r for r in found if (r["seat"] or "") == best] for found in (sampled, greedy))
+    turns = [t for r in sampled for t in r["turns"]]
+    parsed = [_answer(t) is not None for t in turns if t["score"] or t["truth"]]
+    return Run(
+        cell.seed,
+        _outcomes(sampled),
+        _outcomes(greedy),
+        seats,
+        float(np.mean(parsed)) if parsed else None,
+        {
+            "generations": len(turns) / len(sampled),
+            "prompt_tokens": sum(t["prompt_tokens"] for t in turns) / len(sampled),
+            "completion_tokens": sum(t["completion_tokens"] for t in turns) / len(sampled),
+        },
+    )
+
+
+def _outcomes(records: Iterable[Record]) -> Outcomes:
+    found: Outcomes = {}
+    for r in records:
+        found.setdefault(r["question_id"], []).append(float(r["team_correct"]))
+    return found
+
+
+def _answer(turn: Mapping[str, Any]) -> str | None:
+    return next((s["answer"] for s in (turn["truth"], turn["score"]) if s and s["answer"] is not None), None)
+
+
+def accuracy(outcomes: Outcomes) -> float:
+    """Mean over questions, each counting the same."""
+    return float(np.mean([np.mean(values) for values in outcomes.values()]))
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Of what is known; None if nothing is."""
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
