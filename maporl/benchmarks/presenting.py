@@ -56,4 +56,5 @@ def _show(part: Screen, console: Console) -> None:
     text = io.StringIO()
     Console(file=text, width=max(console.width, NARROWEST) if console.is_terminal else WIDE).print(table)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    lines += [f" {note}" for note in part.notes] + [""] * bool(part.notes)
     console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)

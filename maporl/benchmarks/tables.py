@@ -17,6 +17,9 @@ Column = tuple[str, Callable[[Row], str]]
 APART = "upper bounds, no baselines"
 """Above the oracles, which end a table."""
 
+REASON = 160
+"""Characters of an error at most."""
+
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
@@ -51,6 +54,29 @@ def _name(row: Row) -> str:
     if row["unfinished"]:
         marks.append("not finished: seed " + ", ".join(map(str, row["unfinished"])))
     return f"{row['method']} ({'; '.join(marks)})" if marks else str(row["method"])
+
+
+def _seeds_compared(comparison: Row) -> str:
+    """What a reader must know where not every seed of both sides is compared."""
+    if not comparison["seeds"]:
+        return "no seed in common, so all of both count"
+    left_out = comparison["seeds_left_out"]
+    return f"seed {', '.join(map(str, left_out))} left out, which only one of them has" if left_out else ""
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """A line for everything that a table cannot hold: why cells failed, and comparisons of some of the seeds."""
+    notes = []
+    for row in rows:
+        reasons: dict[str, list[str]] = {}
+        for failed in row.get("failed", ()):
+            reason = " ".join(str(failed["reason"]).split())
+            short = reason if len(reason) <= REASON else f"{reason[: REASON - 1]}…"
+            reasons.setdefault(short, []).append(str(failed["seed"]))
+        notes += [f"{row['method']}, seed {', '.join(seeds)} failed: {reason}" for reason, seeds in reasons.items()]
+        if "baseline" in row and (seeds := _seeds_compared(row)):
+            notes.append(f"{row['method']} against {row['baseline']}: {seeds}")
+    return list(dict.fromkeys(notes))
 
 
 METHODS: tuple[Column, ...] = (
@@ -120,7 +146,8 @@ def markdown(summary: Mapping[str, Any]) -> str:
             lines.append([f"*{APART}*", *[""] * (len(names) - 1)])
             lines += [[_marked(cell) for cell in row] for row in oracles]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        blocks.append(f"### {_marked(heading)}\n\n{table}\n")
+        notes = "\n".join(f"- {_marked(note)}" for note in _notes(rows))
+        blocks.append("\n\n".join([f"### {_marked(heading)}", table, *([notes] if notes else [])]) + "\n")
     return "\n".join(blocks)
 
 
@@ -137,12 +164,14 @@ class Screen(NamedTuple):
         names: Of the columns.
         rows: Their cells.
         oracles: The same of rows that are upper bounds, no baselines.
+        notes: Lines below it: why cells failed, and comparisons of some of the seeds.
     """
 
     heading: str
     names: list[str]
     rows: list[list[str]]
     oracles: list[list[str]]
+    notes: list[str]
 
 
 def screen(summary: Mapping[str, Any]) -> list[Screen]:
@@ -174,7 +203,8 @@ def screen(summary: Mapping[str, Any]) -> list[Screen]:
     for heading, columns, rows in _parts(summary):
         names, plain, oracles = _cells(narrow[id(columns)], rows)
         once = [list(cells) for cells in dict.fromkeys(map(tuple, plain))]  # one vote may be matched in both ways
-        found.append(Screen(f"{heading}, accuracy" if columns is METHODS else heading, names, once, oracles))
+        shown = f"{heading}, accuracy" if columns is METHODS else heading
+        found.append(Screen(shown, names, once, oracles, _notes(rows)))
     return found
 
 

@@ -85,6 +85,7 @@ def test_a_study_without_figures(tmp_path: Path) -> None:
     place = study(tmp_path / "s", [cell("debate", None, team=True, status="failed", error="no")])
     lines = shown([place], tmp_path / "o", 80)
     assert any("debate FAILED" in line for line in lines)
+    assert " debate, seed 0 failed: no" in lines
     assert list((tmp_path / "o" / "plots").iterdir()) == []
 
 

@@ -94,6 +94,39 @@ def test_markdown_holds_the_figures_of_the_summary(summary: dict[str, Any]) -> N
     assert first["every seed"] == "+0.500 +0.250"
 
 
+def test_why_a_cell_failed_stands_below_its_table(summary: dict[str, Any], tmp_path: Path) -> None:
+    blocks = markdown(summary).split("\n### ")
+    assert blocks[0].splitlines()[-2:] == ["", "- mappo, seed 1 failed: ValueError: no, no memory"]
+    assert "\n- " not in blocks[1]
+    assert screen(summary)[0].notes == ["mappo, seed 1 failed: ValueError: no, no memory"]
+    assert screen(summary)[1].notes == []
+    errors = ["no *memory*", "no *memory*", "x" * 1000]
+    failed = [cell("debate", None, seed=n, status="failed", error=e) for n, e in enumerate(errors)]
+    again = summarise(load_results([study(tmp_path / "failed", failed)]))
+    assert screen(again)[0].notes == [
+        "debate, seed 0, 1 failed: no *memory*",
+        f"debate, seed 2 failed: {'x' * 159}…",
+    ]
+    assert "- debate, seed 0, 1 failed: no \\*memory\\*\n" in markdown(again)
+
+
+def test_comparisons_of_some_seeds_say_so(tmp_path: Path) -> None:
+    found = [
+        cell("single_agent", records([0, 1])),
+        cell("debate", records([1, 1]), team=True),
+        *[cell("debate", records([1, 0]), team=True, seed=n) for n in (1, 2)],
+        cell("mappo", records([1, 0]), team=True, seed=4),
+    ]
+    summary = summarise(load_results([study(tmp_path / "s", found)]))
+    notes = [
+        "debate against single_agent: seed 1, 2 left out, which only one of them has",
+        "mappo against single_agent: no seed in common, so all of both count",
+    ]
+    assert [part.notes for part in screen(summary)] == [[], notes]
+    assert [line[2:].replace("\\", "") for line in markdown(summary).splitlines() if line.startswith("- ")] == notes
+    assert [c["seeds_left_out"] for c in csv.DictReader(io.StringIO(csv_text(summary["comparisons"])))] == ["1; 2", ""]
+
+
 def test_markdown_of_odd_names(odd: dict[str, Any]) -> None:
     text = markdown(odd)
     tables = markdown_tables(text)

@@ -28,6 +28,14 @@ function conclusion({difference, low, high, p, p_holm}) {
   return {name: "open", word: difference === 0 ? "no difference" : "not shown to differ"};
 }
 
+// What a reader must know where not every seed of both sides is compared.
+function seedsCompared({seeds, seeds_left_out: left = []}) {
+  if (seeds && !seeds.length) return "no seed in common, so all of both count";
+  return left.length ? `seed ${left.join(", ")} left out, which only one of them has` : "";
+}
+
+const seedsNote = (one) => (seedsCompared(one) ? el("span.sub.seeds-compared", {}, seedsCompared(one)) : null);
+
 function fairPlot(task) {
   const fair = fairComparisons(task);
   if (!fair.length) return null;
@@ -50,6 +58,7 @@ function fairPlot(task) {
         {scope: "row"},
         plain(one.team.label),
         el("span.sub", {}, `against ${plain(one.vote.label)}, ${matchedOn(one.on)}`),
+        seedsNote(one),
       ),
       el("td.stripe", {}, strip(one)),
       el(
@@ -133,7 +142,7 @@ function comparisonsTable(task) {
   ];
   const lines = rows.map((one) => [
     label(one.method),
-    plain(label(one.baseline)),
+    [plain(label(one.baseline)), seedsNote(one)],
     points(one.difference),
     range(one.low, one.high, points) || "–",
     probability(one.p),

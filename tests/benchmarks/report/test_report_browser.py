@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from report_pages import TEAM, TRAINED, Visit, built, options, small
-from synthetic_results import cell, record, turn
+from synthetic_results import METHODS, cell, record, turn
 
 from maporl.benchmarks.results import Results
 
@@ -45,6 +45,16 @@ class TestResults:
         expect(fair).to_have_count(2)
         expect(fair.first).to_contain_text("against Vote of 9, same completion tokens")
         assert page.locator("table.fair").bounding_box()["y"] < page.locator("table.summary").bounding_box()["y"]
+
+    def test_a_comparison_of_some_seeds_says_so(self, visit: Visit, tmp_path: Path) -> None:
+        cells = [cell(tmp_path, TEAM, seed, [record(0), record(1)]) for seed in (0, 1)]
+        cells.append(cell(tmp_path, METHODS[1], 1, [record(0, team_correct=0.0), record(1)]))
+        cells.append(cell(tmp_path, METHODS[0], 2, [record(0), record(1)]))
+        page = visit(built(Results("Seeds", tuple(cells)), tmp_path / "report.html"))
+        expect(page.locator("table.fair .seeds-compared")).to_have_text("seed 0 left out, which only one of them has")
+        page.get_by_text("All 2 paired comparisons").click()
+        rows = page.get_by_role("table", name="Paired comparisons on apples").locator("tbody .seeds-compared")
+        expect(rows.last).to_have_text("no seed in common, so all of both count")
 
     def test_sorting_by_a_column_and_back(self, visit: Visit, study: Path) -> None:
         page = visit(study)

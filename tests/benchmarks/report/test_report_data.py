@@ -14,7 +14,7 @@ from synthetic_results import METHODS, cell, record, results, summary, turn
 from maporl.benchmarks.report import Payload, collect
 from maporl.benchmarks.report.data import learning_curves
 from maporl.benchmarks.report.discussions import PIECE, Discussions, clean
-from maporl.benchmarks.results import Results
+from maporl.benchmarks.results import Results, load_results
 from maporl.benchmarks.summary import summarise
 
 TEAM = METHODS[3]
@@ -196,6 +196,14 @@ class TestCurves:
     def test_a_run_that_several_cells_share_is_one_curve(self, tmp_path: Path) -> None:
         trained = cell(tmp_path, METHODS[5], 0, [record()])
         assert len(learning_curves([trained, trained])) == 1
+
+    def test_runs_of_the_same_name_are_two_curves(self, tmp_path: Path) -> None:
+        for name in ("a/run", "b/run"):
+            (tmp_path / name).mkdir(parents=True)
+            (tmp_path / name / "config.yaml").write_text("env: apples\n")
+            (tmp_path / name / "metrics.jsonl").write_text('{"iteration": 1, "train/loss": 1}\n')
+        cells = load_results([tmp_path / "a" / "run", tmp_path / "b" / "run"]).cells
+        assert [curve["label"] for curve in learning_curves(cells)] == ["a/run", "b/run"]
 
 
 def test_synthetic_summary_has_the_keys_of_the_real_one(tmp_path: Path) -> None:
