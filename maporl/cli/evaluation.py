@@ -15,31 +15,29 @@ from typing import Any
 from maporl.cli.flags import Parser, settings_of
 from maporl.config import RunConfig
 
-__all__ = ["FLAGS", "add_arguments", "retargeted", "run"]
+__all__ = ["TARGET", "add_arguments", "retargeted", "run"]
 
-FLAGS = (
+TARGET = (
     "env",
     "env_args",
     "data",
     "num_agents",
     "num_rounds",
-    "num_eval_questions",
     "eval_temperature",
-    "team_answer",
-    "allow_oracle",
     "max_new_tokens",
     "dtype",
     "device",
     "num_threads",
     "seed",
 )
+"""What is discussed, and how its agents speak: what a finished run may be given anew."""
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--split", choices=("test", "validation"), default="test", help="questions to ask [test]")
     parser.add_argument("--name", help="of the record file [ENV-SPLIT]; a number is added to one that exists")
-    parser.add_settings(settings_of(RunConfig, only=FLAGS))
+    parser.add_settings(settings_of(RunConfig, only=(*TARGET, "num_eval_questions", "team_answer", "allow_oracle")))
 
 
 def retargeted(config: RunConfig, given: dict[str, Any]) -> RunConfig:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maporl.cli.evaluation import TARGET, retargeted
 from maporl.cli.flags import Parser, settings_of
 from maporl.cli.showing import matching
 from maporl.config import RunConfig
@@ -29,25 +30,7 @@ if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv
     from maporl.types import Question
 
-__all__ = ["FLAGS", "add_arguments", "run"]
-
-FLAGS = (
-    "env",
-    "env_args",
-    "data",
-    "num_agents",
-    "num_rounds",
-    "model",
-    "partners",
-    "prompts",
-    "chat_template",
-    "max_new_tokens",
-    "eval_temperature",
-    "dtype",
-    "device",
-    "num_threads",
-    "seed",
-)
+__all__ = ["add_arguments", "run"]
 
 HUMAN = "maporl.agents.human:HumanAgent"
 
@@ -63,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="record file [runs/play/ENV.jsonl]; one that exists gets a number"
     )
-    parser.add_settings(settings_of(RunConfig, only=FLAGS))
+    parser.add_settings(settings_of(RunConfig, only=(*TARGET, "model", "partners", "prompts", "chat_template")))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,8 +92,6 @@ def _check_folder(folder: Path) -> None:
 
 def _configured(args: argparse.Namespace) -> RunConfig:
     """The run's configuration, or one of a frozen team, with what was asked for on top; a seed of its own if none was given."""
-    from maporl.cli.evaluation import retargeted
-
     given = {"seed": secrets.randbelow(1_000_000), **args.given}
     if args.run is None:
         return RunConfig(team="frozen").merged(given)
