@@ -95,11 +95,11 @@ def _score(score: Score | None) -> Record | None:
     return {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}
 
 
-def write_records(path: str | Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON lines; the folder is made."""
+def write_records(path: str | Path, records: Iterable[Mapping[str, Any]], *, append: bool = False) -> None:
+    """Write JSON lines, or add them to those that are there; the folder is made."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", encoding="utf-8", errors="surrogatepass") as file:
+    with target.open("a" if append else "w", encoding="utf-8", errors="surrogatepass") as file:
         file.writelines(json.dumps(r, ensure_ascii=False, default=_number) + "\n" for r in records)
 
 

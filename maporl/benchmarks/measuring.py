@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import gc
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from maporl.agents import Team
 from maporl.algorithms.evaluation import subset
-from maporl.algorithms.records import Record, record, write_records
+from maporl.algorithms.records import Record, record
 from maporl.algorithms.rollout import Play, rollout_together
 from maporl.algorithms.training import check_context
 from maporl.benchmarks.ablation import spoken_again, unheard
-from maporl.benchmarks.cell_folder import describe, one_line, write_cell
+from maporl.benchmarks.cell_folder import Begun, fail
 from maporl.benchmarks.methods import AloneThenTeam
 from maporl.benchmarks.seats import Seats
 from maporl.benchmarks.study import CellKey, Study, seats_of
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
-from maporl.run import torch_settings, with_threads
+from maporl.run import TINY, torch_settings, with_threads
+from maporl.run_folder import RunFolder
 from maporl.types import Episode, Question
 
 __all__ = ["measure"]
@@ -32,8 +32,11 @@ __all__ = ["measure"]
 STREAM = 11
 """Of a study's sampling: an answer's randomness depends on the cell's seed, the sample, the question and the speaker."""
 
-AT_ONCE = 4096
-"""Discussions in one lockstep: enough to fill batches, few enough to keep in memory."""
+AT_ONCE = 1024
+"""Discussions in one lockstep, after which records are written: enough to fill batches, few enough to lose with an interruption."""
+
+AT_ONCE_SLOW = 128
+"""Of a model above `maporl.run.TINY` on a CPU, where larger batches are no faster."""
 
 Watch = Callable[[int, int], None]
 Stream = tuple[int, bool]  # (number of the random stream, greedy)
@@ -55,10 +58,8 @@ class _Cell:
 
     key: CellKey
     parts: list[_Part]
-    records: list[Record] = field(default_factory=list)
-    seconds: float = 0.0
-    oracle: bool = False
-    error: Exception | None = None
+    begun: Begun
+    over: bool = False
 
     @property
     def samples(self) -> int:
@@ -68,28 +69,58 @@ class _Cell:
 def measure(study: Study, cells: Sequence[CellKey], folder: Path, watch: Watch | None = None) -> None:
     """Measure cells of one task and write them; one that fails is written as failed, and the others go on.
 
+    What an interrupted measurement has left of them is not measured again.
+
     Args:
         study: What they belong to.
         cells: Cells of one task; what they need of training is done.
         folder: The study's.
         watch: Told (questions done, questions in all).
     """
-    if not cells:
-        return
-    config = study.settings
-    with torch_settings(config), _little_garbage(), warnings.catch_warnings():
+    tell = watch or (lambda done, total: None)
+    with torch_settings(study.settings), _little_garbage(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        seats = Seats()
-        ready: list[_Cell] = []
+        groups = _by_models(study, cells, folder)
         envs: dict[str, DiscussionEnv] = {}
-        for key in cells:
-            try:
-                ready.append(_prepared(study, key, folder, seats, envs))
-            except Exception as error:
-                _fail(folder, key, error)
-        if ready:
-            with_threads(config, ready[0].parts[0].team)
-        _measured(study, ready, folder, watch or (lambda done, total: None))
+        for n, group in enumerate(groups):
+            _measure_group(study, group, folder, envs, lambda d, t, n=n: tell(n * t + d, len(groups) * t))  # type: ignore[misc]
+            if n + 1 < len(groups):
+                gc.collect()  # its models
+
+
+def _by_models(study: Study, cells: Sequence[CellKey], folder: Path) -> list[list[CellKey]]:
+    """Cells that need the same base models, which make room for others when these are measured; every run of ``sft`` is a model."""
+
+    def models(key: CellKey) -> frozenset[str]:
+        try:
+            runs = [RunFolder(folder / t.folder).config for t in study.trainings(key.task, key.named, key.seed)]
+        except Exception:  # its own to tell
+            return frozenset()
+        found = [c.model for c in runs or [study.config(key.task, key.named, key.seed)]]
+        return frozenset(m for model in found for m in ([model] if isinstance(model, str) else model.values()))
+
+    groups: list[tuple[frozenset[str], list[CellKey]]] = []
+    for needed, key in sorted(((models(key), key) for key in cells), key=lambda pair: -len(pair[0])):
+        fitting = next((group for there, group in groups if needed <= there), None)
+        if fitting is None:
+            groups.append((needed, fitting := []))
+        fitting.append(key)
+    return [group for _, group in groups]
+
+
+def _measure_group(
+    study: Study, cells: Sequence[CellKey], folder: Path, envs: dict[str, DiscussionEnv], watch: Watch
+) -> None:
+    seats = Seats()
+    ready: list[_Cell] = []
+    for key in cells:
+        try:
+            ready.append(_prepared(study, key, folder, seats, envs))
+        except Exception as error:
+            fail(study, folder, key, error)
+    if ready:
+        with_threads(study.settings, ready[0].parts[0].team)
+        _measured(study, ready, folder, watch)
 
 
 @contextmanager
@@ -104,26 +135,15 @@ def _little_garbage() -> Iterator[None]:
 
 def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) -> None:
     """All cells together; if that fails, one by one, so that only the one to blame does."""
-    if not cells:
-        return
     try:
-        _play_all(study, cells, watch)
+        return _play_all(study, cells, folder, watch)
     except Exception as error:
         if len(cells) == 1:
-            _fail(folder, cells[0].key, error)
-            return
-        for cell in cells:
-            cell.records, cell.seconds, cell.error = [], 0.0, None
-            _measured(study, [cell], folder, watch)
-        return
+            return fail(study, folder, cells[0].key, error)
+    # Outside of the block above, which keeps alive what the failed lockstep held: it may have been too much for the memory.
     for cell in cells:
-        if cell.error is None:
-            try:
-                _write(folder, cell)
-            except Exception as error:  # an answer that JSON cannot hold
-                cell.error = error
-        if cell.error is not None:
-            _fail(folder, cell.key, cell.error)
+        if not cell.over:
+            _measured(study, [cell], folder, watch)
 
 
 def _prepared(study: Study, key: CellKey, folder: Path, seats: Seats, envs: dict[str, DiscussionEnv]) -> _Cell:
@@ -154,7 +174,7 @@ def _prepared(study: Study, key: CellKey, folder: Path, seats: Seats, envs: dict
         team = team_of(env)
         check_context(env, team, list(questions.values()))
         parts.append(_Part(seat, env, team, questions))
-    return _Cell(key, parts)
+    return _Cell(key, parts, Begun.of(study, folder, key))
 
 
 def _teams(
@@ -183,40 +203,68 @@ def _viewed(config: RunConfig, seat: str) -> RunConfig:
     return replace(config, env_args={**config.env_args, "view": seat}) if seat else config
 
 
-def _play_all(study: Study, cells: Sequence[_Cell], watch: Watch) -> None:
-    """Play, judge and record, some questions at a time. A cell whose own answer fails takes no part in what follows."""
+def _play_all(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) -> None:
+    """Some questions at a time, until every cell has failed or is complete; cells that an interruption left further on join in there."""
     ids = list(cells[0].parts[0].questions)
-    width = sum(len(_streams(study, cell)) * len(cell.parts) for cell in cells)
-    step = max(1, AT_ONCE // max(width, 1))
-    for first in range(0, len(ids), step):
-        began = time.perf_counter()
-        chosen = ids[first : first + step]
-        cells = [cell for cell in cells if cell.error is None]
-        plays: dict[tuple[Any, ...], Play] = {}
-        wanted: dict[tuple[int, int, int, bool], tuple[Any, ...]] = {}
-        for c, cell in enumerate(cells):
-            for p, part in enumerate(cell.parts):
-                for stream, greedy in _streams(study, cell):
-                    seed = (cell.key.seed, STREAM, stream) if not greedy else (0,)
-                    # A frozen agent says the same in all rows that ask it the same from the same random numbers.
-                    seats = tuple((seat, id(agent)) for seat, agent in sorted(part.team.seats.items()))
-                    same = (id(part.env), seats, seed, greedy)
-                    wanted[c, p, stream, greedy] = same
-                    starts = [part.questions[i] for i in chosen]
-                    plays.setdefault(same, Play(part.env, part.team, starts, seed, greedy, first=first))
-        played = dict(zip(plays, rollout_together(list(plays.values())), strict=True))
-        ablated = {name: None for (c, *_), name in wanted.items() if study.ablate_messages and cells[c].samples == 1}
-        again = unheard({name: (plays[name], played[name]) for name in ablated})
-        for c, cell in enumerate(cells):
-            for p, part in enumerate(cell.parts):
-                names = {s: wanted[c, p, *s] for s in _streams(study, cell)}
-                told = {s: played[n] for s, n in names.items()}
-                try:
-                    cell.records += _records(study, cell, part, told, {s: again.get(n) for s, n in names.items()})
-                except Exception as error:  # in the method's own code
-                    cell.error = error
-        _share_time(cells, len(chosen), time.perf_counter() - began)
-        watch(min(first + step, len(ids)), len(ids))
+    at_once = _at_once(cells)
+    while True:
+        for cell in cells:
+            if not cell.over and cell.begun.questions >= len(ids):
+                cell.begun.complete(study, folder, cell.key)
+                cell.over = True
+        going = [cell for cell in cells if not cell.over]
+        if not going:
+            return
+        first = min(cell.begun.questions for cell in going)
+        later = [cell.begun.questions for cell in going if cell.begun.questions > first]
+        now = [cell for cell in going if cell.begun.questions == first]
+        width = len({_same(cell, part, s) for cell in now for part in cell.parts for s in _streams(study, cell)})
+        stop = min([len(ids), *later, first + max(1, at_once // width)])
+        _play_piece(study, now, folder, ids[first:stop], first)
+        watch(stop, len(ids))
+
+
+def _at_once(cells: Sequence[_Cell]) -> int:
+    models = {policy for cell in cells for part in cell.parts for policy in part.team.policies}
+    slow = any(p.device.type == "cpu" and sum(w.numel() for w in p.model.parameters()) >= TINY for p in models)
+    return min(AT_ONCE, AT_ONCE_SLOW) if slow else AT_ONCE
+
+
+def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequence[str], first: int) -> None:
+    """Play, judge and record some questions. A cell whose own answer fails takes no part in what follows."""
+    plays: dict[tuple[Any, ...], Play] = {}
+    heard: set[tuple[Any, ...]] = set()  # plays of which the last round is spoken again
+    for cell in cells:
+        for part in cell.parts:
+            for stream in _streams(study, cell):
+                same = _same(cell, part, stream)
+                if same not in plays:
+                    starts = [part.questions[i] for i in ids]
+                    plays[same] = Play(part.env, part.team, starts, same[-1], stream[1], first=first)
+                if study.ablate_messages and cell.samples == 1:
+                    heard.add(same)
+    began = time.perf_counter()
+    played = dict(zip(plays, rollout_together(list(plays.values())), strict=True))
+    seconds = time.perf_counter() - began
+    said = [step.completion for episodes in played.values() for episode in episodes for step in episode.steps]
+    tokens = sum(len(completion.prompt_ids) + len(completion.completion_ids) for completion in said)
+    again = unheard({same: (plays[same], played[same]) for same in plays if same in heard})
+    for cell in cells:
+        try:
+            records = list(_records(study, cell, len(ids), played, again))
+            # What a row costs is what it would alone: neither greedy answers nor what it shares with others make it dearer or cheaper.
+            cell.begun.add(records, len(ids), seconds / max(tokens, 1))
+        except Exception as error:  # in the method's own code, or an answer that JSON cannot hold
+            fail(study, folder, cell.key, error)
+            cell.over = True
+
+
+def _same(cell: _Cell, part: _Part, stream: Stream) -> tuple[Any, ...]:
+    """What is equal for discussions that are: a frozen agent says the same in all rows that ask it the same from the same random
+    numbers, whose seed comes last."""
+    number, greedy = stream
+    seats = tuple((seat, id(agent)) for seat, agent in sorted(part.team.seats.items()))
+    return id(part.env), seats, greedy, (0,) if greedy else (cell.key.seed, STREAM, number)
 
 
 def _streams(study: Study, cell: _Cell) -> list[Stream]:
@@ -228,27 +276,26 @@ def _streams(study: Study, cell: _Cell) -> list[Stream]:
 def _records(
     study: Study,
     cell: _Cell,
-    part: _Part,
-    played: Mapping[Stream, Sequence[Episode]],
-    last_rounds: Mapping[Stream, Sequence[Episode | None] | None],
+    questions: int,
+    played: Mapping[tuple[Any, ...], Sequence[Episode]],
+    again: Mapping[tuple[Any, ...], Sequence[Episode | None]],
 ) -> Iterator[Record]:
+    """Question by question, so that a file does not depend on the pieces in which it was measured."""
     method, size = cell.key.named.method, cell.samples
-    # One answer each: its number, whether greedy, and its discussions of all questions, one column a discussion.
-    groups: list[tuple[int, bool, list[Sequence[Episode]]]] = [
-        (s, False, [played[stream, False] for stream in range(s * size, (s + 1) * size)])
-        for s in range(study.num_samples)
-    ]
-    if (0, True) in played:
-        groups.append((0, True, [played[0, True]]))
-    for sample, greedy, columns in groups:
-        again = last_rounds[sample, greedy] if size == 1 else None
-        for n, episodes in enumerate(zip(*columns, strict=True)):
-            answer = method.answer(part.env, episodes)
-            cell.oracle = cell.oracle or answer.oracle
-            made = record(_as_one(episodes), answer, greedy=greedy, sample=sample, seat=part.seat)
-            if again is not None:
-                made["ablated"] = spoken_again(method, part.env, again[n])
-            yield made
+    streams = _streams(study, cell)
+    answers = [streams[i : i + size] for i in range(0, len(streams), size)]  # the discussions of each
+    names = [{s: _same(cell, part, s) for s in streams} for part in cell.parts]
+    for n in range(questions):
+        for part, same in zip(cell.parts, names, strict=True):
+            for sample, used in enumerate(answers):
+                greedy = used[0][1]
+                episodes = [played[same[s]][n] for s in used]
+                answer = method.answer(part.env, episodes)
+                number = 0 if greedy else sample
+                made = record(_as_one(episodes), answer, greedy=greedy, sample=number, seat=part.seat)
+                if size == 1 and (last_rounds := again.get(same[used[0]])) is not None:
+                    made["ablated"] = spoken_again(method, part.env, last_rounds[n])
+                yield made
 
 
 def _as_one(episodes: Sequence[Episode]) -> Episode:
@@ -270,36 +317,3 @@ def _as_one(episodes: Sequence[Episode]) -> Episode:
         turns=tuple(turns[i] for i in order),
     )
     return Episode(transcript, tuple(steps[i] for i in order), episodes[0].contains_future)
-
-
-def _share_time(cells: Sequence[_Cell], questions: int, seconds: float) -> None:
-    """A lockstep's time, shared out by the tokens that each cell would have cost alone."""
-    tokens = []
-    for cell in cells:
-        recent = cell.records[-questions * len(cell.parts) * len({(r["sample"], r["greedy"]) for r in cell.records}) :]
-        tokens.append(sum(t["prompt_tokens"] + t["completion_tokens"] for r in recent for t in r["turns"]))
-    for cell, spent in zip(cells, tokens, strict=True):
-        cell.seconds += seconds * (spent / sum(tokens) if sum(tokens) else 1 / len(cells))
-
-
-def _write(folder: Path, cell: _Cell) -> None:
-    write_records(folder / cell.key.folder / "records.jsonl", cell.records)
-    sampled = [r for r in cell.records if not r["greedy"]]
-    turns = [t for r in sampled for t in r["turns"]]
-    costs = {
-        "questions": float(len({r["question_id"] for r in sampled})),
-        "generations": len(turns) / len(sampled),
-        "prompt_tokens": sum(t["prompt_tokens"] for t in turns) / len(sampled),
-        "completion_tokens": sum(t["completion_tokens"] for t in turns) / len(sampled),
-        "eval_s": cell.seconds,
-    }
-    (folder / cell.key.folder / "traceback.txt").unlink(missing_ok=True)  # of an earlier try
-    write_cell(folder, {**describe(cell.key), "status": "complete", "oracle": cell.oracle, "costs": costs})
-
-
-def _fail(folder: Path, key: CellKey, error: Exception) -> None:
-    """Write a cell down as failed: one line for the report, the whole trace for who mends it."""
-    place = folder / key.folder
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "traceback.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    write_cell(folder, {**describe(key), "status": "failed", "error": one_line(error)})

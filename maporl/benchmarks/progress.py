@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from maporl.benchmarks.matrix import News
+from maporl.benchmarks.workers import News
 
 __all__ = ["StudyProgress"]
 

@@ -276,6 +276,12 @@ class Study:
             return untrained
         return min(trained, key=lambda n: (n.algorithm != team.algorithm, not _kindred(n.algorithm, team.algorithm)))
 
+    def compared_with(self, entry: Named) -> str | None:
+        """The word of the single agent that a row is held against; None for the untrained one itself."""
+        if entry.method.team:
+            return self.baseline(entry).word
+        return None if _is_the_single_agent(entry) else "single_agent"
+
     def vote_of(self, single: Named, k: int) -> Named:
         """The vote of k answers of a single agent."""
         vote = named(f"self_consistency@{k}{'/' * bool(single.algorithm)}{single.algorithm or ''}")

@@ -66,6 +66,15 @@ class Views(Numbers):
             yield Question(f"Which one? ({question.answer[::-1]}x)", question.answer, private=private)
 
 
+class LongViews(Numbers):
+    """What the second seat reads takes four words more."""
+
+    def load(self, split: str) -> Iterator[Question]:
+        for question in super().load(split):
+            private = {"agent_0": "nothing", "agent_1": "a b c d"}
+            yield Question(question.text, question.answer, private=private)
+
+
 class NoTest(Numbers):
     """Without test questions."""
 
@@ -101,7 +110,7 @@ class Toy(Agent):
 
     def _completion(self, observation: Observation, text: str) -> Completion:
         shown = [observation["question"], *(m["text"] for m in observation["transcript"])]
-        prompt = sum(len(s.split()) for s in shown)
+        prompt = sum(len(s.split()) for s in shown) + 4 * (observation["private"] == "a b c d")
         return Completion(text, np.zeros(prompt, np.int64), np.zeros(len(text.split()), np.int64))
 
 
@@ -141,6 +150,15 @@ class Wordy(Coin):
     def speak(self, observation: Observation, rng: np.random.Generator, greedy: bool) -> str:
         text = super().speak(observation, rng, greedy)
         return f"{'so it may well be ' if observation['round'] == 0 else 'yes '}{text}"
+
+
+class BySeed(Toy):
+    """After the first round it says as many words as the seed decides: no two seeds of a team cost the same."""
+
+    def speak(self, observation: Observation, rng: np.random.Generator, greedy: bool) -> str:
+        seed = rng.bit_generator.seed_seq.entropy[0]  # type: ignore[attr-defined]
+        words = 1 + 5 * seed if observation["round"] else 1
+        return f"{'well ' * words}Answer: 5"
 
 
 class Copies(Toy):
@@ -256,6 +274,24 @@ class Impatient(Algorithm):
         Impatient.updates += 1
         if Impatient.updates == 2:
             raise KeyboardInterrupt
+        return {"train/turns": 0.0}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class Fails(Algorithm):
+    """Has a bug that shows with three iterations."""
+
+    def __init__(self, num_updates: int = 0) -> None:
+        self.num_updates = num_updates
+
+    def update(self, episodes: list[Episode]) -> dict[str, float]:
+        if self.num_updates == 3:
+            raise ZeroDivisionError("a bug of the user's")
         return {"train/turns": 0.0}
 
     def state_dict(self) -> dict[str, Any]:

@@ -137,9 +137,11 @@ def test_slips(
 
 
 def test_another_study_in_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Study(title="other", num_samples=3).save(tmp_path / "study.yaml")
-    assert benchmark(tmp_path) == 2
-    assert "holds a study with num_questions None, not 6; choose another folder" in capsys.readouterr().err
+    assert benchmark(tmp_path / "s") == 0
+    capsys.readouterr()
+    assert benchmark(tmp_path / "s", "--num_samples", "3") == 2
+    err = capsys.readouterr().err
+    assert "holds study_toys:Numbers / single_agent / seed 0 with num_samples 1, not 3; choose another folder" in err
 
 
 def test_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

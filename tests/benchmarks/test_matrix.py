@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,10 +17,11 @@ import study_toys
 from run_toys import SMALL
 from study_toys import SCRIPTED, Knows, Stops, Toy, seats
 
-from maporl.benchmarks import matrix
+from maporl.benchmarks import matrix, workers
 from maporl.benchmarks.matrix import News, run_study
 from maporl.benchmarks.results import Cell, load_results
 from maporl.benchmarks.study import Study
+from maporl.config import RunConfig
 
 TRAINED: dict[str, Any] = {
     **{k: v for k, v in SMALL.items() if k != "trackers"},
@@ -84,8 +87,8 @@ def test_an_interrupted_study_goes_on_with_what_is_missing(tmp_path: Path) -> No
     assert {(t, m): c.status for (t, m, _), c in cells(tmp_path / "cut").items()} == {
         ("study_toys:Numbers", "single_agent"): "complete",
         ("study_toys:Numbers", "debate"): "complete",
-        ("study_toys:Doubled", "single_agent"): "waiting",
-        ("study_toys:Doubled", "debate"): "waiting",
+        ("study_toys:Doubled", "single_agent"): "running",
+        ("study_toys:Doubled", "debate"): "running",
     }
     Stops.left, Toy.calls = 10**9, 0
     run(tmp_path / "cut", **values)
@@ -122,7 +125,9 @@ def test_methods_seeds_and_tasks_are_added(tmp_path: Path) -> None:
     whole = Study.load(tmp_path / "study.yaml")
     assert set(whole.methods) == {"self_refine", "self_consistency@2"}
     assert set(whole.tasks) == {"study_toys:Numbers", "study_toys:Views"} and whole.seeds == (0, 1)
-    with pytest.raises(ValueError, match="method 'self_consistency@2'"):  # it still means what it meant
+    with pytest.raises(
+        ValueError, match="/ self_consistency@2 / seed 0 with temperature 1.0, not 2.0"
+    ):  # it still means what it meant
         run(tmp_path, methods=[{"name": "self_consistency@2", "settings": {"temperature": 2.0}}], seeds=[0])
 
 
@@ -134,30 +139,25 @@ def test_methods_seeds_and_tasks_are_added(tmp_path: Path) -> None:
         ({"ablate_messages": False}, "ablate_messages True, not False"),
         ({"max_new_tokens": 5}, "max_new_tokens 256, not 5"),
         ({"num_agents": 3}, "num_agents 2, not 3"),
-        ({"tasks": {"study_toys:Numbers": {"num_rounds": 3}}}, "tasks 'study_toys:Numbers'"),
-        ({"methods": [{"name": "debate", "num_rounds": 3}, "self_refine"]}, "method 'debate' 'debate', not"),
-        ({"methods": ["debate", {"name": "self_refine", "settings": {"temperature": 2.0}}]}, "method 'self_refine'"),
+        ({"tasks": {"study_toys:Numbers": {"num_rounds": 3}}}, "seed 0 with num_rounds None, not 3"),
+        (
+            {"methods": [{"name": "debate", "num_rounds": 3}, "self_refine"]},
+            "/ debate / seed 0 with num_rounds None, not 3",
+        ),
+        (
+            {"methods": ["debate", {"name": "self_refine", "settings": {"temperature": 2.0}}]},
+            "/ self_refine / seed 0 with temperature 1.0, not",
+        ),
+        ({"methods": ["debate", {"name": "debate", "label": "self_refine"}]}, "/ self_refine / seed 0 with"),
     ],
 )
 def test_another_study_is_not_mixed_in(values: dict[str, Any], name: str, tmp_path: Path) -> None:
     methods = {"methods": ["debate", "self_refine"]}
     run(tmp_path, **methods)
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match="holds a study with") as error:
+    with pytest.raises(ValueError, match="holds .* with") as error:
         run(tmp_path, **{**methods, **values})
     assert name in str(error.value) and contents(tmp_path) == before
-
-
-def test_the_budget_of_an_algorithm_is_compared_also_where_it_was_not_written(tmp_path: Path) -> None:
-    study = Study().merged({**SCRIPTED, "methods": ["mappo"], "output_dir": str(tmp_path)})
-    study.save(tmp_path / "study.yaml")
-    for values in ({"algorithms": {"mappo": {"num_iterations": 1}}}, {"methods": ["debate"]}):
-        changed = study.merged(values)
-        if "mappo" in changed.algorithms:
-            with pytest.raises(ValueError, match=r"algorithms 'mappo' \{\}, not \{'num_iterations': 1\}"):
-                matrix._before(changed, tmp_path)
-        else:
-            matrix._before(changed, tmp_path)  # nothing in it is trained
 
 
 def test_what_means_the_same_may_be_written_otherwise(tmp_path: Path) -> None:
@@ -165,6 +165,78 @@ def test_what_means_the_same_may_be_written_otherwise(tmp_path: Path) -> None:
     Toy.calls = 0
     run(tmp_path, methods=[{"name": "debate"}, "self_consistency"], num_workers=1, title="renamed")
     assert Toy.calls == 0
+
+
+def test_what_failed_may_be_mended_and_what_is_there_may_not(tmp_path: Path) -> None:
+    """The remedy that a failed cell names is another setting: it is taken, for its rows alone."""
+    methods = ["debate_sparse", "self_refine"]
+    run(tmp_path, methods=methods)
+    assert statuses(tmp_path)["debate_sparse"] == "failed"  # "needs at least 4 agents"
+    before = contents(tmp_path)
+    mended = [{"name": "debate_sparse", "num_agents": 4}, "self_refine"]
+    run(tmp_path, methods=mended)
+    assert set(statuses(tmp_path).values()) == {"complete"}
+    assert {k: v for k, v in contents(tmp_path).items() if k in before} == before
+    with pytest.raises(
+        ValueError, match="/ debate_sparse / seed 0 with num_agents 4, not 2; .* or delete .*debate_sparse"
+    ):
+        run(tmp_path, methods=methods)
+
+
+def test_settings_of_what_was_not_asked_for_last_are_still_known(tmp_path: Path, tiny_model: str) -> None:
+    """Trained with 1 iteration; not asked for with 2; asked for again with 2: refused, whether a cell or a training is left of it."""
+    values = {**TRAINED, "model": tiny_model, "partners": {}}
+    other = {"run_toys:Idle": {"num_iterations": 2}}
+    run(tmp_path, **values, methods=["run_toys:Idle"])
+    with pytest.raises(ValueError, match="seed 0 with num_iterations 1, not 2"):
+        run(tmp_path, **{**values, "algorithms": other}, methods=["debate"])
+    run(tmp_path, **values, methods=["debate"])
+    shutil.rmtree(tmp_path / "cells" / "run_toys~Letters" / "run_toys~Idle")
+    with pytest.raises(ValueError, match="holds runs/.*seed_0 with num_iterations 1, not 2; .* delete .*runs/"):
+        run(tmp_path, **{**values, "algorithms": other}, methods=["run_toys:Idle"])
+    assert (
+        json.loads((tmp_path / "runs/run_toys~Letters/run_toys~Idle/seed_0/settings.json").read_text())[
+            "num_iterations"
+        ]
+        == 1
+    )
+
+
+def test_a_training_that_failed_is_begun_anew_with_other_settings(tmp_path: Path, tiny_model: str) -> None:
+    values = {**TRAINED, "model": tiny_model, "partners": {}}
+    word = {"name": "study_toys:Fails", "settings": {"num_iterations": 3}}
+    run(tmp_path, **values | {"methods": [word], "algorithms": {}})
+    place = tmp_path / "runs/run_toys~Letters/study_toys~Fails/seed_0"
+    assert statuses(tmp_path)["study_toys:Fails"] == "failed" and (place / "config.yaml").is_file()
+    mended = {"name": "study_toys:Fails", "settings": {"num_iterations": 2}}
+    run(tmp_path, **values | {"methods": [mended], "algorithms": {}})
+    assert statuses(tmp_path)["study_toys:Fails"] == "complete"
+    assert RunConfig.load(place / "config.yaml").num_iterations == 2
+
+
+@pytest.mark.parametrize("left", [None, 0, 100])
+def test_a_complete_cell_without_its_records_is_measured_again(left: int | None, tmp_path: Path) -> None:
+    run(tmp_path, methods=["debate"])
+    before = contents(tmp_path)
+    file = tmp_path / "cells/study_toys~Numbers/debate/seed_0/records.jsonl"
+    file.unlink() if left is None else os.truncate(file, left)
+    Toy.calls = 0
+    run(tmp_path, methods=["debate"])
+    assert Toy.calls == 12 * 10 and contents(tmp_path) == before
+
+
+def test_cells_of_an_earlier_version_are_left_as_they_are(tmp_path: Path) -> None:
+    """They kept no settings, and not all that cells say now."""
+    run(tmp_path, methods=["debate"])
+    before = contents(tmp_path)
+    for file in tmp_path.glob("cells/*/*/*/cell.json"):
+        file.with_name("settings.json").unlink()
+        old = {k: v for k, v in json.loads(file.read_text()).items() if k not in ("baseline", "seat_costs", "bytes")}
+        file.write_text(json.dumps(old))
+    Toy.calls = 0
+    run(tmp_path, methods=["debate"])
+    assert Toy.calls == 0 and contents(tmp_path) == before
+    assert {c.method: c.status for c in cells(tmp_path).values()} == dict.fromkeys(statuses(tmp_path), "complete")
 
 
 def test_somebody_elses_folder(tmp_path: Path) -> None:
@@ -204,6 +276,69 @@ def test_votes_are_described_again_when_teams_are_added(tmp_path: Path) -> None:
     assert Toy.calls == 12 * 10 and cells(tmp_path)[four].status == "complete"  # only the new team spoke
     run(tmp_path, methods=["study_toys:LastSpeaker"])
     assert cells(tmp_path)[four].matched == (("study_toys:LastSpeaker", "completion"),)
+
+
+def test_votes_that_do_not_match_any_more_are_no_comparisons(tmp_path: Path) -> None:
+    """What an answer costs differs by seed, so the mean does, too: a debate has two votes, of every seed, whenever it is asked."""
+    values = {"methods": ["debate"], "partners": seats("BySeed")}
+    for seeds in ([0], [0, 1], [2]):
+        run(tmp_path, **values, seeds=seeds)
+        found = cells(tmp_path)
+        matched = {(on, c.method, c.seed) for c in found.values() for _, on in c.matched}
+        assert len({(on, method) for on, method, _ in matched}) == 2
+        every = {c.seed for c in found.values() if c.method == "debate"}
+        assert {on: {s for o, _, s in matched if o == on} for on in ("completion", "all")} == {
+            "completion": every,
+            "all": every,
+        }
+        assert all(c.matched for c in found.values() if "self_consistency" in c.method)
+
+
+def test_a_vote_of_teams_is_a_team(tmp_path: Path) -> None:
+    """It is measured with the others, so that it has votes of equal cost at once."""
+    run(tmp_path, methods=["study_toys:VoteOfDebates"])
+    matched = {pair for c in cells(tmp_path).values() for pair in c.matched}
+    assert matched == {("study_toys:VoteOfDebates", "completion"), ("study_toys:VoteOfDebates", "all")}
+
+
+def test_who_is_compared_with_whom_is_written_down(tmp_path: Path, tiny_model: str) -> None:
+    """Whatever the rows are called; and again when a study knows better."""
+    values = {**TRAINED, "model": tiny_model, "partners": {}}
+    team = {"name": "run_toys:Idle", "label": "ours"}
+
+    def compared() -> dict[str, str | None]:
+        written = {f.parent.parent.name: json.loads(f.read_text()) for f in tmp_path.glob("cells/*/*/*/cell.json")}
+        planned = {e["method"]: e["baseline"] for e in json.loads((tmp_path / "plan.json").read_text())}
+        assert planned == {cell["method"]: cell["baseline"] for cell in written.values() if cell["method"] in planned}
+        return {method: word for method, word in planned.items() if "self_consistency" not in method}
+
+    run(tmp_path, **values, methods=[team, "self_refine"])
+    assert compared() == {"single_agent": None, "ours": "single_agent", "self_refine": "single_agent"}
+    alone = {"name": "single_agent/run_toys:Idle", "label": "alone"}
+    run(tmp_path, **values, methods=[team, alone])
+    assert compared() == {"single_agent": None, "ours": "alone", "alone": "single_agent", "self_refine": "single_agent"}
+    run(tmp_path, **values, methods=[team])  # the folder still has it
+    assert compared()["ours"] == "alone"
+
+
+def test_a_team_of_which_one_seat_is_trained_costs_what_the_row_costs(tmp_path: Path, tiny_model: str) -> None:
+    """Not the mean over the teams: the votes are as dear as the team that validation chose, here made dear by hand."""
+    values = {**TRAINED, "model": tiny_model, "partners": {}, "methods": ["train_one/run_toys:Idle"]}
+    run(tmp_path, **values)
+    found = {c.method: c for c in cells(tmp_path).values()}
+    one = found["train_one/run_toys:Idle"]
+    written = json.loads((one.folder / "cell.json").read_text())
+    assert set(written["seat_costs"]) == {"agent_0", "agent_1"}
+    (each,) = (c.costs for m, c in found.items() if m == "single_agent")
+    for seat, times in (("agent_0", 1), ("agent_1", 7)):
+        written["seat_costs"][seat] |= {n: times * each[n] for n in ("prompt_tokens", "completion_tokens")}
+        metrics = next(run for run in one.runs if seat in run.parts) / "metrics.jsonl"
+        metrics.write_text(metrics.read_text() + json.dumps({"iteration": 1, "eval/accuracy": times / 10}) + "\n")
+    (one.folder / "cell.json").write_text(json.dumps(written))
+    run(tmp_path, **values)
+    assert {m for m, c in {c.method: c for c in cells(tmp_path).values()}.items() if c.matched} == {
+        "self_consistency@7"
+    }
 
 
 def test_a_vote_that_was_asked_for_is_the_matched_one(tmp_path: Path) -> None:
@@ -251,6 +386,26 @@ def test_rows_share_trainings(tmp_path: Path, tiny_model: str, monkeypatch: pyte
     trained.clear()
     run(tmp_path, **values)
     assert trained == []
+
+
+def test_trained_rows_are_measured_when_their_seed_is_trained(
+    tmp_path: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with one worker, and all rows of a task and seed in one job."""
+    jobs: list[str] = []
+    train, measure = matrix._train, matrix._measure
+    monkeypatch.setattr(matrix, "_train", lambda f, t, send: jobs.append(f"train {t.seed}") or train(f, t, send))
+    monkeypatch.setattr(
+        matrix,
+        "_measure",
+        lambda s, c, f, send: jobs.append(f"measure {[k.seed for k in c]}") or measure(s, c, f, send),
+    )
+    words = ["run_toys:Idle", "single_agent/run_toys:Idle"]
+    run(tmp_path, **{**TRAINED, "model": tiny_model, "partners": {}, "methods": words, "seeds": [3, 1]})
+    first, *rest = jobs
+    assert first == "measure [3, 1]"  # the untrained single agent
+    assert rest[:6] == ["train 3", "train 3", "measure [3, 3]", "train 1", "train 1", "measure [1, 1]"]
+    assert set(statuses(tmp_path).values()) == {"complete"}
 
 
 def test_a_failing_training_fails_what_needs_it(tmp_path: Path, tiny_model: str) -> None:
@@ -317,15 +472,15 @@ def test_a_team_of_two_models_has_a_single_agent(tmp_path: Path, tiny_model: str
 # -- several processes -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", ["one thread", pytest.param("two processes", marks=pytest.mark.slow)])
-def test_workers_change_nothing(workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["one thread", pytest.param("two processes", marks=pytest.mark.slow)])
+def test_workers_change_nothing(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"methods": ["debate", "study_toys:Breaks"], "tasks": ["study_toys:Numbers", "study_toys:Views"]}
     values |= {"partners": seats("Wordy")}
     run(tmp_path / "here", **values)
     if (
-        workers == "one thread"
+        where == "one thread"
     ):  # what passes between a study and its workers, without the half minute that two take to start
-        monkeypatch.setattr(matrix, "_workers", _thread)
+        monkeypatch.setattr(matrix, "workers", _thread)
     told = run(tmp_path / "there", **values, num_workers=2)
     assert contents(tmp_path / "there") == contents(tmp_path / "here") and len(contents(tmp_path / "here")) >= 6
     assert statuses(tmp_path / "there") == statuses(tmp_path / "here")
@@ -337,16 +492,16 @@ def test_workers_change_nothing(workers: str, tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.slow
 def test_a_process_that_dies_is_told_in_a_line() -> None:
-    with pytest.raises(MemoryError, match="fewer --num_workers"), matrix._workers(2, lambda news: None) as workers:
-        workers.submit(study_toys.dies).result()
+    with pytest.raises(MemoryError, match="fewer --num_workers"), workers.workers(2, lambda news: None) as mine:
+        mine.submit(study_toys.dies).result()
 
 
 @contextmanager
-def _thread(number: int, watch: Callable[[News], None]) -> Iterator[matrix._Workers]:
+def _thread(number: int, watch: Callable[[News], None]) -> Iterator[workers.Workers]:
     with ThreadPoolExecutor(1) as pool:
-        workers = matrix._Workers(pool, Queue(), watch)
-        yield workers
-        workers.listen()
+        mine = workers.Workers(number, pool, Queue(), watch)
+        yield mine
+        mine.listen()
 
 
 # -- cells at the edge -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -164,17 +166,76 @@ def test_the_same_as_a_plain_rollout(tmp_path: Path) -> None:
 
 def test_pieces_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     methods = ["debate", "self_consistency@3", "study_toys:VoteOfDebates"]
-    whole = measured(tmp_path / "whole", methods=methods)
+    measured(tmp_path / "whole", methods=methods)
     progress: list[tuple[int, int]] = []
     monkeypatch.setattr(measuring, "AT_ONCE", 40)
     study = Study().merged({**SCRIPTED, "methods": methods})
     measure(study, list(study.cells()), tmp_path / "cut", lambda done, total: progress.append((done, total)))
     for key in study.cells():
-        cut = read_records(tmp_path / "cut" / key.folder / "records.jsonl")
-        assert sorted(cut, key=str) == sorted(whole[key.named.word], key=str)
+        one, two = (tmp_path / name / key.folder / "records.jsonl" for name in ("whole", "cut"))
+        assert one.read_bytes() == two.read_bytes()
         a, b = (cell(tmp_path / name, key.named.word)["costs"] for name in ("whole", "cut"))
         assert {**a, "eval_s": 0} == {**b, "eval_s": 0}
     assert len(progress) > 2 and progress[-1] == (12, 12)
+
+
+# -- interruptions ---------------------------------------------------------------------------------------------------------
+
+
+TWIN = {"name": "debate", "label": "twin"}
+"""Says what a debate says."""
+
+
+def test_an_interruption_loses_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four discussions of a question: of a piece of three 2 x (1 + 4) messages each and two once more; Ctrl-C is in the third."""
+    monkeypatch.setattr(measuring, "AT_ONCE", 12)
+    values = {"methods": ["debate", TWIN], "partners": seats("Stops")}
+    measured(tmp_path / "whole", **values)
+    a_question = 2 + 2 * 4 + 2  # the two teams say the same
+    monkeypatch.setattr(study_toys.Stops, "left", 2 * 3 * a_question + 5)
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path / "cut", **values)
+    parts = list(tmp_path.glob("cut/cells/*/*/seed_0/records.jsonl.part"))
+    assert [len(read_records(part)) for part in parts] == [6 * 2] * 3 and not list(tmp_path.glob("cut/**/cell.json"))
+    with parts[0].open("a") as file:
+        file.write('{"half": ')  # and the power fails
+    monkeypatch.setattr(study_toys.Stops, "left", 10**9)
+    Toy.calls = 0
+    measured(tmp_path / "cut", **values)
+    assert Toy.calls == 6 * a_question
+    for file in (tmp_path / "whole").glob("cells/*/*/*/records.jsonl"):
+        assert file.read_bytes() == (tmp_path / "cut" / file.relative_to(tmp_path / "whole")).read_bytes()
+        one, two = (
+            json.loads((tmp_path / n / file.relative_to(tmp_path / "whole")).with_name("cell.json").read_text())
+            for n in ("whole", "cut")
+        )
+        assert {**one["costs"], "eval_s": 0} == {**two["costs"], "eval_s": 0} and one["bytes"] == two["bytes"]
+    assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("progress.json"))
+
+
+def test_who_joins_later_shares_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six questions of a row are there; a row that is new begins at the first, and from the seventh on they are played together."""
+    monkeypatch.setattr(measuring, "AT_ONCE", 12)
+    measured(tmp_path / "whole", methods=["debate", TWIN], partners=seats("Stops"))
+    monkeypatch.setattr(study_toys.Stops, "left", 6 * 12 + 5)
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path / "cut", methods=["debate"], partners=seats("Stops"))
+    monkeypatch.setattr(study_toys.Stops, "left", 10**9)
+    Toy.calls = 0
+    measured(tmp_path / "cut", methods=["debate", TWIN], partners=seats("Stops"))
+    assert Toy.calls == 6 * 10 + 6 * 12
+    for file in (tmp_path / "whole").glob("cells/*/*/*/records.jsonl"):
+        assert file.read_bytes() == (tmp_path / "cut" / file.relative_to(tmp_path / "whole")).read_bytes()
+
+
+def test_what_was_begun_with_other_settings_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "AT_ONCE", 8)
+    monkeypatch.setattr(study_toys.Stops, "left", 6 * 10)
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path, methods=["debate"], partners=seats("Stops"), num_samples=1)
+    monkeypatch.setattr(study_toys.Stops, "left", 10**9)
+    found = measured(tmp_path, methods=["debate"], partners=seats("Stops"), num_samples=2)
+    assert {word: len(records) for word, records in found.items()} == {"single_agent": 36, "debate": 36}
 
 
 def test_seeds_differ_and_greedy_answers_do_not(tmp_path: Path) -> None:
@@ -186,11 +247,30 @@ def test_seeds_differ_and_greedy_answers_do_not(tmp_path: Path) -> None:
     assert [texts(r) for r in one if r["greedy"]] == [texts(r) for r in two if r["greedy"]]
 
 
-def test_time_is_shared_out_by_tokens(tmp_path: Path) -> None:
-    """A vote of three costs three answers' worth, whatever the rows share."""
-    measured(tmp_path, methods=["self_consistency@3", "self_consistency@6"])
-    three, six = (cell(tmp_path, f"self_consistency@{k}")["costs"]["eval_s"] for k in (3, 6))
-    assert six == pytest.approx(2 * three) and three > 0
+def test_time_is_that_of_sampled_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vote of three costs three answers' worth, whatever the rows share; greedy answers and ablations cost nobody anything."""
+    unheard = measuring.unheard
+    monkeypatch.setattr(measuring, "unheard", lambda played: time.sleep(0.5) or unheard(played))
+    measured(tmp_path, methods=["self_consistency@3", "self_consistency@6", "debate"])
+    costs = {
+        w: cell(tmp_path, w)["costs"] for w in ("single_agent", "self_consistency@3", "self_consistency@6", "debate")
+    }
+    second = {w: c["eval_s"] / (c["prompt_tokens"] + c["completion_tokens"]) for w, c in costs.items()}
+    assert list(second.values()) == pytest.approx([second["debate"]] * 4) and 0 < costs["debate"]["eval_s"] < 0.4
+
+
+def test_costs_of_every_seat(tmp_path: Path) -> None:
+    """A lone agent's costs are the mean over its seats: 2 words in one, 4 in the other; the time likewise."""
+    partners = {"agent_0": "study_toys:Knows"}
+    found = measured(tmp_path, tasks=["study_toys:LongViews"], partners=partners, methods=["self_consistency@2"])
+    assert {r["seat"] for r in found["single_agent"]} == {"agent_0", "agent_1"}
+    for word, k in (("single_agent", 1), ("self_consistency@2", 2)):
+        written = cell(tmp_path, word)
+        assert [c["prompt_tokens"] for c in written["seat_costs"].values()] == [k * 3, k * 7]
+        assert (written["costs"]["prompt_tokens"], written["costs"]["generations"]) == (k * 5, k)
+        assert written["costs"]["eval_s"] == pytest.approx(
+            np.mean([c["eval_s"] for c in written["seat_costs"].values()])
+        )
 
 
 def test_a_subset_is_always_the_same(tmp_path: Path) -> None:
@@ -306,8 +386,8 @@ def test_a_method_with_a_bug_fails_alone(tmp_path: Path, monkeypatch: pytest.Mon
     assert [cell(tmp_path, w)["status"] for w in ("single_agent", "debate")] == ["complete", "complete"]
     assert len(found["debate"]) == len(found["single_agent"]) == 24
     # A sample and a greedy answer alone, of a team, and its last round again: nobody who is sound speaks twice because of others.
-    # Two questions go in one piece (24 discussions, 10 of a question): the last one says nothing after the first.
-    assert Toy.calls == 12 * (2 + 2 * 4 + 2) + 2 * 2 * 2
+    # Four questions go in one piece (24 discussions, 6 different ones of a question): the last one says nothing after the first.
+    assert Toy.calls == 12 * (2 + 2 * 4 + 2) + 4 * 2 * 2
     monkeypatch.setattr(study_toys.Breaks, "broken", False)
     assert len(measured(tmp_path, methods=["study_toys:Breaks"])["study_toys:Breaks"]) == 24
     assert not list(tmp_path.glob("cells/*/*Breaks/seed_0/traceback.txt"))
@@ -361,6 +441,27 @@ def test_slips_fail_their_cells(values: dict[str, Any], message: str, tmp_path: 
     assert message in cell(tmp_path, words[-1])["error"]
 
 
+def test_a_lockstep_that_failed_holds_nothing_when_its_rows_are_tried_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been too much for the memory."""
+    held: list[weakref.ref[Any]] = []
+    alive: list[bool] = []
+    play = measuring.rollout_together
+
+    def too_much(plays: Sequence[Any]) -> Any:
+        if not held:
+            memory = Knows()
+            held.append(weakref.ref(memory))
+            raise MemoryError
+        alive.append(held[0]() is not None)
+        return play(plays)
+
+    monkeypatch.setattr(measuring, "rollout_together", too_much)
+    found = measured(tmp_path, methods=["debate"])
+    assert len(found["debate"]) == 24 and alive == [False, False]
+
+
 # -- models ----------------------------------------------------------------------------------------------------------------
 
 
@@ -380,6 +481,34 @@ def test_a_model_is_loaded_once_and_shared(tmp_path: Path, tiny_model: str, monk
     costs = cell(tmp_path / "all", "single_agent")["costs"]
     tokens = [t["completion_tokens"] for r in sampled(together["single_agent"]) for t in r["turns"]]
     assert costs["completion_tokens"] == pytest.approx(np.mean(tokens)) and 1 <= np.mean(tokens) <= 6
+
+
+def test_models_make_room_for_one_another(tmp_path: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows, two models, the second only when the first is gone; what each row says does not depend on the company."""
+    other = shutil.copytree(tiny_model, tmp_path / "other")
+    loaded: list[weakref.ref[Policy]] = []
+    alive: list[int] = []
+    load = Policy.from_pretrained
+
+    def counted(path: str, **more: Any) -> Policy:
+        alive.append(sum(policy() is not None for policy in loaded))
+        policy = load(path, **more)
+        loaded.append(weakref.ref(policy))
+        return policy
+
+    monkeypatch.setattr(Policy, "from_pretrained", counted)
+    values = {"model": tiny_model, "partners": {}, "max_new_tokens": 4, "num_questions": 2}
+    theirs = {"name": "debate", "label": "theirs", "settings": {"model": str(other)}}
+    progress: list[tuple[int, int]] = []
+    study = Study().merged({**SCRIPTED, **values, "methods": [theirs, "debate"]})
+    measure(study, list(study.cells()), tmp_path / "s", lambda done, total: progress.append((done, total)))
+    assert alive == [0, 0] and progress == [(2, 4), (4, 4)]
+    one, two = (
+        read_records(tmp_path / "s" / c.folder / "records.jsonl")
+        for c in study.cells()
+        if c.named.word != "single_agent"
+    )
+    assert [texts(r) for r in one] == [texts(r) for r in two]
 
 
 def test_a_warm_temperature_is_the_evaluations(tmp_path: Path, tiny_model: str) -> None:
