@@ -107,13 +107,14 @@ class Begun:
     def of(cls, study: Study, folder: Path, key: CellKey) -> Begun:
         """What an interrupted measurement with the same settings has left; else nothing, in a folder that is free for it."""
         place, settings = folder / key.folder, settings_of_cell(study, key)
-        begun = cls(place)
         found = _mapping(place / "progress.json") if difference(place, settings) is None else {}
-        whole = found.get("bytes", 0)
-        if 0 < whole <= (begun._part.stat().st_size if begun._part.is_file() else 0):
-            os.truncate(begun._part, whole)  # what follows is half a piece
+        try:
             begun = cls(place, **found)
-        else:
+            if begun._part.stat().st_size < begun.bytes:
+                raise OSError(f"{begun._part} has lost records")
+            os.truncate(begun._part, begun.bytes)  # what follows is half a piece
+        except (OSError, TypeError):
+            begun = cls(place)
             begun.forget()
         for name in ("cell.json", "records.jsonl", "traceback.txt"):  # of an earlier try
             (place / name).unlink(missing_ok=True)

@@ -313,7 +313,7 @@ def _planned(folder: Path) -> list[dict[str, Any]]:
     with suppress(OSError, ValueError, TypeError, KeyError):
         planned = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         found = [(entry, read_cell(folder / entry["folder"])) for entry in planned]
-        return [{**entry, "matched_to": cell["matched_to"]} for entry, cell in found if cell is not None]
+        return [{**entry, "matched_to": cell.get("matched_to", [])} for entry, cell in found if cell is not None]
     return []
 
 

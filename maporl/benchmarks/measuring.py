@@ -19,7 +19,7 @@ from maporl.algorithms.training import check_context
 from maporl.benchmarks.ablation import spoken_again, unheard
 from maporl.benchmarks.cell_folder import Begun, fail
 from maporl.benchmarks.methods import AloneThenTeam
-from maporl.benchmarks.seats import Seats
+from maporl.benchmarks.seats import Seats, model_name
 from maporl.benchmarks.study import CellKey, Study, seats_of
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
@@ -97,7 +97,9 @@ def _by_models(study: Study, cells: Sequence[CellKey], folder: Path) -> list[lis
         except Exception:  # its own to tell
             return frozenset()
         found = [c.model for c in runs or [study.config(key.task, key.named, key.seed)]]
-        return frozenset(m for model in found for m in ([model] if isinstance(model, str) else model.values()))
+        return frozenset(
+            model_name(m) for model in found for m in ([model] if isinstance(model, str) else model.values())
+        )
 
     groups: list[tuple[frozenset[str], list[CellKey]]] = []
     for needed, key in sorted(((models(key), key) for key in cells), key=lambda pair: -len(pair[0])):

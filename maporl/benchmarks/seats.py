@@ -13,7 +13,7 @@ from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.run_folder import RunFolder
 
-__all__ = ["Seats"]
+__all__ = ["Seats", "model_name"]
 
 
 class Seats:
@@ -108,7 +108,7 @@ class Seats:
 
     def _policy(self, config: RunConfig, model: str) -> Policy:
         loading = (config.dtype, config.resolved_device, config.chat_template, config.engine, config.max_batch_tokens)
-        key = (str(Path(model).absolute()) if Path(model).exists() else model, *loading)
+        key = (model_name(model), *loading)
         if key not in self._policies:
             self._policies[key] = config.build_policy(model)
         return self._policies[key]
@@ -120,3 +120,8 @@ class Seats:
             self._adapters[key] = f"from_{len(self._adapters)}"
             policy.add_adapter(self._adapters[key], path=path)
         return self._adapters[key]
+
+
+def model_name(model: str) -> str:
+    """One name for one model: the full path of a folder, which run folders write, else a hub id."""
+    return str(Path(model).absolute()) if Path(model).exists() else model

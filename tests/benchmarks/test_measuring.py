@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import study_toys
+from run_toys import SMALL
 from study_toys import SCRIPTED, Clocked, Knows, Toy, seats
 
 from maporl.agents import Policy, Team
@@ -22,6 +23,7 @@ from maporl.algorithms.rollout import rollout
 from maporl.benchmarks import measuring
 from maporl.benchmarks.measuring import STREAM, measure
 from maporl.benchmarks.study import Study
+from maporl.benchmarks.trainers import train
 from maporl.envs.discussion import DiscussionEnv
 
 
@@ -226,6 +228,22 @@ def test_who_joins_later_shares_what_is_left(tmp_path: Path, monkeypatch: pytest
     assert Toy.calls == 6 * 10 + 6 * 12
     for file in (tmp_path / "whole").glob("cells/*/*/*/records.jsonl"):
         assert file.read_bytes() == (tmp_path / "cut" / file.relative_to(tmp_path / "whole")).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["progress.json", "records.jsonl.part"])
+def test_what_was_begun_and_is_damaged_is_begun_anew(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "AT_ONCE", 8)
+    monkeypatch.setattr(study_toys.Stops, "left", 6 * 12)
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path, methods=["debate"], partners=seats("Stops"))
+    for file in tmp_path.rglob(damage):
+        file.write_text('{"version": 1}')
+    monkeypatch.setattr(study_toys.Stops, "left", 10**9)
+    Toy.calls = 0
+    found = measured(tmp_path, methods=["debate"], partners=seats("Stops"))
+    assert Toy.calls == 12 * 12 and {len(records) for records in found.values()} == {24}
 
 
 def test_what_was_begun_with_other_settings_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -509,6 +527,22 @@ def test_models_make_room_for_one_another(tmp_path: Path, tiny_model: str, monke
         if c.named.word != "single_agent"
     )
     assert [texts(r) for r in one] == [texts(r) for r in two]
+
+
+def test_a_model_is_one_whatever_it_is_called(tmp_path: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run folder has its full path, the study a short one: trained and untrained rows share it all the same."""
+    monkeypatch.chdir(Path(tiny_model).parent)
+    values = {**SMALL, "model": Path(tiny_model).name, "partners": {}, "num_iterations": 0, "num_questions": 2}
+    methods = ["single_agent/run_toys:Idle", "single_agent"]
+    study = Study().merged({**SCRIPTED, **values, "tasks": ["run_toys:Letters"], "methods": methods})
+    cells = list(study.cells())
+    for training in (t for c in cells for t in study.trainings(c.task, c.named, 0)):
+        train(training, tmp_path / training.folder)
+    loaded: list[str] = []
+    load = Policy.from_pretrained
+    monkeypatch.setattr(Policy, "from_pretrained", lambda path, **more: loaded.append(path) or load(path, **more))
+    measure(study, cells, tmp_path)
+    assert len(loaded) == 1 and [cell(tmp_path, w)["status"] for w in methods] == ["complete"] * 2
 
 
 def test_a_warm_temperature_is_the_evaluations(tmp_path: Path, tiny_model: str) -> None:
