@@ -169,11 +169,14 @@ def test_what_means_the_same_may_be_written_otherwise(tmp_path: Path) -> None:
 
 def test_what_failed_may_be_mended_and_what_is_there_may_not(tmp_path: Path) -> None:
     """The remedy that a failed cell names is another setting: it is taken, for its rows alone."""
-    methods = ["debate_sparse", "self_refine"]
+    methods = ["debate_sparse", "study_toys:Breaks", "self_refine"]
     run(tmp_path, methods=methods)
     assert statuses(tmp_path)["debate_sparse"] == "failed"  # "needs at least 4 agents"
+    assert statuses(tmp_path)["study_toys:Breaks"] == "failed"  # when it had begun
     before = contents(tmp_path)
-    mended = [{"name": "debate_sparse", "num_agents": 4}, "self_refine"]
+    study_toys.Breaks.broken = False
+    breaks = {"name": "study_toys:Breaks", "settings": {"temperature": 2.0}}
+    mended = [{"name": "debate_sparse", "num_agents": 4}, breaks, "self_refine"]
     run(tmp_path, methods=mended)
     assert set(statuses(tmp_path).values()) == {"complete"}
     assert {k: v for k, v in contents(tmp_path).items() if k in before} == before

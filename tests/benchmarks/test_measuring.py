@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import time
@@ -275,6 +276,16 @@ def test_time_is_that_of_sampled_tokens(tmp_path: Path, monkeypatch: pytest.Monk
     }
     second = {w: c["eval_s"] / (c["prompt_tokens"] + c["completion_tokens"]) for w, c in costs.items()}
     assert list(second.values()) == pytest.approx([second["debate"]] * 4) and 0 < costs["debate"]["eval_s"] < 0.4
+
+
+def test_time_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every reading of the clock is 10 s after the last. Played are 3 samples and a greedy answer: 2.5 s each."""
+    clock = itertools.count(0.0, 10.0)
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
+    measured(tmp_path, methods=["self_consistency@3"], partners=seats("Knows"))
+    assert [cell(tmp_path, w)["costs"]["eval_s"] for w in ("single_agent", "self_consistency@3")] == pytest.approx(
+        [2.5, 7.5]
+    )
 
 
 def test_costs_of_every_seat(tmp_path: Path) -> None:
