@@ -17,7 +17,7 @@ from rich.console import Console
 from run_toys import SMALL
 
 from maporl.agents.human import HELP, HumanAgent, Left, everything, news
-from maporl.algorithms.records import read_records, write_records
+from maporl.algorithms.records import VERSION, read_records, write_records
 from maporl.cli import main
 from maporl.cli.discussion_text import marks, print_discussion, team_verdict
 from maporl.cli.showing import is_kind
@@ -288,6 +288,7 @@ class TestShowStudy:
     def study(self, tmp_path: Path) -> Path:
         plan = [
             {
+                "version": VERSION,
                 "task": task,
                 "method": method,
                 "label": method,

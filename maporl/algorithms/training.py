@@ -129,8 +129,8 @@ def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question],
     last: dict[str, Transcript] = {}  # agent -> the discussion before its last message
     while (agent := env.protocol.speaker(transcript)) is not None:
         last[agent] = transcript
-        # Everybody answers something else, so that no protocol ends the discussion or has little to tell.
-        disagreeing = Score(0.0, None, answer=agent)
+        # Everybody answers something else, longer than most answers, so that no protocol ends the discussion or has little to tell.
+        disagreeing = Score(0.0, None, answer=f"{agent} said ".ljust(20, "7"))
         transcript = transcript.append(Turn(agent, transcript.completed_rounds, "", disagreeing))
     for agent, before in last.items():
         member = team.member(agent, before.completed_rounds)
@@ -140,7 +140,8 @@ def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question],
 
 
 def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> None:
-    messages, longest = len(empty["transcript"]), member.sampling.max_new_tokens
+    # What is said is blank in it; what a protocol adds (a tally) has its text already.
+    messages, longest = sum(not m["text"] for m in empty["transcript"]), member.sampling.max_new_tokens
     needed, window = len(member.encode([empty])[0]) + (messages + 1) * longest, member.policy.context_window
     if needed > window:
         raise ValueError(

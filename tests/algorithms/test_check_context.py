@@ -40,10 +40,10 @@ def test_who_does_not_speak_last_is_checked_too() -> None:
         check("mixture_of_agents", 3, {"agent_2": 510})
 
 
-def test_a_tally_is_a_message_and_consensus_is_not_counted_on() -> None:
-    """Own message, the other's and the tally, in each of two earlier rounds."""
+def test_a_tally_is_as_long_as_it_is_and_consensus_is_not_counted_on() -> None:
+    """Own message and the other's in each of two earlier rounds, and two tallies that are no messages of full length."""
     check("reconcile", 2, {"agent_0": 40}, num_rounds=3)
-    with pytest.raises(ValueError, match=r"\(6 earlier messages of 75\)"):
-        check("reconcile", 2, {"agent_0": 75}, num_rounds=3)
+    with pytest.raises(ValueError, match=r"\(4 earlier messages of 90\)"):
+        check("reconcile", 2, {"agent_0": 90}, num_rounds=3)
     with pytest.raises(ValueError, match=r"\(4 earlier messages of 110\)"):
         check({"name": "debate", "stop": "consensus"}, 2, {"agent_1": 110}, num_rounds=3)
