@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from maporl.algorithms.records import read_records
 from maporl.benchmarks.demo import SETTINGS, before_and_after, demo, demo_study
@@ -14,12 +15,16 @@ from maporl.benchmarks.matrix import run_study
 from maporl.benchmarks.results import load_results
 from maporl.benchmarks.study import Training
 from maporl.benchmarks.summary import summarise
-from maporl.benchmarks.warm_start import make_warm_start
+from maporl.benchmarks.warm_start import PROMPTS, make_warm_start
 from maporl.envs.two_witnesses import LONE_CEILING
 
 
 def trainings(algorithm: str, folder: Path, **settings: object) -> dict[str, Training]:
     """By the folder of each run."""
+    (folder / "start").mkdir()
+    (folder / "start" / "prompts.yaml").write_text(
+        yaml.safe_dump(asdict(PROMPTS))
+    )  # all of a warm start that is looked at
     study = demo_study(settings.pop("task", "two_witnesses"), algorithm, folder / "start", folder, **settings)  # type: ignore[arg-type]
     found = [t for task in study.tasks for named in study.named for t in study.trainings(task, named, 0)]
     return {"/".join(t.folder.parts[2:-1]): t for t in found}
@@ -33,6 +38,8 @@ def test_every_run_has_the_same_budget(tmp_path: Path) -> None:
     }  # fmt: skip
     own = ("frozen", "num_agents", "num_rounds", "env_args")  # what the rows are about
     shared = [{k: v for k, v in asdict(t.config).items() if k not in own} for t in runs.values()]
+    for settings, training in zip(shared, runs.values(), strict=True):
+        settings["prompts"] = training.config.build_prompts()  # a file or what it says
     assert all(s == shared[0] for s in shared)
     assert runs["train_one~ippo/agent_0"].config.frozen == ("agent_1",)
     assert runs["single_agent~ippo/agent_1"].config.env_args["view"] == "agent_1"
