@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     try:
         with StudyProgress(console) as progress:
-            run_study(study, progress, command=shlex.join(["maporl", *sys.argv[1:]]))
+            run_study(study, progress, command=shlex.join(["maporl", "benchmark", *args.words]))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command goes on with what is missing in {folder}") from None
     present([folder], folder, console)

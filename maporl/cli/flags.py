@@ -111,6 +111,7 @@ class Parser(argparse.ArgumentParser):
             if not word.startswith("-"):
                 self.error(f"unexpected argument {word!r}; see {self.prog} --help.")
             self.error(f"unknown flag {word!r}.{nearest(word, known)} See {self.prog} --help.")
+        parsed.words = list(args or [])  # as they were typed
         values = {n: getattr(parsed, n) for n in self._settings if hasattr(parsed, n)}
         for name, part in parts.items():
             before = values.get(name)

@@ -46,7 +46,7 @@ def test_from_flags_to_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert {"debate", "self_consistency@3", "single_agent"} <= {
             value for row in csv.DictReader(file) for value in row.values()
         }
-    assert results.settings["command"].startswith("maporl ")
+    assert results.settings["command"].startswith("maporl benchmark --")
     Toy.calls = 0
     assert benchmark(tmp_path / "s", "--methods", "debate", "self_consistency@3", "--seeds", "0", "1") == 0
     assert Toy.calls == 0  # everything is there
