@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["called", "importable", "nearest", "plain", "read_settings", "read_yaml", "typed"]
+__all__ = ["called", "deeply", "importable", "nearest", "plain", "read_settings", "read_yaml", "typed"]
 
 
 class _Loader(yaml.SafeLoader):
@@ -140,6 +140,15 @@ _WORDS: dict[Any, str] = {
     tuple: "a list",
     type(None): "nothing",
 }
+
+
+def deeply(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
+    """`one` with what `two` has in its place, mappings within mappings merged key by key."""
+    result = dict(one)
+    for key, value in two.items():
+        mine = result.get(key)
+        result[key] = deeply(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 def called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from maporl.benchmarks.methods import SelfConsistency, SingleAgent
 from maporl.benchmarks.naming import TRAINERS, Named, named, trained_alone, trains
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
-from maporl.settings import importable, nearest, plain, read_settings, typed
+from maporl.settings import deeply, importable, nearest, plain, read_settings, typed
 
 __all__ = ["CellKey", "Study", "Training", "file_name", "matched_samples", "seats_of"]
 
@@ -191,9 +191,9 @@ class Study:
         theirs: dict[str, Any] = {}
         for key, value in values.items():
             if key == "algorithms" and isinstance(value, Mapping):
-                mine[key] = _deeply(self.algorithms, value)
+                mine[key] = deeply(self.algorithms, value)
             elif key == "tasks" and isinstance(value, Mapping) and set(value) <= set(self.tasks):
-                mine[key] = _deeply(self.tasks, value)  # type: ignore[arg-type]  # a mapping, once it is there
+                mine[key] = deeply(self.tasks, value)  # type: ignore[arg-type]  # a mapping, once it is there
             elif key in own:
                 mine[key] = _typed(key, value)
             elif key in NOT_SHARED:
@@ -340,15 +340,6 @@ def _tasks(tasks: Any) -> dict[str, dict[str, Any]]:
         else:
             found[str(importable("tasks", task))] = {}
     return found
-
-
-def _deeply(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
-    """`one` with what `two` has of it changed, mapping by mapping."""
-    both = dict(one)
-    for key, value in two.items():
-        mine = both.get(key)
-        both[key] = _deeply(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
-    return both
 
 
 def _typed(name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, NoReturn
 
-from maporl.settings import nearest, read_yaml, typed
+from maporl.settings import deeply, nearest, read_yaml, typed
 
 __all__ = ["Parser", "Setting", "documented", "settings_of"]
 
@@ -115,7 +115,7 @@ class Parser(argparse.ArgumentParser):
         values = {n: getattr(parsed, n) for n in self._settings if hasattr(parsed, n)}
         for name, part in parts.items():
             before = values.get(name)
-            values[name] = _merged(before, part) if isinstance(before, Mapping) else part
+            values[name] = deeply(before, part) if isinstance(before, Mapping) else part
         parsed.given = {n: typed(f"--{n}", _plain(v), _plain_hint(self._settings[n])) for n, v in values.items()}
         return parsed
 
@@ -140,7 +140,7 @@ class Parser(argparse.ArgumentParser):
             part: Any = _loose(text)
             for name in reversed(key.split(".")):
                 part = {name: part}
-            found = _merged(found, {field: part})
+            found = deeply(found, {field: part})
         return rest, found
 
     def error(self, message: str) -> NoReturn:
@@ -154,14 +154,6 @@ def _loose(text: str) -> Any:
     except ValueError:
         return text
     return text if isinstance(value, dict | list) and text.lstrip()[:1] not in ("{", "[") else value
-
-
-def _merged(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(one)
-    for key, value in two.items():
-        mine = result.get(key)
-        result[key] = _merged(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
-    return result
 
 
 def _reader(setting: Setting) -> Callable[[str], Any]:
