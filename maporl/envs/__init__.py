@@ -5,6 +5,7 @@ Gymnasium (``maporl/SingleAgent-v0``) without loading any of them.
 """
 
 from maporl.envs.checks import check_env
+from maporl.envs.collaboration_game import CollaborationGame
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.protocols import Debate, MixtureOfAgents, Pipeline, Protocol, ReConcile, RoundRobin
 from maporl.envs.registration import register_all
@@ -26,6 +27,7 @@ from maporl.envs.single_agent import SingleAgentEnv
 from maporl.envs.team_answer import TeamAnswer
 
 __all__ = [
+    "CollaborationGame",
     "Debate",
     "DiscountedOwn",
     "DiscountedTeam",
