@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 
 from maporl.algorithms.algorithm import Algorithm
 from maporl.config import RunConfig
+from maporl.whole_files import write_whole
 
 __all__ = ["RunFolder"]
 
@@ -70,28 +70,29 @@ class RunFolder:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; one cut off in the middle of writing is left out."""
+        """The lines of metrics.jsonl, which may not exist yet; one cut off in the middle of writing is left out."""
         file = self.path / "metrics.jsonl"
         rows = []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []:
             with contextlib.suppress(json.JSONDecodeError):
                 rows.append(json.loads(line))
-        return rows
+        return [row for row in rows if isinstance(row, dict)]
 
     @property
     def status(self) -> str:
         """How the run stands: "running" (or killed without a word), "complete", "failed" or "interrupted"."""
-        file = self.path / "status.json"
-        return str(json.loads(file.read_text(encoding="utf-8"))["status"]) if file.exists() else "running"
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            return str(json.loads((self.path / "status.json").read_text(encoding="utf-8"))["status"])
+        return "running"
 
     def set_status(self, status: str, **more: Any) -> None:
         """Write status.json: "running", "complete", "failed" or "interrupted"."""
-        _replace(self.path / "status.json", lambda f: f.write_text(json.dumps({"status": status, **more}) + "\n"))
+        write_whole(self.path / "status.json", json.dumps({"status": status, **more}) + "\n")
 
     def save_checkpoint(self, iteration: int, algorithm: Algorithm) -> None:
         """Everything needed to go on after `iteration` updates; either whole or not there."""
         state = {"iteration": iteration, "algorithm": algorithm.state_dict()}
-        _replace(self.path / "checkpoint.pt", lambda f: torch.save(state, f))
+        write_whole(self.path / "checkpoint.pt", lambda f: torch.save(state, f))
 
     def restore(self, algorithm: Algorithm) -> int:
         """Put the last complete checkpoint into `algorithm` and forget what was recorded after it; returns its iteration.
@@ -108,7 +109,7 @@ class RunFolder:
         rows = self.metrics if iteration else []
         kept = [row for row in rows if row["iteration"] <= iteration and row.get("evaluation") not in final]
         lines = "".join(json.dumps(row) + "\n" for row in kept)
-        _replace(self.path / "metrics.jsonl", lambda f: f.write_text(lines, encoding="utf-8"))
+        write_whole(self.path / "metrics.jsonl", lines)
         return iteration
 
     @contextlib.contextmanager
@@ -132,10 +133,3 @@ class RunFolder:
                 )
             raise
         self.set_status("complete")
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside `path`, then move over it: a reader, or a run that died, never sees half a file."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)

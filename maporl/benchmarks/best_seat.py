@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from maporl.benchmarks.results import read_metrics
+from maporl.run_folder import RunFolder
 
 __all__ = ["best_seat"]
 
@@ -25,5 +25,5 @@ def best_seat(runs: Mapping[str, Path]) -> str:
 
 def _validated(run: Path) -> float | None:
     """Accuracy in the last validation of a run; the test's own lines say "test/accuracy"."""
-    found = (row.get("eval/accuracy", row.get("eval/oracle_accuracy")) for row in reversed(read_metrics(run)))
+    found = (row.get("eval/accuracy", row.get("eval/oracle_accuracy")) for row in reversed(RunFolder(run).metrics))
     return next((float(value) for value in found if isinstance(value, int | float)), None)

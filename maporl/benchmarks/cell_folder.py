@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from maporl.algorithms.records import VERSION, Record, write_records
-from maporl.benchmarks.made_with import difference, keep_settings, settings_of_cell, write_whole
+from maporl.benchmarks.made_with import difference, keep_settings, settings_of_cell
 from maporl.benchmarks.study import CellKey, Study
+from maporl.whole_files import write_whole
 
 __all__ = ["Begun", "clash", "describe", "fail", "is_complete", "one_line", "read_cell", "write_cell"]
 

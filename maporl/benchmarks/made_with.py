@@ -10,8 +10,10 @@ from typing import Any
 
 from maporl.benchmarks.study import CellKey, Study
 from maporl.config import RunConfig
+from maporl.run_folder import RunFolder
+from maporl.whole_files import write_whole
 
-__all__ = ["difference", "keep_settings", "run_holds_work", "settings_of_cell", "settings_of_run", "write_whole"]
+__all__ = ["difference", "keep_settings", "run_holds_work", "settings_of_cell", "settings_of_run"]
 
 FILE = "settings.json"
 
@@ -57,17 +59,8 @@ def keep_settings(place: Path, settings: Mapping[str, Any]) -> None:
 
 def run_holds_work(place: Path) -> bool:
     """Whether a run folder holds something that is worth keeping: it is complete, or was interrupted after a checkpoint."""
-    status = ""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        status = str(json.loads((place / "status.json").read_text(encoding="utf-8"))["status"])
+    status = RunFolder(place).status
     return status == "complete" or (status != "failed" and (place / "checkpoint.pt").is_file())
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file such that nobody ever reads half of it."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
 
 
 def _plain(settings: Mapping[str, Any]) -> Settings:

@@ -24,11 +24,13 @@ from typing import Any, cast
 from maporl import __version__
 from maporl.benchmarks.best_seat import best_seat
 from maporl.benchmarks.cell_folder import clash, describe, fail, is_complete, one_line, read_cell, write_cell
-from maporl.benchmarks.made_with import difference, run_holds_work, settings_of_run, write_whole
+from maporl.benchmarks.made_with import difference, run_holds_work, settings_of_run
 from maporl.benchmarks.methods import SelfConsistency
 from maporl.benchmarks.naming import Named, named
 from maporl.benchmarks.study import CellKey, Study, Training, matched_samples
 from maporl.benchmarks.workers import News, Watch, Workers, workers
+from maporl.run_folder import RunFolder
+from maporl.whole_files import write_whole
 
 __all__ = ["News", "Watch", "run_study"]
 
@@ -51,8 +53,7 @@ def run_study(study: Study, watch: Watch | None = None, command: str = "") -> Pa
     whole = _united(study, folder)
     matrix = _Matrix(study, whole, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    whole.save(folder / "study.yaml.part")
-    (folder / "study.yaml.part").replace(folder / "study.yaml")
+    write_whole(folder / "study.yaml", whole.save)
     write_whole(folder / "machine.json", json.dumps(_machine(command), indent=2) + "\n")
     with workers(study.num_workers, watch or (lambda news: None)) as mine:
         matrix.run(mine)
@@ -228,10 +229,7 @@ class _Matrix:
         return [] if isinstance(found, str) else found
 
     def _trained(self, training: Training) -> bool:
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            written = json.loads((self.folder / training.folder / "status.json").read_text(encoding="utf-8"))
-            return bool(written["status"] == "complete")
-        return False
+        return RunFolder(self.folder / training.folder).status == "complete"
 
     def _plan(self, cells: Sequence[CellKey]) -> None:
         """What the study consists of, for reports that are made while it runs."""

@@ -11,7 +11,7 @@ from typing import Any
 from maporl.algorithms.records import VERSION, Record, read_records
 from maporl.settings import read_yaml
 
-__all__ = ["Cell", "Results", "load_results", "read_metrics"]
+__all__ = ["Cell", "Results", "load_results"]
 
 NO_MEANING = {"methods", "tasks", "algorithms", "seeds", "ablate_messages", "num_workers", "title", "output_dir"}
 """Keys of study.yaml that do not change what every word in it means."""
@@ -116,18 +116,6 @@ def load_results(paths: Sequence[str | Path]) -> Results:
         seen.add((cell.task, cell.method, cell.seed))
     title = str(settings.get("title") or ", ".join(Path(p).resolve().name for p in paths))
     return Results(title, tuple(cells), settings, tuple(problems))
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl, which may not exist yet; those that are half written are left out."""
-    file, found = run / "metrics.jsonl", []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []:
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        found += [row] if isinstance(row, dict) else []
-    return found
 
 
 def _names(runs: Sequence[Path]) -> dict[Path, str]:

@@ -14,8 +14,9 @@ from maporl.benchmarks.across_runs import (
     t_interval,
 )
 from maporl.benchmarks.outcomes import Measured, accuracy, counts, mean_of_known
-from maporl.benchmarks.results import Cell, Results, read_metrics
+from maporl.benchmarks.results import Cell, Results
 from maporl.benchmarks.statistics import clustered_interval, compare, holm, minimum_detectable_paired
+from maporl.run_folder import RunFolder
 
 __all__ = ["pooled_runs", "summarise"]
 
@@ -101,7 +102,7 @@ def _row(task: str, method: str, measured: Measured) -> dict[str, Any]:
 
 def _seconds(run: Path) -> float:
     """Sampling and updates of a training, so far."""
-    return sum(row.get("time/rollout_s", 0.0) + row.get("time/update_s", 0.0) for row in read_metrics(run))
+    return sum(row.get("time/rollout_s", 0.0) + row.get("time/update_s", 0.0) for row in RunFolder(run).metrics)
 
 
 def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

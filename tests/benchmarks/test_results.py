@@ -14,8 +14,9 @@ from study_toys import SCRIPTED
 
 import maporl
 from maporl.benchmarks.matrix import run_study
-from maporl.benchmarks.results import Results, load_results, read_metrics
+from maporl.benchmarks.results import Results, load_results
 from maporl.benchmarks.study import Study
+from maporl.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -238,8 +239,8 @@ def test_a_run_whose_status_says_nothing(status: str, tmp_path: Path) -> None:
 
 def test_half_written_metrics_are_read_as_far_as_they_go(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_bytes(b'{"iteration": 1}\n[2]\n3\n\n{"iteration": 4}\n{"note": "\xc3')
-    assert read_metrics(tmp_path) == [{"iteration": 1}, {"iteration": 4}]
-    assert read_metrics(tmp_path / "nowhere") == []
+    assert RunFolder(tmp_path).metrics == [{"iteration": 1}, {"iteration": 4}]
+    assert RunFolder(tmp_path / "nowhere").metrics == []
 
 
 def test_runs_of_the_same_name_are_two_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 from maporl import __version__
 from maporl.benchmarks.collaboration import collaboration
 from maporl.benchmarks.report.discussions import Discussions, clean
-from maporl.benchmarks.results import Cell, Results, read_metrics
+from maporl.benchmarks.results import Cell, Results
+from maporl.run_folder import RunFolder
 
 __all__ = ["Payload", "collect", "learning_curves"]
 
@@ -121,7 +122,7 @@ def learning_curves(cells: Iterable[Cell]) -> list[dict[str, Any]]:
 def _curve(run: Path) -> dict[str, list[list[float]]]:
     """Metric -> [[iteration, value], ...]; what lines of the test say is no point of a curve."""
     found: dict[str, list[list[float]]] = {}
-    for row in read_metrics(run):
+    for row in RunFolder(run).metrics:
         iteration = row.get("iteration")
         if iteration is None:
             continue

@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from maporl.benchmarks.report.data import Payload
+from maporl.whole_files import write_whole
 
 __all__ = ["SCRIPTS", "page", "write_report"]
 
@@ -48,12 +49,14 @@ def write_report(payload: Payload, path: str | Path) -> Path:
         ValueError: It cannot be written there.
     """
     target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
+
+    def write(part: Path) -> None:
         with part.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(page(payload))
-        part.replace(target)  # whoever reloads the page while a run goes on never sees half of it
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, write)  # it may be reloaded while a run goes on
     except OSError as error:
         raise ValueError(f"--output {str(path)!r} cannot be written ({error.strerror}); name another file.") from error
     return target
