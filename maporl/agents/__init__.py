@@ -1,6 +1,6 @@
 """Who speaks: language models with adapters, scripts, and teams of them."""
 
-from maporl.agents.agent import Agent, ScriptedAgent
+from maporl.agents.agent import Agent, Learner, ScriptedAgent
 from maporl.agents.critic import Critic
 from maporl.agents.deaf import Deaf
 from maporl.agents.llm_agent import LLMAgent
@@ -14,6 +14,7 @@ __all__ = [
     "Critic",
     "Deaf",
     "LLMAgent",
+    "Learner",
     "LoRA",
     "Policy",
     "PromptTemplate",

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from maporl.agents.sampling import Sampling
+from maporl.agents.trainable import Trainable
 from maporl.types import Completion, Observation
 
-__all__ = ["Agent", "ScriptedAgent"]
+__all__ = ["Agent", "Learner", "ScriptedAgent"]
 
 
 class Agent(ABC):
@@ -26,6 +28,26 @@ class Agent(ABC):
             rngs: A random stream for each of them; a message may depend on nothing else that is random.
             greedy: Say the likeliest thing instead of sampling.
         """
+
+
+class Learner(Agent):
+    """An agent that algorithms can train: one adapter of a policy.
+
+    Attributes:
+        policy: Computes log-probs, and lends its features to critics.
+        adapter: The adapter that speaks; None is the policy's base, which is never trained.
+        sampling: The temperature at which messages are sampled, and so judged.
+        trainable: Do algorithms update this adapter?
+    """
+
+    policy: Trainable
+    adapter: str | None
+    sampling: Sampling
+    trainable: bool
+
+    @abstractmethod
+    def encode(self, observations: Sequence[Observation]) -> list[np.ndarray]:
+        """Each prompt's token ids [P] int64; a critic may ask for that of a joint state."""
 
 
 class ScriptedAgent(Agent):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from maporl.agents.policy import Policy
 from maporl.agents.prefix_trees import Packed
+from maporl.agents.trainable import Trainable
 
 __all__ = ["Critic"]
 
@@ -20,7 +20,7 @@ class Critic:
         seed: Of the adapter's initial weights.
     """
 
-    def __init__(self, policy: Policy, name: str, *, seed: int = 0) -> None:
+    def __init__(self, policy: Trainable, name: str, *, seed: int = 0) -> None:
         self.policy, self.name = policy, name
         policy.add_adapter(name, seed=seed)
         self.head = nn.Linear(policy.hidden_size, 1).to(policy.device)

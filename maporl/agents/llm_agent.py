@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maporl.agents.agent import Agent
+from maporl.agents.agent import Learner
 from maporl.agents.policy import Policy
 from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling import Sampling
@@ -15,7 +15,7 @@ from maporl.types import Completion, Observation
 __all__ = ["LLMAgent"]
 
 
-class LLMAgent(Agent):
+class LLMAgent(Learner):
     """One adapter of a policy (or its bare base) with its prompts and sampling.
 
     Args:
@@ -38,6 +38,8 @@ class LLMAgent(Agent):
         self.policy, self.adapter = policy, adapter
         self.prompts, self.sampling = prompts or PromptTemplate(), sampling or Sampling()
         self.trainable = trainable and adapter is not None
+
+    policy: Policy
 
     def encode(self, observations: Sequence[Observation]) -> list[np.ndarray]:
         """Each prompt's token ids [P] int64."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from maporl.agents.agent import Agent
+from maporl.agents.agent import Agent, Learner
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.policy import Policy
 from maporl.agents.prompts import PromptTemplate
@@ -124,7 +124,7 @@ class Team:
         self.seats = dict(seats)
         self.agents = tuple(dict.fromkeys(agent for agent, _ in seats))
         self._last_round = {agent: max(r for a, r in seats if a == agent) for agent in self.agents}
-        names = [m.adapter for m in self.language_models if m.adapter is not None]
+        names = [m.adapter for m in self._with_adapters if m.adapter is not None]
         if len(names) != len(set(names)):
             raise ValueError(
                 f"two agents of the team own an adapter of one name among {sorted(names)}; names must differ."
@@ -194,9 +194,14 @@ class Team:
         return [m for m in dict.fromkeys(self.seats.values()) if isinstance(m, LLMAgent)]
 
     @property
-    def learners(self) -> dict[str, LLMAgent]:
+    def learners(self) -> dict[str, Learner]:
         """Adapter name -> agent, for every adapter that may be trained."""
-        return {m.adapter: m for m in self.language_models if m.trainable and m.adapter is not None}
+        return {m.adapter: m for m in self._with_adapters if m.trainable and m.adapter is not None}
+
+    @property
+    def _with_adapters(self) -> list[Learner]:
+        """The distinct agents of which algorithms know, trained or not, in seating order."""
+        return [m for m in dict.fromkeys(self.seats.values()) if isinstance(m, Learner)]
 
     @property
     def policies(self) -> list[Policy]:
@@ -221,8 +226,8 @@ class Team:
 
     @contextlib.contextmanager
     def at_temperature(self, temperature: float | None) -> Iterator[None]:
-        """Within the block language models sample at this temperature; None changes nothing."""
-        before = {m: m.sampling for m in self.language_models}
+        """Within the block language models, and whoever else could be trained, sample at this temperature; None changes nothing."""
+        before = {m: m.sampling for m in self._with_adapters}
         try:
             if temperature is not None:
                 for m, sampling in before.items():

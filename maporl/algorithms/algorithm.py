@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.agent import Learner
 from maporl.agents.memory import out_of_memory, release
-from maporl.agents.policy import Policy
 from maporl.agents.prefix_trees import Packed
 from maporl.agents.team import Team
+from maporl.agents.trainable import Trainable
 from maporl.algorithms.batch import TurnBatch, minibatches
 from maporl.algorithms.losses import KL_ESTIMATORS, LOSS_AGGREGATIONS, clipped_surrogate, kl, token_weights
 from maporl.types import Episode, Step
@@ -178,10 +178,10 @@ class PolicyGradient(Algorithm):
 
     # -- what subclasses call ------------------------------------------------------------------------------------------
 
-    def learner_of(self, step: Step) -> LLMAgent:
+    def learner_of(self, step: Step) -> Learner:
         """The trained agent that spoke a turn."""
         member = self.team.member(step.agent, step.round)
-        assert isinstance(member, LLMAgent)
+        assert isinstance(member, Learner)
         return member
 
     def with_old_logprobs(self, batch: TurnBatch) -> TurnBatch:
@@ -195,12 +195,12 @@ class PolicyGradient(Algorithm):
         return self._logprobs(batch, lambda learner: self.reference)
 
     @torch.no_grad()
-    def _logprobs(self, batch: TurnBatch, adapter: Callable[[LLMAgent], str | None]) -> Tensor:
+    def _logprobs(self, batch: TurnBatch, adapter: Callable[[Learner], str | None]) -> Tensor:
         result = torch.zeros_like(batch.old_logprobs)
         for learner in self.team.learners.values():
             policy, name, temperature = learner.policy, adapter(learner), learner.sampling.temperature
 
-            def fill(packed: Packed, policy: Policy = policy, name: str | None = name, at: float = temperature) -> None:
+            def fill(packed: Packed, policy: Trainable = policy, name: str | None = name, at: float = temperature) -> None:
                 packed.spread(policy.logprobs(name, packed, at)[0], result)
 
             rows = np.flatnonzero(batch.learners == learner.adapter)
@@ -341,7 +341,7 @@ class PolicyGradient(Algorithm):
 
     def _policy_loss(
         self,
-        learner: LLMAgent,
+        learner: Learner,
         batch: TurnBatch,
         mini: np.ndarray,
         moving: np.ndarray,
@@ -448,6 +448,6 @@ def _warn_if_equal(rewards: Tensor) -> None:
         )
 
 
-def policies(team: Team) -> list[Policy]:
+def policies(team: Team) -> list[Trainable]:
     """The distinct bases of the team's learners, in seating order."""
     return list(dict.fromkeys(agent.policy for agent in team.learners.values()))

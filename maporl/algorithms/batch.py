@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.agent import Learner
 from maporl.agents.team import Team
 from maporl.types import Episode, Step
 
@@ -85,7 +85,7 @@ class TurnBatch:
                         continue
                     since += 1
                     member = team.member(agent, step.round)
-                    if isinstance(member, LLMAgent) and member.trainable:
+                    if isinstance(member, Learner) and member.trainable:
                         if chain:
                             gaps[chain[-1]] = since
                         chain.append(len(steps))

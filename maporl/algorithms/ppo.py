@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maporl.agents.agent import Learner
 from maporl.agents.critic import Critic
-from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.prefix_trees import Packed
 from maporl.agents.team import Team
 from maporl.algorithms.advantages import NORMALISATIONS, chain_tokens, chain_turns, normalise
@@ -123,7 +123,7 @@ class PPO(PolicyGradient):
     def _trained(self, episode: Episode) -> list[Step]:
         """The turns that a learner spoke."""
         members = ((step, self.team.member(step.agent, step.round)) for step in episode.steps)
-        return [step for step, member in members if isinstance(member, LLMAgent) and member.trainable]
+        return [step for step, member in members if isinstance(member, Learner) and member.trainable]
 
     def _fits(self, episode: Episode, contexts: Mapping[int, np.ndarray]) -> bool:
         """Whether the critics' contexts fit the model's window, too: a joint state can be longer than any prompt."""

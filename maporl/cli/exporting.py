@@ -25,8 +25,9 @@ def run(args: argparse.Namespace) -> int:
         team = load_team(args.run)
         if not team.learners:
             raise ValueError(f"{args.run!r} trained no adapter, so there is nothing to merge; use its base model.")
-        for name, agent in team.learners.items():
-            agent.policy.export(name, target / name)
-            seats = [f"{who} round {r + 1}" for (who, r), member in team.seats.items() if member is agent]
-            print(f"{target / name}: {', '.join(seats)}")
+        for agent in team.language_models:
+            if agent.trainable and agent.adapter is not None:
+                agent.policy.export(agent.adapter, target / agent.adapter)
+                seats = [f"{who} round {r + 1}" for (who, r), member in team.seats.items() if member is agent]
+                print(f"{target / agent.adapter}: {', '.join(seats)}")
     return 0
