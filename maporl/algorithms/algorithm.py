@@ -200,7 +200,9 @@ class PolicyGradient(Algorithm):
         for learner in self.team.learners.values():
             policy, name, temperature = learner.policy, adapter(learner), learner.sampling.temperature
 
-            def fill(packed: Packed, policy: Trainable = policy, name: str | None = name, at: float = temperature) -> None:
+            def fill(
+                packed: Packed, policy: Trainable = policy, name: str | None = name, at: float = temperature
+            ) -> None:
                 packed.spread(policy.logprobs(name, packed, at)[0], result)
 
             rows = np.flatnonzero(batch.learners == learner.adapter)
