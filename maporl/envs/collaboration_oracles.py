@@ -12,8 +12,9 @@ Harsanyi & Selten 1988 for risk dominance.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,7 @@ from maporl.envs.collaboration_game import COLLABORATE, INDEPENDENT, Array, Game
 
 __all__ = [
     "Play",
+    "ascent",
     "best_response",
     "co_train",
     "indifference",
@@ -190,16 +192,15 @@ def policy_gradient(rules: GameRules, own: float | Array, partners: float | Arra
     return _state_distribution(rules, own, others) * own * (1 - own) * gain
 
 
-def co_train(
+def ascent(
     rules: GameRules,
     start: float,
     partners: float | Array | None = None,
     *,
     sees: Literal["round_and_count", "round", "count"] = "round_and_count",
     learning_rate: float = 1.0,
-    num_iterations: int = 1500,
-) -> Array:
-    """Plain gradient ascent on the logits of a tabular policy, with exact gradients: [T, K+1].
+) -> Iterator[Array]:
+    """Plain gradient ascent on the logits of a tabular policy, with exact gradients: a policy [T, K+1] before each step, without end.
 
     All agents start alike and each ascends its own return, so that they stay alike and one table is everybody's. With
     `partners`, only one learns and the others keep that policy: training one against frozen partners.
@@ -210,7 +211,6 @@ def co_train(
         partners: None (everybody learns), or the frozen policy of the others.
         sees: What the policy depends on: states that it cannot tell apart share one logit.
         learning_rate: Of the ascent.
-        num_iterations: Its steps.
 
     Raises:
         ValueError: `start` is not strictly between 0 and 1, or an unknown word for `sees`.
@@ -221,10 +221,25 @@ def co_train(
     if sees not in axes:
         raise ValueError(f"unknown sees {sees!r}; one of: {', '.join(axes)}.")
     logits = np.full((rules.num_rounds, rules.max_count + 1), math.log(start / (1 - start)))
-    for _ in range(num_iterations):
-        gradient = policy_gradient(rules, _logistic(logits), partners)
+    while True:
+        policy = _logistic(logits)
+        yield policy
+        gradient = policy_gradient(rules, policy, partners)
         logits = logits + learning_rate * gradient.sum(axes[sees], keepdims=True)
-    return _logistic(logits)
+
+
+def co_train(
+    rules: GameRules,
+    start: float,
+    partners: float | Array | None = None,
+    *,
+    sees: Literal["round_and_count", "round", "count"] = "round_and_count",
+    learning_rate: float = 1.0,
+    num_iterations: int = 1500,
+) -> Array:
+    """Where `ascent` is after `num_iterations` steps: [T, K+1]. The other arguments, and the errors, are its."""
+    policies = ascent(rules, start, partners, sees=sees, learning_rate=learning_rate)
+    return next(itertools.islice(policies, num_iterations, None))
 
 
 def _logistic(x: Array) -> Array:
