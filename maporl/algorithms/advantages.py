@@ -64,24 +64,27 @@ def chain_tokens(
     Returns:
         [N, T], zero outside `mask`.
     """
-    sizes = mask.sum(1).tolist()
-    length = max(sum(sizes[n] for n in chain) for chain in chains)
+    # Every token has a place in its agent's sequence: a row of `chains`, and how many tokens came before.
+    sizes = mask.sum(1).numpy()
+    rows = np.concatenate([np.asarray(chain, np.int64) for chain in chains])
+    owners = np.repeat(np.arange(len(chains)), [len(chain) for chain in chains])
+    before = np.cumsum(sizes[rows]) - sizes[rows]  # in all chains, one after the other
+    first = np.r_[True, owners[1:] != owners[:-1]]
+    starts = before - before[first][owners]
+    last = np.r_[first[1:], True]
+    own = torch.as_tensor(np.repeat(rows, sizes[rows]))
+    column = np.arange(len(own)) - np.repeat(before, sizes[rows])
+    chain_of, place = np.repeat(owners, sizes[rows]), column + np.repeat(starts, sizes[rows])
+    length = int((starts + sizes[rows])[last].max())
     flat = {name: torch.zeros(len(chains), length) for name in ("rewards", "values", "discounts")}
-    places: list[tuple[int, int, int]] = []
-    for c, chain in enumerate(chains):
-        at = 0
-        for position, n in enumerate(chain):
-            stop = at + sizes[n]
-            flat["rewards"][c, at:stop] = rewards[n, : sizes[n]]
-            flat["values"][c, at:stop] = values[n, : sizes[n]]
-            flat["discounts"][c, at:stop] = gamma_token
-            flat["discounts"][c, stop - 1] = gamma_round ** int(gaps[n]) if position + 1 < len(chain) else 0.0
-            places.append((n, c, at))
-            at = stop
+    flat["rewards"][chain_of, place] = rewards[own, column].float()
+    flat["values"][chain_of, place] = values[own, column].float()
+    flat["discounts"][chain_of, place] = gamma_token
+    ends = np.where(last, 0.0, gamma_round ** gaps[rows])
+    flat["discounts"][owners, starts + sizes[rows] - 1] = torch.as_tensor(ends, dtype=torch.float32)
     advantages = gae(flat["rewards"], flat["values"], flat["discounts"], gae_lambda)
     result = torch.zeros_like(rewards)
-    for n, c, at in places:
-        result[n, : sizes[n]] = advantages[c, at : at + sizes[n]]
+    result[own, column] = advantages[chain_of, place].to(result.dtype)
     return result
 
 
