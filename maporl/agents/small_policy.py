@@ -43,7 +43,7 @@ class SmallPolicy:
             raise ValueError(f"shape is {tuple(shape)}; give how many values each number of a state takes, at least 1.")
         if not (min(probabilities) > 0 and math.isclose(sum(probabilities), 1, abs_tol=1e-6)):
             raise ValueError(
-                f"probabilities are {tuple(probabilities)}; they must be positive, for a policy that is certain has no gradient, and sum to 1."
+                f"probabilities are {tuple(probabilities)}; they must be positive (a certain policy has no gradient) and sum to 1."
             )
         if hidden_units is not None and hidden_units < 1:
             raise ValueError(f"hidden_units is {hidden_units}; at least 1, or None for a table.")
