@@ -17,6 +17,7 @@ between them. The state is a function of the transcript, so a discussion can sta
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ from maporl.envs.rendering import check_render_mode, heading, print_any, transcr
 from maporl.envs.scoring import Message, Verdict, build_judges
 from maporl.envs.shaping import build_shaping
 from maporl.envs.spaces import AnyText, observation_space
-from maporl.envs.splits import check_split, split_questions, unique
+from maporl.envs.splits import SPLITS, VERIFIER, check_share, check_split, split_questions, unique
 from maporl.envs.team_answer import TeamAnswer
 from maporl.envs.views import check_view, joint_view, own_view, private_seats, told
 from maporl.types import Observation, Question, Score, Transcript, Turn
@@ -59,7 +60,8 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         view: With one agent: whose private information it is given: a seat such as 'agent_1'; or 'all' (for any number of
             agents): everybody is told everything.
         data: Where a data task reads its rows (file or folder). Refused by a task whose `reads_data` is False.
-        split: The split that `reset` draws questions from: "train", "validation" or "test".
+        split: The split that `reset` draws questions from: "train", "validation", "test" or "verifier".
+        verifier_share: The share of the training questions that is kept for learned verifiers: those of "verifier", chosen by hash.
         render_mode: "human" prints the discussion as it goes, "ansi" makes `render` return it.
         max_cycles: PettingZoo's name for `num_rounds`; overrides it.
 
@@ -102,6 +104,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         view: str | None = None,
         data: Any = None,
         split: str = "train",
+        verifier_share: float = 0.0,
         render_mode: str | None = None,
         max_cycles: int | None = None,
     ) -> None:
@@ -134,6 +137,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self.view = check_view(view, len(names))
         self.data = data
         self.split = check_split(split)
+        self.verifier_share = check_share(verifier_share)
         self.render_mode = check_render_mode(render_mode)
         self.metadata = {"name": task.__name__, **DiscussionEnv.metadata, **task.metadata}
         self.metadata["is_parallelizable"] = self.protocol.simultaneous and self.protocol.everybody_speaks
@@ -173,17 +177,21 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         raise NotImplementedError(f"{type(self).__name__} has no load(split); write one that yields Question objects.")
 
     def questions(self, split: str) -> tuple[Question, ...]:
-        """The questions of "train", "validation" (5 % of train, by hash) or "test", without duplicates, gold checked.
+        """The questions of "train", "validation" (5 % of train, by hash), "test", or "verifier" (`verifier_share` of train).
+
+        Without duplicates, gold checked.
 
         The same ones in the same order, with the same ids, whatever the `view`. Loaded at the first call and kept; copies of
         the environment share them.
 
         Raises:
-            ValueError: Unknown split, no questions, a gold answer that the verifier cannot read (naming the question), or a
-                `view` that they do not have.
+            ValueError: Unknown split, no questions, a gold answer that the verifier cannot read (naming the question), a
+                `view` that they do not have, or a verifier that was fitted to questions of train, validation or test.
         """
         if split not in self._questions:
             self._check_seat(self.private_seats(split))
+            if split != VERIFIER:
+                self._check_unseen()
             self._questions[split] = tuple(map(self.told, self._teams(split)))
         return self._questions[split]
 
@@ -210,8 +218,23 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         """The questions of a split with everybody's private information."""
         key = f"team's {split}"
         if key not in self._questions:
-            self._questions[key] = split_questions(self._loaded, split, self.metadata["name"])
+            self._questions[key] = split_questions(self._loaded, split, self.metadata["name"], self.verifier_share)
         return self._questions[key]
+
+    def _check_unseen(self) -> None:
+        """A learned verifier's scores of questions that it was fitted to mean nothing; all splits, before anything is trained."""
+        seen = self.judges.seen_questions()
+        for split in SPLITS if seen else ():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # asking for the split itself says what there is to say
+                questions = self._teams(split)
+            overlap = sum(question.hash in seen for question in questions)
+            if overlap:
+                raise ValueError(
+                    f"the verifier was fitted to {overlap} of the {len(questions)} {split} questions of {self.metadata['name']}: what it "
+                    "says about those means nothing. Use one that was trained on other questions: verifier_share keeps some of the "
+                    "training questions for it, and must be the same here as in the verifier's training."
+                )
 
     def _loaded(self, part: str) -> tuple[Question, ...]:
         """What `load` yields, once: without duplicates, every gold answer checked."""

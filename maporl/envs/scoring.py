@@ -83,6 +83,12 @@ class Judges:
             if hasattr(judge, "check_gold"):
                 judge.check_gold(question)
 
+    def seen_questions(self) -> frozenset[str]:
+        """Hashes of the questions that a judge was fitted to (see `Verifier.seen_questions`)."""
+        judges = (self.verifier, self.ground_truth, self.team_verifier)
+        known = [judge.seen_questions() for judge in judges if hasattr(judge, "seen_questions")]
+        return frozenset().union(*known)
+
     @property
     def equivalent(self) -> Callable[[str, str], bool] | None:
         """Whether two canonical answers are one vote; None where nobody says."""

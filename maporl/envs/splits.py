@@ -1,4 +1,4 @@
-"""Which questions train, which validate, which test. A function of the questions' hashes alone, so it never drifts."""
+"""Which questions train, which validate, which test, which a verifier may learn from. A function of their hashes alone."""
 
 from __future__ import annotations
 
@@ -7,21 +7,35 @@ from collections.abc import Callable, Iterable
 
 from maporl.types import Question
 
-__all__ = ["SPLITS", "check_split", "is_validation", "split_questions", "unique"]
+__all__ = ["SPLITS", "VERIFIER", "check_share", "check_split", "is_validation", "split_questions", "unique"]
 
 SPLITS = ("train", "validation", "test")
+VERIFIER = "verifier"
+"""The training questions that are kept for learned verifiers, and that no team is trained or measured on."""
 VALIDATION_SHARE = 0.05
 
 
 def check_split(split: str) -> str:
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; one of: {', '.join(SPLITS)}.")
+    if split not in (*SPLITS, VERIFIER):
+        raise ValueError(f"unknown split {split!r}; one of: {', '.join(SPLITS)}, {VERIFIER}.")
     return split
+
+
+def check_share(share: float) -> float:
+    """`share` if it is a share of the training questions that leaves some of them."""
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise ValueError(f"verifier_share is {share!r}; give a number from 0 to below 1, such as 0.3.")
+    return float(share)
 
 
 def is_validation(question: Question) -> bool:
     """Whether a question of the training data is held out: its hash, read as a fraction of one, falls below 5 %."""
     return int(question.hash[:8], 16) / 2**32 < VALIDATION_SHARE
+
+
+def _is_verifiers(question: Question, share: float) -> bool:
+    """Whether a training question is kept for learned verifiers: by other digits of its hash than validation is chosen by."""
+    return int(question.hash[8:16], 16) / 2**32 < share
 
 
 def unique(questions: Iterable[Question], where: str) -> tuple[Question, ...]:
@@ -36,20 +50,23 @@ def unique(questions: Iterable[Question], where: str) -> tuple[Question, ...]:
     return tuple(kept.values())
 
 
-def split_questions(load: Callable[[str], tuple[Question, ...]], split: str, task: str) -> tuple[Question, ...]:
+def split_questions(
+    load: Callable[[str], tuple[Question, ...]], split: str, task: str, verifier_share: float = 0.0
+) -> tuple[Question, ...]:
     """The questions of a split.
 
-    "validation" is the 5 % of ``load("train")`` chosen by hash, "train" is the rest, "test" is ``load("test")``. A task too
-    small to hold anything out validates on its training questions, and a task without test questions is tested on its
-    validation questions: both with a warning.
+    "validation" is the 5 % of ``load("train")`` chosen by hash, "verifier" the given share of the rest, also by hash, "train"
+    what is left, "test" is ``load("test")``. A task too small to hold anything out validates on its training questions, and a
+    task without test questions is tested on its validation questions: both with a warning.
 
     Args:
         load: "train" or "test" -> the task's questions, without duplicates.
-        split: "train", "validation" or "test".
+        split: "train", "validation", "test" or "verifier".
         task: The task's name, for messages.
+        verifier_share: Of the training questions, kept for learned verifiers.
 
     Raises:
-        ValueError: Unknown split, or there are no training questions.
+        ValueError: Unknown split, there are no training questions, or none is left for the verifier or for training.
     """
     check_split(split)
     if split == "test":
@@ -62,12 +79,30 @@ def split_questions(load: Callable[[str], tuple[Question, ...]], split: str, tas
         raise ValueError(f"{task} has no questions: load('train') yielded nothing.")
     held_out = tuple(question for question in everything if is_validation(question))
     kept = tuple(question for question in everything if not is_validation(question))
-    if not held_out or not kept:
-        if split == "validation":
-            warnings.warn(
-                f"{task} is too small to hold anything out ({len(everything)} questions); "
-                "its training questions stand in for validation.",
-                stacklevel=4,
-            )
-        return everything
-    return kept if split == "train" else held_out
+    small = not held_out or not kept
+    train, verifiers = _shared_out(everything if small else kept, verifier_share, task)
+    if split == VERIFIER:
+        if not verifier_share:
+            raise ValueError(f"{task} keeps no questions for a verifier; set verifier_share, for example 0.3.")
+        return verifiers
+    if small and split == "validation":
+        warnings.warn(
+            f"{task} is too small to hold anything out ({len(everything)} questions); "
+            "its training questions stand in for validation.",
+            stacklevel=4,
+        )
+    return train if small or split == "train" else held_out
+
+
+def _shared_out(
+    questions: tuple[Question, ...], share: float, task: str
+) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
+    """The questions that train a team, and those kept for learned verifiers."""
+    train = tuple(question for question in questions if not _is_verifiers(question, share))
+    verifiers = tuple(question for question in questions if _is_verifiers(question, share))
+    if share and not (train and verifiers):
+        raise ValueError(
+            f"verifier_share {share:g} of {task}'s {len(questions)} training questions leaves {len(train)} for training and "
+            f"{len(verifiers)} for the verifier; choose another share, or use more questions."
+        )
+    return train, verifiers

@@ -41,6 +41,9 @@ class _Composite(Verifier):
         for part in self.parts:
             part.check_gold(question)
 
+    def seen_questions(self) -> frozenset[str]:
+        return frozenset().union(*(part.seen_questions() for part in self.parts))
+
     def equivalent(self, a: str, b: str) -> bool:
         return bool(self.parts[self._main].equivalent(a, b))
 

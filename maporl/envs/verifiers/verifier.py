@@ -40,6 +40,10 @@ class Verifier(ABC):
         """
         return None
 
+    def seen_questions(self) -> frozenset[str]:
+        """Hashes (`Question.hash`) of the questions that this verifier was fitted to: no team is trained or measured on them."""
+        return frozenset()
+
     def equivalent(self, a: str, b: str) -> bool:
         """Whether two extracted answers (`Score.answer`) are the same vote."""
         return a == b
