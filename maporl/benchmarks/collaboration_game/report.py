@@ -116,8 +116,10 @@ def _page(findings: Findings, command: str) -> str:
 
 `{command}`
 
-{game}. {experiment.num_games} games an update. Both agents begin at p0, their probability of collaborating in every state. In train-one
-agent_0 learns and its partner stays there: figures are agent_0's. In co-training each agent learns a policy of its own: figures are means
+{game}.
+
+{experiment.num_games} games an update. Both agents begin at p0, their probability of collaborating in every state. In train-one agent_0
+learns and its partner stays there: figures are agent_0's. In co-training each agent learns a policy of its own: figures are means
 over both. Collaboration is the share of collaborative actions in the first half of the rounds, before synergy; all figures are computed
 from the policies, not sampled.
 
