@@ -1,4 +1,4 @@
-"""Who speaks: language models with adapters, scripts, and teams of them."""
+"""Who speaks: language models with adapters, small policies, scripts, and teams of them."""
 
 from maporl.agents.agent import Agent, Learner, ScriptedAgent
 from maporl.agents.critic import Critic
@@ -7,6 +7,7 @@ from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.policy import LoRA, Policy
 from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling import Sampling
+from maporl.agents.small_policy import SmallAgent, SmallPolicy
 from maporl.agents.team import Team, assign
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "PromptTemplate",
     "Sampling",
     "ScriptedAgent",
+    "SmallAgent",
+    "SmallPolicy",
     "Team",
     "assign",
 ]

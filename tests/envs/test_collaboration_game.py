@@ -225,7 +225,7 @@ class TestPage:
 
     def test_code_runs(self) -> None:
         blocks = re.findall(r"```python\n(.*?)```", self.PAGE, re.DOTALL)
-        assert len(blocks) == 2
+        assert len(blocks) == 3
         for number, block in enumerate(blocks):
             exec(
                 compile(block, f"block {number} of docs/collaboration_game.md", "exec"),

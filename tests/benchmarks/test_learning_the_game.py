@@ -306,11 +306,3 @@ class TestReport:
         with pytest.raises(SystemExit):
             main([str(tmp_path), *words.split()])
         assert said in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_the_pages_example_learns_to_collaborate(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "collaboration_game.md").read_text("utf-8")
-    [example] = [part.split("```")[0] for part in page.split("```python\n")[1:] if "MAPPO" in part.split("```")[0]]
-    exec(example, {})
-    assert float(capsys.readouterr().out) > 0.95
