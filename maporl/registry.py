@@ -50,6 +50,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "choice": "maporl.envs.verifiers:Choice",
         "exact": "maporl.envs.verifiers:Exact",
         "regex": "maporl.envs.verifiers:Regex",
+        "noisy": "maporl.envs.verifiers:Noisy",
     },
     "agent": {},
     "method": {

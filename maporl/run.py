@@ -17,7 +17,7 @@ import torch
 
 from maporl.agents import Team
 from maporl.algorithms.batch import discount_between_rounds
-from maporl.algorithms.evaluation import Evaluation, check_team_answer, evaluate, subset
+from maporl.algorithms.evaluation import Evaluation, check_oracle, check_team_answer, evaluate, subset
 from maporl.algorithms.records import record, write_records
 from maporl.algorithms.training import EVALUATE, check_context, check_group_size, learn
 from maporl.config import RunConfig
@@ -82,6 +82,7 @@ class _Training:
         self.config, self.folder, self.watch = config, folder, watch
         check_team_answer(config.team_answer)
         self.env = config.build_env()
+        check_oracle(self.env, config.allow_oracle)  # now rather than at the first evaluation
         questions = self.env.questions("train")
         self.validation = subset(self.env.questions("validation"), config.num_eval_questions)
         self.team = config.build_team(self.env)
@@ -130,7 +131,7 @@ class _Training:
         records = [
             record(
                 episode,
-                self.env.protocol.team_answer(episode.transcript, self.env.judges.equivalent),
+                self.env.team_answer(episode.transcript),
                 greedy=False,
                 sample=sample,
                 advantages=[self.algorithm.turn_advantages.get(id(step)) for step in episode.steps],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Message(TypedDict):
     agent: str
     round: int
     text: str
+    score: NotRequired[float | None]  # where a protocol shows scores: the verifier's value, None for what nobody scored
 
 
 class Observation(TypedDict):

@@ -90,6 +90,7 @@ class TestText:
         one = record(private={"agent_0": "It is R."})
         one["turns"][0] |= {"reward": 0.5, "advantage": -0.25}
         one["turns"][1] |= {"truncated": True}
+        one["turns"][2]["score"] = {**verdict("R", None), "value": 0.375}  # a learned verifier's
         assert shown(one) == (
             "title\n"
             "  Which letter is abc1?\n"
@@ -101,7 +102,7 @@ class TestText:
             "agent_1  wrong  answer x  cut at 5 tokens\n"
             "  I say x.\n"
             "--- round 2\n"
-            "agent_0  right  answer R  | word for word as before\n"
+            "agent_0  right  answer R  score 0.38  | word for word as before\n"
             "  I say R.\n"
             "agent_1  right  answer R  | x -> R, wrong -> right\n"
             "  I say R.\n"
@@ -437,6 +438,16 @@ class TestHuman:
             "\n=== round 2: you are agent_1 ===\n[round 1] agent_0:\n  new\n[round 1] agent_2:\n  (nothing)\nSay it."
         )
         assert "Nobody else has said anything" in news(seen(said=said[:2]))
+
+    def test_scores_where_they_are_shown(self) -> None:
+        plain = seen(said=(("agent_1", 0, "own"), ("agent_0", 0, "new"), ("agent_2", 0, "")))
+        scored = zip(plain["transcript"], (0.25, 1.0, None), strict=True)
+        told = news({**plain, "transcript": tuple({**m, "score": s} for m, s in scored)})
+        assert told == (
+            "\n=== round 2: you are agent_1 ===\nThe verifier's score of your last message: 0.25\n"
+            "[round 1] agent_0 (verifier's score: 1.00):\n  new\n[round 1] agent_2:\n  (nothing)\nSay it."
+        )
+        assert "score" not in news(plain)
 
     def test_nothing_that_is_shown_is_obeyed(self) -> None:
         _, shown = typed("a\n\n", seen(round=1, said=(("agent_0", 0, "\x1b[2J\ud800"),)))

@@ -13,7 +13,7 @@ __all__ = ["Deaf"]
 
 
 class Deaf(Agent):
-    """Another agent, for whom every message of its peers is blank; its own stay as they are.
+    """Another agent, for whom every message of its peers is blank and without a score; its own stay as they are.
 
     A message is its own if it bears its name: in a mixture of agents, which shows proposals without their authors, all are blank.
 
@@ -32,6 +32,11 @@ class Deaf(Agent):
 
     def _unheard(self, observation: Observation) -> Observation:
         def blanked(message: Message) -> Message:
-            return message if message["agent"] == observation["agent"] else {**message, "text": self.blank}
+            if message["agent"] == observation["agent"]:
+                return message
+            unheard: Message = {**message, "text": self.blank}
+            if "score" in message:
+                unheard["score"] = None
+            return unheard
 
         return {**observation, "transcript": tuple(map(blanked, observation["transcript"]))}

@@ -13,7 +13,7 @@ import numpy as np
 
 from maporl.agents.agent import Agent
 from maporl.printable import printable
-from maporl.types import Completion, Observation
+from maporl.types import Completion, Message, Observation
 
 __all__ = ["HumanAgent", "Left"]
 
@@ -123,7 +123,7 @@ def everything(observation: Observation) -> str:
     pieces = [f"Question: {observation['question']}"]
     if observation["private"]:
         pieces.append(f"Only you know this: {observation['private']}")
-    pieces += [_said(m["agent"], m["round"], m["text"], observation["agent"]) for m in observation["transcript"]]
+    pieces += [_said(m, observation["agent"]) for m in observation["transcript"]]
     return "\n".join([*pieces, _task(observation)])
 
 
@@ -134,14 +134,18 @@ def news(observation: Observation) -> str:
     title = f"\n=== round {observation['round'] + 1}: you are {observation['agent']} ==="
     if not own:
         return f"{title}\n{everything(observation)}\n(/help tells what you can type)"
-    new = [_said(m["agent"], m["round"], m["text"], observation["agent"]) for m in said[own[-1] + 1 :]]
+    new = [_said(m, observation["agent"]) for m in said[own[-1] + 1 :]]
+    if (score := said[own[-1]].get("score")) is not None:
+        new.insert(0, f"The verifier's score of your last message: {score:.2f}")
     return "\n".join([title, *(new or ["Nobody else has said anything that you may see."]), _task(observation)])
 
 
-def _said(agent: str, round: int, text: str, me: str) -> str:
-    who = f"{agent} (you)" if agent == me else agent
-    lines = text.split("\n") if text else ["(nothing)"]
-    return "\n".join([f"[round {round + 1}] {who}:", *(f"  {line}" for line in lines)])
+def _said(message: Message, me: str) -> str:
+    who = f"{message['agent']} (you)" if message["agent"] == me else message["agent"]
+    score = message.get("score")
+    scored = "" if score is None else f" (verifier's score: {score:.2f})"
+    lines = message["text"].split("\n") if message["text"] else ["(nothing)"]
+    return "\n".join([f"[round {message['round'] + 1}] {who}{scored}:", *(f"  {line}" for line in lines)])
 
 
 def _task(observation: Observation) -> str:

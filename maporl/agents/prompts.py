@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 from jinja2.exceptions import TemplateError
 
-from maporl.types import Observation
+from maporl.types import Message, Observation
 
 __all__ = ["PLAIN_CHAT_TEMPLATE", "ChatEncoder", "PromptTemplate", "encode_chat"]
 
@@ -37,6 +37,8 @@ _FIELDS = {
     "private": {"private", "agent"},
     "peers": {"messages", "agent"},
     "peer": {"agent", "text"},
+    "own_score": {"score", "agent"},
+    "peer_score": {"score", "agent"},
     "answer": {"instruction", "agent"},
     "revise": {"instruction", "agent"},
 }
@@ -52,6 +54,9 @@ class PromptTemplate:
         private: Follows it for an agent that knows something alone ({private}).
         peers: What the others said since this agent last spoke ({messages}).
         peer: One of those messages ({agent}, {text}).
+        own_score: Where the protocol shows scores, opens the user message after one's own: the verifier's value of that ({score}, two
+            decimals). Left out where nobody scored it.
+        peer_score: Likewise follows a peer's message.
         answer: Closes the first user message ({instruction}).
         revise: Closes every later user message ({instruction}).
         separator: Between the pieces of one user message.
@@ -63,6 +68,8 @@ class PromptTemplate:
     private: str = "Only you know this: {private}"
     peers: str = "These are the answers of the other agents:\n\n{messages}"
     peer: str = "{agent}: {text}"
+    own_score: str = "A verifier's score of your answer, from 0 (wrong) to 1 (right): {score}"
+    peer_score: str = "(verifier's score: {score})"
     answer: str = "{instruction}"
     revise: str = (
         "Read them critically, check your own reasoning against theirs, and give your updated answer. {instruction}"
@@ -112,27 +119,37 @@ class PromptTemplate:
         if system:
             chat.append({"role": "system", "content": system})
         pending: list[str] = []
-        spoken = False
+        own: Message | None = None
         for message in observation["transcript"]:
             if message["agent"] == me:
-                chat.append(self._user(observation, pending, spoken))
+                chat.append(self._user(observation, pending, own))
                 chat.append({"role": "assistant", "content": message["text"]})
-                pending, spoken = [], True
+                pending, own = [], message
             else:
-                pending.append(self.peer.format(agent=message["agent"], text=message["text"]))
-        chat.append(self._user(observation, pending, spoken))
+                said = self.peer.format(agent=message["agent"], text=message["text"])
+                score = self._score(self.peer_score, message)
+                pending.append(f"{said}\n{score}" if score else said)
+        chat.append(self._user(observation, pending, own))
         return chat
 
-    def _user(self, observation: Observation, peers: list[str], spoken: bool) -> dict[str, str]:
+    def _score(self, piece: str, message: Message) -> str:
+        """`piece` with the score that `message` is shown with, "" without one."""
+        score = message.get("score")
+        return "" if score is None else piece.format(score=f"{score:.2f}", agent=message["agent"])
+
+    def _user(self, observation: Observation, peers: list[str], own: Message | None) -> dict[str, str]:
+        """The user message that follows `own`, the agent's latest message (None: it has not spoken yet)."""
         agent, instruction = observation["agent"], observation["instruction"]
         pieces: list[str] = []
-        if not spoken:
+        if own is None:
             pieces.append(self.question.format(question=observation["question"], agent=agent))
             if observation["private"]:
                 pieces.append(self.private.format(private=observation["private"], agent=agent))
+        else:
+            pieces.append(self._score(self.own_score, own))
         if peers:
             pieces.append(self.peers.format(messages=self.separator.join(peers), agent=agent))
-        closing = self.revise if spoken else self.answer
+        closing = self.answer if own is None else self.revise
         pieces.append(closing.format(instruction=instruction, agent=agent))
         return {"role": "user", "content": self.separator.join(p.strip() for p in pieces if p.strip())}
 

@@ -16,11 +16,11 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
 from maporl.types import Question, Transcript
 
-__all__ = ["TEAM_ANSWERS", "Evaluation", "check_team_answer", "evaluate", "subset"]
+__all__ = ["TEAM_ANSWERS", "Evaluation", "check_oracle", "check_team_answer", "evaluate", "subset"]
 
 
 TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
-    "protocol": lambda env, transcript: env.protocol.team_answer(transcript, env.judges.equivalent),
+    "protocol": lambda env, transcript: env.team_answer(transcript),
     "majority": lambda env, transcript: majority(transcript, env.judges.equivalent),
     "last_speaker": lambda env, transcript: last_speaker(transcript),
     "confidence": lambda env, transcript: by_confidence(transcript, env.judges.equivalent),
@@ -61,16 +61,18 @@ def evaluate(
         greedy: Decode greedily, else sample as in training.
         team_answer: How the discussion becomes one answer: a word of `TEAM_ANSWERS`; "protocol" is the protocol's own rule (majority
             vote of the last round with ties by expectation; the last speaker of a pipeline).
-        allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer.
+        allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer, or found in a discussion that
+            such a verifier took part in.
 
     Raises:
         ValueError: No questions, an unknown word, or an oracle answer that was not allowed.
     """
     check_team_answer(team_answer)
+    check_oracle(env, allow_oracle)
     if not questions:
         raise ValueError("there is no question to evaluate; give num_eval_questions >= 1.")
     episodes = rollout(env, team, questions, seed=seed, greedy=greedy)
-    answers = [TEAM_ANSWERS[team_answer](env, e.transcript) for e in episodes]
+    answers = [env.labelled(TEAM_ANSWERS[team_answer](env, e.transcript)) for e in episodes]
     if any(a.oracle for a in answers) and not allow_oracle:
         raise ValueError(
             "the team's answer is chosen by a verifier that knows the gold answer: that is an oracle, not a result. Use a majority vote, "
@@ -106,6 +108,16 @@ def check_team_answer(word: str) -> None:
     """Raise a ValueError if `word` is no way to a team's answer."""
     if word not in TEAM_ANSWERS:
         raise ValueError(f"team_answer {word!r} is unknown; use one of {list(TEAM_ANSWERS)}.")
+
+
+def check_oracle(env: DiscussionEnv, allow_oracle: bool) -> None:
+    """Raise a ValueError if the gold answer has a part in this environment's discussions, unless that is allowed."""
+    if env.oracle and not allow_oracle:
+        raise ValueError(
+            f"{env.protocol!r} reads the scores of a verifier that knows the gold answer: what the team then answers is an oracle's, not "
+            "a result. Use a learned verifier, leave show_scores and the score of stop out, or pass --allow_oracle to get a figure "
+            "labelled oracle."
+        )
 
 
 def subset(questions: Sequence[Question], number: int) -> list[Question]:

@@ -187,7 +187,7 @@ def _write_kept(folder: RunFolder, env: DiscussionEnv, kept: Sequence[Episode]) 
     for episode in kept:
         number = times.setdefault(episode.transcript.question.id, 0)
         times[episode.transcript.question.id] += 1
-        answer = env.protocol.team_answer(episode.transcript, env.judges.equivalent)
+        answer = env.team_answer(episode.transcript)
         records.append(record(episode, answer, greedy=False, sample=number))
     write_records(folder.path / "discussions" / "kept.jsonl", records)
 

@@ -292,7 +292,7 @@ def _records(
             for sample, used in enumerate(answers):
                 greedy = used[0][1]
                 episodes = [played[same[s]][n] for s in used]
-                answer = method.answer(part.env, episodes)
+                answer = part.env.labelled(method.answer(part.env, episodes))
                 number = 0 if greedy else sample
                 made = record(_as_one(episodes), answer, greedy=greedy, sample=number, seat=part.seat)
                 if size == 1 and (last_rounds := again.get(same[used[0]])) is not None:

@@ -71,7 +71,7 @@ class Method:
 
         ``oracle=True`` in the answer says that the gold answer had a part in choosing it.
         """
-        return env.protocol.team_answer(episodes[0].transcript, env.judges.equivalent)
+        return env.team_answer(episodes[0].transcript)
 
     def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
         """What is trained for it: seat (or "" where there is but one training) -> run, from its own discussion.
@@ -228,13 +228,24 @@ class Debate(ProtocolMethod):
     Args:
         num_agents, num_rounds: Of the discussion; the first round is the solitary one. None: the task's.
         topology: Who reads whom: "all" (decentralised), "ring" (sparse), "star" (centralised; Choi et al. 2508.17536).
+        show_scores: Everybody is told the verifier's scores: an oracle with a verifier that knows the gold answer.
     """
 
     title = "debate"
 
-    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None, topology: str = "all") -> None:
+    def __init__(
+        self,
+        num_agents: int | None = None,
+        num_rounds: int | None = None,
+        topology: str = "all",
+        show_scores: bool = False,
+    ) -> None:
         super().__init__(num_agents, num_rounds)
-        self.protocol = {"name": "debate", "topology": topology}
+        self.protocol = {"name": "debate", "topology": topology} | ({"show_scores": True} if show_scores else {})
+
+    @property
+    def label(self) -> str:
+        return f"{self.title}, scores shown" if "show_scores" in self.protocol else self.title
 
 
 class SparseDebate(ProtocolMethod):

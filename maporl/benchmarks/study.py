@@ -256,7 +256,10 @@ class Study:
         if word not in self._seats:
             self._seats[word] = seats_of(environment(team))
         config = self.config(task, entry, seed)
-        runs = entry.method.trainings(config, environment(config).possible_agents, self._seats[word])
+        env = environment(config)
+        if env.oracle:  # the row is labelled; its training has figures of its own, which then are too
+            config = replace(config, allow_oracle=True)
+        runs = entry.method.trainings(config, env.possible_agents, self._seats[word])
         return [Training(task, entry.trained_as, seat, seed, run) for seat, run in runs.items()]
 
     def cells(self) -> Iterator[CellKey]:

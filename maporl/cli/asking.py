@@ -39,6 +39,11 @@ def run(args: argparse.Namespace) -> int:
     temperature, private = given.pop("temperature", None), given.pop("private", {})
     config = RunFolder(args.run).config.merged(given)
     env = config.build_env()
+    if env.oracle:
+        raise ValueError(
+            f"{args.run!r} discusses with the scores of a verifier that knows the gold answer ({env.protocol!r}), and nobody knows that of "
+            "your question. Ask a team that was trained without show_scores and the score of stop, or with a learned verifier."
+        )
     strangers = set(private) - set(env.possible_agents)
     if strangers:
         raise ValueError(f"--private names {sorted(strangers)}; the agents are {env.possible_agents}.")
@@ -52,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("the discussion does not fit the model's window; ask more briefly, or lower --max_new_tokens.")
     unjudged = tuple(replace(turn, score=None, truth=None) for turn in episode.transcript.turns)
     print_any(transcript_text(replace(episode.transcript, turns=unjudged)))
-    answer = env.protocol.team_answer(episode.transcript, env.judges.equivalent)
+    answer = env.team_answer(episode.transcript)
     tied = f" ({answer.tied} answers tied for it)" if answer.tied > 1 else ""
     print_any(f"Team answer: {answer.answer}{tied}" if answer.answer is not None else "The team gave no answer.")
     return 0

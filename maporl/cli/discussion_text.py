@@ -111,6 +111,8 @@ class _Page:
             (verdict, STYLES[verdict]),
         ]
         pieces.append((f"  answer {said}" if said is not None else "  no answer", ""))
+        if turn["score"] and turn["truth"] and turn["score"]["value"] != turn["truth"]["value"]:  # else the verdict says it
+            pieces.append((f"  score {turn['score']['value']:.2f}", "dim"))
         pieces += [
             (f"  {name} {turn[name]:{form}}", "dim")
             for name, form in (("reward", ".2f"), ("advantage", "+.2f"))
@@ -171,7 +173,7 @@ def _team_line(record: Record) -> list[tuple[str, str]]:
     if verdict != "?":
         pieces += [("  ", ""), (verdict, STYLES.get(verdict, STYLES["half right"]))]
     if record["oracle"]:
-        pieces.append(("  ORACLE: chosen by a verifier that knows the gold answer", "yellow"))
+        pieces.append(("  ORACLE: a verifier that knows the gold answer had a part in it", "yellow"))
     return pieces
 
 

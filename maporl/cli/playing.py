@@ -158,7 +158,7 @@ def _play(
     try:
         for number, question in enumerate(questions):
             (episode,) = rollout(env, team, [question], seed=(config.seed, ASK, number), greedy=greedy)
-            answer = env.protocol.team_answer(episode.transcript, env.judges.equivalent)
+            answer = env.team_answer(episode.transcript)
             found = record(episode, answer, greedy=greedy, sample=asked[question.id]) | {"person": seat}
             asked[question.id] += 1
             records.append(found)

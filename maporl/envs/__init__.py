@@ -7,7 +7,7 @@ Gymnasium (``maporl/SingleAgent-v0``) without loading any of them.
 from maporl.envs.checks import check_env
 from maporl.envs.collaboration_game import CollaborationGame
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.protocols import Debate, MixtureOfAgents, Pipeline, Protocol, ReConcile, RoundRobin
+from maporl.envs.protocols import Consensus, Debate, MixtureOfAgents, Pipeline, Protocol, ReConcile, RoundRobin
 from maporl.envs.registration import register_all
 from maporl.envs.shaping import (
     DiscountedOwn,
@@ -28,6 +28,7 @@ from maporl.envs.team_answer import TeamAnswer
 
 __all__ = [
     "CollaborationGame",
+    "Consensus",
     "Debate",
     "DiscountedOwn",
     "DiscountedTeam",

@@ -170,9 +170,8 @@ def _check_visibility(make: Callable[..., DiscussionEnv]) -> None:
                 assert not leak, f"{agent} sees the private information of {other}"
             for message in observation["transcript"]:
                 own_words = message["agent"] not in env.possible_agents
-                assert own_words or any((t.agent, t.round, t.text) == tuple(message.values()) for t in spoken), (
-                    "a message was made up"
-                )
+                said = (message["agent"], message["round"], message["text"])
+                assert own_words or any((t.agent, t.round, t.text) == said for t in spoken), "a message was made up"
                 late = message["round"] >= env.transcript.completed_rounds
                 assert not (env.protocol.simultaneous and late), f"{agent} sees a message of the round in progress"
         env.step(f"{speaker} speaks in round {env.transcript.completed_rounds}.")

@@ -142,10 +142,10 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self.metadata = {"name": task.__name__, **DiscussionEnv.metadata, **task.metadata}
         self.metadata["is_parallelizable"] = self.protocol.simultaneous and self.protocol.everybody_speaks
 
-        space = observation_space(self.num_rounds)
-        self.state_space = space
+        shown = self.protocol.show_scores
+        self.state_space = observation_space(self.num_rounds, shown)
         # One object per agent, for seeding an agent's space must not move another's.
-        self._observation_spaces = {agent: observation_space(self.num_rounds) for agent in names}
+        self._observation_spaces = {agent: observation_space(self.num_rounds, shown) for agent in names}
         self._action_spaces = {agent: AnyText() for agent in names}
         self._questions: dict[str, tuple[Question, ...]] = {}  # filled once, shared by copies
         self._rng: np.random.Generator | None = None
@@ -166,6 +166,8 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             raise ValueError(
                 f"{type(self).__name__} has no verifier; set default_verifier in the class or pass verifier=."
             )
+        if self.verifier is None and self.protocol.reads_scores:
+            raise ValueError(f"{self.protocol!r} reads the scores of messages; pass verifier=, which gives them.")
 
     # The task's hook, and what the base makes of it.
 
@@ -429,9 +431,19 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     def _credit(self, agent: str) -> tuple[float, ...]:
         return tuple(r for turn, r in zip(self.transcript.turns, self.turn_rewards, strict=True) if turn.agent == agent)
 
-    def team_answer(self) -> TeamAnswer:
-        """The team's answer so far, by the protocol's rule."""
-        return self.protocol.team_answer(self.transcript, self.judges.equivalent)
+    @property
+    def oracle(self) -> bool:
+        """Whether the gold answer has a part in the discussion: the scores of a verifier that reads it are shown, or end it."""
+        return self.protocol.reads_scores and bool(getattr(self.verifier, "uses_gold", True))
+
+    def team_answer(self, transcript: Transcript | None = None) -> TeamAnswer:
+        """The team's answer by the protocol's rule, in `transcript` or in the discussion so far; see `labelled`."""
+        said = self.transcript if transcript is None else transcript
+        return self.labelled(self.protocol.team_answer(said, self.judges.equivalent))
+
+    def labelled(self, answer: TeamAnswer) -> TeamAnswer:
+        """`answer`, whatever way it was made of a discussion here, marked as an oracle's if the discussion was one."""
+        return replace(answer, oracle=True) if self.oracle else answer
 
     def render(self) -> str | None:
         """ "ansi" returns the whole discussion; "human" prints what has not been printed yet."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from maporl.envs.protocols import Protocol
-from maporl.registry import build
+from maporl.registry import build, load
+from maporl.settings import parameters
 from maporl.types import Question, Score, Transcript
 
 __all__ = ["Judges", "Message", "Verdict", "build_judges"]
@@ -16,11 +17,16 @@ Message = tuple[Transcript, str, str]  # (the discussion so far, who speaks next
 Verdict = tuple[Score | None, Score | None]  # (verifier's score, ground truth)
 
 
-def _build_verifier(spec: Any) -> Any:
-    """A verifier from a word, a mapping, ``package.module:Class``, a class, an instance, or any function."""
+def _build_verifier(spec: Any, own: Any = None) -> Any:
+    """A verifier from a word, a mapping, ``package.module:Class``, a class, an instance, or any function.
+
+    One that is made around another, its argument `verifier`, is made around `own` unless it says around which.
+    """
     if spec is None:
         return None
-    verifier = build("verifier", spec)
+    word = spec.get("name") if isinstance(spec, Mapping) else spec
+    around = own is not None and isinstance(word, str | type) and "verifier" in parameters(load("verifier", word))
+    verifier = build("verifier", spec, **({"verifier": own} if around else {}))
     if not callable(verifier):
         raise TypeError(f"verifier {spec!r} cannot be called; give a Verifier, its word, or a function.")
     if hasattr(verifier, "rule_based"):
@@ -98,16 +104,17 @@ class Judges:
 def build_judges(verifier: Any, ground_truth: Any, team_verifier: Any, task_verifier: Any) -> Judges:
     """The slots from their specifications.
 
-    The verifier defaults to the task's own. The ground truth defaults to the verifier if that is rule-based (not learned),
-    else to the task's own if that is, else nobody knows the truth.
+    The verifier defaults to the task's own, which is also what one such as "noisy" is made around unless it says around which. The
+    ground truth defaults to the verifier if that is rule-based (not learned), else to the task's own if that is, else nobody knows
+    the truth.
 
     Raises:
         TypeError: A specification is nothing that can be called.
         ValueError: Unknown word.
     """
     default = _build_verifier(task_verifier)
-    rewarding = default if verifier is None else _build_verifier(verifier)
-    truth = _build_verifier(ground_truth)
+    rewarding = default if verifier is None else _build_verifier(verifier, own=default)
+    truth = _build_verifier(ground_truth, own=default)
     if truth is None:
         truth = next((judge for judge in (rewarding, default) if judge is not None and judge.rule_based), None)
     return Judges(rewarding, truth, _build_team_verifier(team_verifier))

@@ -23,7 +23,6 @@ __all__ = [
     "last_round",
     "last_speaker",
     "majority",
-    "unanimous",
     "weighted",
 ]
 
@@ -59,14 +58,6 @@ def last_round(transcript: Transcript) -> tuple[Turn, ...]:
     """The turns of the last completed round, () if there is none."""
     rounds = transcript.completed_rounds
     return transcript.round(rounds - 1) if rounds else ()
-
-
-def unanimous(transcript: Transcript) -> bool:
-    """Whether a round has just been completed in which all gave the same canonical answer (and everybody gave one)."""
-    if len(transcript.turns) % len(transcript.agents):
-        return False
-    answers = {answer_of(turn) for turn in last_round(transcript)}
-    return len(answers) == 1 and None not in answers
 
 
 def vote(turns: Sequence[Turn], weights: Sequence[float], equivalent: Equivalent | None, oracle: bool) -> TeamAnswer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from maporl.envs.protocols.base import Protocol, message
+from maporl.envs.protocols.base import Protocol
 from maporl.types import Message, Observation, Question, Transcript
 
 __all__ = ["check_view", "joint_view", "own_view", "private_seats", "private_view", "told"]
@@ -80,7 +80,12 @@ def joint_view(transcript: Transcript, protocol: Protocol, agent: str, instructi
     views = {name: private_view(transcript, name) for name in names}
     private = views[agent] if len(views) == 1 else "\n".join(f"{name}: {view}" for name, view in views.items() if view)
     return _view(
-        transcript, protocol, agent, instruction, private, tuple(map(message, protocol.settled(transcript, agent)))
+        transcript,
+        protocol,
+        agent,
+        instruction,
+        private,
+        tuple(map(protocol.message, protocol.settled(transcript, agent))),
     )
 
 

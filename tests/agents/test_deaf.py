@@ -41,6 +41,13 @@ def test_only_what_others_say_is_blank() -> None:
     assert rest.text == repr({k: v for k, v in observation.items() if k != "transcript"})
 
 
+def test_where_scores_are_shown_those_of_others_are_taken_away_too() -> None:
+    said = tuple({**m, "score": 0.5} for m in _shown()["transcript"])
+    scores = ScriptedAgent(lambda o, rng: repr([m["score"] for m in o["transcript"]]))
+    (heard,) = Deaf(scores).act([{**_shown(), "transcript": said}], [np.random.default_rng(0)])
+    assert heard.text == "[0.5, None, None, None]" and all(m["score"] == 0.5 for m in said)
+
+
 def test_each_in_a_batch_keeps_its_own() -> None:
     rngs = [np.random.default_rng(0)] * 2
     first, second = Deaf(ScriptedAgent(_heard), blank="...").act([_shown(), _shown("agent_1")], rngs)

@@ -51,6 +51,34 @@ def test_a_verifier_that_knows_the_gold_answer_may_not_choose() -> None:
     assert all(r["oracle"] for r in allowed.records)
 
 
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        {"name": "debate", "show_scores": True},
+        {"name": "debate", "stop": {"name": "consensus", "score": 0.5}},
+    ],
+)
+def test_nor_take_part_in_the_discussion(protocol: dict) -> None:
+    """However the answer is chosen then; with a verifier that does not know the gold answer it is a figure like any other."""
+    env = TwoWitnesses(2, 2, protocol=protocol)
+    questions = subset(env.questions("test"), 4)
+    with pytest.raises(ValueError, match="reads the scores of a verifier that knows the gold answer.*--allow_oracle"):
+        evaluate(env, team(), questions)
+    for word in TEAM_ANSWERS:
+        allowed = evaluate(env, team(), questions, team_answer=word, allow_oracle=True)
+        assert "eval/oracle_accuracy" in allowed.metrics and all(r["oracle"] for r in allowed.records)
+    honest = TwoWitnesses(2, 2, protocol=protocol, verifier={"name": "maporl.envs.verifiers:Function", **LENGTH})
+    assert "eval/accuracy" in evaluate(honest, team(), questions).metrics
+
+
+def length(question: object, response: str) -> float:
+    """A verifier that knows nothing: a judge that likes long answers."""
+    return min(len(response) / 100, 1.0)
+
+
+LENGTH = {"function": length, "uses_gold": False, "rule_based": False}
+
+
 def test_bad_input() -> None:
     env = TwoWitnesses(2, 1)
     with pytest.raises(ValueError, match="num_eval_questions"):

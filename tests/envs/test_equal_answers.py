@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from maporl.algorithms.records import record
 from maporl.benchmarks.collaboration import collaboration
+from maporl.envs.protocols import Consensus
 from maporl.envs.protocols.reconcile import tally
-from maporl.envs.team_answer import majority, unanimous
+from maporl.envs.team_answer import majority
 from maporl.envs.verifiers import MathExpression
 from maporl.types import Episode, Question, Transcript, Turn
 
@@ -31,6 +32,7 @@ def test_a_vote() -> None:
 
 
 def test_unanimity() -> None:
+    unanimous = Consensus()
     assert unanimous(discussion(*HALVES)) and not unanimous(discussion(*HALVES, "3"))
 
 

@@ -6,12 +6,14 @@ everybody hears everything said before.
 """
 
 from maporl.envs.protocols.base import HISTORIES, Debate, Protocol, RoundRobin, build_protocol, count_of
+from maporl.envs.protocols.consensus import Consensus
 from maporl.envs.protocols.mixture import MixtureOfAgents
 from maporl.envs.protocols.pipeline import Pipeline
 from maporl.envs.protocols.reconcile import ReConcile
 
 __all__ = [
     "HISTORIES",
+    "Consensus",
     "Debate",
     "MixtureOfAgents",
     "Pipeline",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from maporl.envs.team_answer import TeamAnswer, majority, unanimous
+from maporl.envs.protocols.consensus import Consensus, build_stop
+from maporl.envs.team_answer import TeamAnswer, majority
 from maporl.registry import build, names
 from maporl.types import Message, Transcript, Turn
 
-__all__ = ["HISTORIES", "STOPS", "TOPOLOGIES", "Debate", "Protocol", "RoundRobin", "build_protocol", "count_of"]
+__all__ = ["HISTORIES", "TOPOLOGIES", "Debate", "Protocol", "RoundRobin", "build_protocol", "count_of"]
 
 HISTORIES = ("all", "last_round")
 TOPOLOGIES = {"all": 1, "ring": 4, "star": 3}  # word -> fewest agents for whom it means what it says
-STOPS = ("consensus",)
 
 
 def count_of(name: str, value: Any) -> int:
@@ -37,26 +37,34 @@ class Protocol:
         num_rounds: Rounds in a whole discussion.
         history: "all" (an agent reads every message it may see; Du et al. 2023 and MAPoRL's paper) or "last_round" (all of
             its own messages and the latest one of each peer; MAPoRL's release).
+        show_scores: With every message that an agent reads, its own ones included, it is told the verifier's value of it (MAPoRL's
+            release). The discussion then needs its verifier wherever it is held, and is an oracle's if that knows the gold answer.
 
     Attributes:
         simultaneous: Nobody hears a message of the round in progress.
         everybody_speaks: In every round. Else there is no parallel form, and nothing that compares everybody's rounds.
-        stop: "consensus" ends the discussion after a round in which all gave the same answer; None never does.
+        stop: When the discussion ends although rounds are left; None: never.
         least_agents: With fewer it would be another protocol.
     """
 
     name: ClassVar[str] = "protocol"
     simultaneous: ClassVar[bool] = False
     everybody_speaks: ClassVar[bool] = True
-    stop: str | None = None
+    show_scores: bool = False
+    stop: Consensus | None = None
     least_agents: int = 1
     default_num_agents: int = 2
 
-    def __init__(self, num_rounds: int = 2, history: str = "all") -> None:
+    def __init__(self, num_rounds: int = 2, history: str = "all", show_scores: bool = False) -> None:
         self.num_rounds = count_of("num_rounds", num_rounds)
         if history not in HISTORIES:
             raise ValueError(f"unknown history {history!r}; one of: {', '.join(HISTORIES)}.")
-        self.history = history
+        self.history, self.show_scores = history, show_scores
+
+    @property
+    def reads_scores(self) -> bool:
+        """Whether the verifier has a part in the discussion itself: its scores are shown, or end it."""
+        return self.show_scores or (self.stop is not None and self.stop.reads_scores)
 
     def agent_names(self, num_agents: int) -> tuple[str, ...]:
         """Everybody's name, in speaking order.
@@ -73,7 +81,7 @@ class Protocol:
 
     def over(self, transcript: Transcript) -> bool:
         """Whether the discussion ends here although rounds are left."""
-        return self.stop == "consensus" and unanimous(transcript)
+        return self.stop is not None and self.stop(transcript)
 
     def speaker(self, transcript: Transcript) -> str | None:
         """Who speaks next, None when the discussion is over."""
@@ -109,7 +117,14 @@ class Protocol:
 
     def messages(self, transcript: Transcript, agent: str) -> tuple[Message, ...]:
         """What `agent` is shown of the discussion, as it reads it: what is `visible`, each message under its speaker's name."""
-        return tuple(map(message, self.visible(transcript, agent)))
+        return tuple(map(self.message, self.visible(transcript, agent)))
+
+    def message(self, turn: Turn, name: str | None = None) -> Message:
+        """A turn as it is read: under `name` (its speaker's), with the verifier's value of it where scores are shown."""
+        read = Message(agent=turn.agent if name is None else name, round=turn.round, text=turn.text)
+        if self.show_scores:
+            read["score"] = None if turn.score is None else turn.score.value
+        return read
 
     def instruction(self, transcript: Transcript, agent: str, instruction: str) -> str:
         """How `agent` is to answer; `instruction` is the task's.
@@ -131,12 +146,8 @@ class Protocol:
         return majority(transcript, equivalent)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(num_rounds={self.num_rounds}, history={self.history!r})"
-
-
-def message(turn: Turn) -> Message:
-    """A turn as it is read."""
-    return Message(agent=turn.agent, round=turn.round, text=turn.text)
+        shown = ", show_scores=True" if self.show_scores else ""
+        return f"{type(self).__name__}(num_rounds={self.num_rounds}, history={self.history!r}{shown})"
 
 
 class Debate(Protocol):
@@ -146,24 +157,29 @@ class Debate(Protocol):
         num_rounds, history: As in `Protocol`.
         topology: Whose messages an agent reads beside its own: "all"; "ring" (its two neighbours; Li et al. 2406.11776); "star"
             (agent_0, the hub, reads all, the others read the hub alone: centralised, as in Choi et al. 2508.17536).
-        stop: As in `Protocol`.
+        stop: When to end although rounds are left: None (never), "consensus" (after a round in which all gave the same answer),
+            ``{"name": "consensus", "share": 0.6, "score": 0.5}`` or a `Consensus`.
+        show_scores: As in `Protocol`.
 
     Raises:
-        ValueError: Unknown word.
+        ValueError: Unknown word, or a consensus that cannot be.
     """
 
     name = "debate"
     simultaneous = True
 
     def __init__(
-        self, num_rounds: int = 2, history: str = "all", topology: str = "all", stop: str | None = None
+        self,
+        num_rounds: int = 2,
+        history: str = "all",
+        topology: str = "all",
+        stop: str | Mapping[str, Any] | Consensus | None = None,
+        show_scores: bool = False,
     ) -> None:
-        super().__init__(num_rounds, history)
+        super().__init__(num_rounds, history, show_scores)
         if topology not in TOPOLOGIES:
             raise ValueError(f"unknown topology {topology!r}; one of: {', '.join(TOPOLOGIES)}.")
-        if stop is not None and stop not in STOPS:
-            raise ValueError(f"unknown stop {stop!r}; one of: {', '.join(STOPS)}, or leave it out.")
-        self.topology, self.stop = topology, stop
+        self.topology, self.stop = topology, build_stop(stop)
         # A lone agent would agree with itself at once.
         self.least_agents = max(TOPOLOGIES[topology], 1 if stop is None else 2)
         self.default_num_agents = max(2, self.least_agents)
@@ -182,8 +198,9 @@ class Debate(Protocol):
         return set(agents)
 
     def __repr__(self) -> str:
-        more = {"topology": self.topology} if self.topology != "all" else {}
-        more |= {"stop": self.stop} if self.stop is not None else {}
+        more: dict[str, Any] = {"topology": self.topology} if self.topology != "all" else {}
+        if self.stop is not None:
+            more["stop"] = "consensus" if self.stop == Consensus() else self.stop
         return super().__repr__()[:-1] + "".join(f", {name}={value!r}" for name, value in more.items()) + ")"
 
 

@@ -26,6 +26,7 @@ class MixtureOfAgents(Protocol):
     Args:
         num_rounds: Layers, the aggregator's included.
         history: Means nothing here: either word shows the layer before.
+        show_scores: As in `Protocol`.
 
     Raises:
         ValueError: Fewer than two layers.
@@ -36,8 +37,8 @@ class MixtureOfAgents(Protocol):
     everybody_speaks = False
     least_agents = 2
 
-    def __init__(self, num_rounds: int = 2, history: str = "all") -> None:
-        super().__init__(num_rounds, history)
+    def __init__(self, num_rounds: int = 2, history: str = "all", show_scores: bool = False) -> None:
+        super().__init__(num_rounds, history, show_scores)
         if self.num_rounds < 2:
             raise ValueError(
                 f"num_rounds is {num_rounds}; {self.name} needs 2: a layer of proposers and the aggregator."
@@ -56,7 +57,7 @@ class MixtureOfAgents(Protocol):
 
     def messages(self, transcript: Transcript, agent: str) -> tuple[Message, ...]:
         return tuple(
-            Message(agent=f"model_{1 + transcript.agents.index(turn.agent)}", round=turn.round, text=turn.text)
+            self.message(turn, f"model_{1 + transcript.agents.index(turn.agent)}")
             for turn in self.visible(transcript, agent)
         )
 

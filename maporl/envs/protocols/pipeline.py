@@ -27,6 +27,7 @@ class Pipeline(Protocol):
         roles: Role -> what it is told, or the roles' names in speaking order. Default: a generator, verifiers (as many as
             there are further agents) and a refiner. Agents are named after their roles: generator_0, verifier_0, ...
         scored_turns: "last" (the last role's messages) or "all".
+        show_scores: As in `Protocol`; of messages that are scored.
     """
 
     name = "pipeline"
@@ -37,8 +38,9 @@ class Pipeline(Protocol):
         history: str = "all",
         roles: Mapping[str, str] | Sequence[str] | None = None,
         scored_turns: str = "last",
+        show_scores: bool = False,
     ) -> None:
-        super().__init__(num_rounds, history)
+        super().__init__(num_rounds, history, show_scores)
         if scored_turns not in ("last", "all"):
             raise ValueError(f"unknown scored_turns {scored_turns!r}; one of: last, all.")
         if isinstance(roles, str) or (roles is not None and len(roles) == 0):

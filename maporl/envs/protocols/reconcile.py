@@ -27,12 +27,13 @@ class ReConcile(Debate):
     Args:
         num_rounds: The first round, where each is on its own, and those of discussion: the paper's R + 1.
         history: As in `Protocol`; "last_round" shows the tally of the last round only.
+        show_scores: As in `Protocol`; a tally has none.
     """
 
     name = "reconcile"
 
-    def __init__(self, num_rounds: int = 2, history: str = "all") -> None:
-        super().__init__(num_rounds, history, stop="consensus")
+    def __init__(self, num_rounds: int = 2, history: str = "all", show_scores: bool = False) -> None:
+        super().__init__(num_rounds, history, stop="consensus", show_scores=show_scores)
 
     def messages(self, transcript: Transcript, agent: str) -> tuple[Message, ...]:
         told = super().messages(transcript, agent)
@@ -42,7 +43,7 @@ class ReConcile(Debate):
         for index in range(rounds):
             shown += [message for message in told if message["round"] == index]
             if index >= first:
-                shown.append(Message(agent=TALLY, round=index, text=tally(transcript.round(index))))
+                shown.append(self.message(Turn(TALLY, index, tally(transcript.round(index)))))
         return tuple(shown)
 
     def instruction(self, transcript: Transcript, agent: str, instruction: str) -> str:

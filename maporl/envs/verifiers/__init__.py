@@ -5,6 +5,7 @@ from maporl.envs.verifiers.compose import Gate, WeightedSum
 from maporl.envs.verifiers.exact import Exact, Regex
 from maporl.envs.verifiers.function import Function, TRLReward
 from maporl.envs.verifiers.math_expression import MathExpression
+from maporl.envs.verifiers.noisy import Noisy
 from maporl.envs.verifiers.number import Number
 from maporl.envs.verifiers.verifier import TeamVerifier, Verifier
 
@@ -14,6 +15,7 @@ __all__ = [
     "Function",
     "Gate",
     "MathExpression",
+    "Noisy",
     "Number",
     "Regex",
     "TRLReward",

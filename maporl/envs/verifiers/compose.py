@@ -11,15 +11,16 @@ from maporl.envs.verifiers.verifier import Verifier
 from maporl.registry import build
 from maporl.types import Question, Score
 
-__all__ = ["Gate", "WeightedSum"]
+__all__ = ["Composite", "Gate", "WeightedSum", "verifier_of"]
 
 
-def _verifier(spec: Any) -> Any:
+def verifier_of(spec: Any) -> Any:
+    """A part from any form that an environment's `verifier` takes."""
     built = build("verifier", spec)
     return built if hasattr(built, "rule_based") else Function(built)
 
 
-class _Composite(Verifier):
+class Composite(Verifier):
     """What sums and gates share: they use gold if a part does, are a fact if all parts are, and answer as `_main` does."""
 
     parts: tuple[Any, ...]
@@ -59,7 +60,7 @@ class _Composite(Verifier):
 
 
 @dataclass(frozen=True)
-class WeightedSum(_Composite):
+class WeightedSum(Composite):
     """The weighted mean of several verifiers' values, so it stays in [0, 1] if they do.
 
     Right or wrong is decided by the parts that use the gold answer (by all, if none does): wrong if one of them says wrong,
@@ -78,7 +79,7 @@ class WeightedSum(_Composite):
     weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        parts = tuple(_verifier(spec) for spec in self.parts)
+        parts = tuple(verifier_of(spec) for spec in self.parts)
         weights = tuple(float(weight) for weight in self.weights) or (1.0,) * len(parts)
         if not parts or len(weights) != len(parts) or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
             raise ValueError(f"weights={self.weights!r} for {len(parts)} parts; give one non-negative number per part.")
@@ -94,7 +95,7 @@ class WeightedSum(_Composite):
 
 
 @dataclass(frozen=True)
-class Gate(_Composite):
+class Gate(Composite):
     """`verifier`'s score, if `gate` passes; otherwise worth nothing and wrong.
 
     A gate passes when it says correct, or, where it does not say, when its value reaches `threshold`. A gate that timed out
@@ -111,8 +112,8 @@ class Gate(_Composite):
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "verifier", _verifier(self.verifier))
-        object.__setattr__(self, "gate", _verifier(self.gate))
+        object.__setattr__(self, "verifier", verifier_of(self.verifier))
+        object.__setattr__(self, "gate", verifier_of(self.gate))
 
     @property
     def parts(self) -> tuple[Any, ...]:  # type: ignore[override]
