@@ -10,32 +10,24 @@ speak in every round: an agent that is silent in one of two consecutive rounds h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from maporl.benchmarks.flips import (
+    MAJORITIES,
+    Discussion,
+    Round,
+    Said,
+    flips,
+    flips_by_majority,
+    majority,
+    majority_flips,
+    round_trips,
+    share,
+    steps,
+)
 
 __all__ = ["Said", "collaboration", "rounds_of", "vote_correct"]
-
-
-class Said(NamedTuple):
-    """What a metric reads of one message.
-
-    Attributes:
-        right: Right by the ground truth; an unknown verdict is not.
-        answer: The canonical answer, None if there is none.
-        known: Whether the ground truth gave a verdict.
-        judged: Whether the message was judged at all (a pipeline may judge its last role only).
-        truncated: Cut at the longest message.
-    """
-
-    right: bool
-    answer: str | None
-    known: bool = True
-    judged: bool = True
-    truncated: bool = False
-
-
-Round = dict[str, Said]  # agent -> its message, in speaking order
-Discussion = dict[int, Round]  # number of the round -> the round, ascending
 
 
 def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -54,6 +46,8 @@ def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         | rounds | per round {round, records, messages, accuracy, agents, vote_accuracy, agreement, pairs, no_answer} |
         | first, final | {records, accuracy, vote_accuracy} of each discussion's own first and last round |
         | flips | {all, agents, rounds: [{round, all, agents}]} of matrices: see `flips` |
+        | flips_by_majority | the same of {wrong_majority, tie, right_majority} of matrices: see `flips_by_majority` |
+        | majority_flips | the same of {own_right, own_wrong} of matrices of the others' majority: see `majority_flips` |
         | round_trips | {all, agents} of {right_wrong_right, wrong_right_wrong, chances, rate} |
         | persuasion | {all, agents, unaided} of {turned, chances, rate} |
         | conformity | {all, agents} of {wrong_majority, tie, right_majority}, each {turned, chances, rate} |
@@ -76,6 +70,8 @@ def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "first": _accuracies([d[min(d)] for d in spoken]),
         "final": _accuracies([d[max(d)] for d in spoken]),
         "flips": flips(spoken, agents),
+        "flips_by_majority": flips_by_majority(spoken, agents),
+        "majority_flips": majority_flips(spoken, agents),
         "round_trips": round_trips(spoken, agents),
         "persuasion": persuasion(spoken, agents),
         "conformity": conformity(spoken, agents),
@@ -135,8 +131,8 @@ def message_counts(messages: Sequence[Said]) -> dict[str, Any]:
     """
     return {
         "count": len(messages),
-        "parse_rate": _share(sum(s.answer is not None for s in messages), len(messages)),
-        "truncated_rate": _share(sum(s.truncated for s in messages), len(messages)),
+        "parse_rate": share(sum(s.answer is not None for s in messages), len(messages)),
+        "truncated_rate": share(sum(s.truncated for s in messages), len(messages)),
         "unknown": sum(not s.known for s in messages),
         "unjudged": sum(not s.judged for s in messages),
     }
@@ -161,8 +157,8 @@ def round_metrics(rounds: Sequence[Round], agents: Sequence[str]) -> dict[str, A
     return {
         **_accuracies(rounds),
         "messages": said.total(),
-        "agents": {a: _share(right[a], said[a]) for a in agents},
-        "agreement": _share(agreeing, pairs),
+        "agents": {a: share(right[a], said[a]) for a in agents},
+        "agreement": share(agreeing, pairs),
         "pairs": pairs,
         "no_answer": silent,
     }
@@ -173,83 +169,9 @@ def _accuracies(rounds: Sequence[Round]) -> dict[str, Any]:
     votes = sum(vote_correct(members.values()) for members in rounds)
     return {
         "records": len(rounds),
-        "accuracy": _share(right, sum(map(len, rounds))),
-        "vote_accuracy": _share(votes, len(rounds)),
+        "accuracy": share(right, sum(map(len, rounds))),
+        "vote_accuracy": share(votes, len(rounds)),
     }
-
-
-def _steps(discussions: Iterable[Discussion]) -> Iterator[tuple[int, Round, Round]]:
-    """Every (t, round t, round t + 1) of every discussion."""
-    for rounds in discussions:
-        for t, now in rounds.items():
-            if t + 1 in rounds:
-                yield t, now, rounds[t + 1]
-
-
-def flips(discussions: Iterable[Discussion], agents: Sequence[str]) -> dict[str, Any]:
-    """Flip matrices between consecutive rounds: of all steps, of each agent's, and the same for each round t -> t + 1.
-
-    Returns:
-        {all, agents: {agent: matrix}, rounds: [{round: t, all, agents}]}; a matrix is {right_right, right_wrong, wrong_right, wrong_wrong,
-        right_to_wrong_rate = RW / (RW + RR), wrong_to_right_rate = WR / (WR + WW)}.
-    """
-    counts = Counter(
-        (t, agent, said.right, after[agent].right)
-        for t, now, after in _steps(discussions)
-        for agent, said in now.items()
-        if agent in after
-    )
-
-    def tables(t: int | None) -> dict[str, Any]:
-        mine = [(key, n) for key, n in counts.items() if t is None or key[0] == t]
-        return {
-            "all": _matrix((key[2:], n) for key, n in mine),
-            "agents": {a: _matrix((key[2:], n) for key, n in mine if key[1] == a) for a in agents},
-        }
-
-    return {**tables(None), "rounds": [{"round": t, **tables(t)} for t in sorted({key[0] for key in counts})]}
-
-
-def _matrix(counted: Iterable[tuple[tuple[Any, ...], int]]) -> dict[str, Any]:
-    cells: Counter[tuple[Any, ...]] = Counter()
-    for cell, number in counted:
-        cells[cell] += number
-    rr, rw, wr, ww = (cells[now, after] for now in (True, False) for after in (True, False))
-    return {
-        "right_right": rr,
-        "right_wrong": rw,
-        "wrong_right": wr,
-        "wrong_wrong": ww,
-        "right_to_wrong_rate": _share(rw, rw + rr),
-        "wrong_to_right_rate": _share(wr, wr + ww),
-    }
-
-
-def round_trips(discussions: Iterable[Discussion], agents: Sequence[str]) -> dict[str, Any]:
-    """Agents that leave their verdict and come back to it: right-wrong-right, and wrong-right-wrong.
-
-    Between agents that are paid for changing their minds this is the known hack: it earns incentives while nothing improves.
-    `chances` are an agent's messages in three consecutive rounds.
-    """
-    counts: Counter[tuple[str, str]] = Counter()
-    for rounds in discussions:
-        for t, first in rounds.items():
-            second, third = rounds.get(t + 1, {}), rounds.get(t + 2, {})
-            for agent, said in first.items():
-                if agent not in second or agent not in third:
-                    continue
-                kind = ""
-                if said.right == third[agent].right != second[agent].right:
-                    kind = "right_wrong_right" if said.right else "wrong_right_wrong"
-                counts[agent, kind] += 1
-
-    def entry(names: Sequence[str]) -> dict[str, Any]:
-        kinds = {k: sum(counts[a, k] for a in names) for k in ("right_wrong_right", "wrong_right_wrong", "")}
-        chances = sum(kinds.values())
-        trips = chances - kinds.pop("")
-        return {**kinds, "chances": chances, "rate": _share(trips, chances)}
-
-    return {"all": entry(agents), "agents": {a: entry([a]) for a in agents}}
 
 
 def persuasion(discussions: Iterable[Discussion], agents: Sequence[str]) -> dict[str, Any]:
@@ -258,7 +180,7 @@ def persuasion(discussions: Iterable[Discussion], agents: Sequence[str]) -> dict
     `unaided` is what to hold it against: of the wrong agents without any right peer, the share that is right one round later.
     """
     counts: Counter[tuple[str | None, bool]] = Counter()  # None: unaided
-    for _, now, after in _steps(discussions):
+    for _, now, after in steps(discussions):
         right = [agent for agent, said in now.items() if said.right]
         turned = [after[agent].right for agent, said in now.items() if not said.right and agent in after]
         for persuader in right or (None,):
@@ -273,13 +195,11 @@ def conformity(discussions: Iterable[Discussion], agents: Sequence[str]) -> dict
     `wrong_majority`: more than half of the agent's peers of that round were wrong (whatever their answers); `tie`: exactly half;
     `right_majority`: fewer, which is what to hold the first against.
     """
-    counts: dict[str, Counter[tuple[str | None, bool]]] = {
-        k: Counter() for k in ("wrong_majority", "tie", "right_majority")
-    }
-    for _, now, after in _steps(discussions):
+    counts: dict[str, Counter[tuple[str | None, bool]]] = {k: Counter() for k in MAJORITIES}
+    for _, now, after in steps(discussions):
         peers = len(now) - 1
         right_peers = sum(said.right for said in now.values()) - 1  # of an agent that is right itself
-        kind = "tie" if 2 * right_peers == peers else "right_majority" if 2 * right_peers > peers else "wrong_majority"
+        kind = majority(right_peers, peers)
         for agent, said in now.items():
             if peers and said.right and agent in after:
                 counts[kind][agent, not after[agent].right] += 1
@@ -296,7 +216,7 @@ def _turned(counts: Mapping[tuple[str | None, bool], int], names: Sequence[str |
     def entry(chosen: Sequence[str | None]) -> dict[str, Any]:
         turned = sum(counts.get((name, True), 0) for name in chosen)
         chances = turned + sum(counts.get((name, False), 0) for name in chosen)
-        return {"turned": turned, "chances": chances, "rate": _share(turned, chances)}
+        return {"turned": turned, "chances": chances, "rate": share(turned, chances)}
 
     return {"all": entry(names), "agents": {name: entry([name]) for name in names}}
 
@@ -322,7 +242,7 @@ def marginal_contribution(discussions: Iterable[Discussion], agents: Sequence[st
                 without[vote] = _elected({**votes, said.answer: (count - 1, right - said.right)})
             gains[agent] += whole - without[vote]
             counts[agent] += 1
-    return {a: {"records": counts[a], "contribution": _share(gains[a], counts[a])} for a in agents}
+    return {a: {"records": counts[a], "contribution": share(gains[a], counts[a])} for a in agents}
 
 
 def ablation(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -334,7 +254,7 @@ def ablation(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     asked = [record for record in records if record["ablated"] and record["turns"]]
     last = [max(rounds_of(record["turns"]).items())[1] for record in asked]
     again = [max(rounds_of(record["ablated"]["turns"]).items(), default=(0, {}))[1] for record in asked]
-    team = [_share(sum(r["team_correct"] for r in part), len(asked)) for part in (asked, [r["ablated"] for r in asked])]
+    team = [share(sum(r["team_correct"] for r in part), len(asked)) for part in (asked, [r["ablated"] for r in asked])]
     return {
         "records": len(asked),
         "agents": _difference(_accuracies(last)["accuracy"], _accuracies(again)["accuracy"]),
@@ -345,7 +265,3 @@ def ablation(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _difference(as_it_was: float | None, ablated: float | None) -> dict[str, float | None]:
     lost = None if as_it_was is None or ablated is None else as_it_was - ablated
     return {"as_it_was": as_it_was, "ablated": ablated, "difference": lost}
-
-
-def _share(part: float, whole: int) -> float | None:
-    return part / whole if whole else None

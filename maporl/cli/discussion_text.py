@@ -111,7 +111,9 @@ class _Page:
             (verdict, STYLES[verdict]),
         ]
         pieces.append((f"  answer {said}" if said is not None else "  no answer", ""))
-        if turn["score"] and turn["truth"] and turn["score"]["value"] != turn["truth"]["value"]:  # else the verdict says it
+        if (
+            turn["score"] and turn["truth"] and turn["score"]["value"] != turn["truth"]["value"]
+        ):  # else the verdict says it
             pieces.append((f"  score {turn['score']['value']:.2f}", "dim"))
         pieces += [
             (f"  {name} {turn[name]:{form}}", "dim")

@@ -174,6 +174,91 @@ class TestInfluence:
         assert found == {"wrong_majority": rate(1, 2), "tie": NOBODY, "right_majority": NOBODY}
 
 
+def incentives_paid(records: list[dict[str, Any]], knob: str) -> float:
+    """What MAPoRL's incentive `knob` pays all messages of these discussions at a value of 1."""
+    from maporl.envs.shaping import Incentives
+    from maporl.types import Question, Score, Transcript, Turn
+
+    paid = 0.0
+    for one in records:
+        turns = []
+        for t in one["turns"]:
+            correct = t["truth"] and t["truth"]["correct"]
+            turns.append(Turn(t["agent"], t["round"], "", None, Score(0.0, correct)))
+        rounds = turns[-1].round + 1
+        paid += sum(
+            Incentives(**{knob: 1.0})(Transcript(Question("q", "R"), tuple(one["agents"]), rounds, tuple(turns)))
+        )
+    return paid
+
+
+class TestMajorities:
+    """What MAPoRL's incentives condition on: own flips by the majority of the others, theirs by the own answer."""
+
+    def test_own_flips_by_hand(self) -> None:
+        # "Rxx" -> "xRx": A was right, its others both wrong, turns wrong. B was wrong, its others tie, turns right. C stays wrong, tie.
+        # "RRx" -> "RxR": A stays right, tie. B turns wrong, tie. C was wrong, its others both right, turns right.
+        found = collaboration([record("Rxx", "xRx"), record("RRx", "RxR")])["flips_by_majority"]
+        assert found["all"] == {
+            "wrong_majority": matrix(0, 1, 0, 0),
+            "tie": matrix(1, 1, 1, 1),
+            "right_majority": matrix(0, 0, 1, 0),
+        }
+        nothing = matrix(0, 0, 0, 0)
+        assert found["agents"][A] == {
+            "wrong_majority": matrix(0, 1, 0, 0), "tie": matrix(1, 0, 0, 0), "right_majority": nothing,
+        }  # fmt: skip
+        assert found["agents"][C]["right_majority"] == matrix(0, 0, 1, 0)
+
+    def test_the_majoritys_flips_by_hand(self) -> None:
+        # "Rxx" -> "xRR": for A (right) the others go from wrong to right; for B and C (wrong) they tie at first.
+        # "xRR" -> "xxx": for A (wrong) from right to wrong; for B and C (right) they tie at first.
+        found = collaboration([record("Rxx", "xRR"), record("xRR", "xxx")])["majority_flips"]
+        right, wrong = matrix(0, 0, 1, 0), matrix(0, 1, 0, 0)
+        assert found["all"] == {"own_right": {**right, "tied": 2}, "own_wrong": {**wrong, "tied": 2}}
+        nothing = matrix(0, 0, 0, 0)
+        assert found["agents"][A] == {"own_right": {**right, "tied": 0}, "own_wrong": {**wrong, "tied": 0}}
+        assert found["agents"][B] == {"own_right": {**nothing, "tied": 1}, "own_wrong": {**nothing, "tied": 1}}
+
+    def test_a_tie_afterwards_is_a_tie(self) -> None:
+        # For A the others go from both wrong to one of each; for B from one of each; for C likewise.
+        found = collaboration([record("Rxx", "RRx")])["majority_flips"]["all"]
+        assert found["own_right"]["tied"] == 1 and found["own_wrong"]["tied"] == 2
+        assert found["own_right"]["wrong_to_right_rate"] is None
+
+    def test_by_round(self) -> None:
+        # Two agents: the other is the majority. "Rx" -> "RR" -> "xR".
+        found = collaboration([record("Rx", "RR", "xR", agents=(A, B))])
+        by_round = found["flips_by_majority"]["rounds"]
+        assert [r["round"] for r in by_round] == [0, 1]
+        assert by_round[0]["all"]["right_majority"] == matrix(0, 0, 1, 0)  # B, beside A who is right
+        assert by_round[0]["all"]["wrong_majority"] == matrix(1, 0, 0, 0)  # A, beside B who is wrong
+        assert by_round[1]["all"]["right_majority"] == matrix(1, 1, 0, 0)
+        influence = found["majority_flips"]["rounds"]
+        assert influence[0]["all"]["own_right"] == {**matrix(0, 0, 1, 0), "tied": 0}  # A persuades B
+        assert influence[0]["agents"][B]["own_wrong"] == {**matrix(1, 0, 0, 0), "tied": 0}
+        assert influence[1]["agents"][B]["own_right"] == {**matrix(0, 1, 0, 0), "tied": 0}
+
+    def test_who_is_alone_or_silent(self) -> None:
+        alone = collaboration([record("x", "R", agents=(A,))])
+        assert alone["flips_by_majority"]["all"]["wrong_majority"] == matrix(0, 0, 0, 0)
+        assert alone["majority_flips"] == {
+            "all": {o: {**matrix(0, 0, 0, 0), "tied": 0} for o in ("own_right", "own_wrong")},
+            "agents": {A: {o: {**matrix(0, 0, 0, 0), "tied": 0} for o in ("own_right", "own_wrong")}},
+            "rounds": [],
+        }
+        # A mixture: C alone speaks last. It is the only one that takes a step; for A and B it is who remains of the others.
+        mixture = collaboration([record("xxR", "__x")])
+        assert mixture["flips_by_majority"]["all"]["wrong_majority"] == matrix(0, 1, 0, 0)
+        assert mixture["majority_flips"]["agents"][C]["own_right"] == {**matrix(0, 0, 0, 0), "tied": 0}
+        assert mixture["majority_flips"]["all"]["own_wrong"]["tied"] == 2
+
+    def test_unknown_counts_as_wrong(self) -> None:
+        found = collaboration([record("R??", "RRR")])
+        assert found["flips_by_majority"]["all"]["wrong_majority"] == matrix(1, 0, 0, 0)
+        assert found["majority_flips"]["agents"][A]["own_right"]["wrong_right"] == 1
+
+
 class TestMarginalContribution:
     def test_by_hand(self) -> None:
         # "RRx": the vote is right. Without A (or B) "Rx" is a tie, 1/2: each contributes 1/2. Without C still right: 0.
@@ -332,10 +417,34 @@ class TestProperties:
             total = found["flips"]["all"][cell]
             assert total == sum(m[cell] for m in found["flips"]["agents"].values())
             assert total == sum(r["all"][cell] for r in found["flips"]["rounds"])
+        by_majority = found["flips_by_majority"]["all"]
+        for cell in cells:  # and over majorities, but for those beside whom nobody else speaks
+            assert sum(m[cell] for m in by_majority.values()) <= found["flips"]["all"][cell]
+        for kind, counted in found["conformity"]["all"].items():
+            assert counted["turned"] == by_majority[kind]["right_wrong"]
+            assert counted["chances"] == by_majority[kind]["right_wrong"] + by_majority[kind]["right_right"]
         conforming = found["conformity"]["all"].values()
         assert sum(c["turned"] for c in conforming) <= found["flips"]["all"]["right_wrong"]
         assert sum(r["messages"] for r in found["rounds"]) == found["messages"]["count"]
         assert all(-1 <= (m["contribution"] or 0) <= 1 for m in found["marginal_contribution"].values())
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.data(), st.integers(2, 4), st.integers(1, 4))
+    def test_incentives_pay_what_is_counted(self, data: st.DataObject, size: int, rounds: int) -> None:
+        """Alpha pays each flip to right, and takes each flip to wrong, under its majority; beta those of the majority."""
+        agents = tuple(f"agent_{i}" for i in range(size))
+        word = st.lists(st.sampled_from("Rx.?"), min_size=size, max_size=size).map("".join)
+        whole = st.lists(word, min_size=rounds, max_size=rounds).map(lambda ws: record(*ws, agents=agents))
+        records = data.draw(st.lists(whole, min_size=1, max_size=5))
+        found = collaboration(records)
+        own, theirs = found["flips_by_majority"]["all"], found["majority_flips"]["all"]
+        for knob, counted in (
+            ("alpha0", own["wrong_majority"]),
+            ("alpha1", own["right_majority"]),
+            ("beta0", theirs["own_wrong"]),
+            ("beta1", theirs["own_right"]),
+        ):
+            assert incentives_paid(records, knob) == counted["wrong_right"] - counted["right_wrong"]
 
     @settings(max_examples=100, deadline=None)
     @given(studies())
