@@ -310,6 +310,18 @@ class TestTrain:
         assert code == 130 and "interrupted; go on with" in err
         assert signal.getsignal(signal.SIGINT) is before
 
+    def test_gold_scores_in_the_prompt_are_an_oracle(self, run: Run, tiny_model: str, tmp_path: Path) -> None:
+        """Refused before anything is trained or written, or labelled."""
+        words = ["--env", LETTERS, "--model", tiny_model, "--output_dir", tmp_path / "run", *QUICK]
+        shown = ["--env_args.protocol", "{name: debate, show_scores: true}"]
+        code, _, err = run("train", *words, *shown)
+        assert code == 2 and "pass --allow_oracle" in err and not (tmp_path / "run").exists()
+        assert run("train", *words, *shown, "--allow_oracle")[0] == 0
+        (test,) = (row for row in RunFolder(tmp_path / "run").metrics if row.get("evaluation") == "test")
+        assert "test/oracle_accuracy" in test and "test/accuracy" not in test
+        for file in (tmp_path / "run").glob("*/*.jsonl"):
+            assert all(json.loads(line)["oracle"] for line in file.open())
+
     def test_resume(self, run: Run, tiny_model: str, tmp_path: Path) -> None:
         from run_toys import StopsLater
 
@@ -351,6 +363,21 @@ class TestAfterwards:
         assert "[round 2] agent_1:" in out and "(wrong)" not in out and "(right)" not in out
         assert "Team answer: " in out or "gave no answer" in out
         assert run("ask", trained, "What?", "--private.bob", "x")[0] == 2
+
+    def test_ask_where_scores_are_shown(self, run: Run, trained: str, tmp_path: Path) -> None:
+        """Nobody knows the gold answer of a question that is asked; a verifier that needs none judges it as any other."""
+        import shutil
+
+        other = shutil.copytree(trained, tmp_path / "other")
+        shown = RunFolder(other).config.merged({"env_args": {"protocol": {"name": "debate", "show_scores": True}}})
+        shown.save(other / "config.yaml")
+        code, _, err = run("ask", other, "What is it?")
+        assert code == 2 and "the scores of a verifier that knows the gold answer" in err and "Traceback" not in err
+        learned = {"function": "run_toys:share_of_letters", "uses_gold": False, "rule_based": False}
+        verifier = {"name": "maporl.envs.verifiers:Function", **learned}
+        shown.merged({"env_args": {"verifier": verifier}}).save(other / "config.yaml")
+        code, out, err = run("ask", other, "What is it?", "--temperature", "1")
+        assert code == 0 and "[round 2] agent_1:" in out, err
 
     @pytest.mark.parametrize("env", ["gsm8k", "math", "csqa", "anli", "two_witnesses", "arithmetic", "vault"])
     def test_ask_needs_no_gold_answer_on_any_task(self, env: str, run: Run, trained: str, tmp_path: Path) -> None:

@@ -120,6 +120,26 @@ def test_oracles_are_labelled(tmp_path: Path) -> None:
     assert [r["team_correct"] for r in found["best_of_k@8"]] == passed  # pass@k
 
 
+def test_scores_that_are_shown_or_end_a_discussion_label_its_row(tmp_path: Path) -> None:
+    """With a verifier that knows nothing of the gold answer nothing is labelled."""
+    methods = [
+        "single_agent",
+        {"name": "debate", "label": "plain"},
+        {"name": "debate", "show_scores": True, "label": "shown"},
+        {"name": "discussion", "label": "ended", "settings": {"env_args": {"protocol": ENDS}}},
+    ]
+    found = measured(tmp_path / "gold", methods=methods)
+    assert {w: cell(tmp_path / "gold", w)["oracle"] for w in found} == {
+        w: w.startswith(("shown", "ended")) for w in found
+    }
+    verifier = {"name": "regex", "pattern": "Answer", "uses_gold": False}
+    honest = measured(tmp_path / "honest", methods=methods, env_args={"verifier": verifier})
+    assert not any(cell(tmp_path / "honest", w)["oracle"] for w in honest)
+
+
+ENDS = {"name": "debate", "stop": {"name": "consensus", "share": 0.6, "score": 0.5}}
+
+
 # -- what rows share -------------------------------------------------------------------------------------------------------
 
 

@@ -267,6 +267,13 @@ def test_trainings_of_each_row() -> None:
     }
 
 
+def test_a_team_that_is_shown_gold_scores_may_be_trained_for_it_is_labelled() -> None:
+    shown = {"env_args": {"protocol": {"name": "debate", "show_scores": True}}}
+    study = Study(methods=("mappo", {"name": "mappo", "label": "shown", "settings": shown}), tasks=("two_witnesses",))
+    allowed = {n.word: study.trainings("two_witnesses", n, 0)[0].config.allow_oracle for n in study.named[1:]}
+    assert allowed == {"mappo": False, "shown": True}
+
+
 def test_rows_with_other_budgets_have_other_trainings() -> None:
     longer = {"name": "single_agent/mappo", "settings": {"num_iterations": 999}}
     study = Study(methods=(longer, "self_consistency@4/mappo", "alone_then_team/mappo"), tasks=("arithmetic",))
