@@ -68,6 +68,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "reconcile": "maporl.benchmarks.methods:ReConcile",
         "train_one": "maporl.benchmarks.methods:TrainOne",
         "alone_then_team": "maporl.benchmarks.methods:AloneThenTeam",
+        "partner_swap": "maporl.benchmarks.methods:PartnerSwap",
     },
     "algorithm": {
         "ippo": "maporl.algorithms.ippo:IPPO",

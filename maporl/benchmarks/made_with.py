@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from maporl.benchmarks.methods import PartnerSwap
 from maporl.benchmarks.study import CellKey, Study
 from maporl.config import RunConfig
 from maporl.run_folder import RunFolder
@@ -34,6 +35,10 @@ def settings_of_cell(study: Study, key: CellKey) -> Settings:
         "trained_by": key.named.algorithm,
         **{name: getattr(study, name) for name in ("num_questions", "num_samples", "ablate_messages")},
     }
+    if isinstance(key.named.method, PartnerSwap):
+        own["seeds"] = study.swapped(key.seed, len(study.seeds))  # who sits beside whom
+    if key.named.trained_on is not None:
+        own["trained_on"] = key.named.trained_on
     return settings_of_run(study.config(key.task, key.named, key.seed)) | _plain(own)
 
 

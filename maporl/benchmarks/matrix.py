@@ -144,8 +144,8 @@ class _Matrix:
             yield self.workers.submit(_train, self.folder, training), self._after_training(training)
 
     def _evaluate_trained(self) -> Iterator[Job]:
-        """Trained cells of a task and seed for which nothing is trained any more; on one copy of what they share."""
-        busy = {(t.task, t.seed) for t in self.training.values()}
+        """Trained cells of a task and seed of which all trainings are over; on one copy of what they share."""
+        busy = {(c.task, c.seed) for c in self.waiting if any(t.folder in self.training for t in self._needs(c))}
         while units := [(c.task, c.seed) for c in self.waiting if (c.task, c.seed) not in busy]:
             ready = [c for c in self.waiting if (c.task, c.seed) == units[0]]
             self.waiting = [c for c in self.waiting if (c.task, c.seed) != units[0]]

@@ -18,7 +18,7 @@ from maporl.algorithms.rollout import Play, rollout_together
 from maporl.algorithms.training import check_context
 from maporl.benchmarks.ablation import spoken_again, unheard
 from maporl.benchmarks.cell_folder import Begun, fail
-from maporl.benchmarks.methods import AloneThenTeam
+from maporl.benchmarks.methods import AloneThenTeam, PartnerSwap
 from maporl.benchmarks.seats import Seats, model_name
 from maporl.benchmarks.study import CellKey, Study, seats_of
 from maporl.config import RunConfig
@@ -188,9 +188,13 @@ def _teams(
     runs = {t.seat: folder / t.folder for t in trainings}
     if isinstance(method, AloneThenTeam):
         yield None, config, lambda env: seats.joined(runs, config, env)
+    elif isinstance(method, PartnerSwap):
+        yield None, config, lambda env: seats.swapped([folder / t.folder for t in trainings], config, env)
     elif trainings:
+        there = seats_of(task, "test")  # agents trained on another task may have had another view, or none
         for training in trainings:
-            view = config if method.best_seat else _viewed(config, training.seat if method.lone else "")
+            seat = training.seat if method.lone and training.seat in there else ""
+            view = config if method.best_seat else _viewed(config, seat)
             yield (
                 training.seat or None,
                 view,

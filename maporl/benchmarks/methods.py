@@ -21,6 +21,7 @@ __all__ = [
     "Discussion",
     "Method",
     "MixtureOfAgents",
+    "PartnerSwap",
     "ProtocolMethod",
     "ReConcile",
     "SelfConsistency",
@@ -301,6 +302,17 @@ class AloneThenTeam(Discussion):
     def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
         alone = SingleAgent()
         return alone.trainings(alone.discussion(config), agents, seats)
+
+
+class PartnerSwap(Discussion):
+    """Agents that were trained together with others: agent i is that of the co-trained run i seeds further on.
+
+    What a team has agreed on in training is of no use among strangers; what it has learned about discussing is. Nothing is trained for
+    it: the runs are those of the co-trained team, of all seeds of the study (`maporl.benchmarks.study.Study.trainings`).
+    """
+
+    title = "partners swapped between runs"
+    needs_training = True
 
 
 def _last_turns(episodes: Sequence[Episode]) -> list[Turn]:

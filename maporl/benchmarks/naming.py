@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from maporl import registry
-from maporl.benchmarks.methods import AloneThenTeam, Debate, Discussion, Method, SelfConsistency, SingleAgent
+from maporl.benchmarks.methods import (
+    AloneThenTeam,
+    Debate,
+    Discussion,
+    Method,
+    PartnerSwap,
+    SelfConsistency,
+    SingleAgent,
+)
 from maporl.settings import called, nearest
 
 __all__ = ["TRAINERS", "Named", "named", "trained_alone", "trains"]
@@ -33,6 +41,7 @@ class Named:
         algorithm: What trains it: an algorithm's word or class, one of `TRAINERS`, or None.
         settings: Fields of the run configuration that only this row changes.
         trained_as: The name of its trainings, which rows of the same agents share: a vote of k is trained as a single agent.
+        trained_on: The task that its agents were trained on, where that is not the one that they are asked.
     """
 
     word: str
@@ -41,14 +50,20 @@ class Named:
     algorithm: str | None = None
     settings: Mapping[str, Any] | None = None
     trained_as: str = ""
+    trained_on: str | None = None
+
+    @property
+    def borrows(self) -> bool:
+        """Whether its trainings are those of another row by design."""
+        return self.trained_on is not None or isinstance(self.method, PartnerSwap) or trained_alone(self.method)
 
 
 def named(spec: str | Mapping[str, Any]) -> Named:
-    """A method from a word or ``{"name": word, "label": ..., "settings": {...}, **arguments}``.
+    """A method from a word or ``{"name": word, "label": ..., "settings": {...}, "trained_on": task, **arguments}``.
 
     Words: a method (``debate``), a method with k samples (``self_consistency@9``), an algorithm (``mappo``: the task's discussion
     trained by it), a method trained by an algorithm (``single_agent/mappo``, ``self_consistency@4/mappo``), or
-    ``package.module:Class`` in either place.
+    ``package.module:Class`` in either place. With ``trained_on`` the row's agents are those of the same word on another task.
 
     Raises:
         ValueError: An unknown word (the message names the nearest), or a method that cannot be trained so.
@@ -56,7 +71,7 @@ def named(spec: str | Mapping[str, Any]) -> Named:
     arguments: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     if not isinstance(word := arguments.pop("name", None), str):
         raise ValueError(f"method {spec!r} has no 'name'; write a word, or {{name: WORD, ...arguments}}.")
-    label, settings = arguments.pop("label", None), arguments.pop("settings", None)
+    label, settings, origin = (arguments.pop(key, None) for key in ("label", "settings", "trained_on"))
     head, slash, algorithm = word.partition("/")
     if slash and not algorithm:
         raise ValueError(f"method {word!r} names no algorithm; write {head}/mappo, or {head}.")
@@ -68,19 +83,30 @@ def named(spec: str | Mapping[str, Any]) -> Named:
     if not algorithm and trains(name):
         name, algorithm = "discussion", name
     method = called("method", name, _method_class(word, name), arguments)
-    _check(word, name, method, algorithm)
+    _check(word, name, method, algorithm, origin)
     if isinstance(method, SelfConsistency) and not k:  # its word says how many, as those of matched votes do
         word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
-    word = str(label or word)
+    trained_as = _trained_as(word, label, method, algorithm, settings, origin)
+    word = str(label or (f"{word} from {origin}" if origin else word))
     told = f"{algorithm}-trained team" if type(method) is Discussion else f"{method.label}, trained by {algorithm}"
     return Named(
         word=word,
-        label=str(label or (told if algorithm else method.label)),
+        label=str(label or (told if algorithm else method.label) + (f", on {origin}" if origin else "")),
         method=method,
         algorithm=algorithm or None,
         settings=settings or None,
-        trained_as=f"single_agent/{algorithm}{_digest(settings)}" if trained_alone(method) else word,
+        trained_as=trained_as,
+        trained_on=origin,
     )
+
+
+def _trained_as(word: str, label: Any, method: Method, algorithm: str, settings: Any, origin: str | None) -> str:
+    """The name of a row's trainings: its own word, unless they are those of another row."""
+    if trained_alone(method):
+        return f"single_agent/{algorithm}{_digest(settings)}"
+    if isinstance(method, PartnerSwap):
+        return f"{algorithm}{_digest(settings)}"
+    return f"{word}{_digest(settings)}" if origin else str(label or word)
 
 
 def _digest(settings: Any) -> str:
@@ -120,7 +146,7 @@ def _method_class(word: str, name: str) -> Any:
     return registry.load("method", name)
 
 
-def _check(word: str, name: str, method: Any, algorithm: str) -> None:
+def _check(word: str, name: str, method: Any, algorithm: str, origin: Any) -> None:
     if not isinstance(method, Method):
         raise ValueError(
             f"method {word!r} is a {type(method).__name__}; name a subclass of maporl.benchmarks.methods.Method."
@@ -132,10 +158,14 @@ def _check(word: str, name: str, method: Any, algorithm: str) -> None:
         raise ValueError(
             f"method {word!r}: unknown algorithm {algorithm!r}.{nearest(algorithm, known)} One of: {known}."
         )
+    if origin is not None and not (algorithm and isinstance(origin, str)):
+        raise ValueError(
+            f"method {word!r}: trained_on is {origin!r}; name a task of the study, and what trained its agents, as in {name}/mappo."
+        )
     if method.needs_training and not algorithm:
         raise ValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
     one_turn = (isinstance(method, SingleAgent) and method.num_rounds == 1) or isinstance(method, AloneThenTeam)
     if algorithm == "trl_grpo" and not one_turn:
         raise ValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
-    if algorithm == "sft" and type(method) not in (Discussion, Debate):
+    if algorithm == "sft" and type(method) not in (Discussion, Debate, PartnerSwap):
         raise ValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")

@@ -89,6 +89,13 @@ class Seats:
             seats[agent, 0] = self._trained(run, config, ["agent_0"])["agent_0", 0]
         return Team(seats)
 
+    def swapped(self, runs: Sequence[Path], config: RunConfig, env: DiscussionEnv) -> Team:
+        """Agents of different teams in one: the run of each, in the order of the agents."""
+        seats: dict[tuple[str, int], Agent] = {}
+        for agent, run in zip(env.possible_agents, runs, strict=True):
+            seats |= self._trained(run, config, [agent])
+        return Team(seats)
+
     def _member(self, config: RunConfig, model: str, adapter: Path | None, made: RunConfig | None = None) -> LLMAgent:
         made = made or config
         policy = self._policy(made, model)

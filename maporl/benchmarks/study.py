@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from maporl import registry
-from maporl.benchmarks.methods import SelfConsistency, SingleAgent
-from maporl.benchmarks.naming import TRAINERS, Named, named, trained_alone, trains
+from maporl.benchmarks.methods import PartnerSwap, SelfConsistency, SingleAgent
+from maporl.benchmarks.naming import TRAINERS, Named, named, trains
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.settings import deeply, importable, nearest, plain, read_settings, typed
@@ -146,6 +146,13 @@ class Study:
             for key in settings:
                 if key in NOT_SHARED and key not in allowed:
                     raise ValueError(f"{where}: {key!r} is not set there; use {NOT_SHARED[key]}.")
+        for entry in self.named:
+            if entry.trained_on is not None and entry.trained_on not in self.tasks:
+                raise ValueError(
+                    f"method {entry.word!r}: trained_on {entry.trained_on!r} is no task of the study; its tasks: {', '.join(self.tasks)}."
+                )
+            if isinstance(entry.method, PartnerSwap) and len(self.seeds) < 2:
+                raise ValueError(f"method {entry.word!r} seats agents of different runs; give at least two seeds.")
         for name in self.algorithms:
             if not trains(name):
                 known = [*registry.names("algorithm"), *TRAINERS]
@@ -165,7 +172,7 @@ class Study:
         trained: dict[str, Named] = {}
         for entry in self.named:
             other_row = trained.setdefault(file_name(entry.trained_as), entry)
-            if other_row is not entry and not (trained_alone(other_row.method) and trained_alone(entry.method)):
+            if other_row is not entry and not (other_row.borrows or entry.borrows):
                 raise ValueError(
                     f"methods: {other_row.word!r} and {entry.word!r} would share the trainings {entry.trained_as!r}; choose another label."
                 )
@@ -248,9 +255,14 @@ class Study:
         return replace(config, seed=seed, output_dir=None)
 
     def trainings(self, task: str, entry: Named, seed: int) -> list[Training]:
-        """What has to be trained for a cell, one for each seat where it has several."""
+        """What has to be trained for a cell, one for each seat where it has several; of swapped partners one for each agent, in order."""
         if entry.algorithm is None:
             return []
+        task = entry.trained_on or task
+        if isinstance(entry.method, PartnerSwap):
+            number = len(environment(self.config(task, entry, seed)).possible_agents)
+            origins = self.swapped(seed, number)
+            return [Training(task, entry.trained_as, "", s, self.config(task, entry, s)) for s in origins]
         team = self.budget(task, entry.algorithm).merged(entry.settings or {})
         word = repr((team.env, team.env_args, team.data, team.num_agents, team.num_rounds))
         if word not in self._seats:
@@ -262,10 +274,21 @@ class Study:
         runs = entry.method.trainings(config, env.possible_agents, self._seats[word])
         return [Training(task, entry.trained_as, seat, seed, run) for seat, run in runs.items()]
 
+    def swapped(self, seed: int, number: int) -> list[int]:
+        """The seeds of the runs that `number` agents come from, where partners are swapped: its own, the next one, ... round and round."""
+        seeds = sorted(self.seeds)
+        return [seeds[(seeds.index(seed) + i) % len(seeds)] for i in range(number)]
+
     def cells(self) -> Iterator[CellKey]:
-        """All cells asked for; those of the matched votes come later, when it is known what the teams spend."""
+        """All cells asked for; those of the matched votes come later, when it is known what the teams spend.
+
+        On the task that its agents were trained on, a row of agents from elsewhere is the ordinary one, and left out where that is there.
+        """
+        ordinary = {entry.trained_as for entry in self.named if entry.trained_on is None}
         for task in self.tasks:
             for entry in self.named:
+                if entry.trained_on == task and entry.trained_as in ordinary:
+                    continue
                 for seed in self.seeds:
                     yield CellKey(task, entry, seed)
 
