@@ -43,7 +43,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from maporl.agents.make_model import make_model
+from maporl.agents.make_model import ARCHITECTURES, make_model
 from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sft import sft
 from maporl.envs.combinations import ITEMS
@@ -98,8 +98,9 @@ class Recipe:
     """Everything a warm start depends on. Same recipe, same machine: same weights.
 
     Attributes:
-        task: "two_witnesses" or "vault".
-        num_agents: Of the team that will discuss.
+        task: A key of `SPEAKERS`.
+        also: Other tasks that the same model learns, in equal parts.
+        num_agents, num_rounds: Of the team that will discuss; rounds None: the task's.
         seed: Of weights, corpus and order. Tiny models turn out differently: of seeds 0 to 3 all start near their colleagues' habits
             but the first, which is too good already (.70 greedy), and from 1 a team learned most.
         pure_steps: How many of the training steps are spent on pure habits.
@@ -109,7 +110,9 @@ class Recipe:
     """
 
     task: str = "two_witnesses"
+    also: tuple[str, ...] = ()
     num_agents: int = 2
+    num_rounds: int | None = None
     seed: int = 1
     pure_steps: int = 110
     num_rows: int = 4_000
@@ -128,12 +131,22 @@ class Recipe:
     )
 
     def __post_init__(self) -> None:
-        if self.task not in SPEAKERS:
-            raise ValueError(f"there is no warm start for {self.task!r}; there is one for: {', '.join(SPEAKERS)}.")
+        for task in self.tasks:
+            if task not in SPEAKERS:
+                raise ValueError(f"there is no warm start for {task!r}; there is one for: {', '.join(SPEAKERS)}.")
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return (self.task, *self.also)
 
 
 def make_warm_start(
-    path: str | Path, task: str = "two_witnesses", seed: int = 1, *, shipped: bool = True, **settings: Any
+    path: str | Path,
+    task: str | Sequence[str] = "two_witnesses",
+    seed: int = 1,
+    *,
+    shipped: bool = True,
+    **settings: Any,
 ) -> dict[str, float]:
     """Write the warm-started model of a task to the folder `path`, unless the same recipe has already been cooked there.
 
@@ -143,7 +156,7 @@ def make_warm_start(
 
     Args:
         path: The folder.
-        task: "two_witnesses", "vault" or "arithmetic".
+        task: "two_witnesses", "vault" or "arithmetic"; several tasks are learned in equal parts, in as many steps as all of them take.
         seed: Of weights, corpus and order.
         shipped: Copy the package's weights if they come from this very recipe.
         **settings: Other fields of :class:`Recipe`.
@@ -154,17 +167,15 @@ def make_warm_start(
     Raises:
         ValueError: No warm start for this task.
     """
-    if task in STEPS:
-        training = {**Recipe().training, "steps": STEPS[task]["steps"]}
-        settings = {"training": training, "pure_steps": STEPS[task]["pure_steps"], "num_rows": 60_000, **settings}
-    folder, recipe = Path(path), Recipe(task=task, seed=seed, **settings)
+    first, *also = (task,) if isinstance(task, str) else task
+    folder, recipe = Path(path), Recipe(task=first, also=tuple(also), seed=seed, **{**_sizes(first, *also), **settings})
     fingerprint = _fingerprint(recipe)
     if (measured := _measured(folder, fingerprint)) is not None:
         return measured
     record = folder / "recipe.json"
     record.unlink(missing_ok=True)  # from here on the folder is unfinished until the new record is written
-    if shipped and (measured := _measured(SHIPPED / task, fingerprint)) is not None:
-        shutil.copytree(SHIPPED / task, folder, dirs_exist_ok=True)
+    if shipped and (measured := _measured(SHIPPED / first, fingerprint)) is not None:
+        shutil.copytree(SHIPPED / first, folder, dirs_exist_ok=True)
         return measured
     rows = corpus(recipe)
     words = [message["content"] for row in rows[:500] for message in row["messages"]]
@@ -176,6 +187,19 @@ def make_warm_start(
         encoding="utf-8",
     )
     return measured
+
+
+def _sizes(*tasks: str) -> dict[str, Any]:
+    """What some tasks together take to be learned, where one of them takes more than the recipe's default, or they are several."""
+    default = Recipe()
+    usual = {"steps": default.training["steps"], "pure_steps": default.pure_steps}
+    total = {name: sum(STEPS.get(task, usual)[name] for task in tasks) for name in usual}
+    rows = 60_000 if set(tasks) & set(STEPS) else default.num_rows * len(tasks)
+    return {
+        "training": {**default.training, "steps": total["steps"]},
+        "pure_steps": total["pure_steps"],
+        "num_rows": rows,
+    }
 
 
 def _measured(folder: Path, fingerprint: str) -> dict[str, float] | None:
@@ -208,22 +232,28 @@ def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) 
 
     Of twelve chats ten come from a team, one from a lone agent and one from a lone agent that is told all views.
     """
-    task = load("env", recipe.task)
     seats = recipe.num_agents
-    own = {"num_digits": seats} if recipe.task == "vault" else ENV_ARGS.get(recipe.task, {})
-    team: DiscussionEnv = task(seats, **own)
-    if team.private_seats():
-        lone = [task(1, view=f"agent_{seat}", **own) for seat in range(seats)]
-        told = task(1, view="all", **own)
-    else:  # nobody has a view
-        lone, told = [task(1, **own)] * seats, task(1, **own)
+    casts = [_cast(task, seats, recipe.num_rounds) for task in recipe.tasks]
     rows: list[Row] = []
     while len(rows) < count:
+        which = int(rng.integers(len(casts))) if len(casts) > 1 else 0
+        team, lone, told = casts[which]
         kind = rng.random() * (10 / seats + 2)  # a team's discussion gives `seats` chats
         seat = int(rng.integers(seats))
         env = lone[seat] if kind < 1 else told if kind < 2 else team
-        rows += [{"messages": chat} for chat in _discussion(env, SPEAKERS[recipe.task], habits, rng)]
+        rows += [{"messages": chat} for chat in _discussion(env, SPEAKERS[recipe.tasks[which]], habits, rng)]
     return rows[:count]
+
+
+def _cast(word: str, seats: int, num_rounds: int | None) -> tuple[DiscussionEnv, list[DiscussionEnv], DiscussionEnv]:
+    """A task's team, a lone agent in every seat, and one that is told all."""
+    task = load("env", word)
+    own = {"num_digits": seats} if word == "vault" else dict(ENV_ARGS.get(word, {}))
+    own |= {} if num_rounds is None else {"num_rounds": num_rounds}
+    team: DiscussionEnv = task(seats, **own)
+    if not team.private_seats():  # nobody has a view
+        return team, [task(1, **own)] * seats, task(1, **own)
+    return team, [task(1, view=f"agent_{seat}", **own) for seat in range(seats)], task(1, view="all", **own)
 
 
 def _discussion(
@@ -316,11 +346,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """``python -m maporl.benchmarks.warm_start FOLDER --task vault``."""
     parser = argparse.ArgumentParser(prog="python -m maporl.benchmarks.warm_start", description="Write a warm start.")
     parser.add_argument("folder")
-    parser.add_argument("--task", default="two_witnesses", choices=list(SPEAKERS))
+    parser.add_argument("--task", nargs="+", default=["two_witnesses"], choices=list(SPEAKERS), help="one or several")
     parser.add_argument("--num_agents", type=int, default=2, help="of the team that will discuss (default: 2)")
+    parser.add_argument("--num_rounds", type=int, help="of its discussions (default: the task's)")
+    parser.add_argument("--architecture", default="llama", choices=list(ARCHITECTURES), help="of the model")
+    parser.add_argument("--vocab_size", type=int, default=330, help="of its tokenizer, at most")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     args = parser.parse_args(argv)
-    print(args.folder, make_warm_start(args.folder, args.task, args.seed, num_agents=args.num_agents))
+    model = {**Recipe().model, "vocab_size": args.vocab_size}
+    model |= {} if args.architecture == "llama" else {"architecture": args.architecture}
+    settings = {"num_agents": args.num_agents, "num_rounds": args.num_rounds, "model": model}
+    print(args.folder, make_warm_start(args.folder, args.task, args.seed, **settings))
 
 
 if __name__ == "__main__":
