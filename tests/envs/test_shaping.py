@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from maporl.envs import shaping as sh
 from maporl.envs.protocols import Debate, Pipeline, RoundRobin
 from maporl.envs.shaping.format_penalty import longest_repeat
-from maporl.types import Score, Transcript
+from maporl.types import Completion, Score, Transcript
 
 R, W = True, False
 VECTOR = [(0.1, 0.2), (0.5, 0.9), (0.7, 0.3)]  # the test vector of MAPoRL's reward: 2 agents, 3 rounds
@@ -336,6 +336,54 @@ def test_longest_repeat(text: str, phrase: int) -> None:
 def test_format_rules(text: str, broken: tuple[str, ...]) -> None:
     rules = sh.FormatPenalty(10, min_words=4, max_repeats=3, pattern=r"Answer: \d+", text_after=False)
     assert rules.violations(text) == broken
+
+
+BOX = r"\\boxed\{(?:[^{}]|\{[^{}]*\})*\}"  # as docs/environments.md has it: braces within the box, one level deep
+ENOUGH = " ".join(f"word{n}" for n in range(49))
+
+
+@pytest.mark.parametrize(
+    "text, broken",
+    [
+        (f"{ENOUGH} \\boxed{{4}}", ()),  # 50 words
+        (f"{ENOUGH} \\boxed{{\\frac{{1}}{{2}}}}.", ()),
+        (f"{ENOUGH[:-7]} \\boxed{{4}}", ("too_short",)),
+        (f"{ENOUGH} so it is 4", ("no_pattern",)),
+        (f"{ENOUGH} \\boxed{{4", ("no_pattern",)),
+        (f"{ENOUGH} \\boxed{{4}} I hope that helps", ("text_after",)),
+        (f"{ENOUGH} \\boxed{{3}} no, \\boxed{{4}}", ()),  # after the last one
+        (f"{ENOUGH} yes yes yes \\boxed{{4}}", ()),  # three in a row are not more than three
+        (f"{ENOUGH} yes yes yes yes \\boxed{{4}}", ("repetition",)),
+        (f"{ENOUGH} {'it is so ' * 4}\\boxed{{4}}", ("repetition",)),
+        ("", ("too_short", "no_pattern")),
+    ],
+)
+def test_the_gates_of_maporls_release(text: str, broken: tuple[str, ...]) -> None:
+    """Fewer than 50, an n-gram more than three times in a row, no box; and the third hack that the paper saw, text after it."""
+    gates = sh.build_shaping(
+        {
+            "name": "format_penalty",
+            "penalty": 10,
+            "min_words": 50,
+            "max_repeats": 3,
+            "pattern": BOX,
+            "text_after": False,
+        }
+    )
+    assert isinstance(gates, sh.FormatPenalty) and gates.violations(text) == broken
+    assert gates(discussion([(1.0, 1.0)], texts=[(text, ENOUGH)])) == (-10.0 * bool(broken), -10.0)
+
+
+def test_the_counts_of_broken_rules_are_metrics_of_a_training() -> None:
+    from maporl.algorithms.training import rollout_metrics
+    from maporl.types import Episode, Step
+
+    env = Digits(2, 1, shaping=["own_score", {"name": "format_penalty", "min_words": 2}])
+    said = [discussion([(1.0, 0.0)], texts=[row]) for row in (("one", "two words"), ("one", "one"))]
+    episodes = [Episode(t, (Step("agent_0", 0, None, None, Completion(""), 0.0),)) for t in said]
+    metrics = rollout_metrics(episodes, env)
+    assert metrics["rollout/format_penalised"] == metrics["rollout/format_too_short"] == 1.5
+    assert metrics["rollout/format_no_pattern"] == 0.0
 
 
 def test_a_penalty_falls_on_its_own_message_alone_and_once() -> None:

@@ -23,8 +23,9 @@ class FormatPenalty(Shaping):
 
     Args:
         penalty: What a bad message loses, at least 0.
-        min_words: Fewest words a message may have.
-        max_repeats: How often the same phrase (1 to 10 words) may stand in a row; None for no limit.
+        min_words: Fewest words a message may have. (Words, between spaces: an environment knows no tokenizer. The release asks for 50
+            tokens.)
+        max_repeats: How often the same phrase (1 to 10 words) may stand in a row; None for no limit. The release allows 3.
         pattern: Regular expression that must be found (the form of the answer); None for none.
         text_after: Whether anything but space and punctuation may follow the last match of `pattern`.
     """
