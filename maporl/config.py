@@ -61,7 +61,8 @@ class RunConfig:
         team: "shared", "per_agent", "per_agent_round", "frozen", or {agent: adapter | [adapter of each round]}.
         frozen: Agents ("agent_1"), rounds ("round_1") or seats ("agent_1/round_1") that stay at the base model, or at init_adapter.
         partners: {agent: ``package.module:Class``} for seats taken by agents of your own.
-        prompts: YAML file or mapping of prompt pieces (see `PromptTemplate`).
+        prompts: YAML file or mapping of prompt pieces (see `PromptTemplate`); None takes the model folder's own ``prompts.yaml`` if it has
+            one, as warm starts do, else the defaults.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own.
         lora: {r, alpha, target_modules}.
         init_adapter: PEFT folder from which every adapter starts.
@@ -216,9 +217,23 @@ class RunConfig:
         return replace(self, **changes, output_dir=str(self.folder), prompts=asdict(self.build_prompts()))
 
     def build_prompts(self) -> PromptTemplate:
+        """The prompts of all agents.
+
+        Raises:
+            ValueError: A malformed piece, or models that bring different prompts with them.
+        """
         from maporl.agents import PromptTemplate
 
-        return PromptTemplate.load(self.prompts)
+        if self.prompts is not None:
+            return PromptTemplate.load(self.prompts)
+        models = [self.model] if isinstance(self.model, str) else list(self.model.values())
+        own = [file if (file := Path(model) / "prompts.yaml").is_file() else None for model in models if model]
+        brought = [PromptTemplate.load(file) for file in own] or [PromptTemplate()]
+        if any(template != brought[0] for template in brought):
+            raise ValueError(
+                f"the models {models} bring different prompts.yaml with them; say which with --prompts FILE."
+            )
+        return brought[0]
 
     def build_team(self, env: DiscussionEnv) -> Team:
         """Base models, adapters and seats for everybody in `env`.

@@ -233,3 +233,17 @@ class TestCalls:
     def test_typed(self) -> None:
         assert typed("x", [1, 2], tuple[int, ...]) == (1, 2)
         assert typed("x", None, float | None) is None
+
+
+def test_a_model_folder_may_bring_its_own_prompts(tmp_path: Path) -> None:
+    for name, text in {"a": "Say.", "b": "Say.", "c": "Speak."}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "prompts.yaml").write_text(f"answer: {text}\n")
+    a, b, c = (str(tmp_path / name) for name in "abc")
+    assert RunConfig(model=a).build_prompts().answer == "Say."
+    assert RunConfig(model=a, prompts={"answer": "Other."}).build_prompts().answer == "Other."
+    assert RunConfig(model={"agent_0": a, "agent_1": b}).build_prompts().answer == "Say."
+    assert RunConfig(model="somewhere/else").build_prompts() == RunConfig().build_prompts()
+    for other in (c, "somewhere/else"):
+        with pytest.raises(ValueError, match="different prompts.yaml"):
+            RunConfig(model={"agent_0": a, "agent_1": other}).build_prompts()

@@ -2,10 +2,12 @@
 
   maporl benchmark --methods debate mappo single_agent/mappo --tasks two_witnesses --seeds 0 1 2 --model DIR --output_dir runs/study
   maporl benchmark --config study.yaml
+  maporl benchmark --config incentives --model DIR
 
 A method is a word (debate, self_consistency@9), an algorithm (mappo: the task's discussion trained by it), both
 (single_agent/mappo), or package.module:Class. Every team is compared with a vote of a lone agent that costs as much. The same
-command goes on with what is missing; methods, tasks and seeds can be added. A YAML file holds the same names; flags win.
+command goes on with what is missing; methods, tasks and seeds can be added. A YAML file holds the same names; flags win. MAPoRL's
+experiments are there by word (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from maporl.benchmarks.experiments import EXPERIMENTS, configuration
 from maporl.benchmarks.study import NOT_SHARED, Study
 from maporl.cli.flags import Parser, settings_of
 from maporl.config import RunConfig
@@ -23,7 +26,9 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("--config", metavar="FILE.yaml", help="a YAML file of settings")
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help=f"a YAML file of settings, or one of: {', '.join(EXPERIMENTS)}"
+    )
     parser.add_argument("--plan", action="store_true", help="only say what would be run, and the most it can cost")
     parser.add_settings(settings_of(Study, without=["settings"]))
     parser.add_settings(settings_of(RunConfig, without=NOT_SHARED))
@@ -33,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Run what is missing, then write and show the results; 1 if a cell failed."""
     from rich.console import Console
 
-    study = (Study.load(args.config) if args.config else Study()).merged(args.given)
+    study = (Study.load(configuration(args.config)) if args.config else Study()).merged(args.given)
     if args.plan:
         from maporl.benchmarks.expected import print_expected
 
