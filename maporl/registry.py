@@ -51,6 +51,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "exact": "maporl.envs.verifiers:Exact",
         "regex": "maporl.envs.verifiers:Regex",
         "noisy": "maporl.envs.verifiers:Noisy",
+        "learned": "maporl.learned_verifier:LearnedVerifier",
     },
     "agent": {},
     "method": {

@@ -319,7 +319,7 @@ class Policy:
         if self._engine == "in_process" and self.backbone.exact:
             return InProcessEngine(
                 self.backbone,
-                self._speaking,
+                self.speaking,
                 self._version,
                 eos_ids=self.eos_ids,
                 pad_id=self.pad_id,
@@ -333,7 +333,7 @@ class Policy:
             )
         return ReferenceEngine(
             self.model,
-            self._speaking,
+            self.speaking,
             eos_ids=self.eos_ids,
             pad_id=self.pad_id,
             max_batch_tokens=self.max_batch_tokens,
@@ -350,7 +350,8 @@ class Policy:
         self._warned = True
 
     @contextlib.contextmanager
-    def _speaking(self, adapter: str | None) -> Iterator[None]:
+    def speaking(self, adapter: str | None) -> Iterator[None]:
+        """Within the block the model is the base with `adapter`, merged into its weights where that is exact: nothing is trained here."""
         if adapter is not None and adapter not in self.adapters:
             raise ValueError(self._unknown(adapter))
         with (

@@ -1,0 +1,188 @@
+"""Verifiers that learn from labelled answers: train one, judge it, serve it.
+
+  maporl verifier train DIR --model MODEL --env gsm8k --env_args.verifier_share 0.2
+  maporl verifier train DIR --model MODEL --answers labelled.jsonl --k 1
+  maporl verifier evaluate DIR [--answers labelled.jsonl]
+  maporl verifier serve DIR --port 8000
+
+Answers are sampled to the questions of a task that verifier_share keeps for verifiers; use the same share when a team is trained with
+--env_args.verifier '{name: learned, path: DIR}'. Rows of --answers: question, gold, response, correct; also model or generator, round,
+private.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from typing import Any
+
+from maporl.cli.flags import Parser, settings_of
+from maporl.config import RunConfig
+
+__all__ = ["add_arguments", "run"]
+
+SAMPLING = (
+    "env",
+    "env_args",
+    "data",
+    "model",
+    "num_agents",
+    "num_rounds",
+    "prompts",
+    "chat_template",
+    "init_adapter",
+    "max_new_tokens",
+    "temperature",
+    "dtype",
+    "device",
+    "num_threads",
+    "seed",
+)
+"""Of the discussions that answers are taken from; the model is the verifier's base, too."""
+
+TRAINING = ("r", "alpha", "dropout", "learning_rate", "epochs", "batch_size", "microbatch_size", "max_length")
+
+
+def add_arguments(parser: Parser) -> None:
+    from maporl.learned_verifier.training import Settings
+
+    parser.add_argument("action", choices=("train", "evaluate", "serve"))
+    parser.add_argument("folder", metavar="DIR", help="of the verifier")
+    parser.add_argument("--answers", metavar="FILE.jsonl", help="labelled answers, instead of sampling a task's")
+    parser.add_argument("--k", type=_count, help="right and wrong answers to each question [10; 1 with --answers]")
+    parser.add_argument("--unbalanced", action="store_true", help="take all answers as they are")
+    parser.add_argument("--controls", action="store_true", help="also train on the question and on the response alone")
+    parser.add_argument("--wave", type=_count, default=4, help="discussions of a question sampled at a time [4]")
+    parser.add_argument("--waves", type=_count, default=8, help="as often as that, at most [8]")
+    parser.add_argument("--host", default="127.0.0.1", help="where to serve [127.0.0.1]")
+    parser.add_argument("--port", type=int, default=8000, help="where to serve; 0 takes a free one [8000]")
+    parser.add_settings(settings_of(RunConfig, only=SAMPLING))
+    parser.add_settings(settings_of(Settings, only=(*TRAINING, "gradient_checkpointing")))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is asked."""
+    actions = {"train": _train, "evaluate": _evaluate, "serve": _serve}
+    return actions[args.action](args)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from maporl.agents.make_model import without_progress_bars
+    from maporl.learned_verifier.answers import read_answers
+    from maporl.learned_verifier.making import make_verifier
+    from maporl.learned_verifier.model import Reading
+    from maporl.learned_verifier.training import Settings
+    from maporl.run import torch_settings
+
+    training = {n: args.given.pop(n) for n in (*TRAINING, "gradient_checkpointing") if n in args.given}
+    config = RunConfig(team="frozen").merged(args.given)
+    if "model" not in args.given:
+        raise ValueError("no model; name the verifier's base: --model DIR or a hub id.")
+    if not isinstance(config.model, str):
+        raise ValueError("a verifier has one base; give one --model.")
+    shared: dict[str, Any] = {
+        "dtype": config.dtype,
+        "device": config.device,
+        "num_threads": config.num_threads,
+        "seed": config.seed,
+    }
+    settings = Settings(**training, **shared)
+    k = None if args.unbalanced else args.k or (1 if args.answers else 10)
+    with without_progress_bars(), torch_settings(config):
+        if args.answers:
+            answers, instruction = read_answers(args.answers), ""
+        else:
+            answers, instruction = _sampled(config, k or 10, args.wave, args.waves)
+        template = config.build_prompts()
+        pieces = {n: v for n, v in vars(template).items() if n in inspect.signature(type(template)).parameters}
+        reading = Reading(prompts=pieces, instruction=instruction)
+        _, report = make_verifier(
+            answers,
+            config.model,
+            args.folder,
+            k=k,
+            controls=args.controls,
+            settings=settings,
+            reading=reading,
+            chat_template=config.chat_template,
+            say=print,
+        )
+    _show(report, args.folder)
+    return 0
+
+
+def _sampled(config: RunConfig, k: int, wave: int, waves: int) -> tuple[list[Any], str]:
+    """Labelled answers of a task's questions that are kept for verifiers, and how the task says that they are to be answered."""
+    from maporl.algorithms.training import check_context
+    from maporl.learned_verifier.sampling import sample_answers
+    from maporl.run import with_threads
+
+    env = config.build_env()
+    questions = env.questions("verifier")
+    team = config.build_team(env)
+    config = with_threads(config, team)
+    check_context(env, team, questions)
+    print(f"{len(questions)} questions of {config.env}, kept for verifiers (verifier_share {env.verifier_share:g})")
+
+    def progress(enough: int, all_of_them: int) -> None:
+        print(f"  {enough} of {all_of_them} have {k} right and {k} wrong answers", flush=True)
+
+    answers = sample_answers(
+        env,
+        team,
+        questions,
+        k,
+        generator=str(config.model),
+        wave=wave,
+        waves=waves,
+        seed=config.seed,
+        progress=progress,
+    )
+    return answers, env.instruction
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from maporl.learned_verifier.answers import read_answers
+    from maporl.learned_verifier.evaluation import evaluate
+    from maporl.learned_verifier.making import HELD_OUT, TRAINED_ON
+    from maporl.learned_verifier.verifier import LearnedVerifier
+
+    folder = Path(args.folder)
+    verifier = LearnedVerifier(folder, device=args.given.get("device"))
+    answers = read_answers(args.answers or folder / HELD_OUT)
+    learned_from = read_answers(folder / TRAINED_ON) if (folder / TRAINED_ON).is_file() else []
+    others = {f"{place.name} only": LearnedVerifier(place) for place in sorted((folder / "controls").glob("*"))}
+    report = evaluate(
+        verifier, answers, temperature=verifier.card.temperature, controls=others, learned_from=learned_from
+    )
+    if not args.answers:
+        report.save(folder)
+    _show(report, args.folder)
+    return 0
+
+
+def _show(report: Any, folder: str) -> None:
+    from maporl.display import print_list
+    from maporl.learned_verifier.evaluation import HEADER
+
+    print_list(HEADER, report.rows())
+    print(
+        f"ECE {report.uncalibrated:.3f} before calibration (temperature {report.temperature:.2f}); AUROC intervals by question"
+    )
+    print(f"verifier: {folder}")
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from maporl.learned_verifier.server import serve
+    from maporl.learned_verifier.verifier import LearnedVerifier
+
+    serve(LearnedVerifier(args.folder, device=args.given.get("device")), host=args.host, port=args.port)
+    return 0

@@ -1,0 +1,264 @@
+"""How a verifier learns: binary cross-entropy of an answer's label on every one of its tokens (MAPoRL 2502.18439, section 3)."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PrinterCallback, Trainer, TrainingArguments, set_seed
+
+from maporl.agents.checkpoints import load_tokenizer, loading, local_only
+from maporl.agents.make_model import without_progress_bars
+from maporl.agents.prompts import ChatEncoder
+from maporl.agents.sft import TINY, global_settings_kept
+from maporl.learned_verifier.answers import LabelledAnswer, seen
+from maporl.learned_verifier.model import Card, Reading, Row, fingerprint, rows_of, save_head
+
+__all__ = ["Settings", "fit"]
+
+IGNORED = -100.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a verifier's training. The defaults are the paper's, made for models of billions of parameters.
+
+    Attributes:
+        r, alpha, dropout: Of the LoRA adapter on all linear layers.
+        learning_rate: AdamW's peak, after a short warm-up; it falls linearly.
+        epochs: Passes over the answers.
+        batch_size: Answers of an optimizer step.
+        microbatch_size: Answers of one pass; divides batch_size, saves memory only. None: the whole batch.
+        max_length: Tokens of question and answer; longer rows are left out, and counted.
+        dtype: Of the base: "float32" or "bfloat16".
+        device: "cpu", or None for the accelerator if there is one.
+        gradient_checkpointing: Recompute activations in the backward pass.
+        num_threads: torch's threads; None: one for a tiny model on a CPU, else as they are.
+        seed: Of the adapter, the order of rows and dropout.
+    """
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.05
+    learning_rate: float = 2e-4
+    epochs: float = 1.0
+    batch_size: int = 32
+    microbatch_size: int | None = None
+    max_length: int = 550
+    dtype: str = "float32"
+    device: str | None = None
+    gradient_checkpointing: bool = False
+    num_threads: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("r", "alpha", "learning_rate", "epochs", "batch_size", "max_length"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; it lies in [0, 1).")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype {self.dtype!r} is unknown; use 'float32' or 'bfloat16'.")
+        micro = self.microbatch_size
+        if micro is not None and (micro < 1 or self.batch_size % micro):
+            raise ValueError(f"microbatch_size is {micro}; it must divide batch_size {self.batch_size}.")
+
+
+def fit(
+    answers: Sequence[LabelledAnswer],
+    base: str,
+    output: str | Path,
+    *,
+    settings: Settings | None = None,
+    reading: Reading | None = None,
+    chat_template: str | None = None,
+) -> Card:
+    """Train a verifier on labelled answers and write its folder: PEFT adapter, head, card.
+
+    Args:
+        answers: All of them are learned from.
+        base: Checkpoint folder or hub id.
+        output: The folder to write.
+        settings: Of the training.
+        reading: What it reads, and how that is put; None: question and response, plainly.
+        chat_template: As in `RunConfig`.
+
+    Raises:
+        ValueError: No base, no right or no wrong answers, or nothing that is short enough.
+    """
+    settings, reading = settings or Settings(), reading or Reading()
+    if len({a.correct for a in answers}) < 2:
+        raise ValueError(
+            f"all {len(answers)} answers are {'right' if answers and answers[0].correct else 'wrong'}: there is nothing to tell apart; "
+            "sample or label answers of both kinds."
+        )
+    began = time.perf_counter()
+    with global_settings_kept(), without_progress_bars():
+        set_seed(settings.seed)
+        network, tokenizer = _load(base, chat_template, settings)
+        mark = fingerprint(network, tokenizer)
+        rows = rows_of(
+            tokenizer,
+            ChatEncoder(tokenizer),
+            reading,
+            [a.question for a in answers],
+            [a.response for a in answers],
+            _window(network),
+        )
+        kept = [n for n, (prompt, response) in enumerate(rows) if len(prompt) + len(response) <= settings.max_length]
+        if len({answers[n].correct for n in kept}) < 2:
+            raise ValueError(
+                f"of {len(rows)} answers {len(kept)} have at most {settings.max_length} tokens (max_length), not both right and wrong ones."
+            )
+        if len(kept) < len(rows):
+            warnings.warn(
+                f"{len(rows) - len(kept)} of {len(rows)} answers are longer than {settings.max_length} tokens and left out (max_length).",
+                stacklevel=2,
+            )
+        scorer = _Scorer(network, settings)
+        loss = _train(scorer, [_example(rows[n], answers[n].correct) for n in kept], tokenizer, settings)
+        folder = Path(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        scorer.network.save_pretrained(str(folder))
+        save_head(scorer.head, folder)
+    card = Card(
+        base=str(Path(base).absolute()) if Path(base).exists() else base,
+        base_fingerprint=mark,
+        reading=reading,
+        chat_template=chat_template,
+        questions=tuple(sorted(seen(answers))),
+        settings={**vars(settings), "answers": len(kept), "left_out": len(rows) - len(kept)},
+        measured={"train_loss": loss, "train_seconds": time.perf_counter() - began},
+    )
+    card.save(folder)
+    return card
+
+
+def _load(base: str, chat_template: str | None, settings: Settings) -> tuple[Any, Any]:
+    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    tokenizer = load_tokenizer(base, chat_template)
+    with loading(base):
+        network = AutoModelForCausalLM.from_pretrained(
+            base,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation="sdpa",
+            local_files_only=local_only(base),
+        )
+    if settings.num_threads is not None or (on_cpu and network.num_parameters() < TINY):
+        torch.set_num_threads(settings.num_threads or 1)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # masks are explicit, so any id does
+    return network, tokenizer
+
+
+def _window(network: Any) -> int:
+    return int(getattr(network.config.get_text_config(), "max_position_embeddings", None) or 2**31)
+
+
+class _Scorer(nn.Module):
+    """A base with a new adapter and head, as transformers' trainer wants it."""
+
+    def __init__(self, network: Any, settings: Settings) -> None:
+        super().__init__()
+        config = LoraConfig(
+            r=settings.r,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+        self.network: Any = get_peft_model(network, config)
+        for parameter in self.network.parameters():  # a 16-bit base has an adapter in float32
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+        hidden = network.get_input_embeddings().weight.shape[1]
+        self.head = nn.Linear(hidden, 1, bias=False)
+        nn.init.zeros_(self.head.weight)  # it begins by saying one half
+        if settings.gradient_checkpointing:
+            self.network.gradient_checkpointing_enable()
+            self.network.enable_input_require_grads()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, num_items: Any = None) -> Tensor:
+        """The loss: labels [N, T] are 0 or 1 on the tokens after which p(right) is learned, `IGNORED` elsewhere."""
+        inner = self.network.get_base_model().base_model  # its last states, without logits nobody reads
+        with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=inner.dtype == torch.bfloat16):
+            states = inner(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        logits = self.head(states.float()).squeeze(-1)
+        counted = labels != IGNORED
+        total = nn.functional.binary_cross_entropy_with_logits(logits[counted], labels[counted], reduction="sum")
+        return total / (counted.sum() if num_items is None else num_items)
+
+
+class _Trainer(Trainer):
+    """The trainer, with a loss that is a mean over all tokens of an optimizer step."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        loss = model(**inputs, num_items=num_items_in_batch)
+        return (loss, {}) if return_outputs else loss
+
+
+def _example(row: Row, correct: bool) -> dict[str, list[Any]]:
+    """One row: p(right) is learned after every token of the response; of an empty one, after the question."""
+    prompt, response = row
+    ids = np.concatenate([prompt, response]).tolist()
+    first = len(prompt) if len(response) else len(prompt) - 1
+    return {"input_ids": ids, "labels": [IGNORED] * first + [float(correct)] * (len(ids) - first)}
+
+
+def _train(scorer: _Scorer, rows: Sequence[dict[str, list[Any]]], tokenizer: Any, settings: Settings) -> float:
+    """Train; returns the loss over the last tenth of the steps."""
+    from datasets import Dataset  # seconds to import
+
+    def collate(batch: Sequence[dict[str, list[Any]]]) -> dict[str, Tensor]:
+        width = max(len(row["input_ids"]) for row in batch)
+        ids = torch.full((len(batch), width), tokenizer.pad_token_id)
+        mask = torch.zeros(len(batch), width, dtype=torch.int64)
+        labels = torch.full((len(batch), width), IGNORED)
+        for n, row in enumerate(batch):
+            size = len(row["input_ids"])
+            ids[n, :size], mask[n, :size] = torch.tensor(row["input_ids"]), 1
+            labels[n, :size] = torch.tensor(row["labels"])
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    micro = settings.microbatch_size or settings.batch_size
+    steps = max(int(np.ceil(len(rows) / settings.batch_size) * settings.epochs), 1)
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = _Trainer(
+            scorer,
+            TrainingArguments(
+                scratch,
+                max_steps=steps,
+                per_device_train_batch_size=micro,
+                gradient_accumulation_steps=settings.batch_size // micro,
+                learning_rate=settings.learning_rate,
+                lr_scheduler_type="linear",
+                warmup_steps=min(steps // 10, 50),
+                weight_decay=0.0,
+                use_cpu=settings.device == "cpu",
+                remove_unused_columns=False,
+                dataloader_pin_memory=False,
+                logging_steps=max(1, steps // 10),
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                seed=settings.seed,
+            ),
+            train_dataset=Dataset.from_list(list(rows)),
+            data_collator=collate,
+        )
+        trainer.model_accepts_loss_kwargs = True  # `num_items_in_batch`: labels that are not ignored
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        print([round(e["loss"], 4) for e in trainer.state.log_history if "loss" in e])
+    return float(next(entry["loss"] for entry in reversed(trainer.state.log_history) if "loss" in entry))

@@ -1,0 +1,100 @@
+"""A learned verifier in a discussion: batched, cached, in process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from maporl.envs.verifiers import Verifier
+from maporl.learned_verifier.model import Card, Network, rows_of
+from maporl.types import Question, Score
+
+__all__ = ["LearnedVerifier"]
+
+
+class LearnedVerifier(Verifier):
+    """p(right | question, response) of a folder that ``maporl verifier train`` wrote.
+
+    Its base is loaded when the first answer is scored. An answer that was scored before is looked up, not scored again.
+
+    Args:
+        path: The verifier's folder.
+        base: Where its base model is now, if not where it was.
+        device: A torch device; None takes a GPU when there is one.
+        dtype: Of the base.
+        batch_tokens: Tokens of one pass.
+        remember: Answers whose scores are kept.
+
+    Raises:
+        ValueError: The folder is no verifier's. Once it is used: there is no such base, or another one than it was trained on.
+    """
+
+    uses_gold = False
+    rule_based = False
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        base: str | None = None,
+        device: str | None = None,
+        dtype: str = "float32",
+        batch_tokens: int = 16_384,
+        remember: int = 100_000,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.card = Card.load(self.path)
+        self._loading = {"base": base, "device": device, "dtype": dtype}
+        self.batch_tokens, self.remember = batch_tokens, remember
+        self.scored = 0  # answers that a forward pass was spent on
+        self._known: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    @cached_property
+    def network(self) -> Network:
+        import torch
+
+        from maporl.agents.make_model import without_progress_bars
+
+        given = dict(self._loading)
+        given["device"] = given["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+        with without_progress_bars():
+            return Network.load(self.path, **given)  # type: ignore[arg-type]
+
+    def seen_questions(self) -> frozenset[str]:
+        return frozenset(self.card.questions)
+
+    def __call__(self, question: Question, response: str) -> Score:
+        return self.score_batch([question], [response])[0]
+
+    def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
+        keys = [(question.hash, response) for question, response in zip(questions, responses, strict=True)]
+        new = {key: n for n, key in enumerate(keys) if key not in self._known}
+        if new:
+            places = list(new.values())
+            rows = self._rows([questions[n] for n in places], [responses[n] for n in places])
+            values = self.network.probabilities(rows, self.batch_tokens)
+            self.scored += len(places)
+            self._known.update(zip(new, map(float, values), strict=True))
+        scores = []
+        for key in keys:
+            self._known.move_to_end(key)
+            value = self._known[key]
+            scores.append(Score(value, None, explanation=f"p(right) = {value:.3f}"))
+        while len(self._known) > self.remember:
+            self._known.popitem(last=False)
+        return scores
+
+    def _rows(self, questions: Sequence[Question], responses: Sequence[str]) -> Any:
+        policy = self.network.policy
+        longest = policy.context_window
+        return rows_of(policy.tokenizer, policy.encode_chats, self.card.reading, questions, responses, longest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the network and what it has scored: another process loads its own."""
+        return {k: v for k, v in vars(self).items() if k not in ("network", "_known")} | {"_known": OrderedDict()}
+
+    def __repr__(self) -> str:
+        return f"LearnedVerifier({str(self.path)!r})"
