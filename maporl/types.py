@@ -59,6 +59,7 @@ class Question:
         metadata: Anything else the task wants to keep (level, subject, source row ...).
         origin: The hash of the question of which this one shows the private information to others (a lone agent's view of a
             team's question, say); "" for a question of its own.
+        team: Of that question: what each of its agents knows alone. Never shown; for who judges on behalf of the whole team.
     """
 
     text: str
@@ -67,6 +68,7 @@ class Question:
     private: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
+    team: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.id:

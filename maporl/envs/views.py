@@ -51,8 +51,7 @@ def told(question: Question, view: str | None, agents: Sequence[str]) -> Questio
     else:
         first = own.get(agents[0]) or own.get("agent_0", "")
         private = {agents[0]: first if view is None else own.get(view, "")}
-    # A learned verifier judges for the whole team, whoever is asked.
-    return replace(question, private=private, origin=question.hash, metadata={**question.metadata, "views": own})
+    return replace(question, private=private, origin=question.hash, team=own)
 
 
 def private_view(transcript: Transcript, agent: str) -> str:
