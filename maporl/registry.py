@@ -52,6 +52,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "regex": "maporl.envs.verifiers:Regex",
         "noisy": "maporl.envs.verifiers:Noisy",
         "learned": "maporl.learned_verifier:LearnedVerifier",
+        "remote": "maporl.envs.verifiers:Remote",
     },
     "agent": {},
     "method": {

@@ -21,6 +21,7 @@ from maporl.algorithms.evaluation import Evaluation, check_oracle, check_team_an
 from maporl.algorithms.records import record, write_records
 from maporl.algorithms.training import EVALUATE, check_context, check_group_size, learn
 from maporl.config import RunConfig
+from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.run_folder import RunFolder
 from maporl.settings import nearest
 from maporl.types import Episode, Question
@@ -93,11 +94,19 @@ class _Training:
         check_context(self.env, self.team, [*questions, *self.validation], joint=self.algorithm.reads_state)
 
     def run(self, track: Tracker, *, resuming: bool) -> None:
-        config, self.track = self.config, track
-        start = self.folder.restore(self.algorithm) if resuming else 0
+        self.track = track
+        self.done = self.folder.restore(self.algorithm) if resuming else 0
         write_questions(self.folder.path / "questions.json", self.env)
-        if start == 0:
-            self.evaluate("iteration_0000", 0, self.validation)
+        try:
+            self._go_on(self.done)
+        except VerifierUnavailable:  # nothing is wrong with what has been learned by now
+            self.folder.save_checkpoint(self.done, self.algorithm)
+            raise
+
+    def _go_on(self, start: int) -> None:
+        config = self.config
+        if start < config.num_iterations or start == 0:
+            self.evaluate_if_due(start)
         loop = learn(
             self.env,
             self.team,
@@ -110,14 +119,22 @@ class _Training:
         )
         for done, metrics in enumerate(loop, start=start + 1):
             self.report("iteration", done, metrics)
-            if done % config.eval_every == 0 and done < config.num_iterations:
-                self.evaluate(f"iteration_{done:04d}", done, self.validation)
+            self.done = done
+            if done < config.num_iterations:
+                self.evaluate_if_due(done)
             if done % config.checkpoint_every == 0 or done == config.num_iterations:
                 self.folder.save_checkpoint(done, self.algorithm)
         self.team.save(self.folder.path / "adapters")
         if config.num_iterations:
             self.evaluate(f"iteration_{config.num_iterations:04d}", config.num_iterations, self.validation)
         self.evaluate("test", config.num_iterations, subset(self.env.questions("test"), config.num_eval_questions))
+
+    def evaluate_if_due(self, done: int) -> None:
+        """On the validation split, unless that has been done: a run may have been stopped just before it, or just after."""
+        name = f"iteration_{done:04d}"
+        known = {row.get("evaluation") for row in self.folder.metrics}
+        if done % self.config.eval_every == 0 and name not in known:
+            self.evaluate(name, done, self.validation)
 
     def record_discussions(self, done: int, episodes: Sequence[Episode]) -> None:
         """The first training discussions of an iteration, with what the algorithm thought of every message."""

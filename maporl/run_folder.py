@@ -12,6 +12,7 @@ import torch
 
 from maporl.algorithms.algorithm import Algorithm
 from maporl.config import RunConfig
+from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.whole_files import write_whole
 
 __all__ = ["RunFolder"]
@@ -126,7 +127,8 @@ class RunFolder:
             self.set_status("interrupted")
             raise
         except BaseException as error:
-            self.set_status("failed", error=f"{type(error).__name__}: {error}")
+            status = "interrupted" if isinstance(error, VerifierUnavailable) else "failed"
+            self.set_status(status, error=f"{type(error).__name__}: {error}")
             if resumable:
                 error.add_note(
                     f"The run is in {self.path}; after a remedy go on with: maporl train --resume {self.path}"

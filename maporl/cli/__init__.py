@@ -54,11 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not raised_on_purpose(error):
             raise
-        print(f"maporl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        told = [str(error), *getattr(error, "__notes__", [])]
+        print(f"maporl: error: {' '.join(' '.join(told).split())}", file=sys.stderr)
         return 2
 
 
-_WITH_A_REMEDY = ValueError | TypeError | NotImplementedError | FloatingPointError | MemoryError
+_WITH_A_REMEDY = ValueError | TypeError | NotImplementedError | FloatingPointError | MemoryError | ConnectionError
 
 
 def raised_on_purpose(error: BaseException) -> bool:

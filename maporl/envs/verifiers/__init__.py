@@ -7,7 +7,8 @@ from maporl.envs.verifiers.function import Function, TRLReward
 from maporl.envs.verifiers.math_expression import MathExpression
 from maporl.envs.verifiers.noisy import Noisy
 from maporl.envs.verifiers.number import Number
-from maporl.envs.verifiers.verifier import TeamVerifier, Verifier
+from maporl.envs.verifiers.remote import Remote
+from maporl.envs.verifiers.verifier import TeamVerifier, Verifier, VerifierUnavailable
 
 __all__ = [
     "Choice",
@@ -18,8 +19,10 @@ __all__ = [
     "Noisy",
     "Number",
     "Regex",
+    "Remote",
     "TRLReward",
     "TeamVerifier",
     "Verifier",
+    "VerifierUnavailable",
     "WeightedSum",
 ]

@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from maporl.types import Question, Score
 
-__all__ = ["TeamVerifier", "Verifier", "no_answer", "verdict"]
+__all__ = ["TeamVerifier", "Verifier", "VerifierUnavailable", "no_answer", "verdict"]
+
+
+class VerifierUnavailable(ConnectionError):
+    """A judge cannot be reached, for now. What it would have said is not known, so nothing may go on as if it were."""
 
 
 class Verifier(ABC):

@@ -1,0 +1,218 @@
+"""A verifier that runs elsewhere, by URL: time-outs, retries, batches, and never a failure that looks like a wrong answer."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+from maporl.envs.verifiers.verifier import Verifier, VerifierUnavailable
+from maporl.types import Question, Score
+
+__all__ = ["Remote"]
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two tries; doubled each time
+
+
+class _Failure(Exception):
+    """One try that failed, and may succeed later."""
+
+
+class Remote(Verifier):
+    """Scores answers by asking a server, such as ``maporl verifier serve``.
+
+    While the server is down, too slow, or answers garbage, scoring waits and tries again, with a warning; after `patience` seconds without
+    an answer it raises `VerifierUnavailable`, and a training run stops where it can be resumed. An answer that was scored before is
+    looked up, not sent again.
+
+    Args:
+        url: Of the server, such as ``http://127.0.0.1:8000``.
+        timeout: Seconds to wait for one reply.
+        patience: Seconds of failures in a row before giving up.
+        batch_size: Answers in one request.
+        connections: Requests at a time.
+        headers: Sent with every request (authorisation, say).
+        uses_gold: Whether the server's verifier reads gold answers; they are sent only then.
+        remember: Answers whose scores are kept.
+
+    Raises:
+        ValueError: No http(s) URL, or a number out of range. Once it is used: a request that the server calls wrong, and a server whose
+            verifier needs gold answers though `uses_gold` is not set.
+        VerifierUnavailable: No usable reply for `patience` seconds.
+    """
+
+    rule_based = False
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        patience: float = 300.0,
+        batch_size: int = 64,
+        connections: int = 4,
+        headers: Mapping[str, str] | None = None,
+        uses_gold: bool = False,
+        remember: int = 100_000,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"url {url!r} is no address of a verifier; write http://HOST:PORT.")
+        for name, value in {"timeout": timeout, "batch_size": batch_size, "connections": connections}.items():
+            if not value > 0:
+                raise ValueError(f"{name} is {value}; it must be above 0.")
+        if patience < 0:
+            raise ValueError(f"patience is {patience}; give seconds, 0 to give up at once.")
+        self.url, self.timeout, self.patience = url.rstrip("/"), timeout, patience
+        self.batch_size, self.connections, self.headers = batch_size, connections, dict(headers or {})
+        self.uses_gold, self.remember = uses_gold, remember
+        self.sent = 0  # answers that were sent to be scored
+        self._known: OrderedDict[tuple[str, str], Score] = OrderedDict()
+
+    @cached_property
+    def _pool(self) -> Any:
+        from urllib3 import PoolManager, Timeout
+
+        # Retries are ours: they know what a sound reply is, and how long the user wants to wait.
+        return PoolManager(
+            maxsize=self.connections, retries=False, timeout=Timeout(connect=min(5.0, self.timeout), read=self.timeout)
+        )
+
+    @cached_property
+    def info(self) -> Mapping[str, Any]:
+        """What the server says of its verifier: "name", "uses_gold", "rule_based", "seen_questions".
+
+        Raises:
+            ValueError: It needs gold answers, and is not sent any.
+        """
+        found: Mapping[str, Any] = self._asked("GET", "/info", None, _checked_info)
+        if found["uses_gold"] and not self.uses_gold:
+            raise ValueError(
+                f"the verifier at {self.url} reads gold answers; say uses_gold: true to send them (rows that it chooses are then oracles)."
+            )
+        return found
+
+    def seen_questions(self) -> frozenset[str]:
+        return frozenset(self.info["seen_questions"])
+
+    def __call__(self, question: Question, response: str) -> Score:
+        return self.score_batch([question], [response])[0]
+
+    def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
+        assert self.info is not None  # a server that misses gold answers is found out before it scores without them
+        keys = [(question.hash, response) for question, response in zip(questions, responses, strict=True)]
+        places = list({key: n for n, key in enumerate(keys) if key not in self._known}.values())
+        parts = [places[i : i + self.batch_size] for i in range(0, len(places), self.batch_size)]
+
+        def ask(part: Sequence[int]) -> list[Score]:
+            body = {
+                "questions": [self._sent(questions[n]) for n in part],
+                "responses": [_encodable(responses[n]) for n in part],
+            }
+            found: list[Score] = self._asked("POST", "/score", body, lambda reply: _checked_scores(reply, len(part)))
+            return found
+
+        if len(parts) == 1:
+            replies = [ask(parts[0])]
+        else:
+            with ThreadPoolExecutor(self.connections) as threads:
+                replies = list(threads.map(ask, parts))
+        for part, scores in zip(parts, replies, strict=True):
+            self.sent += len(part)
+            self._known.update(zip((keys[n] for n in part), scores, strict=True))
+        for key in keys:
+            self._known.move_to_end(key)
+        found = [self._known[key] for key in keys]
+        while len(self._known) > self.remember:
+            self._known.popitem(last=False)
+        return found
+
+    def _sent(self, question: Question) -> dict[str, Any]:
+        """A question as JSON; its gold answer stays here unless the verifier reads it."""
+        private = {agent: _encodable(view) for agent, view in (question.team or question.private).items()}
+        sent = {"text": _encodable(question.text), "private": private, "hash": question.hash}
+        return {**sent, "answer": _encodable(question.answer)} if self.uses_gold else sent
+
+    def _asked(self, method: str, path: str, body: Any, check: Any) -> Any:
+        """A checked reply; tries again until there is one or patience is at its end."""
+        began, pause, warned = time.monotonic(), FIRST_PAUSE, False
+        while True:
+            try:
+                return check(self._reply(method, path, body))
+            except _Failure as failure:
+                reason = str(failure)
+            left = self.patience - (time.monotonic() - began)
+            if left <= 0:
+                raise VerifierUnavailable(
+                    f"the verifier at {self.url} gave no usable reply for {self.patience:g} s: {reason}. Start it again (maporl verifier "
+                    "serve DIR), then go on; a longer patience waits longer."
+                )
+            if not warned:
+                warnings.warn(
+                    f"the verifier at {self.url} does not answer: {reason}. Trying again for {self.patience:g} s.",
+                    stacklevel=2,
+                )
+                warned = True
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _reply(self, method: str, path: str, body: Any) -> Any:
+        from urllib3.exceptions import HTTPError
+
+        sent = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **self.headers}
+        try:
+            reply = self._pool.request(method, self.url + path, body=sent, headers=headers)
+        except HTTPError as error:
+            raise _Failure(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
+        text = reply.data.decode("utf-8", "replace")
+        if reply.status in (400, 401, 403, 404, 405, 413, 422):  # to try again would not help
+            raise ValueError(f"the verifier at {self.url} refuses {method} {path} ({reply.status}): {text[:300]}")
+        if reply.status != 200:
+            raise _Failure(f"status {reply.status}: {text[:100]}")
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise _Failure(f"no JSON: {text[:80]!r}") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without connections: another process opens its own."""
+        return {name: value for name, value in vars(self).items() if name != "_pool"}
+
+    def __repr__(self) -> str:
+        return f"Remote({self.url!r})"
+
+
+def _encodable(text: str) -> str:
+    """Without lone surrogates, which JSON in UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _checked_info(reply: Any) -> Mapping[str, Any]:
+    kinds = {"name": str, "uses_gold": bool, "rule_based": bool, "seen_questions": list}
+    if not isinstance(reply, Mapping) or any(not isinstance(reply.get(n), kind) for n, kind in kinds.items()):
+        raise _Failure(f"/info is no description of a verifier: {str(reply)[:80]!r}")
+    return reply
+
+
+def _checked_scores(reply: Any, number: int) -> list[Score]:
+    found = reply.get("scores") if isinstance(reply, Mapping) else None
+    if not isinstance(found, list) or len(found) != number:
+        count = len(found) if isinstance(found, list) else "no"
+        raise _Failure(f"{count} scores for {number} answers")
+    return [_checked_score(score) for score in found]
+
+
+def _checked_score(score: Any) -> Score:
+    value = score.get("value") if isinstance(score, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
+        raise _Failure(f"a score of {value!r}, which is no number from 0 to 1")
+    correct, answer, status = score.get("correct"), score.get("answer"), score.get("status", "ok")
+    if correct not in (True, False, None) or not isinstance(answer, str | None) or not isinstance(status, str):
+        raise _Failure(f"a score that is none: {str(dict(score))[:80]!r}")
+    return Score(float(value), correct, answer, status, str(score.get("explanation", "")))
