@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ _LEAST: dict[str, float] = {
     "num_eval_questions": 1,
     "eval_every": 1,
     "checkpoint_every": 1,
+    "curriculum_updates": 1,
     "microbatch_tokens": 1,
     "max_batch_tokens": 1,
     "num_threads": 1,
@@ -44,6 +45,7 @@ _POSITIVE = {  # name -> a remedy
     "eval_temperature": " (leave it out to decode greedily)",
 }
 _PRECISIONS = ("highest", "high", "medium")
+_CURRICULA = ("last_round_first",)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ class RunConfig:
         init_adapter: PEFT folder from which every adapter starts.
         reference: What the KL is measured to: "base", or "warm_start" (the adapter in init_adapter).
         num_iterations: Updates.
+        curriculum: "last_round_first": blocks of iterations learn from the messages of one round each, of the last, of the one before,
+            and so on, then again of the last. None: from all rounds at once.
+        curriculum_updates: Iterations of a block.
         episodes_per_iteration: Discussions sampled for one update.
         max_new_tokens, temperature: Of a message.
         learning_rate: Of adapters and critics.
@@ -111,6 +116,8 @@ class RunConfig:
     init_adapter: str | None = None
     reference: str = "base"
     num_iterations: int = 50
+    curriculum: str | None = None
+    curriculum_updates: int = 40
     episodes_per_iteration: int = 64
     max_new_tokens: int = 256
     temperature: float = 1.0
@@ -151,6 +158,10 @@ class RunConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and finite{remedy}.")
         if self.matmul_precision not in _PRECISIONS:
             raise ValueError(f"matmul_precision {self.matmul_precision!r} is unknown; use one of {list(_PRECISIONS)}.")
+        if self.curriculum is not None and self.curriculum not in _CURRICULA:
+            raise ValueError(
+                f"curriculum {self.curriculum!r} is unknown; use one of {list(_CURRICULA)}, or leave it out."
+            )
         if self.reference not in ("base", "warm_start"):
             raise ValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
         if self.reference == "warm_start" and not self.init_adapter:
@@ -363,6 +374,16 @@ class RunConfig:
                     policy.add_adapter(WARM_START, path=self.init_adapter)
             arguments["reference"] = WARM_START
         return called("algorithm", self.algorithm, loaded, arguments)
+
+    def build_curriculum(self, env: DiscussionEnv, team: Team) -> Callable[[int], int] | None:
+        """Iteration -> the round it learns from, or None for all of them.
+
+        Raises:
+            ValueError: Of `LastRoundFirst.of`.
+        """
+        from maporl.algorithms.curriculum import LastRoundFirst
+
+        return None if self.curriculum is None else LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
 
     @property
     def resolved_device(self) -> str:

@@ -88,6 +88,7 @@ class _Training:
         self.validation = subset(self.env.questions("validation"), config.num_eval_questions)
         self.team = config.build_team(self.env)
         self.config = config = with_threads(config, self.team)
+        self.curriculum = config.build_curriculum(self.env, self.team)
         self.algorithm = config.build_algorithm(self.team)
         discount_between_rounds(getattr(self.algorithm, "gamma_round", None), self.env.shaping.contains_future)
         check_group_size(self.algorithm, config.episodes_per_iteration)
@@ -115,6 +116,7 @@ class _Training:
             episodes_per_iteration=config.episodes_per_iteration,
             seed=config.seed,
             start=start,
+            curriculum=self.curriculum,
             watch=self.record_discussions,
         )
         for done, metrics in enumerate(loop, start=start + 1):

@@ -124,6 +124,7 @@ class Team:
         self.seats = dict(seats)
         self.agents = tuple(dict.fromkeys(agent for agent, _ in seats))
         self._last_round = {agent: max(r for a, r in seats if a == agent) for agent in self.agents}
+        self._learning_round: int | None = None
         names = [m.adapter for m in self._with_adapters if m.adapter is not None]
         if len(names) != len(set(names)):
             raise ValueError(
@@ -207,11 +208,34 @@ class Team:
     def policies(self) -> list[Policy]:
         return list(dict.fromkeys(m.policy for m in self.language_models))
 
-    def member(self, agent: str, round: int) -> Agent:
-        """Who speaks for `agent` in `round` (from 0)."""
+    def seat(self, agent: str, round: int) -> tuple[str, int]:
+        """The seat of `agent` in `round` (from 0).
+
+        Raises:
+            ValueError: There is none.
+        """
         if agent not in self._last_round:
             raise ValueError(f"the team has no seat for {agent!r}; it seats {list(self.agents)}.")
-        return self.seats[agent, min(round, self._last_round[agent])]
+        return agent, min(round, self._last_round[agent])
+
+    def member(self, agent: str, round: int) -> Agent:
+        """Who speaks for `agent` in `round` (from 0)."""
+        return self.seats[self.seat(agent, round)]
+
+    def learner(self, agent: str, round: int) -> Learner | None:
+        """Who learns from what `agent` says in `round` (from 0): nobody where the seat is not trained, or not now (`learning_from`)."""
+        member = self.member(agent, round)
+        now = self._learning_round is None or self._learning_round == round
+        return member if now and isinstance(member, Learner) and member.trainable else None
+
+    @contextlib.contextmanager
+    def learning_from(self, round: int | None) -> Iterator[None]:
+        """Within the block only messages of `round` (from 0) are learned from, the others are as good as frozen; None: all are."""
+        before, self._learning_round = self._learning_round, round
+        try:
+            yield
+        finally:
+            self._learning_round = before
 
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maporl.agents.agent import Learner
 from maporl.agents.team import Team
 from maporl.types import Episode, Step
 
@@ -29,7 +28,7 @@ class TurnBatch:
         completion_mask: [N, T] bool, True where a token counts.
         old_logprobs: [N, T] float32, of the distribution sampled from; zero outside completion_mask.
         sampled_logprobs: [N, T] float32, as stored when sampling; the same, unless an algorithm computes `old_logprobs` again.
-        rewards: [N] float32, each message's own reward plus those of later frozen messages of the same agent, discounted.
+        rewards: [N] float32, each message's own reward plus those of later messages of the same agent that are not trained, discounted.
         gaps: [N] int64, own messages until the agent's next trained one (0: there is none, the message is terminal).
         chains: Rows of one agent's messages in one episode, in order.
         rounds, agents, groups, samples: [N] int64; `samples` numbers the distinct completions (cross joint actions share them).
@@ -60,7 +59,7 @@ class TurnBatch:
 
         Args:
             episodes: Finished discussions; those with an overflowed prompt are dropped and counted.
-            team: Says which adapter spoke each turn, and which are trained.
+            team: Says which adapter spoke each turn, and which are trained now.
             gamma_round: Discount between an agent's own messages; None is 0 if the rewards contain the future, else 1.
 
         Raises:
@@ -84,13 +83,13 @@ class TurnBatch:
                     if step.agent != agent:
                         continue
                     since += 1
-                    member = team.member(agent, step.round)
-                    if isinstance(member, Learner) and member.trainable:
+                    learner = team.learner(agent, step.round)
+                    if learner is not None:
                         if chain:
                             gaps[chain[-1]] = since
                         chain.append(len(steps))
                         steps.append(step)
-                        learners.append(member.adapter)
+                        learners.append(learner.adapter)
                         rewards.append(step.reward)
                         gaps.append(0)
                         groups.append(episode.group)

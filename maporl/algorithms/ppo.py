@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maporl.agents.agent import Learner
 from maporl.agents.critic import Critic
 from maporl.agents.prefix_trees import Packed
 from maporl.agents.team import Team
@@ -121,9 +120,8 @@ class PPO(PolicyGradient):
         return metrics
 
     def _trained(self, episode: Episode) -> list[Step]:
-        """The turns that a learner spoke."""
-        members = ((step, self.team.member(step.agent, step.round)) for step in episode.steps)
-        return [step for step, member in members if isinstance(member, Learner) and member.trainable]
+        """The turns that somebody learns from."""
+        return [step for step in episode.steps if self.team.learner(step.agent, step.round) is not None]
 
     def _fits(self, episode: Episode, contexts: Mapping[int, np.ndarray]) -> bool:
         """Whether the critics' contexts fit the model's window, too: a joint state can be longer than any prompt."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from maporl.agents.team import Team
 from maporl.algorithms.algorithm import Algorithm
 from maporl.algorithms.rollout import cross, rollout
 from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.verifiers.quality import auroc, ece
 from maporl.envs.views import joint_view, own_view
 from maporl.types import Episode, Observation, Question, Score, Transcript, Turn
 
@@ -29,6 +32,7 @@ def learn(
     episodes_per_iteration: int,
     seed: int = 0,
     start: int = 0,
+    curriculum: Callable[[int], int] | None = None,
     watch: Callable[[int, Sequence[Episode]], None] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train, one iteration at each `next`; yields its metrics.
@@ -44,6 +48,7 @@ def learn(
         episodes_per_iteration: Discussions sampled for one update; a multiple of the algorithm's group size.
         seed: Of questions and sampling.
         start: First iteration.
+        curriculum: Iteration -> the round, from 0, whose messages it learns from (`LastRoundFirst`); None: all of them.
         watch: Shown (iteration, from 1; its episodes) after each update.
 
     Raises:
@@ -60,7 +65,7 @@ def learn(
         if algorithm.joint == "cross":
             episodes = cross(env, episodes)
         sampled = time.perf_counter()
-        learned = algorithm.update(episodes)
+        learned = _update(algorithm, team, episodes, None if curriculum is None else curriculum(iteration))
         ended = time.perf_counter()
         if watch is not None:
             watch(iteration + 1, episodes)
@@ -71,6 +76,20 @@ def learn(
             "time/update_s": ended - sampled,
             "time/tokens_per_s": _tokens(episodes) / (ended - began),
         }
+
+
+def _update(algorithm: Algorithm, team: Team, episodes: Sequence[Episode], round: int | None) -> dict[str, float]:
+    """An update from one round's messages, or from all; none if no discussion got that far, as in a team that agrees early."""
+    with team.learning_from(round):
+        kept = (s for e in episodes if not e.overflow for s in e.steps)
+        if round is None or any(team.learner(s.agent, s.round) is not None for s in kept):
+            return algorithm.update(episodes)
+    algorithm.turn_advantages = MappingProxyType({})
+    warnings.warn(
+        f"no discussion of this iteration reached round {round + 1}, which the curriculum learns from now: its update is skipped.",
+        stacklevel=3,
+    )
+    return {"train/skipped_updates": 1.0}
 
 
 def check_group_size(algorithm: Algorithm, episodes_per_iteration: int) -> None:
@@ -105,9 +124,28 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
         judged = [t.correct for e in episodes for t in e.transcript.standing(r) if t.truth is not None]
         if judged:
             metrics[f"rollout/accuracy_round_{r + 1}"] = float(np.mean([bool(c) for c in judged]))
+    if env.verifier is not None and env.ground_truth is not env.verifier:
+        metrics |= _judged(episodes, env.num_rounds)
     counted = [env.shaping.metrics(e.transcript) for e in episodes]
     for name in sorted({name for c in counted for name in c}):
         metrics[f"rollout/{name}"] = float(np.mean([c.get(name, 0.0) for c in counted]))
+    return metrics
+
+
+def _judged(episodes: Sequence[Episode], num_rounds: int) -> dict[str, float]:
+    """How far what is rewarded and what is true come apart, round by round: a team may learn to please its verifier."""
+    metrics: dict[str, float] = {}
+    for r in range(num_rounds):
+        turns = [t for e in episodes for t in e.transcript.standing(r) if t.score is not None and t.correct is not None]
+        if not turns:
+            continue
+        values, right = np.array([t.value for t in turns]), np.array([bool(t.correct) for t in turns])
+        metrics[f"rollout/verifier_score_round_{r + 1}"] = float(values.mean())
+        metrics[f"rollout/verifier_gap_round_{r + 1}"] = float(values.mean() - right.mean())
+        if ((values >= 0) & (values <= 1)).all():  # a verifier of one's own may say anything
+            metrics[f"rollout/verifier_ece_round_{r + 1}"] = ece(values, right)
+            if right.any() and not right.all():
+                metrics[f"rollout/verifier_auroc_round_{r + 1}"] = auroc(values, right)
     return metrics
 
 
