@@ -170,10 +170,10 @@ def balanced(
 
 
 def _different_first(answers: Sequence[LabelledAnswer], k: int, rng: np.random.Generator) -> list[LabelledAnswer]:
-    order = [answers[i] for i in rng.permutation(len(answers))]
-    first = list({a.response: a for a in reversed(order)}.values())[::-1]
-    again = [a for a in order if not any(a is f for f in first)]
-    return [*first, *again][:k]
+    order = rng.permutation(len(answers)).tolist()
+    first = {answers[n].response: n for n in reversed(order)}.values()
+    chosen = sorted(order, key=lambda n: n not in set(first))  # stable
+    return [answers[n] for n in chosen[:k]]
 
 
 def divided(answers: Sequence[LabelledAnswer]) -> dict[str, list[LabelledAnswer]]:

@@ -260,5 +260,4 @@ def _train(scorer: _Scorer, rows: Sequence[dict[str, list[Any]]], tokenizer: Any
         trainer.model_accepts_loss_kwargs = True  # `num_items_in_batch`: labels that are not ignored
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-        print([round(e["loss"], 4) for e in trainer.state.log_history if "loss" in e])
     return float(next(entry["loss"] for entry in reversed(trainer.state.log_history) if "loss" in entry))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import urllib3
 
 pytest.importorskip("fastapi", reason="serving needs maporl[serve]")
 uvicorn = pytest.importorskip("uvicorn", reason="serving needs maporl[serve]")
@@ -113,11 +114,23 @@ def test_mistakes_are_named(server: Server) -> None:
     asked = Remote(server.url)
     with pytest.raises(ValueError, match=r"\(422\).*text"):
         asked(Question("x" * (LONGEST_TEXT + 1), ""), "y")
+    with pytest.raises(ValueError, match=r'\(422\): {"detail":"questions: List should have at most 1024 items'):
+        Remote(server.url, batch_size=2000).score_batch([Question("q", "")] * 1025, [str(n) for n in range(1025)])
     body = {"questions": [], "responses": ["a"]}
     with pytest.raises(ValueError, match="0 questions and 1 responses; send pairs"):
         asked._asked("POST", "/score", body, lambda reply: reply)
     with pytest.raises(ValueError, match=r"refuses GET /nothing \(404\)"):
         asked._asked("GET", "/nothing", None, lambda reply: reply)
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_request_that_is_too_large(server: Server, monkeypatch: pytest.MonkeyPatch, in_pieces: bool) -> None:
+    monkeypatch.setattr("maporl.learned_verifier.server.LARGEST_REQUEST", 1000)
+    body = b'{"questions": [{"text": "q", "hash": "h"}], "responses": ["%s"]}' % (b"x" * 2_000_000)
+    sent = iter([body[:500], body[500:]]) if in_pieces else body
+    reply = urllib3.request("POST", f"{server.url}/score", body=sent, headers={"Content-Type": "application/json"})
+    assert reply.status == 413 and b"a request may have 1000 bytes; send fewer answers (batch_size)" in reply.data
+    assert Remote(server.url)(Question("q", ""), "xxx").value == 0.3, "the next one is served"
 
 
 def test_a_verifier_that_reads_gold_answers() -> None:
