@@ -1,34 +1,68 @@
-"""MAPPO: one centralised critic, which reads the joint state."""
+"""MAPPO: centralised critics, which read the joint state."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from maporl.agents.critic import Critic
-from maporl.algorithms.algorithm import policies
+from maporl.agents.team import Team
+from maporl.algorithms.algorithm import _check, policies
 from maporl.algorithms.ppo import PPO
 from maporl.types import Step
 
 __all__ = ["MAPPO"]
+
+CRITICS: dict[str, Callable[[str, int, int], str]] = {
+    "per_base": lambda agent, r, base: f"critic_{base}",
+    "per_agent": lambda agent, r, base: f"critic_{agent}",
+    "per_agent_round": lambda agent, r, base: f"critic_{agent}_round_{r + 1}",
+}
+"""(agent, round, number of its base model) -> the critic that judges what is said there."""
 
 
 class MAPPO(PPO):
     """Multi-agent PPO (Yu et al. 2103.01955) for language models: V(joint state, own tokens so far).
 
     The joint state holds all private views and every message settled before the turn, never the turn itself, a simultaneous or a
-    later one. A team on several base models has one critic per base, since a critic shares its base's tokenizer.
+    later one.
+
+    Args:
+        team: See `PPO`, like every argument not named here.
+        critics: "per_base": one critic for all agents on a base model, since a critic shares its base's tokenizer. "per_agent": one for
+            each agent. "per_agent_round": one for each agent and round (MAPoRL 2502.18439, section 4). All read the same joint state.
     """
 
     reads_state = True
 
+    def __init__(self, team: Team, *, critics: str = "per_base", **settings: Any) -> None:
+        _check(critics in CRITICS, "critics", critics, f"use one of {list(CRITICS)}")
+        self._sharing = critics
+        super().__init__(team, **settings)
+
     def make_critics(self, seed: int) -> dict[str, Critic]:
-        self._names = {policy: f"critic_{index}" for index, policy in enumerate(policies(self.team))}
-        return {name: Critic(policy, name, seed=seed + i) for i, (policy, name) in enumerate(self._names.items())}
+        bases = policies(self.team)
+        self._names: dict[tuple[str, int], str] = {}  # seat -> its critic
+        made: dict[str, Critic] = {}
+        for agent, r in self.team.seats:
+            learner = self.team.learner(agent, r)
+            if learner is None:
+                continue
+            name = CRITICS[self._sharing](agent, r, bases.index(learner.policy))
+            if name not in made:
+                made[name] = Critic(learner.policy, name, seed=seed + len(made))
+            elif made[name].policy is not learner.policy:
+                raise ValueError(
+                    f"critics is {self._sharing!r}, but {agent!r} speaks with several base models, and a critic belongs to one: use "
+                    "'per_base' or 'per_agent_round'."
+                )
+            self._names[agent, r] = name
+        return made
 
     def critic_of(self, step: Step) -> str:
-        return self._names[self.learner_of(step).policy]
+        return self._names[self.team.seat(step.agent, step.round)]
 
     def contexts_of(self, steps: Sequence[Step]) -> list[np.ndarray]:
         contexts: dict[int, np.ndarray] = {}

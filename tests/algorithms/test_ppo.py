@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -59,6 +60,105 @@ def test_their_critics(make_team: Callable) -> None:
     assert list(MAPPO(make_team(3)).critics) == ["critic_0"]
     frozen = make_team(3, frozen=["agent_1", "agent_2"])
     assert list(IPPO(frozen).critics) == ["critic_agent_0"] and frozen.policies[0].adapters[-1] == "critic_agent_0"
+
+
+@pytest.mark.parametrize(
+    ("critics", "expected"),
+    [
+        ("per_base", ["critic_0"]),
+        ("per_agent", ["critic_agent_0", "critic_agent_1"]),
+        ("per_agent_round", [f"critic_agent_{n}_round_{r}" for n in (0, 1) for r in (1, 2)]),
+    ],
+)
+@pytest.mark.parametrize("sharing", ["shared", "per_agent_round"])
+def test_which_central_critic_judges_which_turn(
+    make_team: Callable, critics: str, expected: list[str], sharing: str
+) -> None:
+    team = make_team(2, 2, sharing=sharing)
+    algorithm = MAPPO(team, critics=critics, **RATE)
+    assert list(algorithm.critics) == expected
+    env = Secrets(num_agents=2, num_rounds=2)
+    episodes = rollout(env, team, env.questions("train")[:4], seed=0)
+    named = {"per_base": "critic_0", "per_agent": "critic_{}", "per_agent_round": "critic_{}_round_{}"}[critics]
+    for step in (step for e in episodes for step in e.steps):
+        assert algorithm.critic_of(step) == named.format(step.agent, step.round + 1)
+    before = {name: weights(team.policies[0], name) for name in expected}
+    metrics = [algorithm.update(episodes) for _ in range(2)][
+        -1
+    ]  # at first the heads are zero, which moves nothing below
+    for name in expected:
+        assert not torch.equal(weights(team.policies[0], name), before[name]), name
+        assert metrics[f"train/grad_norm/{name}"] > 0
+
+
+@pytest.mark.parametrize("critics", ["per_agent", "per_agent_round"])
+def test_separate_central_critics_read_the_same_joint_state(make_team: Callable, critics: str) -> None:
+    """Before anything is learned all critics say 0, so that the policy's first update is the same whoever judges."""
+    found = []
+    for choice in ("per_base", critics):
+        team = make_team(2, 2, seed=3)
+        algorithm = MAPPO(team, critics=choice, seed=5, **RATE)
+        env = Secrets(num_agents=2, num_rounds=2)
+        episodes = rollout(env, team, env.questions("train")[:4], seed=0)
+        steps = [step for e in episodes for step in e.steps]
+        found.append(algorithm.contexts_of(steps))
+        algorithm.update(episodes)
+        found.append([weights(team.policies[0], name) for name in team.learners])  # type: ignore[arg-type]
+    assert all(np.array_equal(a, b) for a, b in zip(found[0], found[2], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(found[1], found[3], strict=True))
+
+
+def test_frozen_seats_have_no_central_critic(make_team: Callable) -> None:
+    team = make_team(2, 2, frozen=["agent_1", "agent_0/round_1"])
+    assert list(MAPPO(team, critics="per_agent_round").critics) == ["critic_agent_0_round_2"]
+
+
+@pytest.mark.parametrize(("critics", "sharing"), [("per_agent", "per_agent"), ("per_agent_round", "per_agent_round")])
+def test_with_one_agent_every_choice_of_critics_is_ippo(make_team: Callable, critics: str, sharing: str) -> None:
+    results = []
+    for make in (IPPO, partial(MAPPO, critics=critics)):
+        team = make_team(1, 2, seed=3, sharing=sharing)
+        learner = make(team, seed=5, **RATE)
+        env = Secrets(num_agents=1, num_rounds=2)
+        metrics = [learner.update(rollout(env, team, env.questions("train")[:6], seed=(1, k))) for k in range(2)]
+        results.append((metrics, [weights(team.policies[0], name) for name in team.policies[0].adapters]))
+    assert results[0][0] == results[1][0]
+    assert all(torch.equal(a, b) for a, b in zip(results[0][1], results[1][1], strict=True))
+
+
+@pytest.mark.parametrize("critics", ["per_agent", "per_agent_round"])
+def test_the_state_of_separate_critics_comes_back(make_team: Callable, critics: str) -> None:
+    env = Secrets(num_agents=2, num_rounds=2)
+    teams = [make_team(2, 2, seed=3) for _ in range(2)]
+    first, second = (MAPPO(team, critics=critics, seed=5, **RATE) for team in teams)
+
+    def step(team: Team, algorithm: MAPPO, k: int) -> dict[str, float]:
+        return algorithm.update(rollout(env, team, env.questions("train")[:4], seed=(1, k)))
+
+    step(teams[0], first, 0)
+    second.load_state_dict(first.state_dict())
+    assert step(teams[0], first, 1) == step(teams[1], second, 1)
+    for name, critic in first.critics.items():
+        there = second.critics[name].state_dict()
+        assert all(torch.equal(value, there[key]) for key, value in critic.state_dict().items())
+    with pytest.raises(
+        ValueError, match="the saved state is of .*critic_agent_1.*; use the run's own team and algorithm"
+    ):
+        MAPPO(make_team(2, 2), **RATE).load_state_dict(first.state_dict())
+
+
+def test_an_unknown_choice_of_critics(make_team: Callable) -> None:
+    with pytest.raises(ValueError, match=r"critics is 'per_seat': use one of \['per_base', 'per_agent', "):
+        MAPPO(make_team(1), critics="per_seat")
+
+
+def test_an_agent_on_two_bases_cannot_have_one_critic(make_team: Callable) -> None:
+    early, late = make_team(1, 2, sharing={"agent_0": "early"}), make_team(1, 2, sharing={"agent_0": "late"})
+    team = Team({("agent_0", 0): early.member("agent_0", 0), ("agent_0", 1): late.member("agent_0", 1)})
+    with pytest.raises(
+        ValueError, match="'agent_0' speaks with several base models.*use 'per_base' or 'per_agent_round'"
+    ):
+        MAPPO(team, critics="per_agent")
 
 
 # -- what a critic reads ---------------------------------------------------------------------------------------------------
