@@ -16,7 +16,8 @@ from maporl.types import Question, Score
 __all__ = ["LONGEST_TEXT", "Batcher", "application", "serve"]
 
 MOST_ANSWERS = 1024
-LONGEST_TEXT = 100_000  # characters
+LONGEST_TEXT = 100_000  # characters of a question
+LARGEST_REQUEST = 64 * 2**20  # bytes
 
 Pair = tuple[Question, str]
 
@@ -64,6 +65,30 @@ class Batcher:
         return list(self.verifier.score_batch([q for q, _ in pairs], [response for _, response in pairs]))
 
 
+class _Limited:
+    """Refuses a request of more than `LARGEST_REQUEST` bytes: reads it to its end, so that the sender hears of it, but keeps nothing."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from fastapi import HTTPException
+
+        size = 0
+
+        async def counted() -> Any:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size <= LARGEST_REQUEST:
+                return message
+            while message.get("more_body", False):
+                message = await receive()
+            raise HTTPException(413, f"a request may have {LARGEST_REQUEST} bytes; send fewer answers (batch_size).")
+
+        await self.app(scope, counted, send)
+
+
 class _Known(Question):
     """A question as it was sent: its hash is that of the question it is, which cannot be computed without its gold answer."""
 
@@ -87,6 +112,8 @@ def application(verifier: Verifier, *, most: int = 512) -> Any:
     """
     _check_installed()
     from fastapi import FastAPI, HTTPException
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
     from pydantic import BaseModel, Field
 
     class SentQuestion(BaseModel):
@@ -133,6 +160,13 @@ def application(verifier: Verifier, *, most: int = 512) -> Any:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
+    def refuse(request: Any, error: RequestValidationError) -> JSONResponse:
+        """The fields and what is wrong with them; FastAPI's own answer repeats the whole request."""
+        faults = [f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()[:5]]
+        return JSONResponse({"detail": "; ".join(faults)}, 422)
+
+    app.add_middleware(_Limited)
+    app.exception_handler(RequestValidationError)(refuse)
     # What FastAPI reads of these functions are classes made here: not their names, which mean nothing elsewhere.
     score.__annotations__ = {"sent": Sent, "return": dict[str, Any]}
     app.post("/score")(score)
@@ -167,7 +201,9 @@ def serve(verifier: Verifier, *, host: str = "127.0.0.1", port: int = 8000) -> N
     app = application(verifier)
     if not verifier.uses_gold:  # what it has to load is there before the first request
         verifier.score_batch([Question("", "")], [""])
-    print(f"serving {verifier!r} at http://{host}:{listener.getsockname()[1]}", flush=True)
+    print(
+        f"serving {verifier!r} at http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}", flush=True
+    )
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pickle
+import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -110,7 +114,13 @@ def test_gold_answers_stay_here(toy: Toy) -> None:
         ({"scores": [{"value": True}]}, "a score of True"),
         ({"scores": [{"value": None}]}, "a score of None"),
         (b'{"scores": [{"value": NaN}]}', "a score of nan"),
+        (b'{"scores": [{"value": %s}]}' % (b"9" * 400), "a score of 9999"),
+        (b"[" * 100_000, "no JSON"),
         ({"scores": [{"value": 0.5, "correct": "yes"}]}, "a score that is none"),
+        ({"scores": [{"value": 0.5, "correct": 1}]}, "a score that is none"),
+        ({"scores": [{"value": 0.5, "status": "maybe"}]}, "a score that is none"),
+        ((302, b"elsewhere"), "status 302"),
+        ((429, b"too many"), "status 429"),
         ((503, {"detail": "loading"}), "status 503"),
         ((500, b"oops"), "status 500: oops"),
     ],
@@ -130,6 +140,59 @@ def test_too_slow(toy: Toy) -> None:
     toy.replies = [lambda sent: time.sleep(0.5) or scored(sent), scored]
     with pytest.warns(UserWarning, match="ReadTimeout"):
         assert Remote(toy.url, timeout=0.1)(Question("q", "a"), "3").value == 0.3
+
+
+def test_a_dribble_is_too_slow_as_well() -> None:
+    """Each byte comes in time, the whole reply would take four seconds."""
+
+    def dribble() -> None:
+        connection = listener.accept()[0]
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 80\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(80):
+                connection.sendall(b" ")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=dribble, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(VerifierUnavailable, match=r"no whole reply within 0.2 s"):
+            Remote(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.2, patience=0).seen_questions()
+        assert time.monotonic() - began < 2
+
+
+def test_an_outage_is_told_of_once_however_many_batches_wait(toy: Toy) -> None:
+    toy.replies = [(503, {})] * 8 + [scored]
+    with pytest.warns(UserWarning) as caught:
+        found = Remote(toy.url, batch_size=1).score_batch([Question("q", "a")] * 4, list("1234"))
+    assert [s.value for s in found] == [0.1, 0.2, 0.3, 0.4] and len(caught) == 1
+
+
+def test_ctrl_c_does_not_wait_for_the_patience_of_others(toy: Toy) -> None:
+    toy.replies = [(503, {})]
+    stop = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    stop.start()
+    began = time.monotonic()
+    with pytest.warns(UserWarning), pytest.raises(KeyboardInterrupt):
+        Remote(toy.url, batch_size=1, patience=20).score_batch([Question("q", "a")] * 3, list("123"))
+    assert time.monotonic() - began < 5
+
+
+def test_scores_that_came_before_the_outage_are_kept(toy: Toy) -> None:
+    toy.replies = [lambda sent: (503, {}) if sent["responses"] == ["3"] else scored(sent)]
+    verifier = Remote(toy.url, batch_size=1, connections=1, patience=0)
+    with pytest.raises(VerifierUnavailable):
+        verifier.score_batch([Question("q", "a")] * 3, list("123"))
+    toy.replies, asked = [scored], len(toy.requests)
+    assert [s.value for s in verifier.score_batch([Question("q", "a")] * 3, list("123"))] == [0.1, 0.2, 0.3]
+    assert [r["responses"] for r in toy.requests[asked:]] == [["3"]]
+
+
+def test_a_description_that_is_none(toy: Toy) -> None:
+    toy.info = {**INFO, "seen_questions": [["a"]]}
+    with pytest.raises(VerifierUnavailable, match="/info is no description of a verifier"):
+        Remote(toy.url, patience=0).seen_questions()
 
 
 def test_down_and_up_again(toy: Toy) -> None:
@@ -171,6 +234,9 @@ def test_it_travels_to_other_processes(toy: Toy) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"url": "http://"}, "no address of a verifier"),
+        ({"url": "http://x:99999"}, "no address of a verifier"),
+        ({"url": None}, "url None is no address of a verifier"),
         ({"url": "localhost:8000"}, "no address of a verifier; write http://HOST:PORT"),
         ({"url": "http://x", "timeout": 0}, "timeout is 0; it must be above 0"),
         ({"url": "http://x", "batch_size": -1}, "batch_size is -1"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import threading
 import time
 import warnings
 from collections import OrderedDict
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from maporl.envs.verifiers.verifier import Verifier, VerifierUnavailable
 from maporl.types import Question, Score
@@ -18,10 +19,27 @@ from maporl.types import Question, Score
 __all__ = ["Remote"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two tries; doubled each time
+LATER = (408, 425, 429)  # the only refusals that another try may change: too slow, too early, too many
+STATUSES = ("ok", "no_answer", "timeout", "error")
 
 
 class _Failure(Exception):
     """One try that failed, and may succeed later."""
+
+
+class _Call:
+    """What the requests of one call share: an outage is told of once, and all of them end when one has given up."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self._lock, self._told = threading.Lock(), False
+
+    def tell(self, message: str) -> None:
+        with self._lock:
+            if not self._told:
+                self._told = True
+                # With the time, for Python shows the same warning once only: the next outage would be silent.
+                warnings.warn(f"{time.strftime('%H:%M:%S')}: {message}", stacklevel=3)
 
 
 class Remote(Verifier):
@@ -33,7 +51,7 @@ class Remote(Verifier):
 
     Args:
         url: Of the server, such as ``http://127.0.0.1:8000``.
-        timeout: Seconds to wait for one reply.
+        timeout: Seconds to wait for one whole reply.
         patience: Seconds of failures in a row before giving up.
         batch_size: Answers in one request.
         connections: Requests at a time.
@@ -61,7 +79,7 @@ class Remote(Verifier):
         uses_gold: bool = False,
         remember: int = 100_000,
     ) -> None:
-        if not url.startswith(("http://", "https://")):
+        if not _is_address(url):
             raise ValueError(f"url {url!r} is no address of a verifier; write http://HOST:PORT.")
         for name, value in {"timeout": timeout, "batch_size": batch_size, "connections": connections}.items():
             if not value > 0:
@@ -109,22 +127,25 @@ class Remote(Verifier):
         places = list({key: n for n, key in enumerate(keys) if key not in self._known}.values())
         parts = [places[i : i + self.batch_size] for i in range(0, len(places), self.batch_size)]
 
-        def ask(part: Sequence[int]) -> list[Score]:
+        call = _Call()
+        self.sent += len(places)
+
+        def ask(part: Sequence[int]) -> None:
             body = {
                 "questions": [self._sent(questions[n]) for n in part],
                 "responses": [_encodable(responses[n]) for n in part],
             }
-            found: list[Score] = self._asked("POST", "/score", body, lambda reply: _checked_scores(reply, len(part)))
-            return found
+            found = self._asked("POST", "/score", body, lambda reply: _checked_scores(reply, len(part)), call)
+            self._known.update(zip((keys[n] for n in part), found, strict=True))  # kept even if another part fails
 
         if len(parts) == 1:
-            replies = [ask(parts[0])]
+            ask(parts[0])
         else:
             with ThreadPoolExecutor(self.connections) as threads:
-                replies = list(threads.map(ask, parts))
-        for part, scores in zip(parts, replies, strict=True):
-            self.sent += len(part)
-            self._known.update(zip((keys[n] for n in part), scores, strict=True))
+                try:
+                    list(threads.map(ask, parts))
+                finally:
+                    call.over.set()  # after Ctrl-C, or a failure of one, nobody waits on
         for key in keys:
             self._known.move_to_end(key)
         found = [self._known[key] for key in keys]
@@ -138,27 +159,24 @@ class Remote(Verifier):
         sent = {"text": _encodable(question.text), "private": private, "hash": question.hash}
         return {**sent, "answer": _encodable(question.answer)} if self.uses_gold else sent
 
-    def _asked(self, method: str, path: str, body: Any, check: Any) -> Any:
-        """A checked reply; tries again until there is one or patience is at its end."""
-        began, pause, warned = time.monotonic(), FIRST_PAUSE, False
+    def _asked(self, method: str, path: str, body: Any, check: Any, call: _Call | None = None) -> Any:
+        """A checked reply; tries again until there is one, patience is at its end, or the call is over."""
+        began, pause, call = time.monotonic(), FIRST_PAUSE, call or _Call()
         while True:
             try:
                 return check(self._reply(method, path, body))
             except _Failure as failure:
                 reason = str(failure)
             left = self.patience - (time.monotonic() - began)
-            if left <= 0:
+            if left > 0:
+                call.tell(
+                    f"the verifier at {self.url} does not answer: {reason}. Trying again for {self.patience:g} s."
+                )
+            if left <= 0 or call.over.wait(min(pause, left)):
                 raise VerifierUnavailable(
                     f"the verifier at {self.url} gave no usable reply for {self.patience:g} s: {reason}. Start it again (maporl verifier "
                     "serve DIR), then go on; a longer patience waits longer."
                 )
-            if not warned:
-                warnings.warn(
-                    f"the verifier at {self.url} does not answer: {reason}. Trying again for {self.patience:g} s.",
-                    stacklevel=2,
-                )
-                warned = True
-            time.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _reply(self, method: str, path: str, body: Any) -> Any:
@@ -166,19 +184,31 @@ class Remote(Verifier):
 
         sent = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", **self.headers}
+        deadline = time.monotonic() + self.timeout
         try:
-            reply = self._pool.request(method, self.url + path, body=sent, headers=headers)
+            reply = self._pool.request(method, self.url + path, body=sent, headers=headers, preload_content=False)
+            text = self._whole(reply, deadline).decode("utf-8", "replace")
         except HTTPError as error:
             raise _Failure(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
-        text = reply.data.decode("utf-8", "replace")
-        if reply.status in (400, 401, 403, 404, 405, 413, 422):  # to try again would not help
+        if 400 <= reply.status < 500 and reply.status not in LATER:
             raise ValueError(f"the verifier at {self.url} refuses {method} {path} ({reply.status}): {text[:300]}")
         if reply.status != 200:
             raise _Failure(f"status {reply.status}: {text[:100]}")
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _Failure(f"no JSON: {text[:80]!r}") from error
+
+    def _whole(self, reply: Any, deadline: float) -> bytes:
+        """The body of a reply; urllib3's own time-out is one for each piece, so that a dribble would go on for ever."""
+        pieces = []
+        while piece := reply.read1(2**16):
+            pieces.append(piece)
+            if time.monotonic() > deadline:
+                reply.close()
+                raise _Failure(f"no whole reply within {self.timeout:g} s")
+        reply.release_conn()
+        return b"".join(pieces)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without connections: another process opens its own."""
@@ -188,6 +218,15 @@ class Remote(Verifier):
         return f"Remote({self.url!r})"
 
 
+def _is_address(url: Any) -> bool:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, AttributeError):  # a port out of range; no text at all
+        return False
+    return sound and not any(c.isspace() for c in url)
+
+
 def _encodable(text: str) -> str:
     """Without lone surrogates, which JSON in UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -195,7 +234,8 @@ def _encodable(text: str) -> str:
 
 def _checked_info(reply: Any) -> Mapping[str, Any]:
     kinds = {"name": str, "uses_gold": bool, "rule_based": bool, "seen_questions": list}
-    if not isinstance(reply, Mapping) or any(not isinstance(reply.get(n), kind) for n, kind in kinds.items()):
+    sound = isinstance(reply, Mapping) and all(isinstance(reply.get(n), kind) for n, kind in kinds.items())
+    if not sound or not all(isinstance(seen, str) for seen in reply["seen_questions"]):
         raise _Failure(f"/info is no description of a verifier: {str(reply)[:80]!r}")
     return reply
 
@@ -210,9 +250,9 @@ def _checked_scores(reply: Any, number: int) -> list[Score]:
 
 def _checked_score(score: Any) -> Score:
     value = score.get("value") if isinstance(score, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
-        raise _Failure(f"a score of {value!r}, which is no number from 0 to 1")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise _Failure(f"a score of {repr(value)[:80]}, which is no number from 0 to 1")
     correct, answer, status = score.get("correct"), score.get("answer"), score.get("status", "ok")
-    if correct not in (True, False, None) or not isinstance(answer, str | None) or not isinstance(status, str):
+    if not isinstance(correct, bool | None) or not isinstance(answer, str | None) or status not in STATUSES:
         raise _Failure(f"a score that is none: {str(dict(score))[:80]!r}")
-    return Score(float(value), correct, answer, status, str(score.get("explanation", "")))
+    return Score(float(value), correct, answer, status, str(score.get("explanation") or ""))
