@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from maporl.agents.backbone import Backbone, Tokens
+from maporl.agents.base_record import base_record, check_base, write_base
 from maporl.agents.checkpoints import load_tokenizer, loading, local_only
 from maporl.agents.engine import Engine, Sampled
 from maporl.agents.in_process_engine import InProcessEngine
@@ -136,6 +137,10 @@ class Policy:
     def adapters(self) -> tuple[str, ...]:
         return tuple(self._peft.peft_config) if self._peft is not None else ()
 
+    @cached_property
+    def _base_record(self) -> dict[str, Any]:
+        return base_record(self.model, self.tokenizer)
+
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -207,6 +212,7 @@ class Policy:
     def _load_adapter(self, name: str, path: Path) -> None:
         if not (path / "adapter_config.json").is_file():
             raise ValueError(f"adapter {str(path)!r}: no adapter_config.json there; give a folder written by PEFT.")
+        check_base(path, self._base_record)
         try:
             if self._peft is None:
                 loaded = PeftModel.from_pretrained(self.model, str(path), adapter_name=name, is_trainable=True)
@@ -250,6 +256,7 @@ class Policy:
             for file in nested.iterdir():
                 file.replace(source / file.name)
             nested.rmdir()
+        write_base(source, self._base_record)
 
     def export(self, adapter: str | None, path: str | Path) -> None:
         """Write a plain model folder with the adapter merged into the base; this policy stays as it is."""

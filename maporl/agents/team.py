@@ -162,13 +162,13 @@ class Team:
             seed: Of the adapters' initial weights.
 
         Raises:
-            ValueError: Of `assign`; a partner or base model for an unknown agent, or an agent without a base model.
+            ValueError: Of `assign`; a partner or base model for an unknown agent, an agent without a base model, or one adapter on two.
         """
         partners = dict(partners or {})
         for what, given in (("partners", partners), ("policies", agents if isinstance(policies, Policy) else policies)):
             if set(given) - set(agents):
                 raise ValueError(f"{what} names {sorted(set(given) - set(agents))}; the agents are {list(agents)}.")
-        members: dict[tuple[int, str | None], LLMAgent] = {}
+        members: dict[tuple[Policy, str | None], LLMAgent] = {}
         seats: dict[tuple[str, int], Agent] = {}
         start = WARM_START if isinstance(init_adapter, str | Path) else None
         for (agent, r), assigned in assign(sharing, agents, num_rounds, frozen).items():
@@ -179,7 +179,13 @@ class Team:
             if not isinstance(policies, Policy) and agent not in policies:
                 raise ValueError(f"policies has no base model for {agent!r}; give one for each of {list(agents)}.")
             policy = policies if isinstance(policies, Policy) else policies[agent]
-            key = (id(policy), adapter)
+            other = next((p for p, name in members if name == adapter and p is not policy), None)
+            if assigned is not None and other is not None:
+                raise ValueError(
+                    f"adapter {assigned!r} would sit on two base models ({_name_of(other)}, and {_name_of(policy)} for {agent!r}), but "
+                    "belongs to one: use sharing 'per_agent', or give those agents one Policy."
+                )
+            key = (policy, adapter)
             if key not in members:
                 if adapter is not None and adapter not in policy.adapters:
                     path = init_adapter.get(adapter) if isinstance(init_adapter, Mapping) else init_adapter
@@ -273,3 +279,8 @@ class Team:
             if member.adapter is not None:
                 member.policy.save_adapter(member.adapter, target / member.adapter)
         (target / "team.json").write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+
+
+def _name_of(policy: Policy) -> str:
+    """The checkpoint's path."""
+    return repr(policy.tokenizer.name_or_path)

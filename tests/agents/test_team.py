@@ -170,8 +170,14 @@ def test_different_base_models_speak_in_one_team(tmp_path: Path) -> None:
 
 def test_a_shared_adapter_needs_a_shared_base(checkpoint: Callable) -> None:
     bases = {agent: Policy.from_pretrained(str(checkpoint())) for agent in TWO}
-    with pytest.raises(ValueError, match=r"adapter of one name among \['shared', 'shared'\]; names must differ"):
-        Team.build(bases, TWO, 1, sharing="shared")
+    with pytest.raises(ValueError, match="'shared' would sit on two base models .* for 'agent_1'.*sharing 'per_agent'"):
+        Team.build(bases, TWO, 1, sharing="shared")  # two policies, if of one checkpoint: their names are alike
+    team = Team.build(bases, TWO, 1)
+    assert [bases[agent].adapters[-1] for agent in TWO] == list(TWO) and len(team.policies) == 2
+    with pytest.raises(ValueError, match=r"adapter of one name among \['x', 'x'\]; names must differ"):
+        for base in bases.values():
+            base.add_adapter("x")
+        Team({(agent, 0): LLMAgent(bases[agent], "x") for agent in TWO})
 
 
 def test_bad_teams(checkpoint: Callable) -> None:
