@@ -14,6 +14,7 @@ from typing import Any
 from maporl.algorithms.records import VERSION, Record, write_records
 from maporl.benchmarks.made_with import difference, keep_settings, settings_of_cell
 from maporl.benchmarks.study import CellKey, Study
+from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.whole_files import write_whole
 
 __all__ = ["Begun", "clash", "describe", "fail", "is_complete", "one_line", "read_cell", "write_cell"]
@@ -71,9 +72,13 @@ def clash(study: Study, folder: Path, key: CellKey) -> str | None:
 
 
 def fail(study: Study, folder: Path, key: CellKey, error: BaseException | str) -> None:
-    """Write a cell down as failed: one line for the report, the whole trace for who mends it."""
+    """Write a cell down as failed: one line for the report, the whole trace for who mends it.
+
+    Records that it has are kept only if its verifier was not there: nothing is wrong with them then.
+    """
     place = folder / key.folder
-    Begun(place).forget()
+    if not isinstance(error, VerifierUnavailable):
+        Begun(place).forget()
     place.mkdir(parents=True, exist_ok=True)
     if isinstance(error, BaseException):
         (place / "traceback.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")

@@ -23,6 +23,7 @@ from maporl.benchmarks.seats import Seats, model_name
 from maporl.benchmarks.study import CellKey, Study, seats_of
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.run import TINY, torch_settings, with_threads
 from maporl.run_folder import RunFolder
 from maporl.types import Episode, Question
@@ -139,6 +140,11 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) 
     """All cells together; if that fails, one by one, so that only the one to blame does."""
     try:
         return _play_all(study, cells, folder, watch)
+    except VerifierUnavailable as error:  # of their task, for which it has waited long enough
+        for cell in cells:
+            if not cell.over:
+                fail(study, folder, cell.key, error)
+        return
     except Exception as error:
         if len(cells) == 1:
             return fail(study, folder, cells[0].key, error)
