@@ -34,7 +34,9 @@ SECTIONS = {
     "scaling": "discussions, agents, rounds, group size, length, vocabulary",
     "memory": "peak memory of one agent against three",
     "profile": "products, attention and the rest, in an update and a rollout",
+    "verifier": "a learned verifier against a plain forward pass, and what it adds to an iteration",
     "share": "what env, verifier and collector take of an iteration",
+    "verifier": "the learned verifier against a plain batched forward, and what it adds to an iteration",
 }
 """Name of a module here -> what it measures."""
 
