@@ -86,6 +86,8 @@ class RunConfig:
         allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer.
         checkpoint_every: Iterations between checkpoints.
         dtype, device: Of the base model; device None takes a GPU when there is one.
+        quantization: "4bit" keeps the base model's linear layers in four bits (NF4) and multiplies in dtype; needs a CUDA GPU and
+            ``maporl[quantised]``.
         autocast: Compute updates in bfloat16; adapters, their gradients and the optimizer stay float32.
         engine: What samples: "in_process", or "reference" (transformers' generate: slower, the same messages).
         max_batch_tokens: Prompt and new tokens of one sampling batch.
@@ -131,6 +133,7 @@ class RunConfig:
     checkpoint_every: int = 10
     dtype: str = "float32"
     device: str | None = None
+    quantization: str | None = None
     autocast: bool = False
     engine: str = "in_process"
     max_batch_tokens: int = 131_072
@@ -336,6 +339,7 @@ class RunConfig:
             path,
             dtype=self.dtype,
             device=self.resolved_device,
+            quantization=self.quantization,
             chat_template=self.chat_template,
             lora=called("lora", "lora", LoRA, dict(self.lora)),
             gradient_checkpointing=self.gradient_checkpointing,

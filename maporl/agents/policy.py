@@ -30,6 +30,7 @@ from maporl.agents.lora import LoRA, fuse, mergeable, merged, merged_weights, pl
 from maporl.agents.output_layer import OutputLayer
 from maporl.agents.prefix_trees import Packed, pack
 from maporl.agents.prompts import ChatEncoder
+from maporl.agents.quantised import check_quantization, quantization_config
 from maporl.agents.reference_engine import ReferenceEngine
 from maporl.agents.sampling import Sampling
 
@@ -106,6 +107,7 @@ class Policy:
         device: str = "cpu",
         chat_template: str | None = None,
         attn_implementation: str | None = None,
+        quantization: str | None = None,
         **settings: Any,
     ) -> Policy:
         """Load a checkpoint folder or hub id. `trust_remote_code` stays off.
@@ -116,19 +118,32 @@ class Policy:
             device: A torch device.
             chat_template: "plain", a Jinja file, or None for the tokenizer's own.
             attn_implementation: "sdpa" or "eager"; None is the model's own choice.
+            quantization: "4bit" keeps the base's linear layers in four bits (NF4) and multiplies in `dtype`; None does not.
             **settings: Of the constructor.
 
         Raises:
-            ValueError: Unknown dtype, no such model, or no chat template.
+            ValueError: Unknown dtype, no such model, no chat template, or no bitsandbytes or GPU to quantise with.
         """
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
+        check_quantization(quantization, device)
+        # Quantised weights are made where they stay; others are moved.
+        placed: dict[str, Any] = (
+            {"quantization_config": quantization_config(DTYPES[dtype]), "device_map": {"": device}}
+            if quantization
+            else {}
+        )
         tokenizer = load_tokenizer(path, chat_template)
         with loading(path):
             model: Any = AutoModelForCausalLM.from_pretrained(
-                path, dtype=DTYPES[dtype], attn_implementation=attn_implementation, local_files_only=local_only(path)
+                path,
+                dtype=DTYPES[dtype],
+                attn_implementation=attn_implementation,
+                local_files_only=local_only(path),
+                **placed,
             )
-        model.to(device)  # type: ignore[arg-type]
+        if not placed:
+            model.to(device)
         return cls(model, tokenizer, **settings)
 
     # -- adapters ----------------------------------------------------------------------------------------------------
@@ -260,6 +275,11 @@ class Policy:
 
     def export(self, adapter: str | None, path: str | Path) -> None:
         """Write a plain model folder with the adapter merged into the base; this policy stays as it is."""
+        if getattr(self.model, "is_quantized", False):
+            raise ValueError(
+                "a quantised base cannot be merged with an adapter: load the base without quantization and the adapter from its folder, "
+                "and export that (maporl export does)."
+            )
         target = Path(path)
         with self.using(adapter):
             layers = {} if adapter is None else plain_layers(self.model, adapter)

@@ -18,11 +18,13 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Merge and write."""
     from maporl.agents.make_model import without_progress_bars
-    from maporl.run import load_team
+    from maporl.run import RunFolder, load_team
 
     target = Path(args.directory)
     with without_progress_bars():
-        team = load_team(args.run)
+        # Weights in four bits have no room for an adapter's: those that they were made from do.
+        config = RunFolder(args.run).config.merged({"quantization": None})
+        team = load_team(args.run, config=config)
         if not team.learners:
             raise ValueError(f"{args.run!r} trained no adapter, so there is nothing to merge; use its base model.")
         for agent in team.language_models:
