@@ -11,6 +11,8 @@ import numpy as np
 
 from maporl.algorithms.records import Record
 from maporl.benchmarks.best_seat import best_seat
+from maporl.benchmarks.collaboration import rounds_of
+from maporl.benchmarks.flips import Discussion
 from maporl.benchmarks.results import Cell
 from maporl.benchmarks.study import file_name
 
@@ -30,6 +32,7 @@ class Run:
         seats: The accuracy of each seat.
         parsed: Share of messages that an answer was found in; None if nobody looked for one.
         costs: Per question, of what `outcomes` holds.
+        discussions: By question, what `outcomes` holds.
     """
 
     seed: int
@@ -38,6 +41,7 @@ class Run:
     seats: Mapping[str, float]
     parsed: float | None
     costs: Mapping[str, float]
+    discussions: Mapping[str, Sequence[Discussion]]
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ def _run(cell: Cell) -> Run | None:
             "prompt_tokens": sum(t["prompt_tokens"] for t in turns) / len(sampled),
             "completion_tokens": sum(t["completion_tokens"] for t in turns) / len(sampled),
         },
+        _discussions(sampled),
     )
 
 
@@ -126,6 +131,13 @@ def _outcomes(records: Iterable[Record]) -> Outcomes:
     found: Outcomes = {}
     for r in records:
         found.setdefault(r["question_id"], []).append(float(r["team_correct"]))
+    return found
+
+
+def _discussions(records: Iterable[Record]) -> dict[str, list[Discussion]]:
+    found: dict[str, list[Discussion]] = {}
+    for r in records:
+        found.setdefault(r["question_id"], []).append(rounds_of(r["turns"]))
     return found
 
 

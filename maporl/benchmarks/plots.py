@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from maporl.benchmarks.across_runs import performance_profile
 from maporl.benchmarks.summary import pooled_runs
+from maporl.benchmarks.verifier_gap import PANELS, draw_gaps, gap_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["write_plots"]
 
 Row = Mapping[str, Any]
-Draw = Callable[["Axes"], None]
+Draw = Callable[["Figure"], None]
+Spot = TypeVar("Spot")
 
 ROLES = {  # hue: who answers; darkness: whether it was trained
     "lone agent, untrained": "#74c476",
@@ -51,7 +54,7 @@ def write_plots(figures: Mapping[str, Any], folder: Path) -> list[Path]:
     """Every plot that there are figures for: ``NAME.png`` and ``NAME.svg``.
 
     Args:
-        figures: "summary" (rows), "curves" and "collaboration", as the study's page has them (`maporl.benchmarks.report.collect`).
+        figures: "summary" (rows), "rounds" and "curves", as the study's page has them (`maporl.benchmarks.report.collect`).
         folder: Is made.
 
     Returns:
@@ -66,7 +69,7 @@ def write_plots(figures: Mapping[str, Any], folder: Path) -> list[Path]:
         warnings.filterwarnings("ignore", message="Glyph")  # of a name, that the font lacks: an SVG's reader has others
         for name, height, draw in _plots(figures):
             figure = Figure(figsize=(8.5, height), layout="constrained")
-            draw(figure.subplots())
+            draw(figure)
             for suffix, metadata in (("png", {}), ("svg", {"Date": None})):
                 written.append(folder / f"{name}.{suffix}")
                 figure.savefig(written[-1], dpi=200, metadata=metadata)
@@ -85,29 +88,37 @@ def _plots(figures: Mapping[str, Any]) -> Iterator[tuple[str, float, Draw]]:
             yield f"{prefixes[task]}_{name}", height, draw
     profiles = pooled_runs(figures["summary"])
     if profiles:
-        yield "performance_profile", 4.5, lambda axes: _profile(axes, profiles, looks)
+        yield "performance_profile", 4.5, lambda figure: _profile(figure.subplots(), profiles, looks)
 
 
 def _plots_of(task: str, figures: Mapping[str, Any], looks: Mapping[str, Row]) -> Iterator[tuple[str, float, Draw]]:
     rows = [r for r in figures["summary"] if r["task"] == task and r["accuracy"] is not None]
-    yield "accuracy", 1.3 + 0.23 * len(rows), lambda axes: _accuracy(axes, rows)
+    yield "accuracy", 1.3 + 0.23 * len(rows), lambda figure: _accuracy(figure.subplots(), rows)
     costly = [r for r in rows if r["completion_tokens"]]
     if costly:
-        yield "cost", max(4.5, 1.0 + 0.18 * len(costly)), lambda axes: _cost(axes, costly)
-    curves = {
-        method: [
-            points
-            for c in figures["curves"]
-            if (c["task"], c["method"]) == (task, method)
-            if (points := _last_round(c))
-        ]
-        for method in looks
-    }
+        yield "cost", max(4.5, 1.0 + 0.18 * len(costly)), lambda figure: _cost(figure.subplots(), costly)
+    curves = _trainings(task, figures, looks, _last_round)
     if any(curves.values()):
-        yield "learning", 4.5, lambda axes: _learning(axes, task, curves, looks)
-    talks = {c["method"]: _rounds_of(c) for c in figures["collaboration"] if c["task"] == task}
+        yield "learning", 4.5, lambda figure: _learning(figure.subplots(), task, curves, looks)
+    talks = {r["method"]: _rounds_of(r) for r in figures["rounds"] if r["task"] == task}
     if any(len(points) > 1 for points in talks.values()):
-        yield "rounds", 4.5, lambda axes: _rounds(axes, task, talks, looks)
+        yield "rounds", 4.5, lambda figure: _rounds(figure.subplots(), task, talks, looks)
+    gaps = _trainings(task, figures, looks, lambda curve: gap_points(curve["metrics"]))
+    shown = [(looks[method]["label"], runs) for method, runs in gaps.items() if runs]
+    if shown:
+        height = 1.2 + 2.2 * math.ceil(len(shown) / PANELS)
+        yield "verifier_gap", height, lambda figure: draw_gaps(figure, task, shown)
+
+
+def _trainings(
+    task: str, figures: Mapping[str, Any], methods: Iterable[str], points_of: Callable[[Row], Sequence[Spot]]
+) -> dict[str, list[Sequence[Spot]]]:
+    """By method, the points of each of its trainings that has some."""
+    runs: dict[str, list[Sequence[Spot]]] = {method: [] for method in methods}
+    for curve in figures["curves"]:
+        if curve["task"] == task and curve["method"] in runs and (points := points_of(curve)):
+            runs[curve["method"]].append(points)
+    return runs
 
 
 def _looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
@@ -260,7 +271,7 @@ def _last_round(curve: Row) -> list[tuple[float, float]]:
 
 
 def _learning(
-    axes: Axes, task: str, curves: Mapping[str, Sequence[list[tuple[float, float]]]], looks: Mapping[str, Row]
+    axes: Axes, task: str, curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]], looks: Mapping[str, Row]
 ) -> None:
     """The last round's accuracy while sampling: every run thin, the mean over runs bold."""
     from matplotlib.ticker import MaxNLocator
@@ -286,7 +297,7 @@ def _learning(
 
 def _rounds_of(talk: Row) -> list[tuple[int, float]]:
     """(round from 1, accuracy)."""
-    return [(r["round"] + 1, r["accuracy"]) for r in talk["metrics"]["rounds"] if r["accuracy"] is not None]
+    return [(number, accuracy) for number, accuracy in enumerate(talk["rounds"], 1) if accuracy is not None]
 
 
 def _rounds(axes: Axes, task: str, talks: Mapping[str, Sequence[tuple[int, float]]], looks: Mapping[str, Row]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from maporl.benchmarks.across_runs import (
     probability_of_improvement,
     t_interval,
 )
+from maporl.benchmarks.by_round import accuracy_by_round, flip_rates
+from maporl.benchmarks.curves import learning_curves
 from maporl.benchmarks.outcomes import Measured, accuracy, counts, mean_of_known
 from maporl.benchmarks.results import Cell, Results
 from maporl.benchmarks.statistics import clustered_interval, compare, holm, minimum_detectable_paired
+from maporl.benchmarks.verifier_gap import verifier_gaps
 from maporl.run_folder import RunFolder
 
 __all__ = ["pooled_runs", "summarise"]
@@ -32,6 +35,9 @@ def summarise(results: Results) -> dict[str, Any]:
         | rows | one per task and method, in the order of the study; votes behind the first team they are matched to, oracles last |
         | comparisons | of every team with the votes that cost as much, and of every method with a single agent |
         | pooled | per method over all tasks, from 10 runs on: interquartile mean, its interval, probability of improvement |
+        | rounds | of every row with a second round, task, method, oracle and the keys of `by_round.accuracy_by_round` |
+        | flips | of every row whose agents have others, the same and the keys of `by_round.flip_rates` |
+        | gaps | of every row trained by a verifier that is not the truth, oracle and the keys of `verifier_gap.verifier_gaps` |
 
         A row: task, method, label, team, trained, oracle, matched [[team, "completion" | "all"], ...]; accuracy (the mean over seeds, ties
         by expectation; of sampled answers if there are any), low, high (95 % over questions), seeds [{seed, accuracy}], seeds_low,
@@ -50,7 +56,27 @@ def summarise(results: Results) -> dict[str, Any]:
     """
     measured = {key: Measured.of(cells) for key, cells in _by_method(results.cells).items()}
     rows = _ordered([_row(task, method, one) for (task, method), one in measured.items()])
-    return {"rows": rows, "comparisons": _comparisons(measured), "pooled": _pooled(rows)}
+    trainings = learning_curves(cell for one in measured.values() for cell in one.cells)
+    gaps = [gap | {"oracle": measured[gap["task"], gap["method"]].oracle} for gap in verifier_gaps(trainings)]
+    return {
+        "rows": rows,
+        "comparisons": _comparisons(measured),
+        "pooled": _pooled(rows),
+        "rounds": _of_each(rows, measured, accuracy_by_round),
+        "flips": _of_each(rows, measured, flip_rates),
+        "gaps": gaps,
+    }
+
+
+def _of_each(
+    rows: Iterable[Mapping[str, Any]],
+    measured: Mapping[tuple[str, str], Measured],
+    figures: Callable[[Measured], dict[str, Any] | None],
+) -> list[dict[str, Any]]:
+    """Figures of the rows that have some, in their order."""
+    keys = ("task", "method", "oracle")
+    found = [({key: row[key] for key in keys}, figures(measured[row["task"], row["method"]])) for row in rows]
+    return [about | more for about, more in found if more]
 
 
 def _by_method(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:

@@ -9,51 +9,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Screen", "csv_text", "latex", "markdown", "screen", "write_tables"]
+from maporl.benchmarks.by_round import flip_lines
+from maporl.benchmarks.columns import (
+    COMPARISONS,
+    METHODS,
+    OTHERS_FLIPS,
+    OWN_FLIPS,
+    POOLED,
+    VERIFIER_GAP,
+    Column,
+    Row,
+    by_round,
+    number,
+    p_value,
+    share,
+    signed,
+)
+from maporl.benchmarks.verifier_gap import LAST
 
-Row = Mapping[str, Any]
-Column = tuple[str, Callable[[Row], str]]
+__all__ = ["Screen", "csv_text", "latex", "markdown", "screen", "write_tables"]
 
 APART = "upper bounds, no baselines"
 """Above the oracles, which end a table."""
 
 REASON = 160
 """Characters of an error at most."""
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.3f}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}" if value >= 99.95 else f"{value:.1f}"
-
-
-def _between(low: float | None, high: float | None, show: Callable[[float | None], str] = _share) -> str:
-    return "" if low is None or high is None else f"{show(low)} to {show(high)}"
-
-
-def _p(value: float | None) -> str:
-    return "" if value is None else "< .001" if value < 0.001 else f"{value:.3f}"
-
-
-def _name(row: Row) -> str:
-    """A method's name with what a reader must know about it."""
-    marks = [
-        f"{on} tokens of {', '.join(team for team, by in row['matched'] if by == on)}"
-        for on in dict.fromkeys(on for _, on in row["matched"])
-    ]
-    if row["oracle"]:
-        marks.append("ORACLE: knows the gold answer")
-    if row["failed"]:
-        marks.append("failed: seed " + ", ".join(str(f["seed"]) for f in row["failed"]))
-    if row["unfinished"]:
-        marks.append("not finished: seed " + ", ".join(map(str, row["unfinished"])))
-    return f"{row['method']} ({'; '.join(marks)})" if marks else str(row["method"])
 
 
 def _seeds_compared(comparison: Row) -> str:
@@ -79,44 +59,6 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-METHODS: tuple[Column, ...] = (
-    ("method", _name),
-    ("accuracy", lambda r: _share(r["accuracy"])),
-    ("95 % over questions", lambda r: _between(r["low"], r["high"])),
-    ("every seed", lambda r: " ".join(_share(s["accuracy"]) for s in r["seeds"])),
-    ("95 % over seeds (t)", lambda r: _between(r["seeds_low"], r["seeds_high"])),
-    ("best seat", lambda r: _share(r["best_seat"])),
-    ("greedy", lambda r: _share(r["greedy"])),
-    ("parsed", lambda r: _share(r["parse_rate"])),
-    ("questions", lambda r: str(r["questions"] or "")),
-    ("generations", lambda r: _number(r["generations"])),
-    ("prompt tokens", lambda r: _number(r["prompt_tokens"])),
-    ("completion tokens", lambda r: _number(r["completion_tokens"])),
-    ("evaluation s", lambda r: _number(r["eval_s"])),
-    ("training s", lambda r: _number(r["train_s"])),
-)
-
-COMPARISONS: tuple[Column, ...] = (
-    ("method", lambda c: str(c["method"])),
-    ("against", lambda c: f"{c['baseline']} ({c['on']} tokens)" if c["on"] else str(c["baseline"])),
-    ("difference", lambda c: _signed(c["difference"])),
-    ("95 % over questions", lambda c: _between(c["low"], c["high"], _signed)),
-    ("p, Holm", lambda c: _p(c["p_holm"])),
-    ("every seed", lambda c: " ".join(_signed(s["difference"]) for s in c["seeds"])),
-    ("95 % over seeds (t)", lambda c: _between(c["seeds_low"], c["seeds_high"], _signed)),
-    ("detectable", lambda c: _share(c["detectable"])),
-)
-
-POOLED: tuple[Column, ...] = (
-    ("method", lambda r: f"{r['method']}{' (ORACLE: knows the gold answer)' * r['oracle']}"),
-    ("runs", lambda r: str(r["runs"])),
-    ("interquartile mean", lambda r: _share(r["iqm"])),
-    ("95 %", lambda r: _between(r["low"], r["high"])),
-    ("beats a single agent with probability", lambda r: _share(r.get("improvement"))),
-    ("95 % of it", lambda r: _between(r.get("improvement_low"), r.get("improvement_high"))),
-)
-
-
 def _parts(summary: Mapping[str, Any]) -> list[tuple[str, Sequence[Column], list[Row]]]:
     """(heading, columns, rows) of every table that has rows."""
     parts: list[tuple[str, Sequence[Column], list[Row]]] = []
@@ -125,8 +67,24 @@ def _parts(summary: Mapping[str, Any]) -> list[tuple[str, Sequence[Column], list
         for family in dict.fromkeys(c["family"] for c in summary["comparisons"]):
             chosen = [c for c in summary["comparisons"] if (c["task"], c["family"]) == (task, family)]
             parts.append((f"{task}: against a {family}, same questions", COMPARISONS, chosen))
+        parts += _talk(task, summary)
     parts.append(("All tasks", POOLED, summary["pooled"]))
     return [part for part in parts if part[2]]
+
+
+def _talk(task: str, summary: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Column], list[Row]]]:
+    """What happens between rounds, and between a verifier and the truth while a team learns."""
+    rounds, flips, gaps = ([r for r in summary[key] if r["task"] == task] for key in ("rounds", "flips", "gaps"))
+    if rounds:
+        yield f"{task}: accuracy by round, mean over agents", by_round(rounds), rounds
+    before = "from one round to the next (R right, W wrong)"
+    yield f"{task}: an agent's own answer {before}, by the majority of the others before", OWN_FLIPS, flips
+    yield f"{task}: the others' majority {before}, by the agent's own answer before", OTHERS_FLIPS, flips
+    yield (
+        f"{task}: verifier's score and truth in training, last round; last: mean of {LAST} iterations",
+        VERIFIER_GAP,
+        gaps,
+    )
 
 
 def _cells(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[list[str]]]:
@@ -182,13 +140,13 @@ def screen(summary: Mapping[str, Any]) -> list[Screen]:
         ("95 %", lambda r: _narrow(r["low"], r["high"])),
         ("every seed", lambda r: _few([s["accuracy"] for s in r["seeds"]])),
         ("greedy", lambda r: _short(r["greedy"])),
-        ("tokens", lambda r: _number(r["completion_tokens"])),
+        ("tokens", lambda r: number(r["completion_tokens"])),
     )
     comparisons: tuple[Column, ...] = (
         ("method", lambda c: f"{c['method']} against {c['baseline']}"),
-        ("difference", lambda c: _short(c["difference"], _signed)),
-        ("95 %", lambda c: f"{_short(c['low'], _signed)} to {_short(c['high'], _signed)}"),
-        ("p, Holm", lambda c: _short(c["p_holm"], _p)),
+        ("difference", lambda c: _short(c["difference"], signed)),
+        ("95 %", lambda c: f"{_short(c['low'], signed)} to {_short(c['high'], signed)}"),
+        ("p, Holm", lambda c: _short(c["p_holm"], p_value)),
     )
     pooled: tuple[Column, ...] = (
         ("method", lambda r: f"{r['method']}{' ORACLE' * r['oracle']}"),
@@ -201,6 +159,8 @@ def screen(summary: Mapping[str, Any]) -> list[Screen]:
     narrow = {id(METHODS): methods, id(COMPARISONS): comparisons, id(POOLED): pooled}
     found = []
     for heading, columns, rows in _parts(summary):
+        if id(columns) not in narrow:
+            continue  # what happens within a discussion is for the files
         names, plain, oracles = _cells(narrow[id(columns)], rows)
         once = [list(cells) for cells in dict.fromkeys(map(tuple, plain))]  # one vote may be matched in both ways
         shown = f"{heading}, accuracy" if columns is METHODS else heading
@@ -213,7 +173,7 @@ def _short_name(row: Row) -> str:
     return " ".join([row["method"], *(mark for mark, true in marks.items() if true)])
 
 
-def _short(value: float | None, show: Callable[[float | None], str] = _share) -> str:
+def _short(value: float | None, show: Callable[[float | None], str] = share) -> str:
     """Four characters a share: .500 and 1.00."""
     return re.sub(r"^([+-]?)1\.000$", r"\g<1>1.00", re.sub(r"^([+-]?)0\.", r"\1.", show(value)))
 
@@ -309,7 +269,8 @@ def _escaped(text: str) -> str:
 
 
 def write_tables(summary: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write ``results.md``, ``results.tex``, and of what there is ``methods.csv``, ``comparisons.csv`` and ``pooled.csv``.
+    """Write ``results.md``, ``results.tex``, and of what there is ``methods.csv``, ``comparisons.csv``, ``pooled.csv``, ``rounds.csv``,
+    ``flips.csv`` and ``verifier_gap.csv``.
 
     Args:
         summary: As `maporl.benchmarks.summary.summarise` makes it.
@@ -319,8 +280,15 @@ def write_tables(summary: Mapping[str, Any], folder: Path) -> list[Path]:
         The files.
     """
     texts = {"results.md": markdown(summary), "results.tex": latex(summary)}
-    rows = {"methods.csv": "rows", "comparisons.csv": "comparisons", "pooled.csv": "pooled"}
-    texts |= {name: csv_text(summary[key]) for name, key in rows.items() if summary[key]}
+    rows = {
+        "methods.csv": summary["rows"],
+        "comparisons.csv": summary["comparisons"],
+        "pooled.csv": summary["pooled"],
+        "rounds.csv": summary["rounds"],
+        "flips.csv": flip_lines(summary["flips"]),
+        "verifier_gap.csv": summary["gaps"],
+    }
+    texts |= {name: csv_text(lines) for name, lines in rows.items() if lines}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", errors="replace")

@@ -50,13 +50,12 @@ def curve(method: str, points: list[list[float | None]], name: str = "rollout/ac
 
 
 def talk(method: str, *accuracies: float | None) -> dict[str, Any]:
-    rounds = [{"round": n, "accuracy": a} for n, a in enumerate(accuracies)]
-    return {"task": "sums", "method": method, "metrics": {"rounds": rounds}}
+    return {"task": "sums", "method": method, "rounds": list(accuracies)}
 
 
 def written(folder: Path, rows: list[dict[str, Any]], **more: Any) -> dict[str, str]:
     """Text of the SVG files by name; both files of every plot are whole, and nothing else is there."""
-    files = write_plots({"summary": rows, "curves": [], "collaboration": [], **more}, folder)
+    files = write_plots({"summary": rows, "curves": [], "rounds": [], **more}, folder)
     assert sorted(files) == sorted(folder.iterdir())
     texts = {}
     for file in files:
@@ -85,7 +84,7 @@ STUDY = [
 def test_every_plot_of_a_study(tmp_path: Path) -> None:
     curves = [curve("mappo", [[1, 0.4], [2, 0.5]]), curve("mappo", [[1, 0.3], [2, 0.6], [3, 0.7]])]
     talks = [talk("debate", 0.4, 0.6), talk("mappo", 0.5, 0.7, 0.8)]
-    found = written(tmp_path / "new", STUDY, curves=curves, collaboration=talks)
+    found = written(tmp_path / "new", STUDY, curves=curves, rounds=talks)
     assert list(found) == ["sums_accuracy", "sums_cost", "sums_learning", "sums_rounds"]
     methods = [r["method"] for r in STUDY if r["accuracy"] is not None]
     for name in ("sums_accuracy", "sums_cost"):
@@ -138,9 +137,9 @@ def test_curves_without_points_are_no_curves(tmp_path: Path) -> None:
         curve("gone", [[1, 0.5]]),
     ]
     short = [talk("sft", None, 0.5), talk("mappo", 0.5), talk("ippo")]
-    assert list(written(tmp_path / "p", rows, curves=nothing, collaboration=short)) == ["sums_accuracy", "sums_cost"]
+    assert list(written(tmp_path / "p", rows, curves=nothing, rounds=short)) == ["sums_accuracy", "sums_cost"]
     apart = [*nothing, curve("ippo", [[1, 0.5]]), curve("sft", [[1, 0.5]]), curve("sft", [[2, 0.5]])]
-    found = written(tmp_path / "q", rows, curves=apart, collaboration=[*short, talk("ippo", 0.5, None, 0.25)])
+    found = written(tmp_path / "q", rows, curves=apart, rounds=[*short, talk("ippo", 0.5, None, 0.25)])
     assert " ippo" in found["sums_learning"].split("\n") and " mappo" not in found["sums_learning"].split("\n")
     assert list(found)[2:] == ["sums_learning", "sums_rounds"]
 

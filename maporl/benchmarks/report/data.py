@@ -5,19 +5,18 @@ The figures are one plain dict, described in `collect`: whoever has other figure
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from maporl import __version__
 from maporl.benchmarks.collaboration import collaboration
+from maporl.benchmarks.curves import learning_curves
 from maporl.benchmarks.report.discussions import Discussions, clean
 from maporl.benchmarks.results import Cell, Results
-from maporl.run_folder import RunFolder
 
-__all__ = ["Payload", "collect", "learning_curves"]
+__all__ = ["Payload", "collect"]
 
 POINTS = 400  # of one curve at most: more than a screen can show
 
@@ -63,8 +62,8 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
 
     Returns:
         The payload; its `figures` hold title, built, version, settings, notes [{kind, text}], cells, summary (rows), comparisons, pooled,
-        curves (see `learning_curves`) and collaboration [{task, method, label, metrics}] (of sampled discussions, see
-        `maporl.benchmarks.collaboration`).
+        rounds (as the summary has them), curves (see `maporl.benchmarks.curves`) and collaboration [{task, method, label, metrics}] (of
+        sampled discussions, see `maporl.benchmarks.collaboration`).
     """
     discussions = Discussions()
     cells: list[dict[str, Any]] = []
@@ -95,44 +94,11 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         "summary": summary.get("rows", []),
         "comparisons": summary.get("comparisons", []),
         "pooled": summary.get("pooled", []),
-        "curves": learning_curves(results.cells),
+        "rounds": summary.get("rounds", []),
+        "curves": learning_curves(results.cells, points=POINTS),
         "collaboration": metrics,
     }
     return Payload(clean(figures), index, pieces)
-
-
-def learning_curves(cells: Iterable[Cell]) -> list[dict[str, Any]]:
-    """The metrics of every training: [{task, method, label, seed, run, metrics: {name: [[iteration, value], ...]}}].
-
-    "rollout/accuracy_last_round" is added where there are rounds.
-    """
-    curves, seen = [], set()
-    for cell in cells:
-        for run in cell.runs:
-            found = {} if run in seen else _curve(run)
-            seen.add(run)
-            if found:
-                # Of a plain run every evaluation is a cell: the training bears the run's name alone.
-                label = cell.method.rpartition("/")[0] if run == cell.folder else cell.label
-                about = {"task": cell.task, "method": cell.method, "label": label, "seed": cell.seed, "run": run.name}
-                curves.append({**about, "metrics": found})
-    return curves
-
-
-def _curve(run: Path) -> dict[str, list[list[float]]]:
-    """Metric -> [[iteration, value], ...]; what lines of the test say is no point of a curve."""
-    found: dict[str, list[list[float]]] = {}
-    for row in RunFolder(run).metrics:
-        iteration = row.get("iteration")
-        if iteration is None:
-            continue
-        rounds = [name for name in row if name.startswith("rollout/accuracy_round_")]
-        if rounds:  # what a lone agent's curve and a team's have in common
-            row["rollout/accuracy_last_round"] = row[max(rounds, key=lambda name: (len(name), name))]
-        for name, value in row.items():
-            if "/" in name and not name.startswith("test/") and isinstance(value, int | float):
-                found.setdefault(name, []).append([iteration, value])
-    return {name: points[:: -(-len(points) // POINTS)] for name, points in found.items()}
 
 
 def _by_method(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:

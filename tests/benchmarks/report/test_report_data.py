@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from synthetic_results import METHODS, cell, record, results, summary, turn
 
+from maporl.benchmarks.curves import learning_curves
 from maporl.benchmarks.report import Payload, collect
-from maporl.benchmarks.report.data import learning_curves
 from maporl.benchmarks.report.discussions import PIECE, Discussions, clean
 from maporl.benchmarks.results import Results, load_results
 from maporl.benchmarks.summary import summarise
@@ -190,7 +190,7 @@ class TestCurves:
         (trained.runs[0] / "metrics.jsonl").write_text(
             "".join(f'{{"iteration": {k}, "train/loss": 1}}\n' for k in range(3000))
         )
-        points = learning_curves([trained])[0]["metrics"]["train/loss"]
+        points = learning_curves([trained], points=400)[0]["metrics"]["train/loss"]
         assert 300 <= len(points) <= 400 and points[0][0] == 0
 
     def test_a_run_that_several_cells_share_is_one_curve(self, tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""What happens from round to round in the discussions of a method: how right they are, and who changed whose mind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from maporl.benchmarks.flips import MAJORITIES, Discussion, Round, flips_by_majority, majority_flips, share
+from maporl.benchmarks.outcomes import Measured, Outcomes, Run, accuracy, mean_of_known
+from maporl.benchmarks.statistics import compare
+
+__all__ = ["accuracy_by_round", "flip_lines", "flip_rates"]
+
+
+def accuracy_by_round(measured: Measured) -> dict[str, Any] | None:
+    """How right an agent's message is, round by round.
+
+    A discussion that ended early counts in later rounds with its last one; messages that nobody judged do not count, and a discussion
+    without any message is wrong.
+
+    Returns:
+        None without a second round, else rounds (mean over seeds of the mean over questions, None where nothing was judged), gain (of the
+        last over the first), low, high (95 % of the gain, paired over questions), questions, seeds [{seed, round_1, ..., gain}].
+    """
+    longest = max((max(d, default=0) for run in measured.runs for d in _discussions(run)), default=0) + 1
+    if longest < 2:
+        return None
+    outcomes = {run.seed: [_outcomes(run, t) for t in range(longest)] for run in measured.runs}
+    seeds = {seed: [accuracy(one) if one else None for one in rounds] for seed, rounds in outcomes.items()}
+    first, last = (_pooled(rounds[t] for rounds in outcomes.values()) for t in (0, -1))
+    compared = compare(last, first) if first.keys() & last.keys() else None
+    means = [mean_of_known(rounds[t] for rounds in seeds.values()) for t in range(longest)]
+    return {
+        "rounds": means,
+        "gain": _gain(means),
+        "low": compared.low if compared else None,
+        "high": compared.high if compared else None,
+        "questions": compared.num_questions if compared else 0,
+        "seeds": [
+            {"seed": seed, **{f"round_{t + 1}": a for t, a in enumerate(rounds)}, "gain": _gain(rounds)}
+            for seed, rounds in seeds.items()
+        ],
+    }
+
+
+def _gain(rounds: Sequence[float | None]) -> float | None:
+    first, last = rounds[0], rounds[-1]
+    return None if first is None or last is None else last - first
+
+
+def _discussions(run: Run) -> Iterator[Discussion]:
+    return (d for discussions in run.discussions.values() for d in discussions)
+
+
+def _outcomes(run: Run, t: int) -> Outcomes:
+    """By question, the share of right messages in what stands after round t, discussion by discussion."""
+    found: Outcomes = {}
+    for question, discussions in run.discussions.items():
+        known = [value for d in discussions if (value := _right(_standing(d, t))) is not None]
+        if known:
+            found[question] = known
+    return found
+
+
+def _standing(discussion: Discussion, t: int) -> Round:
+    return discussion[max((r for r in discussion if r <= t), default=min(discussion))] if discussion else {}
+
+
+def _right(members: Round) -> float | None:
+    """Of a round without messages 0, of one whose messages nobody judged None."""
+    judged = [said.right for said in members.values() if said.judged]
+    return share(sum(judged), len(judged)) if members else 0.0
+
+
+def _pooled(parts: Iterable[Outcomes]) -> Outcomes:
+    pooled: Outcomes = {}
+    for part in parts:
+        for question, values in part.items():
+            pooled.setdefault(question, []).extend(values)
+    return pooled
+
+
+def flip_rates(measured: Measured) -> dict[str, Any] | None:
+    """Flips on the conditions that incentives pay them on, of all seeds and rounds together (`maporl.benchmarks.flips`).
+
+    Returns:
+        None where nobody had others to follow or lead, else own {wrong_majority, tie, right_majority} (an agent's own flips by what the
+        majority of the others was before) and others {own_right, own_wrong} (flips of that majority by what the agent was before).
+    """
+    discussions = [d for run in measured.runs for d in _discussions(run)]
+    agents = list(dict.fromkeys(agent for d in discussions for members in d.values() for agent in members))
+    own, others = (found(discussions, agents) for found in (flips_by_majority, majority_flips))
+    return {"own": own["all"], "others": others["all"]} if own["rounds"] else None
+
+
+def flip_lines(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One line for every matrix of `flip_rates`: task, method, oracle, flips_of ("own" | "others"), given, and the matrix."""
+    conditions = {"own": MAJORITIES, "others": ("own_right", "own_wrong")}
+    return [
+        {**{name: row[name] for name in ("task", "method", "oracle")}, "flips_of": whose, "given": given}
+        | row[whose][given]
+        for row in rows
+        for whose, givens in conditions.items()
+        for given in givens
+    ]
