@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +18,6 @@ from maporl.cli import main
 from maporl.envs.verifiers import Remote, Verifier, VerifierUnavailable
 from maporl.run_folder import RunFolder
 from maporl.types import Question, Score
-
 
 NOBODY = Remote("http://127.0.0.1:9", patience=0)  # no server listens there
 
@@ -109,6 +111,51 @@ def test_one_line_on_the_command_line(settings: dict, tmp_path: Path, capsys: py
     Fragile.failing = 3
     assert main(["train", *words]) == 2
     told = capsys.readouterr().err
-    assert "error: the verifier at http://127.0.0.1:9 gave no usable reply" in told and f"maporl train --resume {tmp_path / 'r'}" in told
+    assert (
+        "error: the verifier at http://127.0.0.1:9 gave no usable reply" in told
+        and f"maporl train --resume {tmp_path / 'r'}" in told
+    )
     Fragile.failing = 0
     assert main(["train", "--resume", str(tmp_path / "r")]) == 0
+
+
+def test_a_server_that_is_stopped_and_started_again(settings: dict[str, Any], tmp_path: Path) -> None:
+    """uvicorn, killed as hard as a machine that goes down, between two iterations; the run resumes when it is back at its address."""
+    pytest.importorskip("fastapi", reason="serving needs maporl[serve]")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    verifier = {"name": "remote", "url": f"http://127.0.0.1:{port}", "patience": 0}
+    mine = settings | {"env_args": {"verifier": verifier}}
+
+    def outage(event: str, iteration: int, metrics: Any) -> None:
+        if (event, iteration) == ("iteration", 1):
+            server.kill()
+            server.wait()
+
+    server = serving(port)
+    try:
+        whole = maporl.train(**mine, output_dir=str(tmp_path / "whole"))
+        with pytest.raises(VerifierUnavailable, match=f"the verifier at http://127.0.0.1:{port} gave no usable reply"):
+            maporl.train(**mine, output_dir=str(tmp_path / "cut"), watch=outage)
+        assert RunFolder(tmp_path / "cut").status == "interrupted"
+        with pytest.raises(VerifierUnavailable):  # too early: nothing changes
+            maporl.train(resume=tmp_path / "cut")
+        assert RunFolder(tmp_path / "cut").status == "interrupted"
+        server = serving(port)
+        assert measured(maporl.train(resume=tmp_path / "cut")) == measured(whole)
+    finally:
+        server.kill()
+        server.wait()
+    scores = [row["rollout/reward_mean"] for row in whole.metrics if "rollout/reward_mean" in row]
+    assert any(scores), "the server's verdicts reached the run"
+
+
+def serving(port: int) -> subprocess.Popen[bytes]:
+    """A served verifier in a process of its own, once it answers."""
+    code = (
+        "import sys; from maporl.envs.verifiers import Regex; from maporl.learned_verifier.server import serve; "
+        "serve(Regex('[0-9]', uses_gold=False), port=int(sys.argv[1]))"
+    )
+    server = subprocess.Popen([sys.executable, "-c", code, str(port)], stdout=subprocess.PIPE)
+    assert server.stdout is not None and server.stdout.readline().startswith(b"serving")
+    return server

@@ -4,6 +4,7 @@
   maporl verifier train DIR --model MODEL --answers labelled.jsonl --k 1
   maporl verifier evaluate DIR [--answers labelled.jsonl]
   maporl verifier serve DIR --port 8000
+  maporl verifier serve --verifier '{name: noisy, verifier: number}'
 
 Answers are sampled to the questions of a task that verifier_share keeps for verifiers; use the same share when a team is trained with
 --env_args.verifier '{name: learned, path: DIR}'. Rows of --answers: question, gold, response, correct; also model or generator, round,
@@ -47,7 +48,10 @@ def add_arguments(parser: Parser) -> None:
     from maporl.learned_verifier.training import Settings
 
     parser.add_argument("action", choices=("train", "evaluate", "serve"))
-    parser.add_argument("folder", metavar="DIR", help="of the verifier")
+    parser.add_argument("folder", metavar="DIR", nargs="?", help="of the verifier")
+    parser.add_argument(
+        "--verifier", metavar="VERIFIER", help="serve this one instead: a word, package.module:Class, {name: ...}"
+    )
     parser.add_argument("--answers", metavar="FILE.jsonl", help="labelled answers, instead of sampling a task's")
     parser.add_argument("--k", type=_count, help="right and wrong answers to each question [10; 1 with --answers]")
     parser.add_argument("--unbalanced", action="store_true", help="take all answers as they are")
@@ -68,6 +72,11 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is asked."""
+    if (args.folder is None) == (args.verifier is None) or (args.verifier and args.action != "serve"):
+        instead = ", or --verifier without a folder" if args.action == "serve" else ""
+        raise ValueError(
+            f"verifier {args.action} needs the folder of one verifier: maporl verifier {args.action} DIR{instead}."
+        )
     actions = {"train": _train, "evaluate": _evaluate, "serve": _serve}
     return actions[args.action](args)
 
@@ -181,8 +190,14 @@ def _show(report: Any, folder: str) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from maporl.envs.verifiers.compose import verifier_of
     from maporl.learned_verifier.server import serve
     from maporl.learned_verifier.verifier import LearnedVerifier
+    from maporl.settings import read_yaml
 
-    serve(LearnedVerifier(args.folder, device=args.given.get("device")), host=args.host, port=args.port)
+    if args.verifier is not None:
+        verifier = verifier_of(read_yaml(args.verifier))
+    else:
+        verifier = LearnedVerifier(args.folder, device=args.given.get("device"))
+    serve(verifier, host=args.host, port=args.port)
     return 0

@@ -201,9 +201,9 @@ def serve(verifier: Verifier, *, host: str = "127.0.0.1", port: int = 8000) -> N
     app = application(verifier)
     if not verifier.uses_gold:  # what it has to load is there before the first request
         verifier.score_batch([Question("", "")], [""])
-    print(
-        f"serving {verifier!r} at http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}", flush=True
-    )
+    listener.listen()  # who reads the next line may ask at once: requests queue until uvicorn takes them
+    shown = f"[{host}]" if ":" in host else host
+    print(f"serving {verifier!r} at http://{shown}:{listener.getsockname()[1]}", flush=True)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 import urllib3
@@ -15,6 +19,7 @@ import urllib3
 pytest.importorskip("fastapi", reason="serving needs maporl[serve]")
 uvicorn = pytest.importorskip("uvicorn", reason="serving needs maporl[serve]")
 
+from maporl.cli import main  # noqa: E402
 from maporl.envs.verifiers import Exact, Remote, Verifier, remote  # noqa: E402
 from maporl.learned_verifier.server import LONGEST_TEXT, Batcher, application, serve  # noqa: E402
 from maporl.types import Question, Score  # noqa: E402
@@ -153,6 +158,38 @@ def test_it_goes_away_and_comes_back(lengths: Lengths, monkeypatch: pytest.Monke
     threading.Timer(0.3, lambda: Server(lengths, first.port)).start()
     with pytest.warns(UserWarning, match="does not answer"):
         assert verifier(Question("q", ""), "xx").value == 0.2
+
+
+@contextmanager
+def command(*words: str, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``maporl verifier serve`` in a process of its own, and the URL that it prints."""
+    code = "import sys; from maporl.cli import main; sys.exit(main(sys.argv[1:]))"
+    call = [sys.executable, "-c", code, "verifier", "serve", *words, "--port", str(port)]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            yield process, line.split()[-1] if line else ""
+        finally:
+            process.kill()
+
+
+def test_the_command_serves_until_ctrl_c() -> None:
+    with command("--verifier", "{name: regex, pattern: '[0-9]+', uses_gold: false}") as (process, url):
+        assert Remote(url, patience=0).info["name"].startswith("Regex")
+        assert [s.value for s in Remote(url, patience=0).score_batch([Question("q", "")] * 2, ["7", "seven"])] == [
+            1.0,
+            0.0,
+        ]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr is not None and process.stderr.read().strip() == "maporl: interrupted"
+
+
+@pytest.mark.parametrize("words", [[], ["folder", "--verifier", "number"]])
+def test_what_to_serve_is_said_once(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verifier", "serve", *words]) == 2
+    assert "needs the folder of one verifier" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken() -> None:
