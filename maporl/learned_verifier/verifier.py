@@ -87,6 +87,10 @@ class LearnedVerifier(Verifier):
             self._known.popitem(last=False)
         return scores
 
+    def forget(self) -> None:
+        """Let every answer be new again."""
+        self._known.clear()
+
     def _rows(self, questions: Sequence[Question], responses: Sequence[str]) -> Any:
         policy = self.network.policy
         longest = policy.context_window

@@ -36,7 +36,6 @@ SECTIONS = {
     "profile": "products, attention and the rest, in an update and a rollout",
     "verifier": "a learned verifier against a plain forward pass, and what it adds to an iteration",
     "share": "what env, verifier and collector take of an iteration",
-    "verifier": "the learned verifier against a plain batched forward, and what it adds to an iteration",
 }
 """Name of a module here -> what it measures."""
 
