@@ -15,14 +15,13 @@ __all__ = ["accuracy_by_round", "flip_lines", "flip_rates"]
 def accuracy_by_round(measured: Measured) -> dict[str, Any] | None:
     """How right an agent's message is, round by round.
 
-    A discussion that ended early counts in later rounds with its last one; messages that nobody judged do not count, and a discussion
-    without any message is wrong.
+    A discussion that ended early counts in later rounds with its last one; messages that nobody judged do not count.
 
     Returns:
         None without a second round, else rounds (mean over seeds of the mean over questions, None where nothing was judged), gain (of the
         last over the first), low, high (95 % of the gain, paired over questions), questions, seeds [{seed, round_1, ..., gain}].
     """
-    longest = max((max(d, default=0) for run in measured.runs for d in _discussions(run)), default=0) + 1
+    longest = max((max(d) for run in measured.runs for d in _discussions(run)), default=0) + 1
     if longest < 2:
         return None
     outcomes = {run.seed: [_outcomes(run, t) for t in range(longest)] for run in measured.runs}
@@ -63,13 +62,13 @@ def _outcomes(run: Run, t: int) -> Outcomes:
 
 
 def _standing(discussion: Discussion, t: int) -> Round:
-    return discussion[max((r for r in discussion if r <= t), default=min(discussion))] if discussion else {}
+    return discussion[max((r for r in discussion if r <= t), default=min(discussion))]
 
 
 def _right(members: Round) -> float | None:
-    """Of a round without messages 0, of one whose messages nobody judged None."""
+    """None of a round whose messages nobody judged."""
     judged = [said.right for said in members.values() if said.judged]
-    return share(sum(judged), len(judged)) if members else 0.0
+    return share(sum(judged), len(judged))
 
 
 def _pooled(parts: Iterable[Outcomes]) -> Outcomes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -102,7 +102,8 @@ def _plots_of(task: str, figures: Mapping[str, Any], looks: Mapping[str, Row]) -
         yield "learning", 4.5, lambda figure: _learning(figure.subplots(), task, curves, looks)
     talks = {r["method"]: _rounds_of(r) for r in figures["rounds"] if r["task"] == task}
     if any(len(points) > 1 for points in talks.values()):
-        yield "rounds", 4.5, lambda figure: _rounds(figure.subplots(), task, talks, looks)
+        untrained = {r["method"] for r in rows if not r["trained"]}
+        yield "rounds", 4.5, lambda figure: _rounds(figure.subplots(), task, talks, untrained, looks)
     gaps = _trainings(task, figures, looks, lambda curve: gap_points(curve["metrics"]))
     shown = [(looks[method]["label"], runs) for method, runs in gaps.items() if runs]
     if shown:
@@ -300,15 +301,23 @@ def _rounds_of(talk: Row) -> list[tuple[int, float]]:
     return [(number, accuracy) for number, accuracy in enumerate(talk["rounds"], 1) if accuracy is not None]
 
 
-def _rounds(axes: Axes, task: str, talks: Mapping[str, Sequence[tuple[int, float]]], looks: Mapping[str, Row]) -> None:
-    """The agents' mean accuracy, round by round; a line that lies on another is thinner."""
+def _rounds(
+    axes: Axes,
+    task: str,
+    talks: Mapping[str, Sequence[tuple[int, float]]],
+    untrained: Collection[str],
+    looks: Mapping[str, Row],
+) -> None:
+    """The agents' mean accuracy, round by round; a line that lies on another is thinner, and marks of what is untrained are hollow."""
     talks = {method: points for method, points in talks.items() if len(points) > 1}
     for width, (method, points) in zip(np.linspace(3.2, 1.2, len(talks)), talks.items(), strict=True):
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3 + width, linewidth=width, **looks[method])
+        fill = "white" if method in untrained else looks[method]["color"]
+        mark = {"marker": "o", "markersize": 3 + width, "markerfacecolor": fill}
+        axes.plot(*zip(*points, strict=True), linewidth=width, **mark, **looks[method])
     longest = max(number for points in talks.values() for number, _ in points)
-    axes.set(
-        xlabel="round", ylabel="accuracy, mean over agents", ylim=(-0.02, 1.02), title=f"{task}: accuracy by round"
-    )
+    both = 0 < len(talks.keys() & untrained) < len(talks)
+    axes.set(xlabel=f"round{'; hollow marks: untrained' * both}", ylabel="accuracy, mean over agents")
+    axes.set(ylim=(-0.02, 1.02), title=f"{task}: accuracy by round")
     axes.set_xticks(range(1, longest + 1, max(1, longest // 12)))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.grid()
