@@ -13,6 +13,8 @@ const METRICS = [
   [/^rollout\/accuracy_last_round$/, "Accuracy while training, last round", true],
   [/^rollout\/accuracy_round_(\d+)$/, (round) => `Accuracy while training, round ${round}`, true],
   [/^rollout\/reward_mean$/, "Reward while training", false],
+  [/^rollout\/verifier_score_round_(\d+)$/, (round) => `Verifier's score while training, round ${round}`, false],
+  [/^rollout\/verifier_gap_round_(\d+)$/, (round) => `Verifier's score minus accuracy, round ${round}`, false],
   [/^eval\/agent_accuracy$/, "Accuracy of single messages in evaluations", true],
 ];
 
