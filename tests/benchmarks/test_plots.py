@@ -97,7 +97,7 @@ def test_every_plot_of_a_study(tmp_path: Path) -> None:
     assert {"20", "50", "100"} <= set(found["sums_cost"].split("\n"))
     for name in ("sums_learning", "sums_rounds"):
         assert "mappo" in found[name] and "single_agent" not in found[name]
-    assert "iteration" in found["sums_learning"] and "round" in found["sums_rounds"]
+    assert "iteration" in found["sums_learning"] and "round; hollow marks: untrained" in found["sums_rounds"]
 
 
 def test_the_same_figures_give_the_same_files(tmp_path: Path) -> None:
@@ -142,6 +142,19 @@ def test_curves_without_points_are_no_curves(tmp_path: Path) -> None:
     found = written(tmp_path / "q", rows, curves=apart, rounds=[*short, talk("ippo", 0.5, None, 0.25)])
     assert " ippo" in found["sums_learning"].split("\n") and " mappo" not in found["sums_learning"].split("\n")
     assert list(found)[2:] == ["sums_learning", "sums_rounds"]
+
+
+def test_rounds_of_what_is_untrained_have_hollow_marks() -> None:
+    looks = plots._looks(STUDY)
+    talks = {"debate": [(1, 0.4), (2, 0.6)], "mappo": [(1, 0.5), (2, 0.7)], "sft": [(1, 0.5)]}
+    for untrained, hollow, words in (
+        ({"debate"}, ["white", looks["mappo"]["color"]], True),
+        (set(talks), ["white"] * 2, False),
+    ):
+        axes = Figure(figsize=(8.5, 4.5), layout="constrained").subplots()
+        plots._rounds(axes, "sums", talks, untrained, looks)
+        assert [line.get_markerfacecolor() for line in axes.lines] == hollow
+        assert ("hollow" in axes.get_xlabel()) == words
 
 
 def test_the_last_round_is_the_one_with_the_highest_number() -> None:
