@@ -12,6 +12,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,9 +96,9 @@ class PlainScorer:
         verifier = LearnedVerifier(folder, device=settings.device, dtype=settings.dtype)
         with tempfile.TemporaryDirectory() as plain:
             verifier.network.policy.export("verifier", plain)
-            self.model = AutoModelForCausalLM.from_pretrained(plain, dtype=verifier.network.policy.model.dtype)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(plain, dtype=verifier.network.policy.model.dtype)
             self.tokenizer = load_tokenizer(plain)
-        self.model.to(settings.device).eval()
+        self.model = loaded.to(settings.device).eval()
         self.head: nn.Linear = verifier.network.head
         self.device, self.batch = settings.device, BATCHES[0]
 
