@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -58,7 +59,7 @@ class Card:
 
     Attributes:
         base: Checkpoint folder or hub id of the base model.
-        base_fingerprint: Of its tokenizer and embeddings, see `fingerprint`.
+        base_fingerprint: Of its tokenizer and weights, see `fingerprint`.
         reading: What it reads, and how that is put.
         temperature: By which logits are divided (1: not calibrated).
         chat_template: As the base was loaded with.
@@ -111,26 +112,31 @@ class Network:
         self.policy, self.card = policy, card
         policy.add_adapter(ADAPTER, path=folder)
         self.head = nn.Linear(policy.hidden_size, 1, bias=False)
-        weights = load_file(Path(folder) / HEAD)
-        self.head.load_state_dict(weights)
+        try:
+            self.head.load_state_dict(load_file(Path(folder) / HEAD))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"verifier {str(folder)!r}: {HEAD} is missing, damaged or of another size ({reason}); train it again."
+            ) from error
         self.head.to(policy.device).requires_grad_(False)
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, base: str | None = None, device: str = "cpu", dtype: str = "float32"
+        cls, folder: str | Path, *, base: str | None = None, device: str = "cpu", dtype: str | None = None
     ) -> Network:
         """A verifier from its folder.
 
         Args:
             folder: The verifier's.
             base: Where its base is now, if not where it was.
-            device, dtype: Of the base.
+            device, dtype: Of the base; dtype None is the one that it was trained in.
 
         Raises:
             ValueError: No verifier, no base, or a base that it was not trained on.
         """
         card = Card.load(folder)
-        path = base or card.base
+        path, dtype = base or card.base, dtype or str(card.settings.get("dtype", "float32"))
         try:
             policy = Policy.from_pretrained(path, device=device, dtype=dtype, chat_template=card.chat_template)
         except ValueError as error:
@@ -203,7 +209,8 @@ def rows_of(
     chats = [blank if reading.reads == "response" else asked(q, prompts, instruction) for q in different.values()]
     ids = dict(zip(different, (np.asarray(chat, np.int64) for chat in encode(chats)), strict=True))
     said = ["" if reading.reads == "question" else _encodable(response.strip()) for response in responses]
-    spoken = tokenizer(said, add_special_tokens=False)["input_ids"] if said else []
+    # A response that spells out a control token must not be able to end itself and begin another message.
+    spoken = tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"] if said else []
     rows = []
     for question, response in zip(questions, spoken, strict=True):
         prompt = ids[question.hash][-(longest - 2) :]
@@ -217,13 +224,18 @@ def _encodable(text: str) -> str:
 
 
 def fingerprint(model: Any, tokenizer: Any) -> str:
-    """Of a base model: its kind and size, its vocabulary, and a few of its weights. Adapters change nothing of it."""
-    embedding = model.get_input_embeddings()
-    weights = getattr(embedding, "base_layer", embedding).weight
-    step = max(weights.shape[0] // 64, 1)
-    sample = weights.detach()[::step].float().cpu().numpy().round(4) + 0.0  # + 0: no negative zeros
-    parts = [model.config.model_type, tuple(weights.shape), sorted(tokenizer.get_vocab().items())]
-    return hashlib.sha256(repr(parts).encode() + sample.tobytes()).hexdigest()[:32]
+    """Of a base model without adapters: its kind, its vocabulary, and a few entries of every matrix.
+
+    Of all matrices, for fine-tuning often leaves the embeddings alone; rounded to bfloat16, so that one checkpoint loaded in float32
+    and in bfloat16 is one base.
+    """
+    found = hashlib.sha256(repr([model.config.model_type, sorted(tokenizer.get_vocab().items())]).encode())
+    for name, weight in sorted(model.named_parameters()):
+        if weight.dim() > 1:
+            flat = weight.detach().flatten()
+            sample = flat[:: max(len(flat) // 64, 1)].to("cpu", torch.bfloat16)
+            found.update(f"{name} {tuple(weight.shape)}".encode() + sample.view(torch.int16).numpy().tobytes())
+    return found.hexdigest()[:32]
 
 
 def save_head(head: nn.Linear, folder: str | Path) -> None:

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from maporl.envs.verifiers import Verifier
 from maporl.learned_verifier.model import Card, Network, rows_of
 from maporl.types import Question, Score
@@ -24,8 +26,8 @@ class LearnedVerifier(Verifier):
         path: The verifier's folder.
         base: Where its base model is now, if not where it was.
         device: A torch device; None takes a GPU when there is one.
-        dtype: Of the base.
-        batch_tokens: Tokens of one pass.
+        dtype: Of the base; None is the one that it was trained in.
+        batch_tokens: Tokens of one pass. None: 2,048 on a CPU, whose caches are small, else 16,384.
         remember: Answers whose scores are kept.
 
     Raises:
@@ -41,8 +43,8 @@ class LearnedVerifier(Verifier):
         *,
         base: str | None = None,
         device: str | None = None,
-        dtype: str = "float32",
-        batch_tokens: int = 16_384,
+        dtype: str | None = None,
+        batch_tokens: int | None = None,
         remember: int = 100_000,
     ) -> None:
         self.path = Path(path).absolute()
@@ -75,7 +77,12 @@ class LearnedVerifier(Verifier):
         if new:
             places = list(new.values())
             rows = self._rows([questions[n] for n in places], [responses[n] for n in places])
-            values = self.network.probabilities(rows, self.batch_tokens)
+            values = self.network.probabilities(rows, self.batch_tokens or self._fitting)
+            if not np.isfinite(values).all():
+                raise FloatingPointError(
+                    f"verifier {str(self.path)!r} gives scores that are no numbers: its training diverged, or a file of it is damaged; "
+                    "train it again, with a lower learning rate."
+                )
             self.scored += len(places)
             self._known.update(zip(new, map(float, values), strict=True))
         scores = []
@@ -86,6 +93,10 @@ class LearnedVerifier(Verifier):
         while len(self._known) > self.remember:
             self._known.popitem(last=False)
         return scores
+
+    @property
+    def _fitting(self) -> int:
+        return 2_048 if self.network.policy.device.type == "cpu" else 16_384
 
     def forget(self) -> None:
         """Let every answer be new again."""
