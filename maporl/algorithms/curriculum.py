@@ -39,9 +39,9 @@ class LastRoundFirst:
                 f"curriculum is 'last_round_first', but num_rounds is {num_rounds}: leave the curriculum out, or discuss for longer."
             )
         trained = [r for r in range(num_rounds) if any(team.learner(agent, r) for agent in team.agents)]
-        if not trained:
+        if len(trained) < 2:
             raise ValueError(
-                "curriculum is 'last_round_first', but every round is frozen: unfreeze one, or leave the curriculum out."
+                f"curriculum is 'last_round_first', but rounds {[r + 1 for r in trained]} alone are trained: unfreeze others, or leave the curriculum out."
             )
         return cls(tuple(trained), updates)
 

@@ -83,13 +83,28 @@ def flip_rates(measured: Measured) -> dict[str, Any] | None:
     """Flips on the conditions that incentives pay them on, of all seeds and rounds together (`maporl.benchmarks.flips`).
 
     Returns:
-        None where nobody had others to follow or lead, else own {wrong_majority, tie, right_majority} (an agent's own flips by what the
-        majority of the others was before) and others {own_right, own_wrong} (flips of that majority by what the agent was before).
+        None where nobody had others to follow or lead, else own {wrong_majority, tie, right_majority} (an agent's own flips by what
+        the majority of the others was before) and others {own_right, own_wrong} (flips of that majority by what the agent was before);
+        each with the rates of every run, "right_to_wrong_rates" and "wrong_to_right_rates".
     """
-    discussions = [d for run in measured.runs for d in _discussions(run)]
+    every = [list(_discussions(run)) for run in measured.runs]
+    discussions = [d for found in every for d in found]
     agents = list(dict.fromkeys(agent for d in discussions for members in d.values() for agent in members))
-    own, others = (found(discussions, agents) for found in (flips_by_majority, majority_flips))
-    return {"own": own["all"], "others": others["all"]} if own["rounds"] else None
+    pooled = [found(discussions, agents) for found in (flips_by_majority, majority_flips)]
+    if not pooled[0]["rounds"]:
+        return None
+    runs = [[found(mine, agents)["all"] for mine in every] for found in (flips_by_majority, majority_flips)]
+    own, others = (
+        {given: {**matrix, **_of_runs([run[given] for run in mine])} for given, matrix in all_of_them["all"].items()}
+        for all_of_them, mine in zip(pooled, runs, strict=True)
+    )
+    return {"own": own, "others": others}
+
+
+def _of_runs(matrices: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Every run's two rates."""
+    rates = ("right_to_wrong_rate", "wrong_to_right_rate")
+    return {f"{rate}s": [matrix[rate] for matrix in matrices] for rate in rates}
 
 
 def flip_lines(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

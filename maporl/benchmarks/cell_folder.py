@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maporl.algorithms.records import VERSION, Record, write_records
-from maporl.benchmarks.made_with import difference, keep_settings, settings_of_cell
+from maporl.benchmarks.made_with import PARTNERS, difference, keep_settings, settings_of_cell
 from maporl.benchmarks.study import CellKey, Study
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.whole_files import write_whole
@@ -68,7 +68,11 @@ def clash(study: Study, folder: Path, key: CellKey) -> str | None:
     """How the settings of a cell differ from those that it was measured with, if it was or is halfway; see `difference`."""
     found = read_cell(folder / key.folder)
     begun = (folder / key.folder / "progress.json").is_file() if found is None else found.get("status") == "complete"
-    return difference(folder / key.folder, settings_of_cell(study, key)) if begun else None
+    if not begun:
+        return None
+    # With more seeds another may sit beside the last one's agents: such a cell is measured again, which costs no training.
+    settings = {name: value for name, value in settings_of_cell(study, key).items() if name != PARTNERS}
+    return difference(folder / key.folder, settings)
 
 
 def fail(study: Study, folder: Path, key: CellKey, error: BaseException | str) -> None:

@@ -124,7 +124,10 @@ def _flips(whose: str, given: str, words: str) -> Iterator[Column]:
     def column(name: str, rate: str, turned: str, stayed: str) -> Column:
         def show(row: Row) -> str:
             m = row[whose][given]
-            return "" if m[rate] is None else f"{share(m[rate])} ({m[turned]} of {m[turned] + m[stayed]})"
+            if m[rate] is None:
+                return ""
+            every = " ".join("-" if value is None else share(value) for value in m[f"{rate}s"])
+            return f"{share(m[rate])} ({m[turned]} of {m[turned] + m[stayed]}; {every})"
 
         return f"{name}, {words}", show
 

@@ -40,8 +40,9 @@ def expected(study: Study) -> Iterator[Expected]:
     """Every method on every task. Trainings that several rows share count for the first; matched votes are not among them, for what
     they cost is known when the teams are measured (about as much as each team)."""
     seen: set[object] = set()
+    rows = dict.fromkeys((cell.task, cell.named.word) for cell in study.cells())
     for task in study.tasks:
-        for named in study.named:
+        for named in (n for n in study.named if (task, n.word) in rows):
             config = study.config(task, named, 0)
             env = config.build_env()
             team = study.budget(task, None).build_env()

@@ -17,6 +17,7 @@ from maporl.whole_files import write_whole
 __all__ = ["difference", "keep_settings", "run_holds_work", "settings_of_cell", "settings_of_run"]
 
 FILE = "settings.json"
+PARTNERS = "partners_of_seeds"
 
 Settings = dict[str, Any]
 
@@ -36,7 +37,7 @@ def settings_of_cell(study: Study, key: CellKey) -> Settings:
         **{name: getattr(study, name) for name in ("num_questions", "num_samples", "ablate_messages")},
     }
     if isinstance(key.named.method, PartnerSwap):
-        own["seeds"] = study.swapped(key.seed, len(study.seeds))  # who sits beside whom
+        own[PARTNERS] = [t.seed for t in study.trainings(key.task, key.named, key.seed)]  # who sits beside whom
     if key.named.trained_on is not None:
         own["trained_on"] = key.named.trained_on
     return settings_of_run(study.config(key.task, key.named, key.seed)) | _plain(own)

@@ -29,6 +29,7 @@ from maporl.benchmarks.methods import SelfConsistency
 from maporl.benchmarks.naming import Named, named
 from maporl.benchmarks.study import CellKey, Study, Training, matched_samples
 from maporl.benchmarks.workers import News, Watch, Workers, workers
+from maporl.config import RunConfig
 from maporl.run_folder import RunFolder
 from maporl.whole_files import write_whole
 
@@ -84,7 +85,9 @@ class _Matrix:
         # Those of a task and seed one after the other, so that its rows can be measured early.
         needed = {t.folder: t for c in self.todo for t in self._needs(c) if not self._trained(t)}
         order = {key: n for n, key in enumerate(dict.fromkeys((c.task, c.seed) for c in self.cells))}
-        self.training = dict(sorted(needed.items(), key=lambda item: order[item[1].task, item[1].seed]))  # not over yet
+        last = len(order)  # of another command's seed, beside whose agents others sit
+        by_unit = sorted(needed.items(), key=lambda item: order.get((item[1].task, item[1].seed), last))
+        self.training = dict(by_unit)  # not over yet
         self._check()
         self.kept = _planned(folder)  # what an earlier study has left here
         self.waiting: list[CellKey] = []  # trained cells
@@ -96,7 +99,13 @@ class _Matrix:
             ValueError: It would be; names what differs, and the folder.
         """
         made = [(c.name, c.folder, clash(self.whole, self.folder, c)) for c in self.whole.cells()]
+        asked: dict[Path, RunConfig] = {}
         for training in (t for c in self.cells for t in self._needs(c)):
+            first = asked.setdefault(training.folder, training.config)
+            if settings_of_run(first) != settings_of_run(training.config):
+                raise ValueError(
+                    f"two rows would share the training {training.folder.as_posix()!r} with different settings; give one of them a label."
+                )
             place = self.folder / training.folder
             if run_holds_work(place):
                 other = difference(place, settings_of_run(training.config))

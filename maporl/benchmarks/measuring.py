@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,18 +141,30 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) 
     """All cells together; if that fails, one by one, so that only the one to blame does."""
     try:
         return _play_all(study, cells, folder, watch)
-    except VerifierUnavailable as error:  # of their task, for which it has waited long enough
-        for cell in cells:
-            if not cell.over:
-                fail(study, folder, cell.key, error)
-        return
+    except (
+        VerifierUnavailable
+    ) as error:  # one that was waited for long enough: not once more for every row that asks it
+        stranded = [cell for cell in cells if not cell.over and _asks(cell, getattr(error, "judge", None))]
+        for cell in stranded or [cell for cell in cells if not cell.over]:
+            fail(study, folder, cell.key, error)
+            cell.over = True
+        groups = [[cell for cell in cells if not cell.over]]
     except Exception as error:
         if len(cells) == 1:
             return fail(study, folder, cells[0].key, error)
-    # Outside of the block above, which keeps alive what the failed lockstep held: it may have been too much for the memory.
-    for cell in cells:
-        if not cell.over:
-            _measured(study, [cell], folder, watch)
+        groups = [[cell] for cell in cells if not cell.over]
+    # Outside of the blocks above, which keep alive what the failed lockstep held: it may have been too much for the memory.
+    for group in filter(None, groups):
+        _measured(study, group, folder, watch)
+
+
+def _asks(cell: _Cell, judge: Any) -> bool:
+    """Whether a judge, or one like it (every environment makes its own), has a say in a cell."""
+
+    def named(one: Any) -> str:
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(one))
+
+    return any(named(judge) == named(mine) for part in cell.parts for mine in part.env.judges.all)
 
 
 def _prepared(study: Study, key: CellKey, folder: Path, seats: Seats, envs: dict[str, DiscussionEnv]) -> _Cell:
@@ -199,13 +212,13 @@ def _teams(
     elif trainings:
         there = seats_of(task, "test")  # agents trained on another task may have had another view, or none
         for training in trainings:
-            seat = training.seat if method.lone and training.seat in there else ""
-            view = config if method.best_seat else _viewed(config, seat)
-            yield (
-                training.seat or None,
-                view,
-                lambda env, run=runs[training.seat]: seats.trained(run, config, env),  # type: ignore[misc]
-            )
+            own = [training.seat] if training.seat in there else there or [""]
+            for seat in own if method.lone else [""]:
+                yield (
+                    training.seat or seat or None,
+                    _viewed(config, seat),
+                    lambda env, run=runs[training.seat]: seats.trained(run, config, env),  # type: ignore[misc]
+                )
     else:
         for seat in (seats_of(task, "test") if method.lone else ()) or ("",):
             yield seat or None, _viewed(config, seat), lambda env: seats.untrained(config, env)

@@ -113,8 +113,7 @@ class SingleAgent(Method):
             for name in ("model", "partners", "team")
             if isinstance(given := getattr(config, name), Mapping)
         }
-        if config.prompts is not None:
-            template = asdict(config.build_prompts())
+        if (template := asdict(config.build_prompts()))["personas"] or config.prompts is not None:
             alone["prompts"] = {
                 **template,
                 "personas": {a: p for a, p in template["personas"].items() if a == "agent_0"},
@@ -300,6 +299,10 @@ class AloneThenTeam(Discussion):
     needs_training = True
 
     def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
+        if isinstance(config.model, Mapping) and len({config.model.get(a) for a in agents}) > 1:
+            raise ValueError(
+                f"agents trained alone share one base and model is {dict(config.model)}; give one model, or leave this row out."
+            )
         alone = SingleAgent()
         return alone.trainings(alone.discussion(config), agents, seats)
 

@@ -54,8 +54,8 @@ class Named:
 
     @property
     def borrows(self) -> bool:
-        """Whether its trainings are those of another row by design."""
-        return self.trained_on is not None or isinstance(self.method, PartnerSwap) or trained_alone(self.method)
+        """Whether its trainings are those of another row by design; those of lone agents are shared among themselves."""
+        return self.trained_on is not None or isinstance(self.method, PartnerSwap)
 
 
 def named(spec: str | Mapping[str, Any]) -> Named:
@@ -106,7 +106,7 @@ def _trained_as(word: str, label: Any, method: Method, algorithm: str, settings:
         return f"single_agent/{algorithm}{_digest(settings)}"
     if isinstance(method, PartnerSwap):
         return f"{algorithm}{_digest(settings)}"
-    return f"{word}{_digest(settings)}" if origin else str(label or word)
+    return str(label) if label and not origin else f"{word}{_digest(settings)}"
 
 
 def _digest(settings: Any) -> str:

@@ -14,7 +14,7 @@ import yaml
 
 from maporl import registry
 from maporl.benchmarks.methods import PartnerSwap, SelfConsistency, SingleAgent
-from maporl.benchmarks.naming import TRAINERS, Named, named, trains
+from maporl.benchmarks.naming import TRAINERS, Named, named, trained_alone, trains
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.settings import deeply, importable, nearest, plain, read_settings, typed
@@ -172,7 +172,8 @@ class Study:
         trained: dict[str, Named] = {}
         for entry in self.named:
             other_row = trained.setdefault(file_name(entry.trained_as), entry)
-            if other_row is not entry and not (other_row.borrows or entry.borrows):
+            lone = trained_alone(other_row.method) and trained_alone(entry.method)
+            if other_row is not entry and not (lone or other_row.borrows or entry.borrows):
                 raise ValueError(
                     f"methods: {other_row.word!r} and {entry.word!r} would share the trainings {entry.trained_as!r}; choose another label."
                 )
@@ -185,6 +186,19 @@ class Study:
             ValueError: Of `read_settings` or `merged`.
         """
         return cls().merged(read_settings(path))
+
+    @classmethod
+    def load_with(cls, path: str | Path, values: Mapping[str, Any]) -> Study:
+        """From a YAML file with `values` on top; what they make together is checked, not the file alone.
+
+        Raises:
+            ValueError: Of `read_settings` or `merged`.
+        """
+        given = read_settings(path)
+        inside = {key: values[key] for key in ("methods", "seeds") if key in values}  # replaced as a whole
+        if isinstance(tasks := values.get("tasks"), list | tuple):
+            inside["tasks"] = tasks
+        return cls().merged({**given, **inside}).merged(values)
 
     def merged(self, values: Mapping[str, Any]) -> Study:
         """With `values` in place of its own: fields of a study, and those of a run that all its runs share.
@@ -293,11 +307,12 @@ class Study:
                     yield CellKey(task, entry, seed)
 
     def baseline(self, team: Named) -> Named:
-        """The single agent whose vote a team is compared with: trained by the team's algorithm, else by a kindred one, else by any, if
-        the team is trained and there is one; else untrained."""
+        """The single agent whose vote a team is compared with: of the team's own base model if a row has it; trained by the team's
+        algorithm, else by a kindred one, else by any, if the team is trained and there is one; else untrained."""
         single = [n for n in self.named if type(n.method) is SingleAgent]
-        untrained = next(filter(_is_the_single_agent, single))
-        trained = [n for n in single if n.algorithm is not None]
+        own = [n for n in single if _model(n) == _model(team)] or single  # of its base model, where there is one
+        untrained = next((n for n in own if n.algorithm is None), next(filter(_is_the_single_agent, single)))
+        trained = [n for n in own if n.algorithm is not None]
         if team.algorithm is None or not trained:
             return untrained
         return min(trained, key=lambda n: (n.algorithm != team.algorithm, not _kindred(n.algorithm, team.algorithm)))
@@ -348,6 +363,11 @@ def file_name(word: str) -> str:
 def _is_the_single_agent(entry: Named) -> bool:
     """Nothing trained, nothing changed."""
     return entry.word == "single_agent" and type(entry.method) is SingleAgent and entry.settings is None
+
+
+def _model(entry: Named) -> Any:
+    """The base model that a row sets for itself, if it does."""
+    return (entry.settings or {}).get("model")
 
 
 def _kindred(one: str | None, other: str | None) -> bool:

@@ -67,7 +67,14 @@ class Judges:
         texts = [messages[n][2] for n in scored]
 
         def ask(judge: Any) -> Sequence[Score | None]:
-            return [None] * len(scored) if judge is None else judge.score_batch(questions, texts)
+            if judge is None:
+                return [None] * len(scored)
+            try:
+                found: Sequence[Score | None] = judge.score_batch(questions, texts)
+            except ConnectionError as error:
+                error.judge = judge  # type: ignore[attr-defined]  # who is gone, for those who can do without
+                raise
+            return found
 
         scores = ask(self.verifier)
         truths = scores if self.ground_truth is self.verifier else ask(self.ground_truth)
@@ -85,15 +92,20 @@ class Judges:
 
     def check_gold(self, question: Question) -> None:
         """Raise a ValueError if a judge cannot read the question's gold answer."""
-        for judge in {id(judge): judge for judge in (self.verifier, self.ground_truth, self.team_verifier)}.values():
+        for judge in self.all:
             if hasattr(judge, "check_gold"):
                 judge.check_gold(question)
 
     def seen_questions(self) -> frozenset[str]:
         """Hashes of the questions that a judge was fitted to (see `Verifier.seen_questions`)."""
-        judges = (self.verifier, self.ground_truth, self.team_verifier)
-        known = [judge.seen_questions() for judge in judges if hasattr(judge, "seen_questions")]
+        known = [judge.seen_questions() for judge in self.all if hasattr(judge, "seen_questions")]
         return frozenset().union(*known)
+
+    @property
+    def all(self) -> tuple[Any, ...]:
+        """Those that are there, each once."""
+        slots = (self.verifier, self.ground_truth, self.team_verifier)
+        return tuple({id(judge): judge for judge in slots if judge is not None}.values())
 
     @property
     def equivalent(self) -> Callable[[str, str], bool] | None:

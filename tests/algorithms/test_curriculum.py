@@ -48,8 +48,10 @@ def test_rounds_that_are_frozen_altogether_are_left_out(make_team: Callable) -> 
     frozen = ["round_3", "agent_0/round_1"]  # somebody still learns from round 1
     assert LastRoundFirst.of(make_team(2, 3, frozen=frozen), 3, 1).rounds == (0, 1)
     scripted = Team({("agent_0", r): ScriptedAgent(lambda o, rng: "7") for r in range(2)})
-    with pytest.raises(ValueError, match="every round is frozen: unfreeze one"):
+    with pytest.raises(ValueError, match=r"rounds \[\] alone are trained: unfreeze others"):
         LastRoundFirst.of(scripted, 2)
+    with pytest.raises(ValueError, match=r"rounds \[2\] alone are trained"):
+        LastRoundFirst.of(make_team(2, 2, frozen=["round_1"]), 2)
 
 
 def test_nothing_to_order(make_team: Callable) -> None:

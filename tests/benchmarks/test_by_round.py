@@ -117,10 +117,13 @@ def test_flips_are_tables_with_counts_and_lines_of_csv(tmp_path: Path) -> None:
     text = markdown(found)
     names = "| method | R to W, others right | W to R, others right | R to W, others wrong |"  # nobody was wrong among wrong ones
     assert f"{names} R to W, others tied | W to R, others tied |" in text
-    assert "| debate | 0.000 (0 of 3) | 1.000 (1 of 1) | 1.000 (1 of 1) | 0.000 (0 of 2) | 0.500 (1 of 2) |" in text
-    assert "| shown (ORACLE: knows the gold answer) |  | 0.000 (0 of 1) | 0.000 (0 of 1) |  |  |" in text
+    assert (
+        "| debate | 0.000 (0 of 3; 0.000) | 1.000 (1 of 1; 1.000) | 1.000 (1 of 1; 1.000) | 0.000 (0 of 2; 0.000)"
+        in text
+    )
+    assert "| shown (ORACLE: knows the gold answer) |  | 0.000 (0 of 1; 0.000) | 0.000 (0 of 1; 0.000) |  |" in text
     assert "| method | R to W, own right | W to R, own right | R to W, own wrong | left out: tied |" in text
-    assert "| debate | 0.000 (0 of 3) |  | 0.000 (0 of 1) | 5 |" in text
+    assert "| debate | 0.000 (0 of 3; 0.000) |  | 0.000 (0 of 1; 0.000) | 5 |" in text
     lines = list(csv.DictReader(io.StringIO(csv_text(flip_lines(found["flips"])))))
     assert [(n["method"], n["flips_of"], n["given"]) for n in lines if n["method"] == "debate"] == [
         ("debate", "own", "wrong_majority"),

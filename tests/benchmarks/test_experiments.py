@@ -95,3 +95,88 @@ def test_transfer_shares_the_trainings_of_the_other_task() -> None:
 def test_mistakes(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Study().merged({"tasks": ["two_witnesses", "vault"], "seeds": [0, 1], **changes})
+
+
+def names(study: Study, word: str) -> str:
+    """The run folder of a row's first training."""
+    entry = next(e for e in study.named if e.word == word)
+    return study.trainings("two_witnesses", entry, 0)[0].folder.as_posix()
+
+
+def test_rows_with_settings_of_their_own_lend_their_runs_to_nobody() -> None:
+    frozen = {"name": "mappo", "settings": {"frozen": ["round_1"]}}
+    study = Study().merged({"methods": [frozen, "partner_swap/mappo"], "seeds": [0, 1]})
+    assert names(study, "mappo") != names(study, "partner_swap/mappo")
+    both = {"name": "partner_swap/mappo", "settings": {"frozen": ["round_1"]}}
+    study = Study().merged({"methods": [frozen, both], "seeds": [0, 1]})
+    assert names(study, "mappo") == names(study, "partner_swap/mappo")
+
+
+def test_two_meanings_of_one_run_are_refused(tmp_path: Path) -> None:
+    from maporl.benchmarks.matrix import run_study
+
+    three = {"name": "debate/mappo", "num_agents": 3}
+    two = {"name": "debate/mappo", "label": "x", "num_agents": 2, "trained_on": "two_witnesses"}
+    study = Study().merged({"methods": [three, two], "tasks": ["two_witnesses", "vault"], "output_dir": str(tmp_path)})
+    with pytest.raises(ValueError, match="two rows would share the training .* give one of them a label"):
+        run_study(study)
+
+
+def test_a_team_is_compared_with_single_agents_of_its_own_model() -> None:
+    study = Study.load(configuration("heterogeneous"))
+    rows = {e.word: e for e in study.named}
+    assert study.baseline(rows["qwen2_team"]).word == "single_agent_qwen2/mappo"
+    assert study.baseline(rows["mappo"]).word == "single_agent/mappo"
+    assert study.baseline(rows["heterogeneous_pair"]).word == "single_agent/mappo"
+    assert study.baseline(rows["discussion"]).word == "single_agent"
+
+
+def test_agents_trained_alone_have_one_base() -> None:
+    pair = {"model": {"agent_0": "a", "agent_1": "b"}}
+    study = Study().merged({"methods": [{"name": "alone_then_team/mappo", "settings": pair}], "seeds": [0]})
+    with pytest.raises(ValueError, match="agents trained alone share one base"):
+        study.trainings("two_witnesses", study.named[-1], 0)
+
+
+def test_a_file_is_checked_together_with_its_flags(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("methods: [partner_swap/mappo]\n")
+    with pytest.raises(ValueError, match="at least two seeds"):
+        Study.load_with(file, {})
+    assert Study.load_with(file, {"seeds": [0, 1]}).seeds == (0, 1)
+    file.write_text("methods: [{name: mappo, trained_on: vault}]\n")
+    assert set(Study.load_with(file, {"tasks": ["two_witnesses", "vault"]}).tasks) == {"two_witnesses", "vault"}
+
+
+def test_the_plan_lists_what_will_be_run() -> None:
+    from maporl.benchmarks.expected import expected
+
+    study = Study.load(configuration("transfer")).merged({"num_questions": 2})
+    assert len(list(expected(study))) * len(study.seeds) == len(list(study.cells()))
+
+
+def test_more_seeds_measure_a_swapped_cell_again_and_refuse_nothing(tmp_path: Path) -> None:
+    from maporl.benchmarks.cell_folder import clash, describe, is_complete, write_cell
+    from maporl.benchmarks.made_with import keep_settings, settings_of_cell
+    from maporl.benchmarks.study import CellKey
+
+    few, more = (Study().merged({"methods": ["partner_swap/mappo"], "seeds": seeds}) for seeds in ([0, 1], [0, 1, 2]))
+    for seed in (0, 1):
+        key = CellKey("two_witnesses", few.named[-1], seed)
+        keep_settings(tmp_path / key.folder, settings_of_cell(few, key))
+        (tmp_path / key.folder / "records.jsonl").write_text("{}\n")
+        write_cell(tmp_path, {**describe(few, key), "status": "complete"})
+        assert is_complete(few, tmp_path, key)
+    kept = {}
+    for seed in (0, 1):
+        key = CellKey("two_witnesses", more.named[-1], seed)
+        assert clash(more, tmp_path, key) is None
+        kept[seed] = is_complete(more, tmp_path, key)
+    assert kept == {0: True, 1: False}, "seed 0 still sits beside 1, but 1 beside 2"
+
+
+def test_prompts_of_a_model_with_personas_serve_a_lone_agent_too(tmp_path: Path) -> None:
+    (tmp_path / "prompts.yaml").write_text("personas: {agent_0: Be kind., agent_1: Be harsh.}\n")
+    study = Study().merged({"methods": ["single_agent"], "model": str(tmp_path)})
+    config = study.config("two_witnesses", study.named[0], 0)
+    assert dict(config.build_prompts().personas) == {"agent_0": "Be kind."}

@@ -77,6 +77,16 @@ def test_cells_wait_once_and_go_on_where_they_stopped(tmp_path: Path, monkeypatc
     assert before > 0 and Toy.calls - all_calls < before, "less is said twice than was said before the outage"
 
 
+def test_rows_of_other_verifiers_go_on(tmp_path: Path) -> None:
+    Leaves.left = 0
+    rule = {"name": "debate", "label": "by_rule"}
+    gone = {"name": "debate", "label": "gone", "settings": {"env_args": {"verifier": "test_outage:Leaves"}}}
+    told = run(tmp_path, env_args={}, methods=[rule, gone])
+    assert len(told) == len(Study().merged({**SCRIPTED, "methods": [gone]}).seeds) and Leaves.refused == 1
+    status = {c.method: c.status for c in load_results([tmp_path]).cells}
+    assert status.pop("gone") == "failed" and set(status.values()) == {"complete"} and "by_rule" in status
+
+
 def test_a_training_stops_and_the_same_command_goes_on(tmp_path: Path, tiny_model: str) -> None:
     values: dict[str, Any] = {
         **{k: v for k, v in SMALL.items() if k != "trackers"},
