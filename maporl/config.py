@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -83,7 +84,7 @@ class RunConfig:
         eval_temperature: None decodes greedily in evaluations, a number samples.
         team_answer: How a discussion becomes one answer in evaluations: "protocol", "majority", "last_speaker", "confidence" or
             "verifier" (votes weighted by what is stated | scored).
-        allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer.
+        allow_oracle: Let an answer stand in which a verifier that knows the gold answer had a part: it chose, or its scores were shown.
         checkpoint_every: Iterations between checkpoints.
         dtype, device: Of the base model; device None takes a GPU when there is one.
         quantization: "4bit" keeps the base model's linear layers in four bits (NF4) and multiplies in dtype; needs a CUDA GPU and
@@ -387,7 +388,16 @@ class RunConfig:
         """
         from maporl.algorithms.curriculum import LastRoundFirst
 
-        return None if self.curriculum is None else LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
+        if self.curriculum is None:
+            return None
+        found = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
+        if 0 < self.num_iterations < found.updates * len(found.rounds):
+            warnings.warn(
+                f"num_iterations is {self.num_iterations}: with blocks of {found.updates} (curriculum_updates) the rounds "
+                f"{[r + 1 for r in found.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
+                stacklevel=2,
+            )
+        return found
 
     @property
     def resolved_device(self) -> str:

@@ -40,8 +40,9 @@ class LastRoundFirst:
             )
         trained = [r for r in range(num_rounds) if any(team.learner(agent, r) for agent in team.agents)]
         if len(trained) < 2:
+            alone = [r + 1 for r in trained]
             raise ValueError(
-                f"curriculum is 'last_round_first', but rounds {[r + 1 for r in trained]} alone are trained: unfreeze others, or leave the curriculum out."
+                f"curriculum is 'last_round_first', but rounds {alone} alone are trained: unfreeze others, or leave the curriculum out."
             )
         return cls(tuple(trained), updates)
 
