@@ -1,6 +1,7 @@
 """Verifiers that learn from labelled answers: train one, judge it, serve it.
 
   maporl verifier train DIR --model MODEL --env gsm8k --env_args.verifier_share 0.2
+  maporl verifier train DIR --run RUN
   maporl verifier train DIR --model MODEL --answers labelled.jsonl --k 1
   maporl verifier evaluate DIR [--answers labelled.jsonl]
   maporl verifier serve DIR --port 8000
@@ -17,6 +18,7 @@ import argparse
 import inspect
 from typing import Any
 
+from maporl.cli.evaluation import retargeted
 from maporl.cli.flags import Parser, settings_of
 from maporl.config import RunConfig
 
@@ -53,6 +55,9 @@ def add_arguments(parser: Parser) -> None:
         "--verifier", metavar="VERIFIER", help="serve this one instead: a word, package.module:Class, {name: ...}"
     )
     parser.add_argument("--answers", metavar="FILE.jsonl", help="labelled answers, instead of sampling a task's")
+    parser.add_argument(
+        "--run", metavar="RUN", help="sample from the team that a run trained, on its task; its model is the base"
+    )
     parser.add_argument("--k", type=_count, help="right and wrong answers to each question [10; 1 with --answers]")
     parser.add_argument("--unbalanced", action="store_true", help="take all answers as they are")
     parser.add_argument("--controls", action="store_true", help="also train on the question and on the response alone")
@@ -87,11 +92,11 @@ def _train(args: argparse.Namespace) -> int:
     from maporl.learned_verifier.making import make_verifier
     from maporl.learned_verifier.model import Reading
     from maporl.learned_verifier.training import Settings
-    from maporl.run import torch_settings
+    from maporl.run import RunFolder, torch_settings
 
     training = {n: args.given.pop(n) for n in (*TRAINING, "gradient_checkpointing") if n in args.given}
-    config = RunConfig(team="frozen").merged(args.given)
-    if "model" not in args.given:
+    config = retargeted(RunFolder(args.run).config if args.run else RunConfig(team="frozen"), args.given)
+    if not config.model:
         raise ValueError("no model; name the verifier's base: --model DIR or a hub id.")
     if not isinstance(config.model, str):
         raise ValueError("a verifier has one base; give one --model.")
@@ -107,7 +112,7 @@ def _train(args: argparse.Namespace) -> int:
         if args.answers:
             answers, instruction = read_answers(args.answers), ""
         else:
-            answers, instruction = _sampled(config, k or 10, args.wave, args.waves)
+            answers, instruction = _sampled(config, k or 10, args)
         template = config.build_prompts()
         pieces = {n: v for n, v in vars(template).items() if n in inspect.signature(type(template)).parameters}
         reading = Reading(prompts=pieces, instruction=instruction)
@@ -126,15 +131,19 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sampled(config: RunConfig, k: int, wave: int, waves: int) -> tuple[list[Any], str]:
+def _sampled(config: RunConfig, k: int, args: argparse.Namespace) -> tuple[list[Any], str]:
     """Labelled answers of a task's questions that are kept for verifiers, and how the task says that they are to be answered."""
     from maporl.algorithms.training import check_context
     from maporl.learned_verifier.sampling import sample_answers
-    from maporl.run import with_threads
+    from maporl.run import RunFolder, load_team, with_threads
 
     env = config.build_env()
     questions = env.questions("verifier")
-    team = config.build_team(env)
+    if args.run:  # which speaks with the run's models, whatever the verifier's base is
+        config = config.merged({"model": RunFolder(args.run).config.model})
+        team = load_team(args.run, env=env, config=config)
+    else:
+        team = config.build_team(env)
     config = with_threads(config, team)
     check_context(env, team, questions)
     print(f"{len(questions)} questions of {config.env}, kept for verifiers (verifier_share {env.verifier_share:g})")
@@ -147,9 +156,9 @@ def _sampled(config: RunConfig, k: int, wave: int, waves: int) -> tuple[list[Any
         team,
         questions,
         k,
-        generator=str(config.model),
-        wave=wave,
-        waves=waves,
+        generator=args.run or str(config.model),
+        wave=args.wave,
+        waves=args.waves,
         seed=config.seed,
         progress=progress,
     )
