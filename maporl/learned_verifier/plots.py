@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from maporl.envs.verifiers.quality import Bin
+from maporl.envs.verifiers.quality import Bin, wilson
 
 __all__ = ["reliability_plot"]
 
 
 def reliability_plot(bins: Sequence[Bin], path: str | Path) -> list[Path]:
-    """Write PATH.png and PATH.svg.
+    """Write PATH.png and PATH.svg: every bin's share of right answers with its Wilson interval, as large as it has answers.
 
     Args:
         bins: Of `maporl.envs.verifiers.quality.reliability`.
@@ -25,8 +25,14 @@ def reliability_plot(bins: Sequence[Bin], path: str | Path) -> list[Path]:
         figure = Figure(figsize=(4.2, 4.6), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         above.plot([0, 1], [0, 1], color="#333333", linestyle="--", linewidth=1)
-        above.annotate("as sure as right", (0.62, 0.66), rotation=38, fontsize=8, color="#333333", ha="center")
-        above.plot([b.score for b in bins], [b.accuracy for b in bins], color="#0072b2", marker="o", clip_on=False)
+        above.annotate("as sure as right", (0.72, 0.62), rotation=38, fontsize=8, color="#333333", ha="center")
+        ends = [wilson(b.accuracy, b.number, 1.96) for b in bins]
+        reach = [[b.accuracy - low for b, (low, _) in zip(bins, ends, strict=True)]]
+        reach += [[high - b.accuracy for b, (_, high) in zip(bins, ends, strict=True)]]
+        at, right = [b.score for b in bins], [b.accuracy for b in bins]
+        above.errorbar(at, right, yerr=reach, fmt="none", ecolor="#56b4e9", elinewidth=1.5)
+        sizes = [8 + 60 * b.number / max(c.number for c in bins) for b in bins]
+        above.scatter(at, right, s=sizes, color="#0072b2", zorder=3, clip_on=False)
         above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
         below.bar(
             [(b.low + b.high) / 2 for b in bins],

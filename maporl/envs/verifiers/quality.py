@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Bin", "accuracy", "auroc", "auroc_interval", "brier", "ece", "reliability"]
+__all__ = ["Bin", "accuracy", "auroc", "auroc_interval", "brier", "ece", "reliability", "wilson"]
 
 
 class Bin(NamedTuple):
@@ -93,7 +93,7 @@ def auroc_interval(
         effective = area * (1 - area) / variance
     else:
         effective = float(min(len(set(members[labels])), len(set(members[~labels]))))
-    return _wilson(area, effective, NormalDist().inv_cdf((1 + level) / 2))
+    return wilson(area, effective, NormalDist().inv_cdf((1 + level) / 2))
 
 
 def ece(scores: Any, labels: Any, bins: int = 10) -> float:
@@ -137,7 +137,7 @@ def _components(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(labels, below, above)
 
 
-def _wilson(rate: float, n: float, z: float) -> tuple[float, float]:
+def wilson(rate: float, n: float, z: float) -> tuple[float, float]:
     """Interval of a share of `n` independent answers (Wilson 1927, JASA 22:209)."""
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
