@@ -21,7 +21,6 @@ from maporl.algorithms.evaluation import Evaluation, check_oracle, check_team_an
 from maporl.algorithms.records import record, write_records
 from maporl.algorithms.training import EVALUATE, check_context, check_group_size, learn
 from maporl.config import RunConfig
-from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.run_folder import RunFolder
 from maporl.settings import nearest
 from maporl.types import Episode, Question
@@ -86,6 +85,8 @@ class _Training:
         check_oracle(self.env, config.allow_oracle)  # now rather than at the first evaluation
         questions = self.env.questions("train")
         self.validation = subset(self.env.questions("validation"), config.num_eval_questions)
+        if hasattr(self.env.verifier, "prepare"):  # what is wrong with it is told before there is a folder
+            self.env.verifier.prepare()
         self.team = config.build_team(self.env)
         self.config = config = with_threads(config, self.team)
         self.curriculum = config.build_curriculum(self.env, self.team)
@@ -100,8 +101,9 @@ class _Training:
         write_questions(self.folder.path / "questions.json", self.env)
         try:
             self._go_on(self.done)
-        except VerifierUnavailable:  # nothing is wrong with what has been learned by now
-            self.folder.save_checkpoint(self.done, self.algorithm)
+        except Exception as error:
+            if hasattr(error, "judge"):  # nothing is wrong with what has been learned by now
+                self.folder.save_checkpoint(self.done, self.algorithm)
             raise
 
     def _go_on(self, start: int) -> None:

@@ -85,6 +85,15 @@ class Question:
         parts = [self.text, *(f"{agent}\x1f{view}" for agent, view in sorted(self.private.items())), self.answer]
         return hashlib.sha256("\x1e".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
+    @property
+    def asked(self) -> str:
+        """SHA-256 (hex) of what is asked, however it is spaced and its gold answer spelt: finds a question again in another's file."""
+        views = sorted((self.team or self.private).items())
+        parts = [
+            " ".join(text.split()).casefold() for text in (self.text, *(f"{a}: {view}" for a, view in views if view))
+        ]
+        return hashlib.sha256("\x1e".join(["asked", *parts]).encode("utf-8", "surrogatepass")).hexdigest()
+
 
 @dataclass(frozen=True)
 class Score:

@@ -87,9 +87,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from maporl.agents.make_model import without_progress_bars
-    from maporl.learned_verifier.answers import read_answers
-    from maporl.learned_verifier.making import make_verifier
+    from maporl.learned_verifier.answers import read_answers, write_answers
+    from maporl.learned_verifier.making import check_free, make_verifier
     from maporl.learned_verifier.model import Reading
     from maporl.learned_verifier.training import Settings
     from maporl.run import RunFolder, torch_settings
@@ -108,11 +110,16 @@ def _train(args: argparse.Namespace) -> int:
     }
     settings = Settings(**training, **shared)
     k = None if args.unbalanced else args.k or (1 if args.answers else 10)
+    check_free(args.folder)
     with without_progress_bars(), torch_settings(config):
         if args.answers:
             answers, instruction = read_answers(args.answers), ""
         else:
             answers, instruction = _sampled(config, k or 10, args)
+            kept = Path(args.folder) / "sampled.jsonl"  # they took longest: whatever comes, --answers reads them again
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_answers(kept, answers)
+            print(f"answers: {kept}")
         template = config.build_prompts()
         pieces = {n: v for n, v in vars(template).items() if n in inspect.signature(type(template)).parameters}
         reading = Reading(prompts=pieces, instruction=instruction)
@@ -174,10 +181,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     from maporl.learned_verifier.verifier import LearnedVerifier
 
     folder = Path(args.folder)
-    verifier = LearnedVerifier(folder, device=args.given.get("device"))
+    verifier = LearnedVerifier(folder, base=args.given.get("model"), device=args.given.get("device"))
     answers = read_answers(args.answers or folder / HELD_OUT)
     learned_from = read_answers(folder / TRAINED_ON) if (folder / TRAINED_ON).is_file() else []
-    others = {f"{place.name} only": LearnedVerifier(place) for place in sorted((folder / "controls").glob("*"))}
+    others = {
+        f"{place.name} only": LearnedVerifier(place, base=args.given.get("model"))
+        for place in sorted((folder / "controls").glob("*"))
+    }
     report = evaluate(
         verifier, answers, temperature=verifier.card.temperature, controls=others, learned_from=learned_from
     )
@@ -207,6 +217,6 @@ def _serve(args: argparse.Namespace) -> int:
     if args.verifier is not None:
         verifier = verifier_of(read_yaml(args.verifier))
     else:
-        verifier = LearnedVerifier(args.folder, device=args.given.get("device"))
+        verifier = LearnedVerifier(args.folder, base=args.given.get("model"), device=args.given.get("device"))
     serve(verifier, host=args.host, port=args.port)
     return 0

@@ -230,7 +230,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # asking for the split itself says what there is to say
                 questions = self._teams(split)
-            overlap = sum(question.hash in seen for question in questions)
+            overlap = sum(question.hash in seen or question.asked in seen for question in questions)
             if overlap:
                 raise ValueError(
                     f"the verifier was fitted to {overlap} of the {len(questions)} {split} questions of {self.metadata['name']}: what it "

@@ -71,8 +71,8 @@ class Judges:
                 return [None] * len(scored)
             try:
                 found: Sequence[Score | None] = judge.score_batch(questions, texts)
-            except ConnectionError as error:
-                error.judge = judge  # type: ignore[attr-defined]  # who is gone, for those who can do without
+            except Exception as error:
+                error.judge = judge  # type: ignore[attr-defined]  # whose failure it is, for those who can do without
                 raise
             return found
 

@@ -70,13 +70,13 @@ def read_answers(path: str | Path) -> list[LabelledAnswer]:
     if not file.is_file():
         raise ValueError(f"answers {str(path)!r}: there is no such file; give a jsonl file of labelled answers.")
     found = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            row = json.loads(line.decode("utf-8"))
+        except ValueError as error:  # also of what is no UTF-8
             raise ValueError(f"{where}: no JSON ({error}).") from error
         if not isinstance(row, Mapping):
             raise ValueError(
@@ -98,7 +98,10 @@ def _answer(row: Mapping[str, Any], where: str) -> LabelledAnswer:
         return value
 
     gold = field(("gold", "answer"), (str, int, float))
-    question = Question(field(("question",), str), str(gold), private=field(("private",), dict, {}))
+    private = field(("private",), dict, {})
+    if not all(isinstance(view, str) for view in private.values()):
+        raise ValueError(f"{where}: 'private' is {private!r}; it must map agents to texts.")
+    question = Question(field(("question",), str), str(gold), private=private)
     generator = field(("generator", "model"), str, "")
     return LabelledAnswer(
         question, field(("response",), str), field(("correct",), bool), generator, field(("round",), int, 0)
@@ -110,7 +113,7 @@ def write_answers(path: str | Path, answers: Iterable[LabelledAnswer]) -> None:
     lines = []
     for a in answers:
         row = {"question": a.question.text, "gold": a.question.answer, "response": a.response, "correct": a.correct}
-        row |= {"generator": a.generator, "round": a.round, "private": dict(a.question.private)}
+        row |= {"generator": a.generator, "round": a.round, "private": dict(a.question.team or a.question.private)}
         lines.append(json.dumps(row, ensure_ascii=True) + "\n")
     Path(path).write_text("".join(lines), encoding="utf-8")
 
@@ -142,10 +145,11 @@ def balanced(
     before = float(np.mean([a.correct for a in answers])) if answers else 0.0
     groups = by_question(answers)
     if k is None:
-        if not 0.4 <= before <= 0.6:
+        onesided = float(np.mean([len({a.correct for a in group}) < 2 for group in groups.values()])) if groups else 0.0
+        if not 0.4 <= before <= 0.6 or onesided > 0.5:
             warnings.warn(
-                f"{before:.0%} of {len(answers)} answers are right: a verifier of unbalanced answers learns how hard questions are. "
-                "Give k to balance them.",
+                f"{before:.0%} of {len(answers)} answers are right, and {onesided:.0%} of {len(groups)} questions have right or wrong ones "
+                "only: a verifier of unbalanced answers learns how hard questions are. Give k to balance them.",
                 stacklevel=2,
             )
         return list(answers), Balance(None, len(groups), 0, len(answers), before, before)
@@ -199,5 +203,6 @@ def divided(answers: Sequence[LabelledAnswer]) -> dict[str, list[LabelledAnswer]
 
 
 def seen(answers: Iterable[LabelledAnswer]) -> frozenset[str]:
-    """The hashes of their questions."""
-    return frozenset(a.question.hash for a in answers)
+    """The hashes of their questions, and of what is asked in them, by which they are known in other spellings."""
+    questions = {a.question.hash: a.question for a in answers}.values()
+    return frozenset(known for q in questions for known in (q.hash, q.asked))

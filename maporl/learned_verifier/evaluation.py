@@ -141,11 +141,11 @@ def evaluate(
     """
     if not answers:
         raise ValueError("there are no answers to judge a verifier on; give some.")
-    overlap = {a.question.hash for a in answers} & verifier.seen_questions()
+    known, asked = verifier.seen_questions(), {a.question.hash: a.question for a in answers}
+    overlap = [q for q in asked.values() if q.hash in known or q.asked in known]
     if overlap:
-        total = len({a.question.hash for a in answers})
         raise ValueError(
-            f"the verifier was fitted to {len(overlap)} of these {total} questions; judge it on others, such as its own held-out ones."
+            f"the verifier was fitted to {len(overlap)} of these {len(asked)} questions; judge it on others, such as its own held-out ones."
         )
     values = values_of(verifier, answers)
     found = {name: figures(values_of(control, answers), answers) for name, control in (controls or {}).items()}

@@ -13,7 +13,7 @@ from maporl.learned_verifier.model import Card, Reading
 from maporl.learned_verifier.training import Settings, fit
 from maporl.learned_verifier.verifier import LearnedVerifier
 
-__all__ = ["HELD_OUT", "TRAINED_ON", "make_verifier"]
+__all__ = ["HELD_OUT", "TRAINED_ON", "check_free", "make_verifier"]
 
 HELD_OUT, TRAINED_ON = "held_out.jsonl", "trained_on.jsonl"
 """Answers that are kept beside a verifier, so that it can be judged again."""
@@ -51,8 +51,7 @@ def make_verifier(
         ValueError: Of `balanced`, `divided` and `fit`; a folder that holds a verifier.
     """
     folder, settings, reading = Path(output), settings or Settings(), reading or Reading()
-    if (folder / "verifier.json").exists():
-        raise ValueError(f"{str(output)!r} holds a verifier already; choose another folder, or delete it.")
+    check_free(folder)
     kept, balance = balanced(answers, k, seed=settings.seed)
     say(_told(balance))
     parts = divided(kept)
@@ -73,6 +72,12 @@ def make_verifier(
     measured = {**card.measured, "balance": vars(balance), "auroc": report.verifier.auroc}
     replace(card, measured=measured).save(folder)
     return balance, report
+
+
+def check_free(folder: str | Path) -> None:
+    """Raise a ValueError if a folder holds a verifier."""
+    if (Path(folder) / "verifier.json").exists():
+        raise ValueError(f"{str(folder)!r} holds a verifier already; choose another folder, or delete it.")
 
 
 def _told(balance: Balance) -> str:

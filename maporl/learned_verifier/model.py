@@ -141,7 +141,7 @@ class Network:
             policy = Policy.from_pretrained(path, device=device, dtype=dtype, chat_template=card.chat_template)
         except ValueError as error:
             raise ValueError(
-                f"verifier {str(folder)!r} needs its base model {path!r}; say where it is with base. {error}"
+                f"verifier {str(folder)!r} needs its base model {path!r}; say where it is (base; --model on the command line). {error}"
             ) from error
         found = fingerprint(policy.model, policy.tokenizer)
         if found != card.base_fingerprint:

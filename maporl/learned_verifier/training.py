@@ -120,8 +120,10 @@ def fit(
                 f"of {len(rows)} answers {len(kept)} have at most {settings.max_length} tokens (max_length), not both right and wrong ones."
             )
         if len(kept) < len(rows):
+            share = float(np.mean([answers[n].correct for n in kept]))
             warnings.warn(
-                f"{len(rows) - len(kept)} of {len(rows)} answers are longer than {settings.max_length} tokens and left out (max_length).",
+                f"{len(rows) - len(kept)} of {len(rows)} answers are longer than {settings.max_length} tokens and left out (max_length); "
+                f"{share:.0%} of the others are right.",
                 stacklevel=2,
             )
         scorer = _Scorer(network, settings)

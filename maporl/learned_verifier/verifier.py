@@ -65,6 +65,14 @@ class LearnedVerifier(Verifier):
         with without_progress_bars():
             return Network.load(self.path, **given)  # type: ignore[arg-type]
 
+    def prepare(self) -> None:
+        """Load the base now.
+
+        Raises:
+            ValueError: There is none, or it is another than it was trained on.
+        """
+        assert self.network is not None
+
     def seen_questions(self) -> frozenset[str]:
         return frozenset(self.card.questions)
 
@@ -84,7 +92,8 @@ class LearnedVerifier(Verifier):
                     "train it again, with a lower learning rate."
                 )
             self.scored += len(places)
-            self._known.update(zip(new, map(float, values), strict=True))
+            # The last bits depend on what else was in the batch: a resumed run would see others.
+            self._known.update(zip(new, np.round(values, 6).tolist(), strict=True))
         scores = []
         for key in keys:
             self._known.move_to_end(key)

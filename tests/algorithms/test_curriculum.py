@@ -171,5 +171,7 @@ def test_too_few_iterations_for_every_round_are_told_of(make_team: Callable) -> 
     from maporl.config import RunConfig
 
     config = RunConfig(env="two_witnesses", num_rounds=3, curriculum="last_round_first", num_iterations=50)
-    with pytest.warns(UserWarning, match=r"num_iterations is 50: with blocks of 40 .* the rounds \[1, 2, 3\] do not all"):
+    with pytest.warns(
+        UserWarning, match=r"num_iterations is 50: with blocks of 40 .* the rounds \[1, 2, 3\] do not all"
+    ):
         config.build_curriculum(config.build_env(), make_team(2, 3))

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from maporl.learned_verifier.answers import LabelledAnswer, balanced, by_question, divided, read_answers, write_answers
+from maporl.envs.two_witnesses import TwoWitnesses
+from maporl.learned_verifier.answers import (
+    LabelledAnswer,
+    balanced,
+    by_question,
+    divided,
+    read_answers,
+    seen,
+    write_answers,
+)
 from maporl.types import Question
 
 ROW = {"question": "1 + 1?", "gold": "2", "response": "It is 2.", "correct": True}
@@ -84,7 +93,7 @@ def test_different_texts_come_first_and_again_only_where_they_are_short() -> Non
 
 
 def test_unbalanced_answers_warn_with_the_numbers() -> None:
-    with pytest.warns(UserWarning, match="90% of 10 answers are right: .* Give k to balance"):
+    with pytest.warns(UserWarning, match="90% of 10 answers are right, and 0% of 1 questions .* Give k to balance"):
         kept, balance = balanced(answers("a", 9, 1), None)
     assert len(kept) == 10 and balance.k is None
     with warnings.catch_warnings():
@@ -112,3 +121,34 @@ def test_no_question_is_in_two_parts_whatever_the_order() -> None:
 def test_too_few_questions_to_divide() -> None:
     with pytest.raises(ValueError, match="part of 1 questions has .* give more questions"):
         divided(answers("a", 2, 2))
+
+
+def test_questions_that_are_only_right_or_only_wrong_are_told_of() -> None:
+    found = [a for n in range(10) for a in answers(f"question {n}", *((2, 0) if n % 2 else (0, 2)))]
+    with pytest.warns(UserWarning, match="50% of 20 answers are right, and 100% of 10 questions"):
+        balanced(found, None)
+
+
+def test_what_people_write_in_files(tmp_path: Path) -> None:
+    odd = json.dumps({**ROW, "response": "one\u2028two\x85three"}, ensure_ascii=False)
+    assert read_answers(write(tmp_path, odd))[0].response == "one\u2028two\x85three"
+    with pytest.raises(ValueError, match="line 1: 'private' is .*; it must map agents to texts"):
+        read_answers(write(tmp_path, json.dumps({**ROW, "private": {"a": 5}})))
+    (tmp_path / "rows.jsonl").write_bytes(b'{"question": "\xff"}\n')
+    with pytest.raises(ValueError, match="rows.jsonl, line 1: no JSON"):
+        read_answers(tmp_path / "rows.jsonl")
+
+
+def test_a_question_is_known_however_it_is_spelt() -> None:
+    one, other = Question("Anna has  3 apples.", "18"), Question(" anna has 3 apples.\n", "#### 18")
+    assert one.hash != other.hash and one.asked == other.asked != Question("Anna has 4 apples.", "18").asked
+    assert {one.hash, one.asked} == seen([LabelledAnswer(one, "x", True)])
+
+
+def test_a_lone_agents_answers_keep_their_question(tmp_path: Path) -> None:
+    whole = TwoWitnesses().questions("test")[0]
+    for view in ("agent_0", "agent_1", "all"):
+        question = TwoWitnesses(1, view=view).questions("test")[0]
+        write_answers(tmp_path / "a.jsonl", [LabelledAnswer(question, "Answer: 1", False)])
+        (again,) = read_answers(tmp_path / "a.jsonl")
+        assert again.question.hash == question.hash == whole.hash and again.question.asked == question.asked

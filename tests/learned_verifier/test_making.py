@@ -172,7 +172,8 @@ def test_the_command(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert "60 questions with 1 right and 1 wrong answers" in out and "control: generator" in out and "AUROC" in out
     assert main(["verifier", "evaluate", folder]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == out.splitlines()[-1]
+    again, whole = capsys.readouterr().out, out[out.index("held-out answers") :]
+    assert again == whole and "control: generator" in again
     fresh = [
         LabelledAnswer(Question(f"New {n}?", "1"), f"{w} x", w == "good") for n in range(9) for w in ("good", "bad")
     ]
