@@ -207,13 +207,13 @@ def test_settings_of_what_was_not_asked_for_last_are_still_known(tmp_path: Path,
 
 def test_a_training_that_failed_is_begun_anew_with_other_settings(tmp_path: Path, tiny_model: str) -> None:
     values = {**TRAINED, "model": tiny_model, "partners": {}}
-    word = {"name": "study_toys:Fails", "settings": {"num_iterations": 3}}
+    word = {"name": "study_toys:Fails", "label": "fails", "settings": {"num_iterations": 3}}
     run(tmp_path, **values | {"methods": [word], "algorithms": {}})
-    place = tmp_path / "runs/run_toys~Letters/study_toys~Fails/seed_0"
-    assert statuses(tmp_path)["study_toys:Fails"] == "failed" and (place / "config.yaml").is_file()
-    mended = {"name": "study_toys:Fails", "settings": {"num_iterations": 2}}
+    place = tmp_path / "runs/run_toys~Letters/fails/seed_0"
+    assert statuses(tmp_path)["fails"] == "failed" and (place / "config.yaml").is_file()
+    mended = {"name": "study_toys:Fails", "label": "fails", "settings": {"num_iterations": 2}}
     run(tmp_path, **values | {"methods": [mended], "algorithms": {}})
-    assert statuses(tmp_path)["study_toys:Fails"] == "complete"
+    assert statuses(tmp_path)["fails"] == "complete"
     assert RunConfig.load(place / "config.yaml").num_iterations == 2
 
 
