@@ -45,7 +45,7 @@ def verifier(solutions: list[LabelledAnswer], tiny_model: str, tmp_path_factory:
 def test_it_is_refused_on_gsm8k(verifier: Path, data_dir: Path) -> None:
     spec = {"name": "learned", "path": str(verifier)}
     seen = LearnedVerifier(verifier).seen_questions()
-    assert len(seen) == 30
+    assert len(seen) == 60, "each question by its hash, and by what is asked"
     env = GSM8K(data=data_dir / "gsm8k", verifier=spec)
     with pytest.raises(ValueError, match="fitted to 30 of the 1319 test questions of gsm8k"):
         env.questions("train")  # not only when the run has been trained and is tested
