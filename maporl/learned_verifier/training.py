@@ -184,7 +184,8 @@ class _Scorer(nn.Module):
                 parameter.data = parameter.data.float()
         hidden = network.get_input_embeddings().weight.shape[1]
         self.head = nn.Linear(hidden, 1, bias=False)
-        nn.init.zeros_(self.head.weight)  # it begins by saying one half
+        # Small, so that it begins near one half; not zero, for the adapter's B is: each would wait for the other to move.
+        nn.init.normal_(self.head.weight, std=0.02)
         if settings.gradient_checkpointing:
             self.network.gradient_checkpointing_enable()
             self.network.enable_input_require_grads()
@@ -244,6 +245,7 @@ def _train(scorer: _Scorer, rows: Sequence[dict[str, list[Any]]], tokenizer: Any
                 per_device_train_batch_size=micro,
                 gradient_accumulation_steps=settings.batch_size // micro,
                 learning_rate=settings.learning_rate,
+                adam_beta2=0.98,  # as in `sft`; with .999 long trainings of tiny models may collapse to one half and stay there
                 lr_scheduler_type="linear",
                 warmup_steps=min(steps // 10, 50),
                 weight_decay=0.0,
