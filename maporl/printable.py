@@ -1,13 +1,18 @@
-"""Text that any terminal can show, whoever wrote it."""
+"""Text that any terminal can show, and any file hold, whoever wrote it."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["printable"]
+__all__ = ["encodable", "printable"]
 
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What a terminal obeys instead of showing: control characters but for newline and tab, and what turns the direction of writing."""
+
+
+def encodable(text: str) -> str:
+    """`text` without lone surrogates, which UTF-8 cannot hold and no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def printable(text: str, encoding: str | None = None) -> str:

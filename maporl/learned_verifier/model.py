@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from maporl.agents.policy import Policy
 from maporl.agents.prompts import ChatEncoder, PromptTemplate
+from maporl.printable import encodable
 from maporl.types import Observation, Question
 from maporl.whole_files import write_whole
 
@@ -181,7 +182,7 @@ def asked(question: Question, prompts: PromptTemplate, instruction: str) -> list
     lone = Observation(
         agent="", round=0, question=question.text, private=told, instruction=instruction, role="", transcript=()
     )
-    return [{**m, "content": _encodable(m["content"])} for m in prompts.messages(lone)]
+    return [{**m, "content": encodable(m["content"])} for m in prompts.messages(lone)]
 
 
 def rows_of(
@@ -208,7 +209,7 @@ def rows_of(
     different = {q.hash: q for q in questions}
     chats = [blank if reading.reads == "response" else asked(q, prompts, instruction) for q in different.values()]
     ids = dict(zip(different, (np.asarray(chat, np.int64) for chat in encode(chats)), strict=True))
-    said = ["" if reading.reads == "question" else _encodable(response.strip()) for response in responses]
+    said = ["" if reading.reads == "question" else encodable(response.strip()) for response in responses]
     # A response that spells out a control token must not be able to end itself and begin another message.
     spoken = tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"] if said else []
     rows = []
@@ -216,11 +217,6 @@ def rows_of(
         prompt = ids[question.hash][-(longest - 2) :]
         rows.append((prompt, np.asarray(response[-max(longest - len(prompt) - 1, 1) :], np.int64)))
     return rows
-
-
-def _encodable(text: str) -> str:
-    """Without lone surrogates, which no tokenizer takes."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def fingerprint(model: Any, tokenizer: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from maporl.envs.verifiers import Verifier
+from maporl.envs.verifiers.remembered import Remembered
 from maporl.learned_verifier.model import Card, Network, rows_of
 from maporl.types import Question, Score
 
@@ -50,9 +50,9 @@ class LearnedVerifier(Verifier):
         self.path = Path(path).absolute()
         self.card = Card.load(self.path)
         self._loading = {"base": base, "device": device, "dtype": dtype}
-        self.batch_tokens, self.remember = batch_tokens, remember
+        self.batch_tokens = batch_tokens
         self.scored = 0  # answers that a forward pass was spent on
-        self._known: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._known = Remembered(remember)
 
     @cached_property
     def network(self) -> Network:
@@ -66,12 +66,7 @@ class LearnedVerifier(Verifier):
             return Network.load(self.path, **given)  # type: ignore[arg-type]
 
     def prepare(self) -> None:
-        """Load the base now.
-
-        Raises:
-            ValueError: There is none, or it is another than it was trained on.
-        """
-        assert self.network is not None
+        assert self.network is not None  # it is loaded by being looked at
 
     def seen_questions(self) -> frozenset[str]:
         return frozenset(self.card.questions)
@@ -80,12 +75,9 @@ class LearnedVerifier(Verifier):
         return self.score_batch([question], [response])[0]
 
     def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
-        keys = [(question.hash, response) for question, response in zip(questions, responses, strict=True)]
-        new = {key: n for n, key in enumerate(keys) if key not in self._known}
-        if new:
-            places = list(new.values())
-            rows = self._rows([questions[n] for n in places], [responses[n] for n in places])
-            values = self.network.probabilities(rows, self.batch_tokens or self._fitting)
+        if places := self._known.new(questions, responses):
+            asked, said = [questions[n] for n in places], [responses[n] for n in places]
+            values = self.network.probabilities(self._rows(asked, said), self.batch_tokens or self._fitting)
             if not np.isfinite(values).all():
                 raise FloatingPointError(
                     f"verifier {str(self.path)!r} gives scores that are no numbers: its training diverged, or a file of it is damaged; "
@@ -93,15 +85,9 @@ class LearnedVerifier(Verifier):
                 )
             self.scored += len(places)
             # The last bits depend on what else was in the batch: a resumed run would see others.
-            self._known.update(zip(new, np.round(values, 6).tolist(), strict=True))
-        scores = []
-        for key in keys:
-            self._known.move_to_end(key)
-            value = self._known[key]
-            scores.append(Score(value, None, explanation=f"p(right) = {value:.3f}"))
-        while len(self._known) > self.remember:
-            self._known.popitem(last=False)
-        return scores
+            rounded = np.round(values, 6).tolist()
+            self._known.add(asked, said, (Score(p, None, explanation=f"p(right) = {p:.3f}") for p in rounded))
+        return self._known.look_up(questions, responses)
 
     @property
     def _fitting(self) -> int:
@@ -109,7 +95,7 @@ class LearnedVerifier(Verifier):
 
     def forget(self) -> None:
         """Let every answer be new again."""
-        self._known.clear()
+        self._known.forget()
 
     def _rows(self, questions: Sequence[Question], responses: Sequence[str]) -> Any:
         policy = self.network.policy
@@ -117,8 +103,8 @@ class LearnedVerifier(Verifier):
         return rows_of(policy.tokenizer, policy.encode_chats, self.card.reading, questions, responses, longest)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the network and what it has scored: another process loads its own."""
-        return {k: v for k, v in vars(self).items() if k not in ("network", "_known")} | {"_known": OrderedDict()}
+        """Without the network: another process loads its own."""
+        return {name: value for name, value in vars(self).items() if name != "network"}
 
     def __repr__(self) -> str:
         return f"LearnedVerifier({str(self.path)!r})"

@@ -6,14 +6,15 @@ import json
 import threading
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from maporl.envs.verifiers.remembered import Remembered
 from maporl.envs.verifiers.verifier import Verifier, VerifierUnavailable
+from maporl.printable import encodable
 from maporl.types import Question, Score
 
 __all__ = ["Remote"]
@@ -88,9 +89,9 @@ class Remote(Verifier):
             raise ValueError(f"patience is {patience}; give seconds, 0 to give up at once.")
         self.url, self.timeout, self.patience = url.rstrip("/"), timeout, patience
         self.batch_size, self.connections, self.headers = batch_size, connections, dict(headers or {})
-        self.uses_gold, self.remember = uses_gold, remember
+        self.uses_gold = uses_gold
         self.sent = 0  # answers that were sent to be scored
-        self._known: OrderedDict[tuple[str, str], Score] = OrderedDict()
+        self._known = Remembered(remember)
 
     @cached_property
     def _pool(self) -> Any:
@@ -123,20 +124,16 @@ class Remote(Verifier):
 
     def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
         assert self.info is not None  # a server that misses gold answers is found out before it scores without them
-        keys = [(question.hash, response) for question, response in zip(questions, responses, strict=True)]
-        places = list({key: n for n, key in enumerate(keys) if key not in self._known}.values())
+        places = self._known.new(questions, responses)
         parts = [places[i : i + self.batch_size] for i in range(0, len(places), self.batch_size)]
-
         call = _Call()
         self.sent += len(places)
 
         def ask(part: Sequence[int]) -> None:
-            body = {
-                "questions": [self._sent(questions[n]) for n in part],
-                "responses": [_encodable(responses[n]) for n in part],
-            }
+            asked, said = [questions[n] for n in part], [responses[n] for n in part]
+            body = {"questions": list(map(self._sent, asked)), "responses": list(map(encodable, said))}
             found = self._asked("POST", "/score", body, lambda reply: _checked_scores(reply, len(part)), call)
-            self._known.update(zip((keys[n] for n in part), found, strict=True))  # kept even if another part fails
+            self._known.add(asked, said, found)  # kept even if another part fails
 
         if len(parts) == 1:
             ask(parts[0])
@@ -146,18 +143,13 @@ class Remote(Verifier):
                     list(threads.map(ask, parts))
                 finally:
                     call.over.set()  # after Ctrl-C, or a failure of one, nobody waits on
-        for key in keys:
-            self._known.move_to_end(key)
-        found = [self._known[key] for key in keys]
-        while len(self._known) > self.remember:
-            self._known.popitem(last=False)
-        return found
+        return self._known.look_up(questions, responses)
 
     def _sent(self, question: Question) -> dict[str, Any]:
         """A question as JSON; its gold answer stays here unless the verifier reads it."""
-        private = {agent: _encodable(view) for agent, view in (question.team or question.private).items()}
-        sent = {"text": _encodable(question.text), "private": private, "hash": question.hash}
-        return {**sent, "answer": _encodable(question.answer)} if self.uses_gold else sent
+        private = {agent: encodable(view) for agent, view in (question.team or question.private).items()}
+        sent = {"text": encodable(question.text), "private": private, "hash": question.hash}
+        return {**sent, "answer": encodable(question.answer)} if self.uses_gold else sent
 
     def _asked(self, method: str, path: str, body: Any, check: Any, call: _Call | None = None) -> Any:
         """A checked reply; tries again until there is one, patience is at its end, or the call is over."""
@@ -225,11 +217,6 @@ def _is_address(url: Any) -> bool:
     except (ValueError, AttributeError):  # a port out of range; no text at all
         return False
     return sound and not any(c.isspace() for c in url)
-
-
-def _encodable(text: str) -> str:
-    """Without lone surrogates, which JSON in UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _checked_info(reply: Any) -> Mapping[str, Any]:
