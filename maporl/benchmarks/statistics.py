@@ -14,6 +14,8 @@ from itertools import chain
 import numpy as np
 from scipy.special import bdtr, ndtri, stdtrit  # scipy.stats does the same and takes 100 times as long a call
 
+from maporl.envs.verifiers.quality import wilson
+
 __all__ = [
     "Comparison",
     "check_level",
@@ -37,9 +39,6 @@ EQUAL = 1e-12
 def wilson_interval(rate: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
     """Interval of a share: the true shares that the observed one does not contradict (Wilson 1927, JASA 22:209).
 
-        centre = (rate + z^2 / 2n) / (1 + z^2 / n)
-        half width = z / (1 + z^2 / n) * sqrt(rate (1 - rate) / n + z^2 / 4n^2)
-
     It has a width at rate 0 and rate 1 too, and never leaves 0..1.
 
     Args:
@@ -56,11 +55,7 @@ def wilson_interval(rate: float, n: float, *, level: float = 0.95) -> tuple[floa
     check_level(level)
     check_outcomes(np.array([rate]))
     _check_number(n)
-    z = float(ndtri((1 + level) / 2))
-    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    # At a rate of 0 or 1 one end is exact; rounding must not put the rate outside.
-    return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
+    return wilson(rate, n, float(ndtri((1 + level) / 2)))
 
 
 def question_means(values: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:

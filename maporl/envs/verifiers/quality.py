@@ -138,9 +138,14 @@ def _components(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def wilson(rate: float, n: float, z: float) -> tuple[float, float]:
-    """Interval of a share of `n` independent answers (Wilson 1927, JASA 22:209)."""
+    """Interval of a share of `n` independent answers, `z` standard normal deviations wide (Wilson 1927, JASA 22:209).
+
+    centre = (rate + z^2 / 2n) / (1 + z^2 / n)
+    half width = z / (1 + z^2 / n) * sqrt(rate (1 - rate) / n + z^2 / 4n^2)
+    """
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    # At a rate of 0 or 1 one end is exact; rounding must not put the rate outside.
     return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
 
 
