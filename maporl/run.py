@@ -85,8 +85,7 @@ class _Training:
         check_oracle(self.env, config.allow_oracle)  # now rather than at the first evaluation
         questions = self.env.questions("train")
         self.validation = subset(self.env.questions("validation"), config.num_eval_questions)
-        if hasattr(self.env.verifier, "prepare"):  # what is wrong with it is told before there is a folder
-            self.env.verifier.prepare()
+        self.env.judges.prepare()
         self.team = config.build_team(self.env)
         self.config = config = with_threads(config, self.team)
         self.curriculum = config.build_curriculum(self.env, self.team)

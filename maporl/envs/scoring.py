@@ -96,6 +96,12 @@ class Judges:
             if hasattr(judge, "check_gold"):
                 judge.check_gold(question)
 
+    def prepare(self) -> None:
+        """See `Verifier.prepare`."""
+        for judge in self.all:
+            if hasattr(judge, "prepare"):
+                judge.prepare()
+
     def seen_questions(self) -> frozenset[str]:
         """Hashes of the questions that a judge was fitted to (see `Verifier.seen_questions`)."""
         known = [judge.seen_questions() for judge in self.all if hasattr(judge, "seen_questions")]

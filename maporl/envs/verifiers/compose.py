@@ -42,6 +42,10 @@ class Composite(Verifier):
         for part in self.parts:
             part.check_gold(question)
 
+    def prepare(self) -> None:
+        for part in self.parts:
+            part.prepare()
+
     def seen_questions(self) -> frozenset[str]:
         return frozenset().union(*(part.seen_questions() for part in self.parts))
 

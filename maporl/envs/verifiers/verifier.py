@@ -36,6 +36,14 @@ class Verifier(ABC):
         """One verdict per (question, response) pair; a verifier that gains from batches overrides this."""
         return [self(question, response) for question, response in zip(questions, responses, strict=True)]
 
+    def prepare(self) -> None:
+        """Load what scoring needs, so that what is wrong with it shows before a run begins.
+
+        Raises:
+            ValueError: It cannot be loaded.
+        """
+        return None
+
     def check_gold(self, question: Question) -> None:
         """Nothing, if this verifier can read the gold answer of `question`.
 
