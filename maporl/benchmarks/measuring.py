@@ -141,9 +141,8 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) 
     """All cells together; if that fails, one by one, so that only the one to blame does."""
     try:
         return _play_all(study, cells, folder, watch)
-    except (
-        VerifierUnavailable
-    ) as error:  # one that was waited for long enough: not once more for every row that asks it
+    except VerifierUnavailable as error:
+        # It was waited for long enough: not once more for every row that asks it.
         stranded = [cell for cell in cells if not cell.over and _asks(cell, getattr(error, "judge", None))]
         for cell in stranded or [cell for cell in cells if not cell.over]:
             fail(study, folder, cell.key, error)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -179,26 +180,16 @@ class Study:
                 )
 
     @classmethod
-    def load(cls, path: str | Path) -> Study:
-        """From a YAML file.
+    def load(cls, path: str | Path, values: Mapping[str, Any] = MappingProxyType({})) -> Study:
+        """From a YAML file, with `values` on top; what they make together is checked, not the file alone.
 
         Raises:
             ValueError: Of `read_settings` or `merged`.
         """
-        return cls().merged(read_settings(path))
-
-    @classmethod
-    def load_with(cls, path: str | Path, values: Mapping[str, Any]) -> Study:
-        """From a YAML file with `values` on top; what they make together is checked, not the file alone.
-
-        Raises:
-            ValueError: Of `read_settings` or `merged`.
-        """
-        given = read_settings(path)
-        inside = {key: values[key] for key in ("methods", "seeds") if key in values}  # replaced as a whole
-        if isinstance(tasks := values.get("tasks"), list | tuple):
-            inside["tasks"] = tasks
-        return cls().merged({**given, **inside}).merged(values)
+        replaced = {
+            k: v for k, v in values.items() if k in ("methods", "seeds", "tasks") and not isinstance(v, Mapping)
+        }
+        return cls().merged({**read_settings(path), **replaced}).merged(values)
 
     def merged(self, values: Mapping[str, Any]) -> Study:
         """With `values` in place of its own: fields of a study, and those of a run that all its runs share.

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Run what is missing, then write and show the results; 1 if a cell failed."""
     from rich.console import Console
 
-    study = Study.load_with(configuration(args.config), args.given) if args.config else Study().merged(args.given)
+    study = Study.load(configuration(args.config), args.given) if args.config else Study().merged(args.given)
     if args.plan:
         from maporl.benchmarks.expected import print_expected
 

@@ -15,7 +15,7 @@ private.
 from __future__ import annotations
 
 import argparse
-import inspect
+from dataclasses import asdict
 from typing import Any
 
 from maporl.cli.evaluation import retargeted
@@ -120,9 +120,7 @@ def _train(args: argparse.Namespace) -> int:
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_answers(kept, answers)
             print(f"answers: {kept}")
-        template = config.build_prompts()
-        pieces = {n: v for n, v in vars(template).items() if n in inspect.signature(type(template)).parameters}
-        reading = Reading(prompts=pieces, instruction=instruction)
+        reading = Reading(prompts=asdict(config.build_prompts()), instruction=instruction)
         _, report = make_verifier(
             answers,
             config.model,

@@ -68,12 +68,11 @@ def sample_answers(
         if not open_questions:
             break
         late = number >= (waves + 1) // 2
-        for asked, task in ((late, misled), (False, env)) if late else ((False, env),):
-            mine = [q for q in open_questions if (late and missing[q.hash] == {False}) is asked]
-            starts = [q for q in mine for _ in range(wave)]
-            if starts:
-                for answer in _answers(task, team, starts, (seed, STREAM, number, int(asked)), generator):
-                    found[answer.question.hash].append(answer)
+        short_of_wrong = {q.hash for q in open_questions if late and missing[q.hash] == {False}}
+        for misleading, task in enumerate((env, misled)):
+            starts = [q for q in open_questions if (q.hash in short_of_wrong) == misleading for _ in range(wave)]
+            for answer in _answers(task, team, starts, (seed, STREAM, number, misleading), generator):
+                found[answer.question.hash].append(answer)
     return [answer for answers in found.values() for answer in answers]
 
 

@@ -142,10 +142,10 @@ def test_a_file_is_checked_together_with_its_flags(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("methods: [partner_swap/mappo]\n")
     with pytest.raises(ValueError, match="at least two seeds"):
-        Study.load_with(file, {})
-    assert Study.load_with(file, {"seeds": [0, 1]}).seeds == (0, 1)
+        Study.load(file, {})
+    assert Study.load(file, {"seeds": [0, 1]}).seeds == (0, 1)
     file.write_text("methods: [{name: mappo, trained_on: vault}]\n")
-    assert set(Study.load_with(file, {"tasks": ["two_witnesses", "vault"]}).tasks) == {"two_witnesses", "vault"}
+    assert set(Study.load(file, {"tasks": ["two_witnesses", "vault"]}).tasks) == {"two_witnesses", "vault"}
 
 
 def test_the_plan_lists_what_will_be_run() -> None:
