@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
+from peft.utils import load_peft_weights
 from toy_models import sharp_model, weights
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -88,7 +89,9 @@ def test_what_a_chat_template_or_a_pad_token_is_does_not_matter(
 
 
 def test_peft_does_not_mind_the_record(checkpoint: Callable, saved: Path) -> None:
-    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(checkpoint()), str(saved))
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(checkpoint()), str(saved))
+    there, here = load_peft_weights(str(saved)), get_peft_model_state_dict(loaded)
+    assert there and there.keys() == here.keys() and all(torch.equal(there[n], here[n]) for n in there)
 
 
 @pytest.mark.parametrize("text", ["{", "3", ""])
