@@ -90,7 +90,6 @@ def demo_study(
             "title": f"Does training together pay? {task.replace('_', ' ')}, {algorithm}",
             "output_dir": str(folder),
             "model": str(start),
-            "prompts": str(start / "prompts.yaml"),
             "num_iterations": 30,
             "learning_rate": 1e-3,
             "episodes_per_iteration": 128,
