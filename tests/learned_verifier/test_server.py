@@ -164,7 +164,8 @@ def test_it_goes_away_and_comes_back(lengths: Lengths, monkeypatch: pytest.Monke
 @contextmanager
 def command(*words: str, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """``maporl verifier serve`` in a process of its own, and the URL that it prints."""
-    code = "import sys; from maporl.cli import main; sys.exit(main(sys.argv[1:]))"
+    ready = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell may have it ignored
+    code = f"import sys; {ready}; from maporl.cli import main; sys.exit(main(sys.argv[1:]))"
     call = [sys.executable, "-c", code, "verifier", "serve", *words, "--port", str(port)]
     with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
