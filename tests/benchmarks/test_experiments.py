@@ -45,8 +45,8 @@ def test_a_configuration_is_maporls_setting(word: str) -> None:
 
 
 def trainings(study: Study, task: str) -> list:
-    """Of all rows of a task with the first seed, but those of the learned verifier, which is not trained here."""
-    trained = [e for e in study.named if e.algorithm is not None and e.word != "learned"]
+    """Of all rows of a task with the first seed, but those of the learned verifiers, which are not trained here."""
+    trained = [e for e in study.named if e.algorithm is not None and not e.word.startswith("learned")]
     return [t for e in trained for t in study.trainings(task, e, 0)]
 
 
