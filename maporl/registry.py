@@ -43,6 +43,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "outcome_credit": "maporl.envs.shaping:OutcomeCredit",
         "format_penalty": "maporl.envs.shaping:FormatPenalty",
         "team_score": "maporl.envs.shaping:TeamScore",
+        "discussion_score": "maporl.envs.shaping:DiscussionScore",
     },
     "verifier": {
         "number": "maporl.envs.verifiers:Number",

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from maporl.agents import Team
+from maporl.algorithms.algorithm import Update
 from maporl.algorithms.batch import discount_between_rounds
 from maporl.algorithms.evaluation import Evaluation, check_oracle, check_team_answer, evaluate, subset
 from maporl.algorithms.records import record, write_records
 from maporl.algorithms.training import EVALUATE, check_context, check_group_size, learn
 from maporl.config import RunConfig
+from maporl.envs.verifiers.verifier import VerifierFailed
 from maporl.run_folder import RunFolder
 from maporl.settings import nearest
 from maporl.types import Episode, Question
@@ -85,7 +87,7 @@ class _Training:
         check_oracle(self.env, config.allow_oracle)  # now rather than at the first evaluation
         questions = self.env.questions("train")
         self.validation = subset(self.env.questions("validation"), config.num_eval_questions)
-        self.env.judges.prepare()
+        self.env.verifiers.prepare()
         self.team = config.build_team(self.env)
         self.config = config = with_threads(config, self.team)
         self.curriculum = config.build_curriculum(self.env, self.team)
@@ -100,9 +102,8 @@ class _Training:
         write_questions(self.folder.path / "questions.json", self.env)
         try:
             self._go_on(self.done)
-        except Exception as error:
-            if hasattr(error, "judge"):  # nothing is wrong with what has been learned by now
-                self.folder.save_checkpoint(self.done, self.algorithm)
+        except VerifierFailed:  # nothing is wrong with what has been learned by now
+            self.folder.save_checkpoint(self.done, self.algorithm)
             raise
 
     def _go_on(self, start: int) -> None:
@@ -139,7 +140,7 @@ class _Training:
         if done % self.config.eval_every == 0 and name not in known:
             self.evaluate(name, done, self.validation)
 
-    def record_discussions(self, done: int, episodes: Sequence[Episode]) -> None:
+    def record_discussions(self, done: int, episodes: Sequence[Episode], update: Update) -> None:
         """The first training discussions of an iteration, with what the algorithm thought of every message."""
         config = self.config
         if not (done == 1 or done % config.eval_every == 0 or done == config.num_iterations):
@@ -154,9 +155,9 @@ class _Training:
                 self.env.team_answer(episode.transcript),
                 greedy=False,
                 sample=sample,
-                advantages=[self.algorithm.turn_advantages.get(id(step)) for step in episode.steps],
+                advantages=[update.advantages.get((n, i)) for i in range(len(episode.transcript.turns))],
             )
-            for episode, sample in zip(chosen, samples, strict=True)
+            for n, (episode, sample) in enumerate(zip(chosen, samples, strict=True))
         ]
         if records:
             write_records(self.folder.path / "discussions" / f"iteration_{done:04d}.jsonl", records)

@@ -11,7 +11,7 @@ from maporl.benchmarks.study import Study, Training, seats_of
 from maporl.config import RunConfig
 from maporl.display import print_list
 from maporl.envs.discussion import DiscussionEnv
-from maporl.types import Question, Transcript, Turn
+from maporl.types import Question
 
 __all__ = ["Expected", "expected", "print_expected"]
 
@@ -74,10 +74,7 @@ def _discussed(config: RunConfig) -> int:
 
 def _spoken(env: DiscussionEnv) -> int:
     """Messages of a discussion, at most: as if it did not end early."""
-    transcript = Transcript(Question("", ""), tuple(env.possible_agents), env.num_rounds)
-    while (speaker := env.protocol.speaker(transcript)) is not None:
-        transcript = transcript.append(Turn(speaker, transcript.completed_rounds, ""))
-    return len(transcript.turns)
+    return sum(1 for _ in env.rules.longest(Question("", "")))
 
 
 def _hear(env: DiscussionEnv) -> bool:

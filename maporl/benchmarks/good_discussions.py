@@ -31,7 +31,7 @@ from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.run import RunFolder, Watcher, torch_settings, with_threads
 from maporl.settings import called
-from maporl.types import Episode, Step, Turn
+from maporl.types import Episode, Turn
 
 __all__ = ["best", "chats", "train_sft"]
 
@@ -146,11 +146,11 @@ def best(episodes: Sequence[Episode], keep: float, seed: int) -> list[Episode]:
 def chats(episodes: Sequence[Episode], team: Team) -> list[dict[str, Any]]:
     """A row for `sft` of every message that a language model said and ended: the chat that it read, and what it answered."""
     rows = []
-    for step in (step for episode in episodes for step in episode.steps):
-        member = team.member(step.agent, step.round)
+    for episode, (index, turn) in ((e, said) for e in episodes for said in e.said):
+        member = team.member(*turn.seat)
         # One that was cut off would teach to stop there.
-        if isinstance(member, LLMAgent) and step.completion.text and not step.completion.truncated:
-            rows.append({"prompt": member.prompts.messages(step.observation), "completion": step.completion.text})
+        if isinstance(member, LLMAgent) and turn.text and turn.completion and not turn.completion.truncated:
+            rows.append({"prompt": member.prompts.messages(episode.observation(index)), "completion": turn.text})
     return rows
 
 
@@ -214,7 +214,7 @@ def _learn(
             f"all messages of the {len(kept)} best discussions are empty or were cut off; raise max_new_tokens."
         )
     steps = arguments.steps or math.ceil(EPOCHS * len(rows) / arguments.batch_size)
-    longest = max(_tokens(step) for episode in kept for step in episode.steps)
+    longest = max(len(c.prompt_ids) + len(c.completion_ids) for episode in kept for c in episode.completions)
     policy = team.policies[0]
     measured = sft(
         base,
@@ -238,10 +238,6 @@ def _learn(
         "train/loss": measured["loss"],
         "train/accuracy": measured["accuracy"],
     }
-
-
-def _tokens(step: Step) -> int:
-    return len(step.completion.prompt_ids) + len(step.completion.completion_ids)
 
 
 def _seat(folder: RunFolder, team: Team) -> None:

@@ -143,7 +143,7 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) 
         return _play_all(study, cells, folder, watch)
     except VerifierUnavailable as error:
         # It was waited for long enough: not once more for every row that asks it.
-        stranded = [cell for cell in cells if not cell.over and _asks(cell, getattr(error, "judge", None))]
+        stranded = [cell for cell in cells if not cell.over and _asks(cell, getattr(error, "verifier", None))]
         for cell in stranded or [cell for cell in cells if not cell.over]:
             fail(study, folder, cell.key, error)
             cell.over = True
@@ -163,7 +163,7 @@ def _asks(cell: _Cell, judge: Any) -> bool:
     def named(one: Any) -> str:
         return re.sub(r" at 0x[0-9a-f]+", "", repr(one))
 
-    return any(named(judge) == named(mine) for part in cell.parts for mine in part.env.judges.all)
+    return any(named(judge) == named(mine) for part in cell.parts for mine in part.env.verifiers.all)
 
 
 def _prepared(study: Study, key: CellKey, folder: Path, seats: Seats, envs: dict[str, DiscussionEnv]) -> _Cell:
@@ -270,7 +270,7 @@ def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequenc
     began = time.perf_counter()
     played = dict(zip(plays, rollout_together(list(plays.values())), strict=True))
     seconds = time.perf_counter() - began
-    said = [step.completion for episodes in played.values() for episode in episodes for step in episode.steps]
+    said = [completion for episodes in played.values() for episode in episodes for completion in episode.completions]
     tokens = sum(len(completion.prompt_ids) + len(completion.completion_ids) for completion in said)
     again = unheard({same: (plays[same], played[same]) for same in plays if same in heard})
     for cell in cells:
@@ -329,15 +329,19 @@ def _as_one(episodes: Sequence[Episode]) -> Episode:
     question, agents = episodes[0].transcript.question, episodes[0].transcript.agents
     lone = len(agents) == 1  # else it is a vote among whole discussions
     name = {(i, a): f"sample_{i}" if lone else f"sample_{i}/{a}" for i in range(len(episodes)) for a in agents}
-    turns = [replace(t, agent=name[i, t.agent]) for i, e in enumerate(episodes) for t in e.transcript.turns]
-    steps = [replace(s, agent=name[i, s.agent]) for i, e in enumerate(episodes) for s in e.steps]
+    spoken = [
+        (replace(turn, agent=name[i, turn.agent]), reward)
+        for i, e in enumerate(episodes)
+        for turn, reward in zip(e.transcript.turns, e.rewards, strict=True)
+        if turn.said
+    ]
+    spoken.sort(key=lambda pair: pair[0].round)
     told = next(iter(question.private.values()), "")
     private = {"every sample": told} if lone else {n: question.private.get(a, "") for (_, a), n in name.items()}
-    order = sorted(range(len(turns)), key=lambda i: turns[i].round)
     transcript = replace(
         episodes[0].transcript,
         question=replace(question, private=private),
         agents=tuple(name.values()),
-        turns=tuple(turns[i] for i in order),
+        turns=tuple(turn for turn, _ in spoken),
     )
-    return Episode(transcript, tuple(steps[i] for i in order), episodes[0].contains_future)
+    return Episode(transcript, tuple(reward for _, reward in spoken), contains_future=episodes[0].contains_future)

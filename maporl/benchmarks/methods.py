@@ -160,7 +160,7 @@ class SelfConsistency(SingleAgent):
 
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         turns = _last_turns(episodes)
-        return vote(turns, [1.0] * len(turns), env.judges.equivalent, oracle=False)
+        return vote(turns, [1.0] * len(turns), env.verifiers.equivalent, oracle=False)
 
 
 class BestOfK(SelfConsistency):
@@ -182,7 +182,7 @@ class VerifierVote(SelfConsistency):
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         turns = _last_turns(episodes)
         weights = [max(turn.value, 0.0) for turn in turns]
-        return vote(turns, weights, env.judges.equivalent, oracle=bool(env.verifier.uses_gold))
+        return vote(turns, weights, env.verifiers.equivalent, oracle=bool(env.verifier.uses_gold))
 
 
 class SelfRefine(SingleAgent):

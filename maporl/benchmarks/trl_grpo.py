@@ -15,7 +15,6 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.run import RunFolder, Watcher, torch_settings, with_threads
 from maporl.settings import called
-from maporl.types import Question
+from maporl.types import Question, Seat, Turn
 
 __all__ = ["train_grpo"]
 
@@ -155,7 +154,8 @@ class _Trainer(GRPOTrainer):
 
 
 def _trainer(config: RunConfig, arguments: _Arguments, agent: LLMAgent, record: _Record, scratch: Path) -> GRPOTrainer:
-    chats = [agent.prompts.messages(_observed(record.env, q).observe(record.speaker)) for q in record.questions]
+    rules, seat = record.env.rules, Seat(record.speaker, 0)
+    chats = [agent.prompts.messages(rules.observe(rules.start(q), seat)) for q in record.questions]
     longest = max(map(len, agent.policy.encode_chats(chats))) + config.max_new_tokens
     batch = config.episodes_per_iteration // arguments.num_minibatches
     rows = rows_at_once(batch, longest, config.microbatch_tokens)
@@ -199,13 +199,6 @@ def _trainer(config: RunConfig, arguments: _Arguments, agent: LLMAgent, record: 
     return trainer
 
 
-def _observed(env: DiscussionEnv, question: Question) -> DiscussionEnv:
-    """A discussion of the question, in which nobody has spoken."""
-    mine = copy(env)
-    mine.reset(options={"question": question})
-    return mine
-
-
 @dataclass
 class _Record(TrainerCallback):
     """Rewards TRL's completions, and writes down what happens in an iteration.
@@ -238,19 +231,22 @@ class _Record(TrainerCallback):
         """What the environment pays for each completion: its verifier's score, unless it is told to shape it."""
         decoded = self.agent.policy.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
         texts = [text.strip() for text in decoded]  # as our agents do
-        envs = [_observed(self.env, self.questions[n]) for n in number]
-        verdicts = self.env.score_batch([(e.transcript, self.speaker, t) for e, t in zip(envs, texts, strict=True)])
-        for env, text, verdict in zip(envs, texts, verdicts, strict=True):
-            env.advance(text, *verdict)
-        rewards = [float(env.turn_rewards[0]) for env in envs]
+        rules = self.env.rules
+        said = [
+            (rules.start(self.questions[n]), [Turn(self.speaker, 0, text)])
+            for n, text in zip(number, texts, strict=True)
+        ]
+        discussions = rules.extend(said)
+        rewards = [rules.rewards(discussion)[0] for discussion in discussions]
         ends = self.agent.policy.eos_ids
         self._rollout = {
             "rollout/reward_mean": float(np.mean(rewards)),
             "rollout/truncated": float(np.mean([ids[-1] not in ends for ids in completion_ids])),
             "rollout/completion_tokens": float(np.mean([len(ids) for ids in completion_ids])),
         }
-        if all(truth is not None for _, truth in verdicts):
-            right = [bool(truth.correct) for _, truth in verdicts if truth is not None]
+        truths = [discussion.turns[0].truth for discussion in discussions]
+        if all(truth is not None for truth in truths):
+            right = [bool(truth.correct) for truth in truths if truth is not None]
             self._rollout["rollout/accuracy_round_1"] = float(np.mean(right))
         self._tokens, self._sampled = sum(map(len, completion_ids)), time.perf_counter()
         return rewards

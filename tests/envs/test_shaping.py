@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from maporl.envs import shaping as sh
 from maporl.envs.protocols import Debate, Pipeline, RoundRobin
 from maporl.envs.shaping.format_penalty import longest_repeat
-from maporl.types import Completion, Score, Transcript
+from maporl.types import Score, Transcript
 
 R, W = True, False
 VECTOR = [(0.1, 0.2), (0.5, 0.9), (0.7, 0.3)]  # the test vector of MAPoRL's reward: 2 agents, 3 rounds
@@ -376,11 +376,11 @@ def test_the_gates_of_maporls_release(text: str, broken: tuple[str, ...]) -> Non
 
 def test_the_counts_of_broken_rules_are_metrics_of_a_training() -> None:
     from maporl.algorithms.training import rollout_metrics
-    from maporl.types import Episode, Step
+    from maporl.types import Episode
 
     env = Digits(2, 1, shaping=["own_score", {"name": "format_penalty", "min_words": 2}])
     said = [discussion([(1.0, 0.0)], texts=[row]) for row in (("one", "two words"), ("one", "one"))]
-    episodes = [Episode(t, (Step("agent_0", 0, None, None, Completion(""), 0.0),)) for t in said]
+    episodes = [Episode(t, (0.0, 0.0)) for t in said]
     metrics = rollout_metrics(episodes, env)
     assert metrics["rollout/format_penalised"] == metrics["rollout/format_too_short"] == 1.5
     assert metrics["rollout/format_no_pattern"] == 0.0
@@ -435,7 +435,7 @@ def test_bad_format_rules(arguments: dict, message: str) -> None:
 )
 def test_a_last_round_of_one(shaping: sh.Shaping, expected: tuple[float, ...]) -> None:
     """A mixture of agents: two layers of two, and the aggregator."""
-    transcript = replace(discussion([(0.2, 0.4), (0.6, 0.8), (1.0,)]), ended=True)
+    transcript = replace(discussion([(0.2, 0.4), (0.6, 0.8), (1.0,)]), ended=True, completed_rounds=3)
     assert shaping(transcript) == pytest.approx(expected)
 
 
