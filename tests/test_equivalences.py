@@ -56,8 +56,7 @@ def trained(
         )
     )  # fmt: skip
     learners = list(team.learners)
-    trained_names = [*learners, *getattr(algorithm, "critics", ())]
-    number = {name: f"adapter {n}" for n, name in enumerate(trained_names)}
+    number = {name: f"adapter {n}" for n, name in enumerate([*learners, *getattr(algorithm, "critics", ())])}
     figures = [
         {"/".join(number.get(part, part) for part in k.split("/")): v for k, v in row.items() if "time/" not in k}
         for row in metrics
@@ -120,11 +119,6 @@ def test_what_is_not_the_same_shows(model: str) -> None:
         assert other[1] != plain[1]
         with pytest.raises(AssertionError):
             same(other, plain)
-
-
-def test_a_lone_agents_critic_sees_what_it_sees(model: str) -> None:
-    """MAPPO's joint state is IPPO's observation."""
-    same(*(trained(model, num_agents=1, algorithm=name) for name in ("mappo", "ippo")))
 
 
 def test_a_lone_agents_joint_actions_are_its_own(model: str) -> None:
