@@ -129,9 +129,8 @@ def run(model: str, path: Path, **settings: Any) -> RunFolder:
     return train(env=LETTERS, model=model, output_dir=path, **chosen)
 
 
-@pytest.mark.parametrize("algorithm", ["mappo", "magrpo"])
-def test_a_run_resumed_in_a_block_equals_an_uninterrupted_one(algorithm: str, tiny_model: str, tmp_path: Path) -> None:
-    settings = {"algorithm": algorithm, "num_iterations": 5, "checkpoint_every": 3, "eval_every": 5}
+def test_a_run_resumed_in_a_block_equals_an_uninterrupted_one(tiny_model: str, tmp_path: Path) -> None:
+    settings = {"num_iterations": 5, "checkpoint_every": 3, "eval_every": 5}
     whole = run(tiny_model, tmp_path / "whole", **settings)
     moved = [
         {name.removeprefix("train/grad_norm/") for name in row if name.startswith("train/grad_norm/agent")}

@@ -309,21 +309,6 @@ def test_every_agent_is_paid_for_its_own(make_team: Callable) -> None:
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_different_base_models_train_in_one_team(checkpoint: Callable, name: str) -> None:
-    bases = {
-        "agent_0": Policy.from_pretrained(str(checkpoint())),
-        "agent_1": Policy.from_pretrained(str(checkpoint("gpt2", vocab_size=280, hidden_size=16))),
-    }
-    team = Team.build(bases, list(bases), 2, sampling=Sampling(max_new_tokens=6))
-    assert len(bases["agent_0"].tokenizer) != len(bases["agent_1"].tokenizer)
-    metrics = made(name, team).update(play(team, questions(2), rounds=2, group_size=2))
-    for agent, policy in bases.items():
-        named = [p for n, p in policy.model.named_parameters() if f".lora_B.{agent}." in n]
-        assert named and all(p.abs().max() > 0 for p in named)
-    assert metrics["train/first_ratio_error"] < 1e-4
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_scripted_partner_is_no_obstacle(make_team: Callable, name: str) -> None:
     team = make_team(2, 2, partners={"agent_1": ScriptedAgent(lambda o, rng: "7")})
     metrics = made(name, team).update(play(team, questions(2), rounds=2, group_size=2))
