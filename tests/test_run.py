@@ -417,19 +417,6 @@ class TestTeams:
         loaded = load_team(folder.path)
         assert [type(loaded.member("agent_1", r)).__name__ for r in range(2)] == ["Parrot", "Parrot"]
 
-    def test_heterogeneous_bases(self, tiny_model: str, tmp_path: Path) -> None:
-        from maporl.agents.make_model import make_model
-
-        make_model(tmp_path / "other", architecture="qwen2", hidden_size=32, num_layers=1, context=512)
-        folder = train(
-            env=LETTERS,
-            model={"agent_0": tiny_model, "agent_1": str(tmp_path / "other")},
-            output_dir=tmp_path / "run",
-            **SMALL,
-        )
-        team = load_team(folder.path)
-        assert len(team.policies) == 2
-
     def test_warm_start_as_reference(self, finished: RunFolder, tiny_model: str, tmp_path: Path) -> None:
         folder = train(
             env=LETTERS, model=tiny_model, init_adapter=finished.path / "adapters" / "agent_0", reference="warm_start",

@@ -220,14 +220,6 @@ def test_the_hack_cancels_for_two_agents_with_equal_knobs_and_not_for_three() ->
     assert best_round_trip(3) > 0
 
 
-@given(st.lists(st.tuples(*[st.sampled_from([R, W, None])] * 3), min_size=1, max_size=4), st.data())
-def test_zero_incentives_change_nothing(rows: list, data: st.DataObject) -> None:
-    values = [data.draw(st.tuples(*[st.floats(0, 1)] * 3)) for _ in rows]
-    transcript = discussion(values, rows)
-    for base in (sh.OwnScore(), sh.DiscountedTeam(), sh.OutcomeCredit()):
-        assert (base + sh.Incentives())(transcript) == base(transcript)
-
-
 @pytest.mark.parametrize("protocol", [RoundRobin(2), Pipeline(2)])
 def test_incentives_refuse_sequential_protocols(protocol: object) -> None:
     with pytest.raises(ValueError, match=f"simultaneous.*{protocol.name}"):
