@@ -39,7 +39,7 @@ def _build_verifier(spec: Any, own: Any = None) -> Any:
 def _build_team_verifier(spec: Any) -> Any:
     """A team verifier from ``{"name": ..., **arguments}``, ``package.module:Class``, a class, an instance or a function."""
     verifier = None if spec is None else build("verifier", spec)
-    if verifier is not None and not callable(verifier):
+    if not (verifier is None or callable(verifier) or hasattr(verifier, "score_batch")):
         raise TypeError(f"team_verifier {spec!r} cannot be called; give a TeamVerifier or a function.")
     return verifier
 

@@ -13,8 +13,6 @@ from maporl.algorithms.rollout import cross, rollout
 from maporl.envs import DiscussionEnv
 from maporl.types import Question, Score
 
-BATCHED_TEAMS = pytest.mark.xfail(strict=True, reason="a team verifier is called once a round and discussion")
-
 
 class WholeRounds:
     """A team verifier that scores many rounds at once: pays the share of right answers."""
@@ -97,7 +95,6 @@ def test_scores_that_a_resumed_discussion_has_are_not_asked_for_again() -> None:
 # -- team verifiers ------------------------------------------------------------------------------------------------------------
 
 
-@BATCHED_TEAMS
 def test_rounds_that_end_together_are_scored_together() -> None:
     judge = WholeRounds()
     _, episodes = discussed(team_verifier=judge, shaping="team_score")
@@ -105,12 +102,11 @@ def test_rounds_that_end_together_are_scored_together() -> None:
     assert all(len(e.transcript.team_scores) == 2 for e in episodes)
 
 
-@BATCHED_TEAMS
 def test_all_joint_actions_of_a_group_are_scored_together() -> None:
     judge = WholeRounds()
     env, episodes = discussed(4, group_size=4, num_rounds=1, team_verifier=judge, shaping="team_score")
     assert judge.batches == [4]
-    joint = cross(env, episodes)
+    joint = cross(env, team(env), episodes)
     assert len(joint) == 16 and judge.batches == [4, 16]
     scores = [e.transcript.team_scores for e in joint]
     expected = [both_right(e.transcript.question, {t.agent: t.text for t in e.transcript.turns}) for e in joint]
