@@ -176,6 +176,10 @@ class Turn:
         """Whether an agent said it."""
         return self.kind == "said"
 
+    def scored(self, score: Score | None, truth: Score | None) -> Turn:
+        """The same turn with its verdicts."""
+        return Turn(self.agent, self.round, self.text, score, truth, self.completion, self.kind)
+
     @property
     def value(self) -> float:
         """What shaping reads: the verifier's value, 0 for an unscored turn."""

@@ -153,7 +153,7 @@ class Rules:
             [said[n][0].question for n, _ in lacking], [result[n][i].text for n, i in lacking]
         )
         for (n, i), (score, truth) in zip(lacking, verdicts, strict=True):
-            result[n][i] = replace(result[n][i], score=score, truth=truth)
+            result[n][i] = result[n][i].scored(score, truth)
         return result
 
     def _append(self, transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
