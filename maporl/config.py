@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from maporl.agents import Agent, Policy, PromptTemplate, Team
     from maporl.algorithms import Algorithm
     from maporl.envs import DiscussionEnv
+    from maporl.training.trainer import Run, Trainer
 
 __all__ = ["RunConfig"]
 
@@ -354,6 +355,15 @@ class RunConfig:
             loaded = {path: self.build_policy(path) for path in dict.fromkeys(self.model.values())}
             return {agent: loaded[path] for agent, path in self.model.items()}
         return self.build_policy(self.model_of(""))
+
+    def build_trainer(self, run: Run) -> Trainer:
+        """What trains: the class that `algorithm` names, or policy gradients by it."""
+        from maporl.training.on_policy import OnPolicy
+        from maporl.training.trainer import Trainer
+
+        loaded = registry.load("algorithm", self.algorithm)
+        kind = loaded if isinstance(loaded, type) and issubclass(loaded, Trainer) else OnPolicy
+        return kind(run)
 
     def build_algorithm(self, team: Team) -> Algorithm:
         """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models.

@@ -21,7 +21,8 @@ import maporl
 from maporl.agents import LLMAgent
 from maporl.algorithms.records import read_records
 from maporl.config import RunConfig
-from maporl.run import RunFolder, fastest_threads, load_team, train, with_threads
+from maporl.run import RunFolder, load_team, train
+from maporl.threads import fastest_threads, with_threads
 
 LETTERS = "run_toys:Letters"
 

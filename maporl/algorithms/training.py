@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,24 +16,71 @@ from maporl.algorithms.algorithm import Algorithm, Update
 from maporl.algorithms.rollout import cross, rollout
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.quality import auroc, ece
+from maporl.training.callbacks import Callback
 from maporl.types import Episode, Observation, Question
 
-__all__ = ["check_context", "check_group_size", "draw", "learn", "learning_from", "rollout_metrics"]
+__all__ = ["Collector", "check_context", "draw", "learn", "learning_from", "rollout_metrics"]
 
 TRAIN, EVALUATE, ASK = range(3)  # random streams of one seed that never meet
 
 
+@dataclass(frozen=True)
+class Collector:
+    """Where experience comes from: discussions of the training questions, in groups of the same question.
+
+    Attributes:
+        env: The task; questions come from its training split.
+        team: Who discusses.
+        episodes_per_iteration: Discussions sampled for one update; a multiple of the group size.
+        group_size: Discussions of each question.
+        joint: "aligned", or "cross" for every combination of a group's samples.
+        seed: Of questions and sampling.
+        curriculum: Iteration -> the round, from 0, whose messages are learned from (`LastRoundFirst`); None: all of them.
+
+    Raises:
+        ValueError: episodes_per_iteration is no multiple of the group size.
+    """
+
+    env: DiscussionEnv
+    team: Team
+    episodes_per_iteration: int
+    group_size: int = 1
+    joint: str = "aligned"
+    seed: int = 0
+    curriculum: Callable[[int], int] | None = None
+
+    def __post_init__(self) -> None:
+        number, size = self.episodes_per_iteration, self.group_size
+        if number < 1 or number % size:
+            raise ValueError(
+                f"episodes_per_iteration is {number}; the algorithm needs a multiple of its group_size {size}, and at least one."
+            )
+
+    @classmethod
+    def of(cls, algorithm: Algorithm, env: DiscussionEnv, episodes_per_iteration: int, **settings: Any) -> Collector:
+        """What an algorithm wants to see."""
+        kind = {"group_size": algorithm.group_size, "joint": algorithm.joint}
+        return cls(env, algorithm.team, episodes_per_iteration, **kind, **settings)
+
+    def collect(self, iteration: int) -> list[Episode]:
+        """The experience of an iteration (from 0): a function of the seed, of `iteration` and of the team's weights alone."""
+        size, pool = self.group_size, self.env.questions("train")
+        drawn = draw(pool, self.episodes_per_iteration // size, self.seed, iteration)
+        questions = [question for question in drawn for _ in range(size)]
+        groups = [i // size for i in range(len(questions))]
+        episodes = rollout(self.env, self.team, questions, seed=(self.seed, TRAIN, iteration), groups=groups)
+        if self.joint == "cross":
+            episodes = cross(self.env, self.team, episodes)
+        return episodes if self.curriculum is None else learning_from(episodes, self.curriculum(iteration))
+
+
 def learn(
-    env: DiscussionEnv,
-    team: Team,
+    collector: Collector,
     algorithm: Algorithm,
     *,
     num_iterations: int,
-    episodes_per_iteration: int,
-    seed: int = 0,
     start: int = 0,
-    curriculum: Callable[[int], int] | None = None,
-    watch: Callable[[int, Sequence[Episode], Update], None] | None = None,
+    callback: Callback | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train, one iteration at each `next`; yields its metrics.
 
@@ -40,38 +88,23 @@ def learn(
     had happened.
 
     Args:
-        env: The task; questions come from its training split.
-        team: Who discusses.
-        algorithm: Learns from the episodes, and says how many discussions of each question it wants.
+        collector: Where the experience comes from.
+        algorithm: Learns from it.
         num_iterations: Last iteration + 1.
-        episodes_per_iteration: Discussions sampled for one update; a multiple of the algorithm's group size.
-        seed: Of questions and sampling.
         start: First iteration.
-        curriculum: Iteration -> the round, from 0, whose messages it learns from (`LastRoundFirst`); None: all of them.
-        watch: Shown (iteration, from 1; its episodes; the update) after each update.
-
-    Raises:
-        ValueError: episodes_per_iteration is no multiple of the group size.
+        callback: Told of the experience and of each update.
     """
-    check_group_size(algorithm, episodes_per_iteration)
-    size = algorithm.group_size
-    pool = env.questions("train")
+    told = callback or Callback()
     for iteration in range(start, num_iterations):
         began = time.perf_counter()
-        questions = [q for q in draw(pool, episodes_per_iteration // size, seed, iteration) for _ in range(size)]
-        groups = [i // size for i in range(len(questions))]
-        episodes = rollout(env, team, questions, seed=(seed, TRAIN, iteration), groups=groups)
-        if algorithm.joint == "cross":
-            episodes = cross(env, team, episodes)
-        if curriculum is not None:
-            episodes = learning_from(episodes, curriculum(iteration))
+        episodes = collector.collect(iteration)
+        told.on_experience(iteration + 1, episodes)
         sampled = time.perf_counter()
         update = _update(algorithm, episodes)
         ended = time.perf_counter()
-        if watch is not None:
-            watch(iteration + 1, episodes, update)
+        told.on_update(iteration + 1, episodes, update)
         yield {
-            **rollout_metrics(episodes, env),
+            **rollout_metrics(episodes, collector.env),
             **update.metrics,
             "time/rollout_s": sampled - began,
             "time/update_s": ended - sampled,
@@ -96,15 +129,6 @@ def _update(algorithm: Algorithm, episodes: Sequence[Episode]) -> Update:
         stacklevel=3,
     )
     return Update({"train/skipped_updates": 1.0})
-
-
-def check_group_size(algorithm: Algorithm, episodes_per_iteration: int) -> None:
-    """Raise a ValueError unless an iteration is made of whole groups."""
-    size = algorithm.group_size
-    if episodes_per_iteration < 1 or episodes_per_iteration % size:
-        raise ValueError(
-            f"episodes_per_iteration is {episodes_per_iteration}; {type(algorithm).__name__} needs a multiple of its group_size {size}."
-        )
 
 
 def draw(pool: Sequence[Question], number: int, seed: int, iteration: int) -> list[Question]:

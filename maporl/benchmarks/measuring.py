@@ -25,8 +25,8 @@ from maporl.benchmarks.study import CellKey, Study, seats_of
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierUnavailable
-from maporl.run import TINY, torch_settings, with_threads
 from maporl.run_folder import RunFolder
+from maporl.threads import TINY, torch_settings, with_threads
 from maporl.types import Episode, Question
 
 __all__ = ["measure"]

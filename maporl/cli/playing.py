@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # what is no text in this encoding is not worth a traceback
     from maporl.agents.make_model import without_progress_bars
-    from maporl.run import torch_settings, with_threads
+    from maporl.threads import torch_settings, with_threads
 
     with without_progress_bars(), torch_settings(config):
         team = _team(args.run, config, env)

@@ -27,7 +27,8 @@ from maporl.benchmarks.study import Study
 from maporl.benchmarks.warm_start import make_warm_start
 from maporl.config import RunConfig
 from maporl.envs import DiscussionEnv
-from maporl.run import RunFolder, evaluate_run, load_team
+from maporl.run import RunFolder, load_team
+from maporl.training.trainer import evaluate_run
 from maporl.types import Episode, Question, Score, Transcript, Turn
 
 SFT: dict[str, Any] = {
