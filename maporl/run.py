@@ -87,6 +87,11 @@ class _Training:
         self.validation = subset(self.env.questions("validation"), config.num_eval_questions)
         self.env.judges.prepare()
         self.team = config.build_team(self.env)
+        if not all(policy.sampler_type.reproducible for policy in self.team.policies):
+            warnings.warn(
+                f"sampler {config.sampler!r} is not reproducible: this run, also when it is resumed, cannot be repeated to the bit.",
+                stacklevel=2,
+            )
         self.config = config = with_threads(config, self.team)
         self.curriculum = config.build_curriculum(self.env, self.team)
         self.algorithm = config.build_algorithm(self.team)

@@ -87,9 +87,7 @@ def evaluate(
         "eval/questions": float(len(questions)),
         "eval/overflow": float(np.mean([e.overflow for e in episodes])),
         "eval/truncated": float(np.mean([s.completion.truncated for e in episodes for s in e.steps])),
-        "eval/completion_tokens": float(
-            np.mean([sum(len(s.completion.completion_ids) for s in e.steps) for e in episodes])
-        ),
+        "eval/completion_tokens": float(np.mean([sum(s.completion.sampled_tokens for s in e.steps) for e in episodes])),
         "eval/prompt_tokens": float(np.mean([sum(len(s.completion.prompt_ids) for s in e.steps) for e in episodes])),
         "eval/reward_mean": float(np.mean([s.reward for e in episodes for s in e.steps])),
     }

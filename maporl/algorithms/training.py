@@ -191,4 +191,4 @@ def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> N
 
 def _tokens(episodes: Sequence[Episode]) -> int:
     distinct = {id(s.completion): s.completion for e in episodes for s in e.steps}
-    return sum(len(c.completion_ids) for c in distinct.values())
+    return sum(c.sampled_tokens for c in distinct.values())

@@ -24,9 +24,9 @@ def digits(question: Question, response: str) -> float:
 def test_training_is_what_it_is_the_plain_way(make_team: Callable, name: str, sharing: str) -> None:
     env = Arithmetic(num_agents=2, num_rounds=2, verifier=digits, shaping="own_score")
     runs = []
-    for engine in ("in_process", "reference"):
-        team = make_team(2, 2, sharing=sharing, base={"engine": engine})
-        if engine == "reference":  # one message after the other, without trees, cache or chunks
+    for sampler in ("in_process", "reference"):
+        team = make_team(2, 2, sharing=sharing, base={"sampler": sampler})
+        if sampler == "reference":  # one message after the other, without trees, cache or chunks
             assert team.policies[0].backbone.exact
             team.policies[0].backbone.output = None
         group = {"group_size": 4} if name == "magrpo" else {}
