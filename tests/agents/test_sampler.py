@@ -86,13 +86,16 @@ class TestInARun:
             model=tiny_model,
             sampler="toy_samplers:Wasteful",
             output_dir=tmp_path / "run",
-            **SMALL | {"num_iterations": 0},
+            **SMALL | {"num_iterations": 1},
         )
         records = read_records(run.path / "evaluations" / "test.jsonl")
         turns = [turn for r in records for turn in r["turns"]]
         assert {turn["discarded_tokens"] for turn in turns} == {3} and len(turns) == 4 * 2 * 2
         spoken = sum(turn["completion_tokens"] for turn in turns)
         assert run.metrics[-1]["test/completion_tokens"] == pytest.approx((spoken + 3 * len(turns)) / len(records))
+        (learned,) = (row for row in run.metrics if "time/tokens_per_s" in row)
+        sampled = learned["time/tokens_per_s"] * (learned["time/rollout_s"] + learned["time/update_s"])
+        assert sampled == pytest.approx(8 * 2 * 2 * (learned["rollout/completion_tokens"] + 3))
 
 
 class TestPublishing:
