@@ -91,7 +91,8 @@ class RunConfig:
         quantization: "4bit" keeps the base model's linear layers in four bits (NF4) and multiplies in dtype; needs a CUDA GPU and
             ``maporl[quantised]``.
         autocast: Compute updates in bfloat16; adapters, their gradients and the optimizer stay float32.
-        engine: What samples: "in_process", or "reference" (transformers' generate: slower, the same messages).
+        sampler: What samples: "in_process", "reference" (transformers' generate: slower, the same messages), or
+            ``package.module:Class``, a `maporl.agents.Sampler`.
         max_batch_tokens: Prompt and new tokens of one sampling batch.
         gradient_checkpointing: Recompute activations in the backward pass.
         microbatch_tokens: Tokens of one forward and backward pass.
@@ -137,7 +138,7 @@ class RunConfig:
     device: str | None = None
     quantization: str | None = None
     autocast: bool = False
-    engine: str = "in_process"
+    sampler: str = "in_process"
     max_batch_tokens: int = 131_072
     gradient_checkpointing: bool = False
     microbatch_tokens: int = 4096
@@ -346,7 +347,7 @@ class RunConfig:
             lora=called("lora", "lora", LoRA, dict(self.lora)),
             gradient_checkpointing=self.gradient_checkpointing,
             autocast=self.autocast,
-            engine=self.engine,
+            sampler=self.sampler,
             max_batch_tokens=self.max_batch_tokens,
         )
 

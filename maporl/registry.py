@@ -56,6 +56,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         "remote": "maporl.envs.verifiers:Remote",
     },
     "agent": {},
+    "sampler": {
+        "in_process": "maporl.agents.in_process_sampler:InProcessSampler",
+        "reference": "maporl.agents.reference_sampler:ReferenceSampler",
+    },
     "method": {
         "single_agent": "maporl.benchmarks.methods:SingleAgent",
         "single_agent_told": "maporl.benchmarks.methods:SingleAgentTold",

@@ -127,6 +127,7 @@ class Completion:
             (temperature included).
         truncated: Cut at max_new_tokens before an EOS token.
         overflow: The prompt left no room in the model's window; nothing was sampled.
+        discarded: Tokens that were sampled for this message and thrown away; a cost, and no part of the message.
     """
 
     text: str
@@ -135,6 +136,12 @@ class Completion:
     logprobs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     truncated: bool = False
     overflow: bool = False
+    discarded: int = 0
+
+    @property
+    def sampled_tokens(self) -> int:
+        """What the message cost: its tokens and the discarded ones."""
+        return len(self.completion_ids) + self.discarded
 
 
 class Seat(NamedTuple):

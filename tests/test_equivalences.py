@@ -157,7 +157,7 @@ def test_the_fast_path_is_the_plain_way(name: str, sharing: str, model: str) -> 
     """Prefix trees, key-value cache and chunked output layer, and transformers' generate with one message after the other."""
     settings = {"algorithm": name, "team": sharing} | (GROUPED if name == "magrpo" else {})
     fast = trained(model, **settings)
-    plain = trained(model, engine="reference", prepare=_plain, **settings)
+    plain = trained(model, sampler="reference", prepare=_plain, **settings)
     assert fast[0] == plain[0]
     for one, other in zip(fast[1], plain[1], strict=True):
         for key in ("train/policy_loss", "train/entropy", *(k for k in one if k.startswith("train/grad_norm"))):

@@ -6,6 +6,7 @@ from maporl.agents.deaf import Deaf
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.policy import LoRA, Policy
 from maporl.agents.prompts import PromptTemplate
+from maporl.agents.sampler import Request, Sampled, Sampler
 from maporl.agents.sampling import Sampling
 from maporl.agents.small_policy import SmallAgent, SmallPolicy
 from maporl.agents.team import Team, assign
@@ -19,6 +20,9 @@ __all__ = [
     "LoRA",
     "Policy",
     "PromptTemplate",
+    "Request",
+    "Sampled",
+    "Sampler",
     "Sampling",
     "ScriptedAgent",
     "SmallAgent",

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from maporl.agents.agent import Agent, Learner
-from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.llm_agent import LLMAgent, complete
 from maporl.agents.policy import Policy
 from maporl.agents.prompts import PromptTemplate
+from maporl.agents.sampler import Request
 from maporl.agents.sampling import Sampling
 from maporl.types import Completion, Observation
 
@@ -94,7 +95,8 @@ def act_together(
     rngs: Sequence[np.random.Generator],
     greedy: Sequence[bool],
 ) -> list[Completion]:
-    """One message for every observation, with one call per distinct agent and way of decoding, whatever teams they speak in.
+    """One message for every observation, whatever teams the speakers belong to: language models on one base are sampled in one call;
+    others, and those with an `act` of their own, are called once per distinct agent and way of decoding.
 
     Args:
         members: Who speaks.
@@ -105,9 +107,16 @@ def act_together(
     for i, key in enumerate(zip(members, greedy, strict=True)):
         groups.setdefault(key, []).append(i)
     completions: dict[int, Completion] = {}
+    requests: dict[Policy, dict[int, Request]] = {}
     for (agent, greedily), rows in groups.items():
-        spoken = agent.act([observations[i] for i in rows], [rngs[i] for i in rows], greedy=greedily)
-        completions.update(zip(rows, spoken, strict=True))
+        shown, streams = [observations[i] for i in rows], [rngs[i] for i in rows]
+        if isinstance(agent, LLMAgent) and type(agent).act is LLMAgent.act:
+            asked = agent.requests(shown, streams, greedy=greedily)
+            requests.setdefault(agent.policy, {}).update(zip(rows, asked, strict=True))
+        else:
+            completions.update(zip(rows, agent.act(shown, streams, greedy=greedily), strict=True))
+    for policy, wanted in requests.items():
+        completions.update(zip(wanted, complete(policy, list(wanted.values())), strict=True))
     return [completions[i] for i in range(len(observations))]
 
 
@@ -246,13 +255,13 @@ class Team:
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
-        """One message for every observation, with one call per distinct agent, however many discussions there are."""
+        """One message for every observation, as few calls as in `act_together`, however many discussions there are."""
         members = [self.member(o["agent"], o["round"]) for o in observations]
         return act_together(members, observations, rngs, [greedy] * len(members))
 
     def forget(self) -> bool:
-        """The discussions are over: nothing that engines keep of their prompts will be of use. Was there anything?"""
-        return any([policy.engine.forget() for policy in self.policies if "engine" in vars(policy)])
+        """The discussions are over: nothing that samplers keep of their prompts will be of use. Was there anything?"""
+        return any([policy.sampler.forget() for policy in self.policies if "sampler" in vars(policy)])
 
     @contextlib.contextmanager
     def at_temperature(self, temperature: float | None) -> Iterator[None]:

@@ -100,7 +100,7 @@ class PolicyGradient(Algorithm):
         microbatch_tokens: Tokens of one forward and backward pass, padding included. Changes memory, not the gradient. Halved when
             memory runs out.
         old_logprobs: "sampled": those stored when sampling are the denominator of the ratio; "recomputed": those of a forward pass
-            before the update, for an engine that samples with another rounding.
+            before the update, for a sampler that computes with another rounding.
         seed: Of the division into minibatches.
 
     Raises:
@@ -336,7 +336,7 @@ class PolicyGradient(Algorithm):
                 restart()
             for policy in self.team.policies:
                 release(policy.device)
-            if room:  # it may fit without what engines had kept
+            if room:  # it may fit without what samplers had kept
                 continue
             self.microbatch_tokens = max(min(tokens, self.microbatch_tokens) // 2, 1)
             warnings.warn(

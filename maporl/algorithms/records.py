@@ -12,7 +12,7 @@ import numpy as np
 from maporl.envs.team_answer import TeamAnswer
 from maporl.types import Completion, Episode, Score, Turn
 
-__all__ = ["VERSION", "Record", "encode_turn", "read_records", "record", "write_records"]
+__all__ = ["VERSION", "Record", "encode_turn", "read_records", "record", "sampled_tokens", "write_records"]
 
 VERSION = 1
 """Of the form of a record; a reader leaves out those of another one."""
@@ -85,7 +85,13 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
         "prompt_tokens": len(completion.prompt_ids),
         "completion_tokens": len(completion.completion_ids),
         "truncated": completion.truncated,
+        **({"discarded_tokens": completion.discarded} if completion.discarded else {}),
     }
+
+
+def sampled_tokens(turn: Mapping[str, Any]) -> int:
+    """What an encoded message cost: its completion tokens, and those that were sampled for it and thrown away."""
+    return int(turn["completion_tokens"] + turn.get("discarded_tokens", 0))
 
 
 def _score(score: Score | None) -> Record | None:

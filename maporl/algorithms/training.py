@@ -59,8 +59,8 @@ class Collector:
     @classmethod
     def of(cls, algorithm: Algorithm, env: DiscussionEnv, episodes_per_iteration: int, **settings: Any) -> Collector:
         """What an algorithm wants to see."""
-        kind = {"group_size": algorithm.group_size, "joint": algorithm.joint}
-        return cls(env, algorithm.team, episodes_per_iteration, **kind, **settings)
+        group_size, joint = algorithm.group_size, algorithm.joint
+        return cls(env, algorithm.team, episodes_per_iteration, group_size=group_size, joint=joint, **settings)
 
     def collect(self, iteration: int) -> list[Episode]:
         """The experience of an iteration (from 0): a function of the seed, of `iteration` and of the team's weights alone."""
@@ -216,4 +216,4 @@ def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> N
 
 def _tokens(episodes: Sequence[Episode]) -> int:
     distinct = {id(c): c for e in episodes for c in e.completions}  # cross joint actions share theirs
-    return sum(len(c.completion_ids) for c in distinct.values())
+    return sum(c.sampled_tokens for c in distinct.values())

@@ -47,7 +47,10 @@ def unheard(played: Mapping[Name, tuple[Play, Sequence[Episode]]]) -> dict[Name,
                 places.append((name, n))
     for (name, n), (episode,) in zip(places, rollout_together(plays), strict=True):
         result[name][n] = episode
-    for play, _ in played.values():  # what engines keep of these prompts, too: a deaf team does not know of any engine
+    for (
+        play,
+        _,
+    ) in played.values():  # what samplers keep of these prompts, too: a deaf team does not know of any sampler
         play.team.forget()
     return result
 

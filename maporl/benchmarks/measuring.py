@@ -271,7 +271,7 @@ def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequenc
     played = dict(zip(plays, rollout_together(list(plays.values())), strict=True))
     seconds = time.perf_counter() - began
     said = [completion for episodes in played.values() for episode in episodes for completion in episode.completions]
-    tokens = sum(len(completion.prompt_ids) + len(completion.completion_ids) for completion in said)
+    tokens = sum(len(completion.prompt_ids) + completion.sampled_tokens for completion in said)
     again = unheard({same: (plays[same], played[same]) for same in plays if same in heard})
     for cell in cells:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from maporl.algorithms.records import Record
+from maporl.algorithms.records import Record, sampled_tokens
 from maporl.benchmarks.best_seat import best_seat
 from maporl.benchmarks.collaboration import rounds_of
 from maporl.benchmarks.flips import Discussion
@@ -121,7 +121,7 @@ def _run(cell: Cell) -> Run | None:
         {
             "generations": len(turns) / len(sampled),
             "prompt_tokens": sum(t["prompt_tokens"] for t in turns) / len(sampled),
-            "completion_tokens": sum(t["completion_tokens"] for t in turns) / len(sampled),
+            "completion_tokens": sum(map(sampled_tokens, turns)) / len(sampled),
         },
         _discussions(sampled),
     )

@@ -115,7 +115,7 @@ class Seats:
 
     def _policy(self, config: RunConfig, model: str) -> Policy:
         loading = (config.dtype, config.quantization, config.resolved_device, config.chat_template)
-        key = (model_name(model), *loading, config.engine, config.max_batch_tokens)
+        key = (model_name(model), *loading, config.sampler, config.max_batch_tokens)
         if key not in self._policies:
             self._policies[key] = config.build_policy(model)
         return self._policies[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,11 @@ class OnPolicy(Trainer):
         questions = [*env.questions("train"), *run.validation]
         env.verifiers.prepare()
         self.team = config.build_team(env)
+        if not all(policy.sampler_type.reproducible for policy in self.team.policies):
+            warnings.warn(
+                f"sampler {config.sampler!r} is not reproducible: this run, also when it is resumed, cannot be repeated to the bit.",
+                stacklevel=2,
+            )
         run.config = config = with_threads(config, self.team)
         self.algorithm = config.build_algorithm(self.team)
         discount_between_rounds(getattr(self.algorithm, "gamma_round", None), env.shaping.contains_future)

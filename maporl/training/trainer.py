@@ -127,7 +127,7 @@ class Trainer(ABC):
         """Everything needed to go on exactly from here."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (what is not resumable has no state)
         """Go on from `state`."""
 
 

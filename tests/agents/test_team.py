@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +16,12 @@ from toy_models import completion_logits, observation, shake, sharp_model, weigh
 from transformers import AutoModelForCausalLM
 
 from maporl.agents.agent import ScriptedAgent
+from maporl.agents.deaf import Deaf
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.policy import Policy
 from maporl.agents.sampling import Sampling
-from maporl.agents.team import Team, assign
+from maporl.agents.team import Team, act_together, assign
+from maporl.types import Completion
 
 TWO = ("agent_0", "agent_1")
 SHORT = Sampling(max_new_tokens=6)
@@ -126,14 +130,49 @@ def speak(team: Team, shown: list) -> list:
     return team.act(shown, [np.random.default_rng(n) for n in range(len(shown))])
 
 
-def test_one_call_per_distinct_agent_for_any_number_of_discussions(checkpoint: Callable) -> None:
+def test_one_call_per_base_for_any_number_of_discussions_adapters_and_settings(checkpoint: Callable) -> None:
     policy = Policy.from_pretrained(str(checkpoint()))
     shown = [observation(agent, question=f"{n}?") for n in range(9) for agent in TWO]
-    for sharing, calls in (("shared", 1), ("per_agent", 2), ({"agent_0": "x", "agent_1": "base"}, 2)):
+    for sharing in ("shared", "per_agent", {"agent_0": "x", "agent_1": "base"}):
         team = Team.build(policy, TWO, 2, sharing=sharing, sampling=SHORT)
-        before = policy.engine_calls
+        before = policy.sampler_calls
         assert len(speak(team, shown)) == 18
-        assert policy.engine_calls - before == calls
+        assert policy.sampler_calls - before == 1
+
+
+def test_what_is_sampled_in_one_call_is_what_each_agent_says_by_itself(checkpoint: Callable) -> None:
+    policy = Policy.from_pretrained(str(checkpoint()))
+    for seed, name in enumerate(("one", "two")):
+        policy.add_adapter(name, seed=seed)
+        shake(policy, name, seed=seed)
+    one = LLMAgent(policy, "one", sampling=SHORT)
+    others = [LLMAgent(policy, "two", sampling=Sampling(9, temperature=0.5)), LLMAgent(policy, None, sampling=SHORT)]
+
+    class Shouts(LLMAgent):
+        """Has an `act` of its own, which must not be passed over."""
+
+        def act(self, *args: Any, **kwargs: Any) -> list[Completion]:
+            return [replace(c, text="!") for c in super().act(*args, **kwargs)]
+
+    def streams() -> list[np.random.Generator]:
+        return [np.random.default_rng(n) for n in range(10)]
+
+    members = [one, others[0], others[1], Shouts(policy, "one", sampling=SHORT), Deaf(one)] * 2
+    shown = [observation(question=f"{n}?") for n in range(10)]
+    greedy = [n >= 5 for n in range(10)]
+    before = policy.sampler_calls
+    together = act_together(members, shown, streams(), greedy)
+    assert (
+        policy.sampler_calls - before == 1 + 2 + 2
+    )  # in one call; those with an `act` of their own, sampled and greedy
+    alone = [
+        member.act([seen], [rng], greedy=greedily)[0]
+        for member, seen, rng, greedily in zip(members, shown, streams(), greedy, strict=True)
+    ]
+    assert len({c.completion_ids.tobytes() for c in together}) > 5
+    for a, b in zip(together, alone, strict=True):
+        assert a.text == b.text and a.completion_ids.tolist() == b.completion_ids.tolist()
+        assert np.allclose(a.logprobs, b.logprobs, atol=1e-4)
 
 
 def test_answers_come_back_in_order(checkpoint: Callable) -> None:

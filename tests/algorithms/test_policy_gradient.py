@@ -507,7 +507,7 @@ def test_a_mismatch_between_sampling_and_training_is_told_whatever_the_ratio_is_
     episodes = play(team, questions(4), rounds=1)
     for e in episodes:
         for s in e.steps:
-            s.completion.logprobs[:] -= 0.25  # as if another engine had sampled, with another rounding
+            s.completion.logprobs[:] -= 0.25  # as if another sampler had sampled, with another rounding
     metrics = Reinforce(team, old_logprobs=old).update(episodes)
     assert metrics["train/logprob_mismatch"] == pytest.approx(0.25, abs=1e-3)
     ratio = np.exp(0.25) - 1 if old == "sampled" else 0.0
@@ -660,12 +660,12 @@ def test_autocast_moves_float32_adapters_in_nearly_the_same_direction(
     assert 0 < results[1][1]["train/logprob_mismatch"] < 0.03
 
 
-def test_what_engines_keep_is_given_up_before_passes_are_halved(
+def test_what_samplers_keep_is_given_up_before_passes_are_halved(
     make_team: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     team = make_team(2, 2, tokens=8, sharing="shared")
     episodes = play(team, questions(4), rounds=2, group_size=2)
-    assert team.policies[0].engine._kept  # type: ignore[attr-defined]
+    assert team.policies[0].sampler._kept  # type: ignore[attr-defined]
     backbone, calls = team.policies[0].backbone, []
     original = backbone.before
 
@@ -680,7 +680,7 @@ def test_what_engines_keep_is_given_up_before_passes_are_halved(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         algorithm.update(episodes)
-    assert algorithm.microbatch_tokens == 4096 and not team.policies[0].engine._kept  # type: ignore[attr-defined]
+    assert algorithm.microbatch_tokens == 4096 and not team.policies[0].sampler._kept  # type: ignore[attr-defined]
 
 
 def test_running_out_of_memory_before_the_first_pass_is_halved_too(make_team: Callable) -> None:

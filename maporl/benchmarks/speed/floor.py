@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 import torch
 
-from maporl.agents import Policy, Sampling
+from maporl.agents import Policy, Request, Sampling
 from maporl.agents.policy import DTYPES
 from maporl.benchmarks.speed.bare import RolloutFloor, UpdateFloor
 from maporl.benchmarks.speed.rows import Row, interleaved, of, timed
@@ -70,7 +70,7 @@ def rollout_rows(
     group: int,
     peak: dict[tuple[str, str], float],
 ) -> list[Row]:
-    """`Policy.generate` with a LoRA adapter against the floor with merged weights, every message `new` tokens long.
+    """`Policy.sample` with a LoRA adapter against the floor with merged weights, every message `new` tokens long.
 
     Args:
         settings: Of the run.
@@ -87,16 +87,16 @@ def rollout_rows(
     rng = np.random.default_rng(settings.seed)
     distinct = batch // group
     prompts = [ids for ids in rng.integers(0, len(policy.tokenizer), (distinct, prompt)) for _ in range(group)]
-    uniforms = rng.random((batch, new), dtype=np.float32)
+    uniforms, sampling = rng.random((batch, new), dtype=np.float32), Sampling(max_new_tokens=new)
+    requests = [Request("agent_0", p, sampling, u) for p, u in zip(prompts, uniforms, strict=True)]
     geometry, dtype = Geometry.of(policy.model.config), DTYPES[settings.dtype]
     floor = RolloutFloor(
         geometry, batch=batch, prompt=prompt, new=new, distinct=distinct, dtype=dtype, device=settings.device
     )
 
     def ours() -> None:
-        policy.engine.forget()  # the same prompts again would come from the cache
-        sampled = policy.generate("agent_0", prompts, Sampling(max_new_tokens=new), uniforms)
-        if any(len(s.ids) != new for s in sampled):
+        policy.sampler.forget()  # the same prompts again would come from the cache
+        if any(len(s.ids) != new for s in policy.sample(requests)):
             raise RuntimeError("a message ended before its longest: floor and rollout are not comparable.")
 
     steps = {

@@ -88,7 +88,7 @@ class Clock:
 def timers() -> list[tuple[Any, str, str]]:
     """(owner, name, part) of every function that is timed; those of the policy and the critic by what their names say."""
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # the first one gives the class a `step` of its own
-    found: list[tuple[Any, str, str]] = [(Policy, "generate", "rollout")]
+    found: list[tuple[Any, str, str]] = [(Policy, "sample", "rollout")]
     for owner in (Policy, Critic, maporl.algorithms.algorithm.PolicyGradient):
         named = re.compile("logprobs?|logits|hidden|forward|values|entropy")
         found += [(owner, n, "update") for n, f in vars(owner).items() if named.search(n) and callable(f)]

@@ -49,7 +49,7 @@ def test_the_library_is_restored() -> None:
 def test_the_parts_that_matter_are_timed() -> None:
     """A function that is renamed must be noticed, or its time would move to another part."""
     found = {(owner, name): part for owner, name, part in timers()}
-    assert found[Policy, "generate"] == "rollout"
+    assert found[Policy, "sample"] == "rollout"
     parts = {"rollout", "update", "prompts and tokenising", "verifier", "collector", "advantages", "env"}
     assert set(found.values()) == parts | {"metrics and logging", "loop of the rollout", "loss and minibatches"}
     names = {name for _, name in found}

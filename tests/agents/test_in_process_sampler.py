@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_models import change_json, completion_logits, random_ids, random_uniforms, shake, sharp_model
+from toy_models import change_json, completion_logits, generate, random_ids, random_uniforms, shake, sharp_model
 
-from maporl.agents.engine import Sampled
 from maporl.agents.policy import Policy
+from maporl.agents.sampler import Sampled
 from maporl.agents.sampling import Sampling
 
 FAMILIES = ["llama", "qwen2", "qwen3", "phi3", "gemma", "gemma2", "gpt2", "gpt_neox"]
@@ -50,7 +50,7 @@ def test_recomputed_log_probs_agree_with_the_sampled_ones(checkpoint: Callable[.
     prompts = random_ids(3, 40, 17, 1, 64, 30)
     for adapter, temperature in ((None, 1.0), ("one", 0.7)):
         sampling = Sampling(max_new_tokens=24, temperature=temperature)
-        sampled = policy.generate(adapter, prompts, sampling, random_uniforms(6, 24))
+        sampled = generate(policy, adapter, prompts, sampling, random_uniforms(6, 24))
         assert recomputed(policy, adapter, prompts, sampled, temperature) < 1e-4
         # Not a vacuous test: the distribution is far from uniform, and adapter and base differ.
         assert np.concatenate([s.logprobs for s in sampled]).std() > 0.2
@@ -65,7 +65,7 @@ def test_a_sliding_window_shorter_than_the_prompts(tmp_path: Path, family: str) 
     change_json(tmp_path / "config.json", sliding_window=8)
     policy = load(tmp_path)
     prompts = random_ids(3, 40, 17, 5, 64, 30)
-    sampled = policy.generate("one", prompts, Sampling(max_new_tokens=24), random_uniforms(6, 24))
+    sampled = generate(policy, "one", prompts, Sampling(max_new_tokens=24), random_uniforms(6, 24))
     assert recomputed(policy, "one", prompts, sampled, 1.0) < 1e-4
 
 
@@ -74,20 +74,20 @@ def test_a_message_does_not_depend_on_its_batch(checkpoint: Callable[..., Path],
     policy = load(checkpoint(family))
     prompts, draws = random_ids(50, 3, 20, 7, 33), random_uniforms(5, 16)
     sampling = Sampling(max_new_tokens=16)
-    together = policy.generate("one", prompts, sampling, draws)
-    alone = [policy.generate("one", [p], sampling, draws[n : n + 1])[0] for n, p in enumerate(prompts)]
+    together = generate(policy, "one", prompts, sampling, draws)
+    alone = [generate(policy, "one", [p], sampling, draws[n : n + 1])[0] for n, p in enumerate(prompts)]
     assert same(together, alone)
     order = [3, 0, 4, 2, 1]
-    shuffled = policy.generate("one", [prompts[n] for n in order], sampling, draws[order])
+    shuffled = generate(policy, "one", [prompts[n] for n in order], sampling, draws[order])
     assert same([together[n] for n in order], shuffled)
 
 
 @pytest.mark.parametrize("budget", [1, 60, 130, 1000])
 def test_cutting_the_batch_changes_nothing(policy: Policy, budget: int) -> None:
     prompts, draws = random_ids(50, 3, 20, 7, 33, 20), random_uniforms(6, 10)
-    whole = policy.generate("one", prompts, Sampling(max_new_tokens=10), draws)
-    policy.engine.max_batch_tokens = budget
-    assert same(policy.generate("one", prompts, Sampling(max_new_tokens=10), draws), whole)
+    whole = generate(policy, "one", prompts, Sampling(max_new_tokens=10), draws)
+    policy.sampler.max_batch_tokens = budget
+    assert same(generate(policy, "one", prompts, Sampling(max_new_tokens=10), draws), whole)
 
 
 def test_no_batch_is_larger_than_its_budget(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,9 +98,9 @@ def test_no_batch_is_larger_than_its_budget(policy: Policy, monkeypatch: pytest.
         widths.append(tuple(ids.shape))
         return original(ids, *rest)
 
-    policy.engine.max_batch_tokens = 100
+    policy.sampler.max_batch_tokens = 100
     monkeypatch.setattr(policy.backbone, "run", run)
-    policy.generate(None, random_ids(10, 10, 10, 40, 40, 200), Sampling(max_new_tokens=10), random_uniforms(6, 10))
+    generate(policy, None, random_ids(10, 10, 10, 40, 40, 200), Sampling(max_new_tokens=10), random_uniforms(6, 10))
     prefills = [shape for shape in widths if shape[1] > 1]
     assert prefills == [(3, 10), (2, 40), (1, 200)]  # the last one alone exceeds it: nothing smaller is possible
 
@@ -123,7 +123,7 @@ def test_any_end_token_ends_a_message(tmp_path: Path, eos: str) -> None:
     assert policy.eos_ids == {7, 9, named}
     token = {"named": named, "other": 9, "neither": 8}[eos]
     biased(policy, token)
-    [sampled] = policy.generate(None, random_ids(5), Sampling(max_new_tokens=4), random_uniforms(1, 4))
+    [sampled] = generate(policy, None, random_ids(5), Sampling(max_new_tokens=4), random_uniforms(1, 4))
     assert sampled.ids.tolist() == ([8] * 4 if eos == "neither" else [token])
     assert sampled.truncated == (eos == "neither")
     assert len(sampled.logprobs) == len(sampled.ids)
@@ -131,13 +131,13 @@ def test_any_end_token_ends_a_message(tmp_path: Path, eos: str) -> None:
 
 def test_an_end_token_at_the_very_last_place_is_an_end(policy: Policy) -> None:
     biased(policy, policy.tokenizer.eos_token_id)
-    [sampled] = policy.generate(None, random_ids(5), Sampling(max_new_tokens=1), random_uniforms(1, 1))
+    [sampled] = generate(policy, None, random_ids(5), Sampling(max_new_tokens=1), random_uniforms(1, 1))
     assert len(sampled.ids) == 1 and not sampled.truncated
 
 
 def test_no_end_token_at_all_means_every_message_is_cut(policy: Policy) -> None:
     policy.eos_ids = frozenset()
-    sampled = policy.generate(None, random_ids(5, 9), Sampling(max_new_tokens=6), random_uniforms(2, 6))
+    sampled = generate(policy, None, random_ids(5, 9), Sampling(max_new_tokens=6), random_uniforms(2, 6))
     assert [len(s.ids) for s in sampled] == [6, 6] and all(s.truncated for s in sampled)
 
 
@@ -146,12 +146,12 @@ def test_rows_end_on_their_own_and_the_rest_go_on(policy: Policy) -> None:
     policy.eos_ids = frozenset(range(0, len(policy.tokenizer), 10))
     prompts, draws = random_ids(*range(5, 21)), random_uniforms(16, 30)
     sampling = Sampling(max_new_tokens=30)
-    sampled = policy.generate("one", prompts, sampling, draws)
+    sampled = generate(policy, "one", prompts, sampling, draws)
     assert len({len(s.ids) for s in sampled}) > 4
     for s in sampled:
         assert not any(int(i) in policy.eos_ids for i in s.ids[:-1])
         assert (int(s.ids[-1]) in policy.eos_ids) != s.truncated
-    assert same(sampled, [policy.generate("one", [p], sampling, draws[n : n + 1])[0] for n, p in enumerate(prompts)])
+    assert same(sampled, [generate(policy, "one", [p], sampling, draws[n : n + 1])[0] for n, p in enumerate(prompts)])
     assert recomputed(policy, "one", prompts, sampled, 1.0) < 1e-4
 
 
@@ -159,9 +159,9 @@ def test_a_prompt_may_contain_pad_and_end_tokens(policy: Policy) -> None:
     eos, pad = policy.tokenizer.eos_token_id, policy.pad_id
     prompts = [np.array(p) for p in ([pad, pad, 20, 21, eos, 22], [20, eos, pad, pad], [pad], list(range(30)))]
     sampling, draws = Sampling(max_new_tokens=8), random_uniforms(4, 8)
-    sampled = policy.generate("one", prompts, sampling, draws)
+    sampled = generate(policy, "one", prompts, sampling, draws)
     assert recomputed(policy, "one", prompts, sampled, 1.0) < 1e-4
-    assert same(sampled, [policy.generate("one", [p], sampling, draws[n : n + 1])[0] for n, p in enumerate(prompts)])
+    assert same(sampled, [generate(policy, "one", [p], sampling, draws[n : n + 1])[0] for n, p in enumerate(prompts)])
     # Leading pads are content, not padding: without them the distribution is another one.
     with torch.no_grad():
         with_pads, without = (
@@ -183,7 +183,7 @@ def test_the_checkpoints_own_generation_config_does_not_change_the_distribution(
         max_length=20,
     )
     prompts, draws, sampling = random_ids(9, 30), random_uniforms(2, 40), Sampling(max_new_tokens=40)
-    left, right = (load(folder).generate("one", prompts, sampling, draws) for folder in (plain, special))
+    left, right = (generate(load(folder), "one", prompts, sampling, draws) for folder in (plain, special))
     assert all(
         np.array_equal(a.ids, b.ids) and np.array_equal(a.logprobs, b.logprobs)
         for a, b in zip(left, right, strict=True)
@@ -198,15 +198,15 @@ def test_the_checkpoints_own_generation_config_does_not_change_the_distribution(
 
 def test_filters_are_honoured_when_asked_for(policy: Policy) -> None:
     prompts, draws = random_ids(9, 30), random_uniforms(2, 12)
-    greedy = policy.generate("one", prompts, Sampling(max_new_tokens=12), None)
-    only = policy.generate("one", prompts, Sampling(max_new_tokens=12, top_k=1), draws)
+    greedy = generate(policy, "one", prompts, Sampling(max_new_tokens=12), None)
+    only = generate(policy, "one", prompts, Sampling(max_new_tokens=12, top_k=1), draws)
     assert [s.ids.tolist() for s in only] == [s.ids.tolist() for s in greedy]
     assert all(np.allclose(s.logprobs, 0) for s in only)  # of the distribution that was really sampled
 
 
 def test_greedy_follows_the_largest_logit(policy: Policy) -> None:
     prompts = random_ids(9, 30)
-    greedy = policy.generate("one", prompts, Sampling(max_new_tokens=12, temperature=0.3), None)
+    greedy = generate(policy, "one", prompts, Sampling(max_new_tokens=12, temperature=0.3), None)
     with torch.no_grad():
         logits = completion_logits(policy, "one", prompts, [s.ids for s in greedy])
     for n, s in enumerate(greedy):
@@ -214,14 +214,14 @@ def test_greedy_follows_the_largest_logit(policy: Policy) -> None:
 
 
 def test_nothing_to_say_is_no_call_of_the_model(policy: Policy) -> None:
-    engine = policy.engine
+    sampler = policy.sampler
     policy.backbone.model = None  # whoever called it would notice
-    assert engine.generate(None, [], Sampling(), np.zeros((0, 256))) == []
+    assert sampler.sample([]) == []
 
 
 def test_sampling_moves_no_global_random_state(policy: Policy) -> None:
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy()
-    policy.generate("one", random_ids(9), Sampling(max_new_tokens=4), random_uniforms(1, 4))
+    generate(policy, "one", random_ids(9), Sampling(max_new_tokens=4), random_uniforms(1, 4))
     policy.add_adapter("two", seed=4)
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])

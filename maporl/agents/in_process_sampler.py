@@ -1,78 +1,66 @@
 """Sampling on the model that is trained, in this process, for every `transformers` causal LM that `Backbone.exact` vouches for.
 
-Nothing is computed twice: equal prompts are read once, and what a prompt shares with one that the same weights have read
-before, or with the answer that followed it, comes from the cache. So the rounds of a discussion keep their keys and values, without
-anybody having to say so.
+Nothing is computed twice. Equal prompts are read once; and what a prompt has in common with an earlier one of the same weights, or with
+that one and the answer to it, is taken from the cache. So keys and values of a discussion stay from round to round, found by their tokens.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maporl.agents.backbone import Backbone, left_pad
-from maporl.agents.engine import Engine, Sampled
+from maporl.agents.backbone import left_pad
+from maporl.agents.batched_sampler import BatchedSampler, until_end
 from maporl.agents.key_values import KeyValues
 from maporl.agents.prefix_trees import common_prefix, in_order, spelled
+from maporl.agents.sampler import Sampled
 from maporl.agents.sampling import Sampling, filter_logits, sample
 
-__all__ = ["InProcessEngine"]
+if TYPE_CHECKING:
+    from maporl.agents.policy import Policy
+
+__all__ = ["InProcessSampler"]
 
 
-class InProcessEngine(Engine):
+class InProcessSampler(BatchedSampler):
     """Batched sampling on the training model itself.
 
-    Args:
-        backbone: The model.
-        speaking: Context in which the model speaks with an adapter.
-        version: What changes whenever the adapter's weights do: keys and values of other weights are of no use.
-        eos_ids: Any of these ends a message.
-        pad_id: Fills the left of shorter prompts; masked out.
-        max_batch_tokens: Prompt and new tokens of one batch, padding included.
-        max_kept_bytes: Of keys and values for later calls; None is a quarter of a GPU's memory, 2 GiB elsewhere.
+    Attributes:
         prefill_tokens: Of one pass over prompts.
+        max_kept_bytes: Of keys and values for later calls: a quarter of a GPU's memory, 2 GiB elsewhere. They are dropped when memory
+            runs out, so this need not be exact.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        speaking: Callable[[str | None], AbstractContextManager[None]],
-        version: Callable[[str | None], Hashable],
-        *,
-        eos_ids: frozenset[int],
-        pad_id: int,
-        max_batch_tokens: int = 131_072,
-        max_kept_bytes: int | None = None,
-        prefill_tokens: int = 8192,
-    ) -> None:
-        super().__init__(eos_ids, pad_id, backbone.device, max_batch_tokens)
-        self.backbone, self.speaking, self.version = backbone, speaking, version
-        self.prefill_tokens = prefill_tokens
-        self.max_kept_bytes = _room_for_keys(self.device) if max_kept_bytes is None else max_kept_bytes
-        self.look_every = 1 if backbone.device.type == "cpu" else 8  # asking a GPU how many are left waits for it
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self.backbone, self.pad_id = policy.backbone, policy.pad_id
+        self.prefill_tokens = 8192
+        gpu = policy.device.type == "cuda"
+        self.max_kept_bytes = torch.cuda.get_device_properties(policy.device).total_memory // 4 if gpu else 2**31
+        # Asking a device how many rows are left waits for it.
+        self.look_every = 1 if policy.device.type == "cpu" else 8
         self._kept: list[_Kept] = []
 
     def forget(self) -> bool:
-        """See `Engine`. Weights that are written through `.data`, which torch does not count as a change, need it, too."""
+        """See `Sampler`. Weights that are written through `.data`, which torch does not count as a change, need it, too."""
         anything = bool(self._kept)
         self._kept.clear()
         return anything
 
-    def sample(
+    def batch(
         self, adapter: str | None, prompts: list[np.ndarray], sampling: Sampling, uniforms: np.ndarray | None
     ) -> list[Sampled]:
         """One batch: read the distinct prompts, or what is new of them; then a column at a time."""
-        speaker = (adapter, self.version(adapter))
+        speaker = (adapter, self.policy.version(adapter))
         self._kept = [k for k in self._kept if k.speaker[0] != adapter or k.speaker == speaker]
-        with self.speaking(adapter):
+        with self.policy.speaking(adapter):
             sampled, kept = self._batch(prompts, sampling, uniforms, speaker)
         # When there is no room, what came first stays: the next round asks for all of it, in the same order.
         if kept.cache.bytes + sum(k.cache.bytes for k in self._kept) <= self.max_kept_bytes:
@@ -80,7 +68,7 @@ class InProcessEngine(Engine):
         return sampled
 
     def end(self) -> None:
-        """What this call has gone on from, nobody will go on from again."""
+        """What these requests have gone on from, nobody will go on from again."""
         self._kept = [kept for kept in self._kept if not kept.used]
 
     # -- one batch -----------------------------------------------------------------------------------------------------
@@ -119,7 +107,7 @@ class InProcessEngine(Engine):
             if mine:
                 kept.copy_to(cache, mine, starts, width - min(fresh[row] for row, _ in mine))
         self._kept = [kept for kept in self._kept if len(kept.used) < len(kept.rows)]
-        ids, _ = left_pad(prompts, self.pad_id, self.device)
+        ids, _ = left_pad(prompts, self.pad_id, self.policy.device)
         hidden, first = [], 0
         most = min(self.prefill_tokens, self.max_batch_tokens)
         while first < len(prompts):
@@ -168,7 +156,7 @@ class InProcessEngine(Engine):
     ) -> tuple[list[Sampled], _Kept]:
         device, steps, width = hidden.device, sampling.max_new_tokens, len(prompts[-1])
         draws = None if uniforms is None else torch.as_tensor(uniforms, dtype=torch.float32, device=device)
-        eos = torch.tensor(sorted(self.eos_ids), device=device)
+        eos = torch.tensor(sorted(self.policy.eos_ids), device=device)
         starts = torch.as_tensor([width - len(p) for p in prompts], device=device)
         messages = places.argsort()  # the message in each row of the cache, of which the first `live` are still sampled
         said = _Said(len(prompts), steps, device)
@@ -199,7 +187,7 @@ class InProcessEngine(Engine):
             positions = (first[:live] + t)[:, None]
             hidden = self.backbone.run(chosen[:, None], positions, masks(live, width + t), cache)[:, -1]
             cache.column += 1
-        sampled = said.messages(self.eos_ids)
+        sampled = said.messages(self.policy.eos_ids)
         sequences = [np.concatenate([p, s.ids[:-1]]) for p, s in zip(prompts, sampled, strict=True)]
         return sampled, _Kept(speaker, sequences, starts.tolist(), messages.argsort().tolist(), cache, device)
 
@@ -239,15 +227,11 @@ class _Said:
         """Every message up to the first token that ends it."""
         for t, (messages, tokens, logprobs) in enumerate(self._steps):
             self.tokens[messages, t], self.logprobs[messages, t] = tokens, logprobs
-        sampled = []
-        for tokens, logprobs in zip(self.tokens.cpu().numpy(), self.logprobs.cpu().numpy(), strict=True):
-            ends = np.flatnonzero(np.isin(tokens[: len(self._steps)], list(eos_ids)))
-            length = int(ends[0]) + 1 if len(ends) else len(tokens)
-            sampled.append(Sampled(tokens[:length].copy(), logprobs[:length].copy(), truncated=not len(ends)))
-        return sampled
+        said = len(self._steps)  # by then every message has ended, or is as long as may be
+        return until_end(self.tokens[:, :said], self.logprobs[:, :said], eos_ids)
 
 
-Speaker = tuple[str | None, Hashable]
+Speaker = tuple[str | None, int]
 """An adapter and the version of its weights."""
 
 
@@ -294,8 +278,3 @@ class _Source:
     kept: _Kept
     row: int
     shared: int
-
-
-def _room_for_keys(device: torch.device) -> int:
-    """Bytes of keys and values that may be kept between calls: running out of memory drops them, so this need not be exact."""
-    return torch.cuda.get_device_properties(device).total_memory // 4 if device.type == "cuda" else 2**31

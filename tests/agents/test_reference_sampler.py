@@ -1,4 +1,4 @@
-"""Two engines, one distribution: from the same numbers they draw the same tokens, whatever the prompts have in common."""
+"""Two samplers, one distribution: from the same numbers they draw the same tokens, whatever the prompts have in common."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_models import change_json, random_ids, random_uniforms, shake, sharp_model
+from toy_models import change_json, generate, random_ids, random_uniforms, shake, sharp_model
 
-from maporl.agents.engine import Sampled
-from maporl.agents.in_process_engine import InProcessEngine
+from maporl.agents.in_process_sampler import InProcessSampler
 from maporl.agents.make_model import ARCHITECTURES
 from maporl.agents.policy import Policy
-from maporl.agents.reference_engine import ReferenceEngine
+from maporl.agents.reference_sampler import ReferenceSampler
+from maporl.agents.sampler import Sampled
 from maporl.agents.sampling import Sampling
 
 
 class Both:
-    """The two engines on equal models; every call compares them."""
+    """The two samplers on equal models; every call compares them."""
 
     def __init__(self, folder: Path, eos: Sequence[int] = range(0, 300, 30)) -> None:
-        self.fast, self.plain = (Policy.from_pretrained(str(folder), engine=e) for e in ("in_process", "reference"))
+        self.fast, self.plain = (Policy.from_pretrained(str(folder), sampler=e) for e in ("in_process", "reference"))
         for policy in (self.fast, self.plain):
             policy.eos_ids = frozenset(eos)
             for seed, name in enumerate(("one", "two")):
                 policy.add_adapter(name, seed=seed)
                 shake(policy, name, 0.1, seed=seed)
-        assert isinstance(self.fast.engine, InProcessEngine) and isinstance(self.plain.engine, ReferenceEngine)
+        assert isinstance(self.fast.sampler, InProcessSampler) and isinstance(self.plain.sampler, ReferenceSampler)
 
     def generate(
         self, adapter: str | None, prompts: list, sampling: Sampling, seed: int = 0, *, greedy: bool = False
     ) -> list[Sampled]:
         draws = None if greedy else random_uniforms(len(prompts), sampling.max_new_tokens, seed)
-        left, right = (p.generate(adapter, prompts, sampling, draws) for p in (self.fast, self.plain))
+        left, right = (generate(p, adapter, prompts, sampling, draws) for p in (self.fast, self.plain))
         assert len(left) == len(prompts)
         for a, b in zip(left, right, strict=True):
             assert a.ids.tolist() == b.ids.tolist() and a.truncated == b.truncated
@@ -94,8 +94,8 @@ def test_prompts_that_share_anything_with_earlier_ones(checkpoint: Callable[...,
 @pytest.mark.parametrize("budget", [1, 90, 200])
 def test_several_batches_and_rounds(checkpoint: Callable[..., Path], budget: int) -> None:
     both, rng = Both(checkpoint()), np.random.default_rng(2)
-    both.fast.engine.max_batch_tokens = budget
-    both.fast.engine.prefill_tokens = budget // 2
+    both.fast.sampler.max_batch_tokens = budget
+    both.fast.sampler.prefill_tokens = budget // 2
     prompts, sampling = random_ids(30, 3, 12, 30, 21, 7), Sampling(max_new_tokens=10)
     for round in range(3):
         prompts = longer(prompts, both.generate("one", prompts, sampling, round), rng)
@@ -134,27 +134,27 @@ def test_a_row_that_ends_in_the_middle_of_a_large_batch(checkpoint: Callable[...
         prompts = [longer(prompts, sampled, rng)[n] for n in rng.permutation(24)]
 
 
-@pytest.mark.parametrize("engine", ["in_process", "reference"])
-def test_the_checkpoints_generation_config_is_ignored_and_left_as_it_was(tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize("sampler", ["in_process", "reference"])
+def test_the_checkpoints_generation_config_is_ignored_and_left_as_it_was(tmp_path: Path, sampler: str) -> None:
     plain, special = sharp_model(tmp_path / "plain"), sharp_model(tmp_path / "special")
     own = dict(do_sample=True, top_k=20, top_p=0.8, repetition_penalty=1.05, temperature=0.6, min_new_tokens=12)
     change_json(special / "generation_config.json", **own, max_length=20, bad_words_ids=[[5]], num_beams=2)
     prompts, draws, sampling = random_ids(9, 30), random_uniforms(2, 40), Sampling(max_new_tokens=40)
-    policies = [Policy.from_pretrained(str(folder), engine=engine) for folder in (plain, special)]
-    left, right = (policy.generate(None, prompts, sampling, draws) for policy in policies)
+    policies = [Policy.from_pretrained(str(folder), sampler=sampler) for folder in (plain, special)]
+    left, right = (generate(policy, None, prompts, sampling, draws) for policy in policies)
     for a, b in zip(left, right, strict=True):
         assert a.ids.tolist() == b.ids.tolist() and np.array_equal(a.logprobs, b.logprobs)
     assert policies[1].model.generation_config.repetition_penalty == 1.05
 
 
-@pytest.mark.parametrize("engine", ["in_process", "reference"])
+@pytest.mark.parametrize("sampler", ["in_process", "reference"])
 @pytest.mark.parametrize("extent", ["one number", "everything", "overflow"])
 @pytest.mark.parametrize("greedy", [True, False])
-def test_weights_that_have_diverged(checkpoint: Callable[..., Path], engine: str, extent: str, greedy: bool) -> None:
-    policy = Policy.from_pretrained(str(checkpoint()), engine=engine)
+def test_weights_that_have_diverged(checkpoint: Callable[..., Path], sampler: str, extent: str, greedy: bool) -> None:
+    policy = Policy.from_pretrained(str(checkpoint()), sampler=sampler)
     policy.add_adapter("one")
     prompts, draws = random_ids(5, 9), None if greedy else random_uniforms(2, 4)
-    policy.generate("one", prompts, Sampling(max_new_tokens=4), draws)
+    generate(policy, "one", prompts, Sampling(max_new_tokens=4), draws)
     with torch.no_grad():
         if extent == "one number":
             policy.parameters("one")[-1].view(-1)[0] = float("nan")
@@ -162,22 +162,17 @@ def test_weights_that_have_diverged(checkpoint: Callable[..., Path], engine: str
             for parameter in policy.parameters("one"):
                 parameter.fill_(float("nan") if extent == "everything" else 1e30)
     with pytest.raises(FloatingPointError) as error:
-        policy.generate("one", prompts, Sampling(max_new_tokens=4), draws)
+        generate(policy, "one", prompts, Sampling(max_new_tokens=4), draws)
     message = str(error.value)
     assert message.startswith(
         "2 of 2 messages of 'one' were sampled from logits that are no numbers: its weights have div"
     )
     assert "lower learning_rate" in message and "\n" not in message
-    assert len(policy.generate(None, prompts, Sampling(max_new_tokens=4), draws)) == 2  # the base is as it was
+    assert len(generate(policy, None, prompts, Sampling(max_new_tokens=4), draws)) == 2  # the base is as it was
 
 
-@pytest.mark.parametrize("engine", ["in_process", "reference"])
-def test_a_prompt_without_tokens_is_named(checkpoint: Callable[..., Path], engine: str) -> None:
-    policy = Policy.from_pretrained(str(checkpoint()), engine=engine)
+@pytest.mark.parametrize("sampler", ["in_process", "reference"])
+def test_a_prompt_without_tokens_is_named(checkpoint: Callable[..., Path], sampler: str) -> None:
+    policy = Policy.from_pretrained(str(checkpoint()), sampler=sampler)
     with pytest.raises(ValueError, match="prompt 1 has no token: there is nothing to go on from"):
-        policy.generate(None, [*random_ids(4), np.array([], np.int64)], Sampling(max_new_tokens=2), None)
-
-
-def test_an_unknown_engine_is_refused(checkpoint: Callable[..., Path]) -> None:
-    with pytest.raises(ValueError, match=r"engine 'vllm' is unknown; use one of \['in_process', 'reference'\]"):
-        Policy.from_pretrained(str(checkpoint()), engine="vllm")
+        generate(policy, None, [*random_ids(4), np.array([], np.int64)], Sampling(max_new_tokens=2), None)
