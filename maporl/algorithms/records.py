@@ -85,6 +85,7 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
         "prompt_tokens": len(completion.prompt_ids),
         "completion_tokens": len(completion.completion_ids),
         "truncated": completion.truncated,
+        **({"overflow": True} if completion.overflow else {}),
         **({"discarded_tokens": completion.discarded} if completion.discarded else {}),
     }
 

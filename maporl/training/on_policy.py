@@ -9,7 +9,8 @@ from typing import Any
 from maporl.algorithms.algorithm import Update
 from maporl.algorithms.batch import discount_between_rounds
 from maporl.algorithms.evaluation import check_oracle, check_team_answer
-from maporl.algorithms.records import record, write_records
+from maporl.algorithms.records import record
+from maporl.algorithms.store import EpisodeStore
 from maporl.algorithms.training import Collector, check_context, learn
 from maporl.threads import with_threads
 from maporl.training.callbacks import Callback, Callbacks
@@ -83,4 +84,4 @@ class RecordDiscussions(Callback):
             for n, (episode, sample) in enumerate(zip(chosen, samples, strict=True))
         ]
         if records:
-            write_records(self.run.folder.path / "discussions" / f"iteration_{iteration:04d}.jsonl", records)
+            EpisodeStore(self.run.folder.path / "discussions").write(f"iteration_{iteration:04d}", chosen, records)
