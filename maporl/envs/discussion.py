@@ -17,7 +17,6 @@ between them. The state is a function of the transcript, so a discussion can sta
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -29,14 +28,15 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import aec_to_parallel
 
 from maporl.envs.protocols import build_protocol
+from maporl.envs.questions import Questions
 from maporl.envs.rendering import check_render_mode, heading, print_any, transcript_text, turn_text
 from maporl.envs.rules import Rules
 from maporl.envs.scoring import build_verifiers
 from maporl.envs.shaping import build_shaping
 from maporl.envs.spaces import AnyText, observation_space
-from maporl.envs.splits import SPLITS, VERIFIER, check_share, check_split, split_questions, unique
+from maporl.envs.splits import check_share, check_split
 from maporl.envs.team_answer import TeamAnswer
-from maporl.envs.views import check_view, private_seats, told
+from maporl.envs.views import check_view
 from maporl.types import Observation, Question, Seat, Transcript, Turn
 
 __all__ = ["DiscussionEnv"]
@@ -147,7 +147,9 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         # One object per agent, for seeding an agent's space must not move another's.
         self._observation_spaces = {agent: observation_space(self.num_rounds, shown) for agent in names}
         self._action_spaces = {agent: AnyText() for agent in names}
-        self._questions: dict[str, tuple[Question, ...]] = {}  # filled once, shared by copies
+        self._questions = Questions(  # filled once, shared by copies
+            self.metadata["name"], self.load, self.verifiers, names, self.view, self.verifier_share
+        )
         self._rng: np.random.Generator | None = None
         self._transcript: Transcript | None = None
         self._kept: tuple[tuple[Transcript, tuple[tuple[float, ...], dict[str, float]]], ...] = ()
@@ -191,63 +193,18 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             ValueError: Unknown split, no questions, a gold answer that the verifier cannot read (naming the question), a
                 `view` that they do not have, or a verifier that was fitted to questions of train, validation or test.
         """
-        if split not in self._questions:
-            self._check_seat(self.private_seats(split))
-            if split != VERIFIER:
-                self._check_unseen()
-            self._questions[split] = tuple(map(self.told, self._teams(split)))
-        return self._questions[split]
+        return self._questions.of(split)
 
     def private_seats(self, split: str = "train") -> tuple[str, ...]:
         """For which seats the questions of a split have private information: () if everybody knows the same.
 
         The seats of a team, whoever is asked here: what `view` may be.
         """
-        return private_seats(self._teams(split))
+        return self._questions.private_seats(split)
 
     def told(self, question: Question) -> Question:
         """One of `load`'s questions as the agents of this environment are asked it (see `view`)."""
-        return told(question, self.view, self.possible_agents)
-
-    def _check_seat(self, seats: tuple[str, ...]) -> None:
-        if self.view is None or self.view in seats or (self.view == "all" and seats):
-            return
-        name = self.metadata["name"]
-        if not seats:
-            raise ValueError(f"view is {self.view!r} but {name} has no private information; leave it out.")
-        raise ValueError(f"view {self.view!r} is no seat of {name}; use one of {', '.join(seats)}, or 'all'.")
-
-    def _teams(self, split: str) -> tuple[Question, ...]:
-        """The questions of a split with everybody's private information."""
-        key = f"team's {split}"
-        if key not in self._questions:
-            self._questions[key] = split_questions(self._loaded, split, self.metadata["name"], self.verifier_share)
-        return self._questions[key]
-
-    def _check_unseen(self) -> None:
-        """A learned verifier's scores of questions that it was fitted to mean nothing; all splits, before anything is trained."""
-        seen = self.verifiers.seen_questions()
-        for split in SPLITS if seen else ():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # asking for the split itself says what there is to say
-                questions = self._teams(split)
-            overlap = sum(question.hash in seen or question.asked in seen for question in questions)
-            if overlap:
-                raise ValueError(
-                    f"the verifier was fitted to {overlap} of the {len(questions)} {split} questions of {self.metadata['name']}: what it "
-                    "says about those means nothing. Use one that was trained on other questions: verifier_share keeps some of the "
-                    "training questions for it, and must be the same here as in the verifier's training."
-                )
-
-    def _loaded(self, part: str) -> tuple[Question, ...]:
-        """What `load` yields, once: without duplicates, every gold answer checked."""
-        key = f"loaded {part}"
-        if key not in self._questions:
-            questions = unique(self.load(part), f"{self.metadata['name']}: load({part!r})")
-            for question in questions:
-                self.verifiers.check_gold(question)
-            self._questions[key] = questions
-        return self._questions[key]
+        return self._questions.told(question)
 
     # PettingZoo's AEC interface.
 
