@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from maporl.agents import Team
+from maporl.agents.checkpoints import TINY
 from maporl.algorithms.batch import discount_between_rounds
 from maporl.algorithms.evaluation import Evaluation, check_oracle, check_team_answer, evaluate, subset
 from maporl.algorithms.records import record, write_records
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv
 
 __all__ = ["RunFolder", "Watcher", "load_team", "torch_settings", "train", "write_questions"]
-
-TINY = 10_000_000
-"""Parameters below which a model runs on one thread of a CPU unless told otherwise."""
 
 Tracker = Callable[[Mapping[str, float], int], None]
 Watcher = Callable[[str, int, Mapping[str, float]], None]
