@@ -11,12 +11,10 @@ from typing import Any
 import torch
 
 from maporl.agents import Team
+from maporl.agents.checkpoints import TINY
 from maporl.config import RunConfig
 
-__all__ = ["TINY", "fastest_threads", "torch_settings", "with_threads"]
-
-TINY = 10_000_000
-"""Parameters below which a model runs on one thread of a CPU unless told otherwise."""
+__all__ = ["fastest_threads", "torch_settings", "with_threads"]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from maporl.agents.checkpoints import context_window, eos_ids
 from maporl.agents.prompts import encode_chat
+from maporl.jsonl import read_jsonl
 
 __all__ = ["IGNORE", "ROW_FORMS", "encode_row", "encode_rows", "read_rows"]
 
@@ -26,22 +28,13 @@ def read_rows(path: str | Path) -> list[tuple[str, Any]]:
     """
     if not Path(path).is_file():
         raise ValueError(f"rows {str(path)!r}: no such file; give a jsonl file with rows {ROW_FORMS}.")
-    found = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                found.append((f"{path}, line {number}", json.loads(line)))
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number}: not JSON ({error.msg}); one row a line: {ROW_FORMS}."
-                ) from None
-    return found
+    return [(f"{path}, line {number}", row) for number, row in read_jsonl(path)]
 
 
 def encode_row(
     row: Any,
     tokenizer: Any,
-    eos_ids: Iterable[int] = (),
+    ends: Iterable[int] = (),
     where: str = "row",
     prompts: dict[str, list[int]] | None = None,
 ) -> list[dict[str, list[int]]]:
@@ -55,7 +48,7 @@ def encode_row(
     Args:
         row: The row.
         tokenizer: With a chat template and an EOS token.
-        eos_ids: Every id that ends a message, beside the tokenizer's EOS token.
+        ends: Ids that end a message, beside the tokenizer's EOS token.
         where: Named in errors.
         prompts: Prompts already encoded with this tokenizer, by their JSON text; new ones are added.
 
@@ -63,7 +56,7 @@ def encode_row(
         ValueError: The row has neither form, or nothing to learn in it.
     """
     chat, first = _chat_of(row, where)
-    stops: set[int] = {tokenizer.eos_token_id, *eos_ids} - {None}
+    stops: set[int] = {tokenizer.eos_token_id, *ends} - {None}
     if not stops:
         raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no EOS token; set one and save it again.")
     prompts = {} if prompts is None else prompts
@@ -139,22 +132,14 @@ def encode_rows(
     Raises:
         ValueError: No rows, a malformed one, or one longer than the model's window.
     """
-    located: Iterable[tuple[str, Any]]
-    located = (
-        read_rows(rows) if isinstance(rows, str | Path) else ((f"row {number}", row) for number, row in enumerate(rows))
-    )
-    eos = getattr(network.generation_config, "eos_token_id", None)
-    eos_ids = [i for i in (eos if isinstance(eos, list | tuple) else [eos]) if i is not None]
-    window = getattr(network.config.get_text_config(), "max_position_embeddings", None) or 2**31
+    located = read_rows(rows) if isinstance(rows, str | Path) else [(f"row {n}", row) for n, row in enumerate(rows)]
+    ends, window = eos_ids(network, tokenizer), context_window(network)
     data: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
     prompts: dict[str, list[int]] = {}
     known: dict[int, tuple[Any, list[dict[str, list[int]]]]] = {}  # a curriculum repeats rows; each is encoded once
     for where, row in located:
-        if id(row) not in known:
-            known[id(row)] = (
-                row,
-                encode_row(row, tokenizer, eos_ids, where, prompts),
-            )  # with the row, so its id stays taken
+        if id(row) not in known:  # kept with the row, so that its id stays taken
+            known[id(row)] = (row, encode_row(row, tokenizer, ends, where, prompts))
         for sequence in known[id(row)][1]:
             if len(sequence["input_ids"]) > window:
                 raise ValueError(

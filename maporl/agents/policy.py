@@ -1,11 +1,9 @@
-"""One frozen base model with named LoRA adapters: what a team's agents share, so that N agents cost one base plus N adapters."""
+"""What a team's agents share: one frozen base with adapters that speaks and learns, so that N agents cost one base plus N adapters."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -15,31 +13,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel, get_peft_model, get_peft_model_state_dict
-from peft.utils import load_peft_weights
-from safetensors import SafetensorError
+from peft import get_peft_model_state_dict
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
 
 from maporl.agents.backbone import Backbone
-from maporl.agents.base_record import base_record, check_base, write_base
-from maporl.agents.checkpoints import load_tokenizer, loading, local_only
+from maporl.agents.checkpoints import context_window, ensure_pad_token, eos_ids, load_causal_lm
 from maporl.agents.in_process_sampler import InProcessSampler
-from maporl.agents.lora import LoRA, fuse, mergeable, merged, merged_weights, plain_layers
+from maporl.agents.lora import LoRA, merged
+from maporl.agents.lora_model import LoRAModel
 from maporl.agents.output_layer import OutputLayer
 from maporl.agents.prefix_trees import Packed, pack
 from maporl.agents.prompts import ChatEncoder
-from maporl.agents.quantised import check_quantization, quantization_config
 from maporl.agents.reference_sampler import ReferenceSampler
 from maporl.agents.sampler import Request, Sampled, Sampler, sampler_type
 
 __all__ = ["LoRA", "Policy"]
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-
-class Policy:
-    """A frozen causal LM, its tokenizer, and LoRA adapters by name. The adapter name None means the base itself.
+class Policy(LoRAModel):
+    """A frozen causal LM with LoRA adapters that samples messages, and gives their log-probs and hidden states to learn from.
 
     Args:
         model: Any `transformers` causal LM.
@@ -68,27 +60,14 @@ class Policy:
         self.sampler_type = sampler_type(sampler)
         if "past_key_values" not in inspect.signature(model.forward).parameters:
             raise ValueError(f"{type(model).__name__} keeps no key-value cache; use an attention model.")
-        self.model, self.tokenizer, self.lora = model, tokenizer, lora or LoRA()
+        ensure_pad_token(model, tokenizer)
+        super().__init__(model, tokenizer, lora)
         self.max_batch_tokens = max_batch_tokens
         self.encode_chats = ChatEncoder(tokenizer)
-        self.eos_ids = _eos_ids(model, tokenizer)
-        if tokenizer.pad_token_id is None:
-            if not self.eos_ids:
-                raise ValueError(
-                    f"the tokenizer of {tokenizer.name_or_path!r} has neither a pad nor an EOS token; set one and save it again."
-                )
-            tokenizer.pad_token_id = min(self.eos_ids)
+        self.eos_ids = eos_ids(model, tokenizer)
         self.pad_id: int = tokenizer.pad_token_id
         self.sampler_calls, self._warned = 0, False
         self._published: dict[str, int] = {}  # adapter -> version
-        self._peft: PeftModel | None = None
-        self._active: str | None = None
-        self._mergeable: dict[
-            str, dict[str, Any]
-        ] = {}  # of every adapter, as its parameters: to look for them takes a while
-        self._parameters: dict[str, list[nn.Parameter]] = {}
-        model.requires_grad_(False)
-        _disable_dropout(model)
         _float32_logits(model)
         self.backbone = Backbone(model)
         self.autocast, self._gradient_checkpointing = autocast, gradient_checkpointing
@@ -108,51 +87,25 @@ class Policy:
         quantization: str | None = None,
         **settings: Any,
     ) -> Policy:
-        """Load a checkpoint folder or hub id. `trust_remote_code` stays off.
+        """Load a checkpoint folder or hub id.
 
         Args:
-            path: Local folder or hub id.
-            dtype: "float32", "bfloat16" or "float16", of the base; adapters are always float32.
-            device: A torch device.
-            chat_template: "plain", a Jinja file, or None for the tokenizer's own.
-            attn_implementation: "sdpa" or "eager"; None is the model's own choice.
-            quantization: "4bit" keeps the base's linear layers in four bits (NF4) and multiplies in `dtype`; None does not.
+            path, dtype, device, chat_template, attn_implementation, quantization: See `load_causal_lm`. `dtype` is the base's; adapters
+                are always float32.
             **settings: Of the constructor.
 
         Raises:
-            ValueError: Unknown dtype, no such model, no chat template, or no bitsandbytes or GPU to quantise with.
+            ValueError: As `load_causal_lm` and the constructor.
         """
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
-        check_quantization(quantization, device)
-        # Quantised weights are made where they stay; others are moved.
-        placed: dict[str, Any] = (
-            {"quantization_config": quantization_config(DTYPES[dtype]), "device_map": {"": device}}
-            if quantization
-            else {}
+        loaded = load_causal_lm(
+            path,
+            dtype=dtype,
+            device=device,
+            chat_template=chat_template,
+            attn_implementation=attn_implementation,
+            quantization=quantization,
         )
-        tokenizer = load_tokenizer(path, chat_template)
-        with loading(path):
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                path,
-                dtype=DTYPES[dtype],
-                attn_implementation=attn_implementation,
-                local_files_only=local_only(path),
-                **placed,
-            )
-        if not placed:
-            model.to(device)
-        return cls(model, tokenizer, **settings)
-
-    # -- adapters ----------------------------------------------------------------------------------------------------
-
-    @property
-    def adapters(self) -> tuple[str, ...]:
-        return tuple(self._peft.peft_config) if self._peft is not None else ()
-
-    @cached_property
-    def _base_record(self) -> dict[str, Any]:
-        return base_record(self.model, self.tokenizer)
+        return cls(*loaded, **settings)
 
     @property
     def device(self) -> torch.device:
@@ -164,162 +117,14 @@ class Policy:
 
     @property
     def context_window(self) -> int:
-        """Longest sequence the model was made for, in tokens.
-
-        With LongRoPE (Phi-3) up to where its frequencies change: beyond, what a token means depends on the longest of its batch.
-        """
-        config = self.model.config.get_text_config()
-        longest = int(getattr(config, "max_position_embeddings", None) or 2**31)
-        rope = getattr(config, "rope_parameters", None) or {}
-        if rope.get("rope_type") == "longrope":
-            longest = min(longest, int(rope.get("original_max_position_embeddings") or longest))
-        return longest
+        """Longest sequence the model was made for, in tokens."""
+        return context_window(self.model)
 
     def add_adapter(self, name: str, *, seed: int = 0, path: str | Path | None = None) -> None:
-        """Add an adapter: new (B = 0, so it starts as the base) from `seed`, or loaded from a PEFT folder.
-
-        Raises:
-            ValueError: The name is taken, the folder is not an adapter of this base, or `lora` names layers that it does not have.
-        """
-        if name in self.adapters:
-            raise ValueError(f"adapter {name!r} exists already; choose another name.")
-        if (
-            not re.fullmatch(r"[\w-]+", name) or name in "lora_"
-        ):  # PEFT confuses the latter with its own parameter names
-            raise ValueError(
-                f"{name!r} cannot name an adapter; use letters, digits, '_' and '-' (and no part of 'lora_')."
-            )
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # PEFT's, about a name in transformers that it will have to change
-            torch.manual_seed(seed)
-            if path is not None:
-                self._load_adapter(name, Path(path))
-            else:
-                self._new_adapter(name)
-        fuse(self.model)
+        super().add_adapter(name, seed=seed, path=path)
         self.backbone.output = OutputLayer.of(self.model)  # it may be adapted from now on
         if self.sampler_type is InProcessSampler:  # and this sampler no longer exact
             self.__dict__.pop("sampler", None)
-        self._mergeable, self._parameters = {n: mergeable(self.model, n) for n in self.adapters}, {}
-        _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
-        self._active = None
-
-    def _new_adapter(self, name: str) -> None:
-        try:
-            if self._peft is None:
-                self._peft = get_peft_model(self.model, self.lora.config(), adapter_name=name)
-            else:
-                self._peft.add_adapter(name, self.lora.config())
-        except (ValueError, re.error) as error:
-            self._forget(name)
-            found = (n.removesuffix(".base_layer") for n, m in self.model.named_modules() if isinstance(m, nn.Linear))
-            linear = sorted({n.rpartition(".")[-1] for n in found if ".lora_" not in n})
-            raise ValueError(
-                f"lora: target_modules {self.lora.target_modules!r} does not fit this model; use 'all-linear', or a list of its "
-                f"layers {linear}. ({' '.join(str(error).split())[:120]})"
-            ) from error
-
-    def _load_adapter(self, name: str, path: Path) -> None:
-        if not (path / "adapter_config.json").is_file():
-            raise ValueError(f"adapter {str(path)!r}: no adapter_config.json there; give a folder written by PEFT.")
-        check_base(path, self._base_record)
-        try:
-            if self._peft is None:
-                loaded = PeftModel.from_pretrained(self.model, str(path), adapter_name=name, is_trainable=True)
-            else:
-                loaded = self._peft
-                loaded.load_adapter(str(path), adapter_name=name, is_trainable=True)
-            # PEFT drops layers that the base lacks, and leaves those that the file lacks at random, with a warning at most.
-            fits = (
-                load_peft_weights(str(path), "cpu").keys()
-                == get_peft_model_state_dict(loaded, adapter_name=name).keys()
-            )
-        except (RuntimeError, ValueError, SafetensorError) as error:
-            self._forget(name)
-            raise ValueError(_misfit(path)) from error
-        if not fits:
-            self._forget(name)
-            raise ValueError(_misfit(path))
-        self._peft = loaded
-
-    def _forget(self, name: str) -> None:
-        """Take back what a failed load has left in the model."""
-        if name in self.adapters and self._peft is not None:
-            self._peft.delete_adapter(name)
-
-    def parameters(self, adapter: str) -> list[nn.Parameter]:
-        """Exactly the parameters of one adapter (PEFT's own `requires_grad` flags move whenever another is activated)."""
-        if adapter not in self._parameters:
-            # An adapter may be called "0" or "mlp", as modules are.
-            marker = re.compile(rf"\.lora_\w+\.{re.escape(adapter)}(\.|$)")
-            self._parameters[adapter] = [p for n, p in self.model.named_parameters() if marker.search(n)]
-        return self._parameters[adapter]
-
-    def save_adapter(self, adapter: str, path: str | Path) -> None:
-        """Write one adapter in PEFT's own format into the folder `path`."""
-        if adapter not in self.adapters or self._peft is None:
-            raise ValueError(self._unknown(adapter))
-        source = Path(path)
-        self._peft.save_pretrained(str(source), selected_adapters=[adapter])
-        nested = source / adapter  # PEFT puts every adapter not called "default" into a subfolder
-        if nested.is_dir():
-            for file in nested.iterdir():
-                file.replace(source / file.name)
-            nested.rmdir()
-        write_base(source, self._base_record)
-
-    def export(self, adapter: str | None, path: str | Path) -> None:
-        """Write a plain model folder with the adapter merged into the base; this policy stays as it is."""
-        if getattr(self.model, "is_quantized", False):
-            raise ValueError(
-                "a quantised base cannot be merged with an adapter: load the base without quantization and the adapter from its folder, "
-                "and export that (maporl export does)."
-            )
-        target = Path(path)
-        with self.using(adapter):
-            layers = {} if adapter is None else plain_layers(self.model, adapter)
-            if layers is None:
-                raise ValueError(
-                    f"adapter {adapter!r} is more than W + BA (DoRA, biases or embeddings) and cannot be merged into a plain model; "
-                    "save_adapter writes it as it is."
-                )
-            sums = {f"{name}.weight": total for name, _, total in merged_weights(layers, adapter or "")}
-        state = {}
-        for name, tensor in self.model.state_dict().items():
-            if ".lora_" in name:
-                continue
-            clean = name.replace(".base_layer.", ".")
-            state[clean] = sums.get(clean, tensor)
-        config = copy.deepcopy(self.model.config)
-        if not sums.keys().isdisjoint({"lm_head.weight", "embed_out.weight"}):  # no longer what the embedding is
-            config.tie_word_embeddings = False
-        plain = type(self.model)(config).to(self.model.dtype)
-        plain.load_state_dict(state)
-        plain.generation_config = self.model.generation_config
-        plain.save_pretrained(str(target))
-        self.tokenizer.save_pretrained(str(target))
-
-    @contextlib.contextmanager
-    def using(self, adapter: str | None) -> Iterator[None]:
-        """Within the block the model is the base with `adapter`; None is the base itself (LoRA disabled, exactly)."""
-        if adapter is None:
-            if self._peft is None:
-                yield
-            else:
-                with self._peft.disable_adapter():
-                    yield
-            return
-        if adapter not in self.adapters:
-            raise ValueError(self._unknown(adapter))
-        if self._active != adapter and self._peft is not None:
-            self._peft.set_adapter(adapter)
-            self._active = adapter
-        yield
-
-    def _unknown(self, adapter: str) -> str:
-        return f"there is no adapter {adapter!r}; there are {list(self.adapters)}."
 
     # -- sampling and log-probs ----------------------------------------------------------------------------------------
 
@@ -445,31 +250,6 @@ def _check_numbers(requests: Sequence[Request], sampled: Sequence[Sampled]) -> N
             "are no numbers: its weights have diverged, or overflow in 16 bit. Go on from an earlier checkpoint with a lower "
             "learning_rate, or use --dtype bfloat16 or float32."
         )
-
-
-def _misfit(path: Path) -> str:
-    return (
-        f"adapter {str(path)!r} does not fit this base model (other layers or shapes); load the base it was trained on."
-    )
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends a message: chat checkpoints name several, some in the generation config only."""
-    found: set[int] = set()
-    for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
-        if value is not None:
-            found.update(value if isinstance(value, list | tuple) else [value])
-    return frozenset(found)
-
-
-def _disable_dropout(model: nn.Module) -> None:
-    """Gradient checkpointing needs train mode, and dropout there would move the ratio of an update away from 1."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for name, value in vars(module).items():  # rates that a module hands to the functional form
-            if "drop" in name and isinstance(value, float):
-                setattr(module, name, 0.0)
 
 
 def _float32_logits(model: Any) -> None:

@@ -48,7 +48,7 @@ class EpisodeStore:
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
         if said:
-            tensors = {
+            tensors: dict[str, np.ndarray] = {
                 "turns": np.array([place for place, _ in said], np.int64),
                 "prompt_lengths": np.array([len(c.prompt_ids) for _, c in said], np.int64),
                 "completion_lengths": np.array([len(c.completion_ids) for _, c in said], np.int64),
@@ -109,8 +109,8 @@ def _completions(tensors: dict[str, np.ndarray]) -> dict[tuple[int, int], Comple
     ends = np.cumsum(tensors["completion_lengths"])[:-1]
     ids, logprobs = np.split(tensors["completion_ids"], ends), np.split(tensors["logprobs"], ends)
     return {
-        (int(n), int(i)): Completion("", *tokens)
-        for (n, i), *tokens in zip(tensors["turns"], prompts, ids, logprobs, strict=True)
+        (int(n), int(i)): Completion("", prompt, completion, logprob)
+        for (n, i), prompt, completion, logprob in zip(tensors["turns"], prompts, ids, logprobs, strict=True)
     }
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from maporl.agents import LLMAgent, Team
 from maporl.agents.make_model import without_progress_bars
-from maporl.agents.sft import sft
+from maporl.agents.sft import SFTSettings, sft
 from maporl.agents.team import BASE
 from maporl.algorithms.records import record, write_records
 from maporl.algorithms.rollout import rollout
@@ -105,7 +105,7 @@ def train_sft(config: RunConfig, watch: Watcher | None = None) -> RunFolder:
             kept = best(episodes, arguments.keep, config.seed)
             _write_kept(folder, env, kept)
             began = time.perf_counter()
-            with _base(config, team) as base:
+            with _base(team) as base:
                 measured = _learn(config, arguments, base, kept, team, folder.path / "model")
             found = {
                 "sft/discussions": float(len(episodes)),
@@ -193,10 +193,10 @@ def _write_kept(folder: RunFolder, env: DiscussionEnv, kept: Sequence[Episode]) 
 
 
 @contextmanager
-def _base(config: RunConfig, team: Team) -> Iterator[str]:
-    """What is fine-tuned: the checkpoint, or a copy of it with its initial adapter merged and its chat template."""
+def _base(team: Team) -> Iterator[str]:
+    """What is fine-tuned: the checkpoint, or a copy of it with its initial adapter merged."""
     member = team.language_models[0]
-    if member.adapter is None and config.chat_template is None:
+    if member.adapter is None:
         yield member.policy.tokenizer.name_or_path
         return
     with tempfile.TemporaryDirectory() as scratch:
@@ -216,15 +216,13 @@ def _learn(
     steps = arguments.steps or math.ceil(EPOCHS * len(rows) / arguments.batch_size)
     longest = max(len(c.prompt_ids) + len(c.completion_ids) for episode in kept for c in episode.completions)
     policy = team.policies[0]
-    measured = sft(
-        base,
-        rows,
-        output,
+    settings = SFTSettings(
         steps=steps,
         batch_size=arguments.batch_size,
         microbatch_size=rows_at_once(arguments.batch_size, longest, config.microbatch_tokens),
         learning_rate=arguments.learning_rate or config.learning_rate,
         lora=policy.lora,
+        chat_template=config.chat_template,
         dtype=config.dtype,
         device="cpu" if config.resolved_device == "cpu" else None,
         gradient_checkpointing=config.gradient_checkpointing,
@@ -232,6 +230,7 @@ def _learn(
         num_threads=config.num_threads,
         seed=config.seed,
     )
+    measured = sft(base, rows, output, settings)
     return {
         "sft/messages": float(len(rows)),
         "sft/steps": float(steps),

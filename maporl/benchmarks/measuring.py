@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maporl.agents import Team
+from maporl.agents.checkpoints import TINY
 from maporl.algorithms.evaluation import subset
 from maporl.algorithms.records import Record, record
 from maporl.algorithms.rollout import Play, rollout_together
@@ -26,7 +27,7 @@ from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.run_folder import RunFolder
-from maporl.threads import TINY, torch_settings, with_threads
+from maporl.threads import torch_settings, with_threads
 from maporl.types import Episode, Question
 
 __all__ = ["measure"]
@@ -38,7 +39,7 @@ AT_ONCE = 1024
 """Discussions in one lockstep, after which records are written: enough to fill batches, few enough to lose with an interruption."""
 
 AT_ONCE_SLOW = 128
-"""Of a model above `maporl.run.TINY` on a CPU, where larger batches are no faster."""
+"""Of a model above `TINY` on a CPU, where larger batches are no faster."""
 
 Watch = Callable[[int, int], None]
 Stream = tuple[int, bool]  # (number of the random stream, greedy)

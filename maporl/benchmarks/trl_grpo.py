@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PrinterCallback, TrainerCallback
+from transformers import TrainerCallback
 from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig, GRPOTrainer
 
 from maporl.agents import LLMAgent, Sampling, Team
 from maporl.agents.make_model import without_progress_bars
-from maporl.agents.sft import global_settings_kept
+from maporl.agents.trainer import QUIET, global_settings_kept, train
 from maporl.algorithms.training import check_context, draw
 from maporl.benchmarks.whole_runs import begun_anew, finished, rows_at_once
 from maporl.config import RunConfig
@@ -104,7 +104,7 @@ def train_grpo(config: RunConfig, watch: Watcher | None = None) -> RunFolder:
         record.folder, record.watch = folder, watch
         with folder.keeping_status(resumable=False):
             if config.num_iterations:
-                trainer.train()
+                train(trainer)
             _save(trainer.model, folder.path / "adapters", env.possible_agents[0])
     return folder
 
@@ -175,11 +175,8 @@ def _trainer(config: RunConfig, arguments: _Arguments, agent: LLMAgent, record: 
         bf16=config.autocast,
         gradient_checkpointing=config.gradient_checkpointing,
         use_cpu=config.resolved_device == "cpu",
-        dataloader_pin_memory=False,
         logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
+        **QUIET,
     )
     model: Any = agent.policy.model
     reward: Any = record.reward
@@ -195,7 +192,6 @@ def _trainer(config: RunConfig, arguments: _Arguments, agent: LLMAgent, record: 
         callbacks=[record],
     )
     trainer.agent = agent
-    trainer.remove_callback(PrinterCallback)
     return trainer
 
 

@@ -44,7 +44,7 @@ import yaml
 
 from maporl.agents.make_model import ARCHITECTURES, make_model
 from maporl.agents.prompts import PromptTemplate
-from maporl.agents.sft import sft
+from maporl.agents.sft import SFTSettings, sft
 from maporl.envs.combinations import ITEMS
 from maporl.envs.discussion import DiscussionEnv
 from maporl.registry import load
@@ -105,7 +105,7 @@ class Recipe:
         pure_steps: How many of the training steps are spent on pure habits.
         num_rows: Different chats in each part of the corpus.
         model: Arguments of `make_model`.
-        training: Arguments of `sft`.
+        training: Of `SFTSettings`.
     """
 
     task: str = "two_witnesses"
@@ -179,7 +179,7 @@ def make_warm_start(
     rows = corpus(recipe)
     words = [message["content"] for row in rows[:500] for message in row["messages"]]
     make_model(folder, seed=seed, texts=words, **recipe.model)
-    measured = sft(folder, rows, folder, seed=seed, shuffle=False, **recipe.training)
+    measured = sft(folder, rows, folder, SFTSettings(seed=seed, shuffle=False, **recipe.training))
     (folder / "prompts.yaml").write_text(yaml.safe_dump(asdict(PROMPTS), sort_keys=False), encoding="utf-8")
     record.write_text(
         json.dumps({"fingerprint": fingerprint, "recipe": asdict(recipe), "measured": measured}, indent=2) + "\n",

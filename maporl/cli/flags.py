@@ -69,7 +69,8 @@ def documented(what: Any) -> dict[str, str]:
     texts: dict[str, str] = {}
     names: list[str] = []
     inside = False
-    for line in (inspect.getdoc(what) or "").splitlines():
+    # A dataclass inherits fields, and may document them anew.
+    for line in "\n".join(inspect.getdoc(w) or "" for w in reversed(getattr(what, "__mro__", (what,)))).splitlines():
         if re.fullmatch(r"\w+:", line):
             inside, names = line in ("Args:", "Attributes:"), []
         elif inside and (match := re.match(r" {4}(\*{0,2}\w+(?:, \w+)*): (.*)", line)):

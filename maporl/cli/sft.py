@@ -9,24 +9,27 @@ from __future__ import annotations
 import argparse
 import sys
 
-from maporl.agents.policy import LoRA
-from maporl.agents.sft import sft
+from maporl.agents.lora import LoRA
+from maporl.agents.sft import SFTSettings, sft
 from maporl.cli.flags import Parser, settings_of
 from maporl.settings import called
 
 __all__ = ["add_arguments", "run"]
 
+PATHS = ("model", "rows", "output")
+
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_settings(settings_of(sft, without=["show_progress"]))
+    parser.add_settings([*settings_of(sft, only=PATHS), *settings_of(SFTSettings)])
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and print the loss reached."""
-    given = dict(args.given)
+    paths = {name: args.given[name] for name in PATHS}
+    given = {name: value for name, value in args.given.items() if name not in PATHS}
     if given.get("lora") is not None:
         given["lora"] = called("lora", "lora", LoRA, given["lora"])
-    metrics = sft(**given, show_progress=sys.stdout.isatty())
+    metrics = sft(**paths, settings=SFTSettings(**given), show_progress=sys.stdout.isatty())
     figures = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-    print(f"{given['output']}: {figures}")
+    print(f"{paths['output']}: {figures}")
     return 0

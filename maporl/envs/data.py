@@ -6,7 +6,6 @@ Whatever is wrong with a row is said where it is: file and line. `datasets` and 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maporl.hub import reachable
+from maporl.jsonl import parsed, read_jsonl
 
 __all__ = ["HubSource", "Row", "read_rows", "resolve"]
 
@@ -142,7 +142,7 @@ def _named(
 
 
 def _read_file(path: Path) -> Iterator[Row]:
-    readers = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
+    readers = {".jsonl": read_jsonl, ".json": _json, ".parquet": _parquet}
     unit = "line" if path.suffix == ".jsonl" else "row"
     number = 0
     for number, value in readers[path.suffix](path):
@@ -154,30 +154,11 @@ def _read_file(path: Path) -> Iterator[Row]:
         raise ValueError(f"{path}: holds no rows.")
 
 
-def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield number, _parsed(line.rstrip(), f"{path}, line {number}")
-
-
 def _json(path: Path) -> Iterator[tuple[int, Any]]:
-    rows = _parsed(path.read_bytes(), str(path))
+    rows = parsed(path.read_bytes(), str(path))
     if not isinstance(rows, list):
         raise ValueError(f"{path}: a {type(rows).__name__}, not a list of rows; one object per line is .jsonl.")
     yield from enumerate(rows, 1)
-
-
-def _parsed(data: bytes, where: str) -> Any:
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{where}: not UTF-8 (byte {error.start}); save the file as UTF-8.") from None
-    except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, column {error.colno}" if b"\n" in data.strip() else f"column {error.colno}"
-        raise ValueError(f"{where}: not JSON ({error.msg}, {at}); correct or remove it.") from None
-    except RecursionError:
-        raise ValueError(f"{where}: nested too deeply to be read.") from None
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:

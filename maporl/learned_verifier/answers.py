@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from maporl.jsonl import read_jsonl
 from maporl.types import Question
 
 __all__ = ["Balance", "LabelledAnswer", "balanced", "by_question", "divided", "read_answers", "seen", "write_answers"]
@@ -70,14 +71,8 @@ def read_answers(path: str | Path) -> list[LabelledAnswer]:
     if not file.is_file():
         raise ValueError(f"answers {str(path)!r}: there is no such file; give a jsonl file of labelled answers.")
     found = []
-    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
+    for number, row in read_jsonl(file):
         where = f"{path}, line {number}"
-        try:
-            row = json.loads(line.decode("utf-8"))
-        except ValueError as error:  # also of what is no UTF-8
-            raise ValueError(f"{where}: no JSON ({error}).") from error
         if not isinstance(row, Mapping):
             raise ValueError(
                 f"{where}: a {type(row).__name__}; a row is an object with question, gold, response, correct."

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from maporl.agents.policy import Policy
 from maporl.agents.prompts import ChatEncoder, PromptTemplate
+from maporl.agents.value_model import ValueHead, ValueModel
 from maporl.printable import encodable
 from maporl.types import Observation, Question
 from maporl.whole_files import write_whole
@@ -112,15 +113,14 @@ class Network:
     def __init__(self, policy: Policy, folder: str | Path, card: Card) -> None:
         self.policy, self.card = policy, card
         policy.add_adapter(ADAPTER, path=folder)
-        self.head = nn.Linear(policy.hidden_size, 1, bias=False)
+        self.value_model = ValueModel(policy, ADAPTER, bias=False)
         try:
-            self.head.load_state_dict(load_file(Path(folder) / HEAD))
+            self.value_model.head.load_state_dict(load_file(Path(folder) / HEAD))
         except (OSError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"verifier {str(folder)!r}: {HEAD} is missing, damaged or of another size ({reason}); train it again."
             ) from error
-        self.head.to(policy.device).requires_grad_(False)
 
     @classmethod
     def load(
@@ -165,7 +165,7 @@ class Network:
         found: dict[int, Tensor] = {}
         with policy.speaking(ADAPTER):
             for packed in policy.pack(np.arange(len(rows)), prompts, closed, batch_tokens):
-                values = self.head(policy.backbone.before(packed).float()).squeeze(-1).cpu() / self.card.temperature
+                values = self.value_model.values(packed).cpu() / self.card.temperature
                 for row, part in zip(packed.rows.tolist(), values.split(packed.lengths.tolist()), strict=True):
                     found[row] = part[1:] if len(part) > 1 else part
         return [found[row] for row in range(len(rows))]
@@ -234,6 +234,6 @@ def fingerprint(model: Any, tokenizer: Any) -> str:
     return found.hexdigest()[:32]
 
 
-def save_head(head: nn.Linear, folder: str | Path) -> None:
+def save_head(head: ValueHead, folder: str | Path) -> None:
     """Beside the adapter."""
     save_file({"weight": head.weight.detach().float().cpu().contiguous()}, Path(folder) / HEAD)

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import Trainer, TrainingArguments, set_seed
 
-from maporl.agents.checkpoints import load_tokenizer, loading, local_only
+from maporl.agents.checkpoints import context_window, load_causal_lm
 from maporl.agents.make_model import without_progress_bars
 from maporl.agents.prompts import ChatEncoder
-from maporl.agents.sft import TINY, global_settings_kept
+from maporl.agents.trainer import TrainerSettings, global_settings_kept, train
+from maporl.agents.value_model import ValueHead
 from maporl.learned_verifier.answers import LabelledAnswer, seen
 from maporl.learned_verifier.model import Card, Reading, Row, fingerprint, rows_of, save_head
 
@@ -29,21 +30,17 @@ IGNORED = -100.0
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Of a verifier's training. The defaults are the paper's, made for models of billions of parameters.
+class Settings(TrainerSettings):
+    """How a verifier is trained: AdamW, a short warm-up, then linearly down. Defaults are the paper's, for billions of parameters.
 
     Attributes:
         r, alpha, dropout: Of the LoRA adapter on all linear layers.
-        learning_rate: AdamW's peak, after a short warm-up; it falls linearly.
         epochs: Passes over the answers.
-        batch_size: Answers of an optimizer step.
-        microbatch_size: Answers of one pass; divides batch_size, saves memory only. None: the whole batch.
         max_length: Tokens of question and answer; longer rows are left out, and counted.
         dtype: Of the base: "float32" or "bfloat16".
-        device: "cpu", or None for the accelerator if there is one.
-        gradient_checkpointing: Recompute activations in the backward pass.
-        num_threads: torch's threads; None: one for a tiny model on a CPU, else as they are.
-        seed: Of the adapter, the order of rows and dropout.
+
+    Raises:
+        ValueError: As `TrainerSettings`; a size that is not above 0, or a dropout outside [0, 1).
     """
 
     r: int = 16
@@ -52,25 +49,13 @@ class Settings:
     learning_rate: float = 2e-4
     epochs: float = 1.0
     batch_size: int = 32
-    microbatch_size: int | None = None
     max_length: int = 550
-    dtype: str = "float32"
-    device: str | None = None
-    gradient_checkpointing: bool = False
-    num_threads: int | None = None
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("r", "alpha", "learning_rate", "epochs", "batch_size", "max_length"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
+        super().__post_init__()
+        self._check_positive("r", "alpha", "epochs", "max_length")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; it lies in [0, 1).")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype {self.dtype!r} is unknown; use 'float32' or 'bfloat16'.")
-        micro = self.microbatch_size
-        if micro is not None and (micro < 1 or self.batch_size % micro):
-            raise ValueError(f"microbatch_size is {micro}; it must divide batch_size {self.batch_size}.")
 
 
 def fit(
@@ -104,7 +89,10 @@ def fit(
     began = time.perf_counter()
     with global_settings_kept(), without_progress_bars():
         set_seed(settings.seed)
-        network, tokenizer = _load(base, chat_template, settings)
+        network, tokenizer = load_causal_lm(
+            base, dtype=settings.dtype, chat_template=chat_template, attn_implementation="sdpa"
+        )
+        settings.set_threads(network)
         mark = fingerprint(network, tokenizer)
         rows = rows_of(
             tokenizer,
@@ -112,7 +100,7 @@ def fit(
             reading,
             [a.question for a in answers],
             [a.response for a in answers],
-            _window(network),
+            context_window(network),
         )
         kept = [n for n, (prompt, response) in enumerate(rows) if len(prompt) + len(response) <= settings.max_length]
         if len({answers[n].correct for n in kept}) < 2:
@@ -145,27 +133,6 @@ def fit(
     return card
 
 
-def _load(base: str, chat_template: str | None, settings: Settings) -> tuple[Any, Any]:
-    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
-    tokenizer = load_tokenizer(base, chat_template)
-    with loading(base):
-        network = AutoModelForCausalLM.from_pretrained(
-            base,
-            dtype=getattr(torch, settings.dtype),
-            attn_implementation="sdpa",
-            local_files_only=local_only(base),
-        )
-    if settings.num_threads is not None or (on_cpu and network.num_parameters() < TINY):
-        torch.set_num_threads(settings.num_threads or 1)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token  # masks are explicit, so any id does
-    return network, tokenizer
-
-
-def _window(network: Any) -> int:
-    return int(getattr(network.config.get_text_config(), "max_position_embeddings", None) or 2**31)
-
-
 class _Scorer(nn.Module):
     """A base with a new adapter and head, as transformers' trainer wants it."""
 
@@ -183,7 +150,7 @@ class _Scorer(nn.Module):
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
         hidden = network.get_input_embeddings().weight.shape[1]
-        self.head = nn.Linear(hidden, 1, bias=False)
+        self.head = ValueHead(hidden, bias=False)
         # Small, so that it begins near one half; not zero, for the adapter's B is: each would wait for the other to move.
         nn.init.normal_(self.head.weight, std=0.02)
         if settings.gradient_checkpointing:
@@ -195,7 +162,7 @@ class _Scorer(nn.Module):
         inner = self.network.get_base_model().base_model  # its last states, without logits nobody reads
         with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=inner.dtype == torch.bfloat16):
             states = inner(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
-        logits = self.head(states.float()).squeeze(-1)
+        logits = self.head(states)
         counted = labels != IGNORED
         total = nn.functional.binary_cross_entropy_with_logits(logits[counted], labels[counted], reduction="sum")
         return total / (counted.sum() if num_items is None else num_items)
@@ -234,34 +201,21 @@ def _train(scorer: _Scorer, rows: Sequence[dict[str, list[Any]]], tokenizer: Any
             labels[n, :size] = torch.tensor(row["labels"])
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
-    micro = settings.microbatch_size or settings.batch_size
     steps = max(int(np.ceil(len(rows) / settings.batch_size) * settings.epochs), 1)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _Trainer(
             scorer,
             TrainingArguments(
                 scratch,
-                max_steps=steps,
-                per_device_train_batch_size=micro,
-                gradient_accumulation_steps=settings.batch_size // micro,
-                learning_rate=settings.learning_rate,
+                **settings.arguments(steps),
                 adam_beta2=0.98,  # as in `sft`; with .999 long trainings of tiny models may collapse to one half and stay there
                 lr_scheduler_type="linear",
                 warmup_steps=min(steps // 10, 50),
                 weight_decay=0.0,
-                use_cpu=settings.device == "cpu",
                 remove_unused_columns=False,
-                dataloader_pin_memory=False,
-                logging_steps=max(1, steps // 10),
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                seed=settings.seed,
             ),
             train_dataset=Dataset.from_list(list(rows)),
             data_collator=collate,
         )
         trainer.model_accepts_loss_kwargs = True  # `num_items_in_batch`: labels that are not ignored
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    return float(next(entry["loss"] for entry in reversed(trainer.state.log_history) if "loss" in entry))
+        return float(train(trainer)["loss"])

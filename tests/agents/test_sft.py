@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents.chat_rows import IGNORE, encode_row, read_rows
+from maporl.agents.lora import LoRA
 from maporl.agents.make_model import make_model, make_tokenizer
-from maporl.agents.policy import LoRA
-from maporl.agents.prompts import PromptTemplate
-from maporl.agents.sft import sft
+from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, PromptTemplate
+from maporl.agents.sft import SFTSettings, sft
 from maporl.types import Message, Observation
 
 CHAT = [
@@ -42,6 +43,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return AutoModelForCausalLM.from_pretrained(path).state_dict()
+
+
+def answer(path: Path, question: str) -> str:
+    """What a model says, by transformers alone."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    chat = [{"role": "user", "content": question}]
+    prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    out = model.generate(**prompt, max_new_tokens=10, do_sample=False)
+    return tokenizer.decode(out[0, prompt["input_ids"].shape[1] :])
 
 
 def learned(sequence: dict[str, list[int]]) -> list[int]:
@@ -129,9 +139,17 @@ def test_malformed_row_names_file_and_line(base: Path, tmp_path: Path, row: obje
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(ROWS[0]) + "\n\n" + json.dumps(row) + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match=rf"rows\.jsonl, line 3: .*{message}") as error:
-        sft(base, file, tmp_path / "out", steps=1)
+        sft(base, file, tmp_path / "out", SFTSettings(steps=1))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_line_ends_where_its_newline_is(tmp_path: Path) -> None:
+    """Unicode has other line separators, which JSON texts may hold as they are."""
+    file = tmp_path / "rows.jsonl"
+    row = {"prompt": "one\u2028two\x85", "completion": "3"}
+    file.write_text(f"{json.dumps(row, ensure_ascii=False)}\n\n{json.dumps(ROWS[0])}", encoding="utf-8")
+    assert read_rows(file) == [(f"{file}, line 1", row), (f"{file}, line 3", ROWS[0])]
 
 
 def test_line_that_is_not_json_names_file_and_line(tmp_path: Path) -> None:
@@ -146,23 +164,33 @@ def test_line_that_is_not_json_names_file_and_line(tmp_path: Path) -> None:
 def test_row_longer_than_the_window(base: Path, tmp_path: Path) -> None:
     row = {"prompt": "\u65e5" * 40, "completion": "x"}
     with pytest.raises(ValueError, match="row 1: 1[0-9]{2} tokens, more than the model's window of 64"):
-        sft(base, [ROWS[0], row], tmp_path, steps=1)
+        sft(base, [ROWS[0], row], tmp_path, SFTSettings(steps=1))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps 0"),
-        ({"batch_size": 4, "microbatch_size": 3}, "microbatch_size must divide batch_size"),
-        ({"dtype": "int8"}, "dtype 'int8' is unknown"),
+        ({"steps": 0}, "steps is 0; it must be above 0"),
+        ({"learning_rate": -1e-3}, "learning_rate is -0.001; it must be above 0"),
+        ({"batch_size": 4, "microbatch_size": 3}, "microbatch_size is 3; it must divide batch_size 4"),
+        ({"dtype": "int8"}, "dtype 'int8' is unknown; use 'float32' or 'bfloat16'"),
+    ],
+)
+def test_bad_settings(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SFTSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ({"rows": []}, "there are no rows to learn from"),
         ({"model": "no/such-model"}, "model 'no/such-model' cannot be loaded"),
     ],
 )
-def test_bad_settings(base: Path, tmp_path: Path, settings: dict, message: str) -> None:
-    arguments = {"model": base, "rows": ROWS, "output": tmp_path, **settings}
+def test_bad_arguments(base: Path, tmp_path: Path, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
-        sft(**arguments)
+        sft(**{"model": base, "rows": ROWS, "output": tmp_path, **arguments})
     assert "\n" not in str(error.value)
 
 
@@ -172,20 +200,11 @@ QUICK = {"batch_size": 2, "device": "cpu", "warmup_steps": 0}
 
 
 def test_it_learns_and_the_folder_speaks(base: Path, tmp_path: Path) -> None:
-    measured = sft(base, ROWS, tmp_path, steps=60, learning_rate=1e-2, **QUICK)
+    measured = sft(base, ROWS, tmp_path, SFTSettings(steps=60, learning_rate=1e-2, **QUICK))
     assert measured["accuracy"] == 1.0
     assert measured["loss"] < 0.05
     assert measured["rows"] == 2
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
-    for digit in "47":
-        prompt = tokenizer.apply_chat_template(
-            [{"role": "user", "content": f"{digit}?"}],
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-        )
-        out = model.generate(**prompt, max_new_tokens=10, do_sample=False)[0, prompt["input_ids"].shape[1] :]
-        assert tokenizer.decode(out) == f"Answer: {digit}<|end|>"
+    assert [answer(tmp_path, f"{digit}?") for digit in "47"] == ["Answer: 4<|end|>", "Answer: 7<|end|>"]
 
 
 def test_same_seed_same_weights_and_global_state_kept(base: Path, tmp_path: Path) -> None:
@@ -193,7 +212,7 @@ def test_same_seed_same_weights_and_global_state_kept(base: Path, tmp_path: Path
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     rows = [*ROWS, {"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"}]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        sft(base, rows, tmp_path / name, steps=2, seed=seed, matmul_precision="medium", **QUICK)
+        sft(base, rows, tmp_path / name, SFTSettings(steps=2, seed=seed, matmul_precision="medium", **QUICK))
     a, b, c = (weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert any(not torch.equal(a[key], c[key]) for key in a)  # another order of the rows
@@ -204,10 +223,10 @@ def test_same_seed_same_weights_and_global_state_kept(base: Path, tmp_path: Path
 
 
 def test_unshuffled_rows_come_in_order(base: Path, tmp_path: Path) -> None:
-    settings = {"steps": 2, "batch_size": 1, "device": "cpu", "shuffle": False}
-    sft(base, [ROWS[0], ROWS[1], {"prompt": "never", "completion": "seen"}], tmp_path / "a", **settings)
-    sft(base, ROWS, tmp_path / "b", **settings)
-    sft(base, ROWS[::-1], tmp_path / "c", **settings)
+    settings = SFTSettings(steps=2, batch_size=1, device="cpu", shuffle=False)
+    sft(base, [ROWS[0], ROWS[1], {"prompt": "never", "completion": "seen"}], tmp_path / "a", settings)
+    sft(base, ROWS, tmp_path / "b", settings)
+    sft(base, ROWS[::-1], tmp_path / "c", settings)
     a, b, c = (weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert any(not torch.equal(a[key], c[key]) for key in a)
@@ -215,16 +234,9 @@ def test_unshuffled_rows_come_in_order(base: Path, tmp_path: Path) -> None:
 
 def test_microbatches_save_memory_only(base: Path, tmp_path: Path) -> None:
     rows = [*ROWS, {"prompt": "a", "completion": "bcdefgh"}, {"prompt": "c", "completion": "d"}]
-    common = {
-        "steps": 1,
-        "batch_size": 4,
-        "device": "cpu",
-        "shuffle": False,
-        "weight_decay": 0.0,
-        "learning_rate": 1e-3,
-    }
-    sft(base, rows, tmp_path / "whole", **common)
-    sft(base, rows, tmp_path / "parts", microbatch_size=1, **common)
+    settings = SFTSettings(steps=1, batch_size=4, device="cpu", shuffle=False, learning_rate=1e-3)
+    sft(base, rows, tmp_path / "whole", settings)
+    sft(base, rows, tmp_path / "parts", replace(settings, microbatch_size=1))
     whole, parts, before = weights(tmp_path / "whole"), weights(tmp_path / "parts"), weights(base)
     moved = max((whole[key] - before[key]).abs().max() for key in whole)
     # Adam's first step is the sign of the gradient: where that is nearly 0 the sign may differ, elsewhere nothing may.
@@ -236,7 +248,7 @@ def test_microbatches_save_memory_only(base: Path, tmp_path: Path) -> None:
 
 
 def test_lora_is_merged_into_a_plain_folder(base: Path, tmp_path: Path) -> None:
-    sft(base, ROWS, tmp_path, steps=3, learning_rate=1e-2, lora=LoRA(r=2), **QUICK)
+    sft(base, ROWS, tmp_path, SFTSettings(steps=3, learning_rate=1e-2, lora=LoRA(r=2), **QUICK))
     assert not list(tmp_path.glob("adapter*"))
     before, after = weights(base), weights(tmp_path)
     assert before.keys() == after.keys()
@@ -246,14 +258,28 @@ def test_lora_is_merged_into_a_plain_folder(base: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_may_be_trained_in_place(base: Path, tmp_path: Path) -> None:
-    sft(base, ROWS, tmp_path, steps=1, **QUICK)
+    sft(base, ROWS, tmp_path, SFTSettings(steps=1, **QUICK))
     before = weights(tmp_path)
-    sft(tmp_path, ROWS, tmp_path, steps=2, learning_rate=1e-2, **QUICK)
+    sft(tmp_path, ROWS, tmp_path, SFTSettings(steps=2, learning_rate=1e-2, **QUICK))
     assert any(not torch.equal(before[key], value) for key, value in weights(tmp_path).items())
 
 
+def test_the_chat_template_asked_for_is_learned_and_written(base: Path, tmp_path: Path) -> None:
+    bare = AutoTokenizer.from_pretrained(base)
+    bare.chat_template = None
+    AutoModelForCausalLM.from_pretrained(base).save_pretrained(tmp_path / "bare")
+    bare.save_pretrained(tmp_path / "bare")
+    settings = SFTSettings(steps=60, learning_rate=1e-2, **QUICK)
+    with pytest.raises(ValueError, match="bare' has no chat template; give one: --chat_template plain"):
+        sft(tmp_path / "bare", ROWS, tmp_path / "out", settings)
+    sft(tmp_path / "bare", ROWS, tmp_path / "out", replace(settings, chat_template="plain"))
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == PLAIN_CHAT_TEMPLATE
+    assert [answer(tmp_path / "out", f"{digit}?") for digit in "47"] == [" Answer: 4<|end|>", " Answer: 7<|end|>"]
+
+
 def test_progress_bar_shows_and_ends(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    quiet = sft(base, ROWS, tmp_path, steps=1, **QUICK)
+    settings = SFTSettings(steps=1, **QUICK)
+    quiet = sft(base, ROWS, tmp_path, settings)
     assert capsys.readouterr().out == ""
-    shown = sft(base, ROWS, tmp_path, steps=1, show_progress=True, **QUICK)
+    shown = sft(base, ROWS, tmp_path, settings, show_progress=True)
     assert shown["loss"] == quiet["loss"]

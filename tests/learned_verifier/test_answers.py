@@ -48,7 +48,7 @@ def test_reading_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2: no JSON"),
+        ("{", "line 2: not JSON"),
         ("[1]", "line 2: a list; a row is an object"),
         (json.dumps({**ROW, "question": 3}), "line 2: 'question' is 3; it must be str"),
         (json.dumps({**ROW, "correct": "yes"}), "line 2: 'correct' is 'yes'; it must be bool"),
@@ -135,7 +135,7 @@ def test_what_people_write_in_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="line 1: 'private' is .*; it must map agents to texts"):
         read_answers(write(tmp_path, json.dumps({**ROW, "private": {"a": 5}})))
     (tmp_path / "rows.jsonl").write_bytes(b'{"question": "\xff"}\n')
-    with pytest.raises(ValueError, match="rows.jsonl, line 1: no JSON"):
+    with pytest.raises(ValueError, match="rows.jsonl, line 1: not UTF-8 .byte 14.; save the file as UTF-8"):
         read_answers(tmp_path / "rows.jsonl")
 
 

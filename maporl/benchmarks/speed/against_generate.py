@@ -20,7 +20,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from maporl.agents import Agent, Policy, Team
-from maporl.agents.policy import DTYPES
+from maporl.agents.checkpoints import DTYPES
 from maporl.agents.prompts import ChatEncoder, PromptTemplate
 from maporl.benchmarks.speed.rows import Row, interleaved, of, ratio
 from maporl.benchmarks.speed.settings import Settings

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from maporl.agents import Policy, Request, Sampling
-from maporl.agents.policy import DTYPES
+from maporl.agents.checkpoints import DTYPES
 from maporl.benchmarks.speed.bare import RolloutFloor, UpdateFloor
 from maporl.benchmarks.speed.rows import Row, interleaved, of, timed
 from maporl.benchmarks.speed.settings import Settings

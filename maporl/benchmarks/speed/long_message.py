@@ -16,8 +16,8 @@ from comlrl.trainers.reinforce import MAGRPOConfig, MAGRPOTrainer
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from maporl.agents import Policy, Sampling, Team
+from maporl.agents.checkpoints import DTYPES
 from maporl.agents.make_model import make_tokenizer
-from maporl.agents.policy import DTYPES
 from maporl.algorithms.magrpo import MAGRPO
 from maporl.benchmarks.speed.our_step import EQUAL
 from maporl.benchmarks.speed.rows import timed

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from maporl.agents import LoRA, Policy
+from maporl.agents.checkpoints import DTYPES
 from maporl.agents.make_model import make_model, make_tokenizer
-from maporl.agents.policy import DTYPES
 
 __all__ = ["GEOMETRIES", "Settings"]
 

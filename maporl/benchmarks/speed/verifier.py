@@ -12,15 +12,12 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from transformers import AutoModelForCausalLM
 
 from maporl.agents import Policy, PromptTemplate, Sampling, Team
-from maporl.agents.checkpoints import load_tokenizer
+from maporl.agents.checkpoints import load_causal_lm
 from maporl.algorithms.training import learn
 from maporl.benchmarks.speed.rows import Row, interleaved, of, ratio, timed
 from maporl.benchmarks.speed.settings import Settings
@@ -96,10 +93,9 @@ class PlainScorer:
         verifier = LearnedVerifier(folder, device=settings.device, dtype=settings.dtype)
         with tempfile.TemporaryDirectory() as plain:
             verifier.network.policy.export("verifier", plain)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(plain, dtype=verifier.network.policy.model.dtype)
-            self.tokenizer = load_tokenizer(plain)
-        self.model = loaded.to(settings.device).eval()
-        self.head: nn.Linear = verifier.network.head
+            model, self.tokenizer = load_causal_lm(plain, dtype=settings.dtype, device=settings.device)
+        self.model = model.eval()
+        self.head = verifier.network.value_model.head
         self.device, self.batch = settings.device, BATCHES[0]
 
     @torch.inference_mode()
@@ -119,7 +115,7 @@ class PlainScorer:
             mask = (torch.arange(width, device=self.device) < lengths[:, None]).long()
             states = self.model.base_model(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
             last = states[torch.arange(len(mine), device=self.device), lengths - 1]
-            values[mine] = torch.sigmoid(self.head(last.float())[:, 0].double()).cpu().numpy()
+            values[mine] = torch.sigmoid(self.head(last).double()).cpu().numpy()
         return values
 
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from maporl.agents.policy import DTYPES
+from maporl.agents.checkpoints import DTYPES
 from maporl.benchmarks.speed.our_step import STOCK, Knobs
 from maporl.benchmarks.speed.settings import Settings
 from maporl.benchmarks.speed.with_comlrl import quiet
