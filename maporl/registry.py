@@ -84,6 +84,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "mareinforce": "maporl.algorithms.magrpo:MAREINFORCE",
         "marloo": "maporl.algorithms.magrpo:MARLOO",
         "maremax": "maporl.algorithms.magrpo:MAREMAX",
+        "trl_grpo": "maporl.training.trl_grpo:TRLGRPO",
+        "sft": "maporl.training.good_discussions:GoodDiscussions",
     },
 }
 

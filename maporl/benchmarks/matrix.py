@@ -297,17 +297,18 @@ def _train(folder: Path, training: Training, send: Watch) -> str:
 
     from maporl.agents.make_model import without_progress_bars
     from maporl.benchmarks.trainers import train
+    from maporl.training.callbacks import Callback
 
     place = folder / training.folder
 
-    def watch(event: str, iteration: int, metrics: Mapping[str, float]) -> None:
-        if event == "iteration":
+    class Tell(Callback):
+        def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
             send(News("training", str(training.folder), iteration, training.config.num_iterations, dict(metrics)))
 
     try:
         with without_progress_bars(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # hundreds of runs would each say that nothing is left to learn
-            train(training, place, watch)
+            train(training, place, [Tell()])
     except Exception as error:
         place.mkdir(parents=True, exist_ok=True)
         (place / "traceback.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")

@@ -18,7 +18,7 @@ from maporl.run_folder import RunFolder
 from maporl.training.callbacks import Callback
 from maporl.types import Question
 
-__all__ = ["Run", "Trainer", "evaluate_run"]
+__all__ = ["Run", "Trainer", "evaluate_run", "rows_at_once"]
 
 
 class Run:
@@ -101,11 +101,13 @@ class Trainer(ABC):
         team: Who speaks, as trained so far.
         resumable: Its state can be saved after any iteration; else a run that was cut off begins again.
         evaluated: The team is evaluated before, during and after the training.
+        Settings: What ``config.algorithm_args`` may hold, a dataclass; None: nothing.
     """
 
     team: Team
     resumable: ClassVar[bool] = True
     evaluated: ClassVar[bool] = True
+    Settings: ClassVar[type | None] = None
 
     @abstractmethod
     def __init__(self, run: Run) -> None:
@@ -144,3 +146,8 @@ def evaluate_run(config: RunConfig, env: DiscussionEnv, team: Team, questions: S
             team_answer=config.team_answer,
             allow_oracle=config.allow_oracle,
         )
+
+
+def rows_at_once(batch: int, longest: int, tokens: int) -> int:
+    """How many rows one pass takes: the largest divisor of a batch of which `tokens` hold that many of the `longest`; at least 1."""
+    return max(rows for rows in range(1, batch + 1) if batch % rows == 0 and (rows == 1 or rows * longest <= tokens))

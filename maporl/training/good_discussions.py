@@ -7,11 +7,11 @@ exactly the prompt that its speaker read. Everybody then speaks with the one fin
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,18 +22,18 @@ import numpy as np
 from maporl.agents import LLMAgent, Team
 from maporl.agents.make_model import without_progress_bars
 from maporl.agents.sft import SFTSettings, sft
-from maporl.agents.team import BASE
-from maporl.algorithms.records import record, write_records
-from maporl.algorithms.rollout import rollout
-from maporl.algorithms.training import TRAIN, check_context, draw, rollout_metrics
-from maporl.benchmarks.whole_runs import begun_anew, finished, rows_at_once
+from maporl.algorithms.records import Record, record, write_records
+from maporl.algorithms.store import EpisodeStore
+from maporl.algorithms.training import Collector, check_context, rollout_metrics
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
-from maporl.run import RunFolder, Watcher, torch_settings, with_threads
+from maporl.roster import Roster, Speaker
 from maporl.settings import called
+from maporl.threads import with_threads
+from maporl.training.trainer import Run, Trainer, rows_at_once
 from maporl.types import Episode, Turn
 
-__all__ = ["best", "chats", "train_sft"]
+__all__ = ["GoodDiscussions", "best", "chats"]
 
 EPOCHS = 3
 """How often the messages are gone through unless ``steps`` says otherwise."""
@@ -43,7 +43,7 @@ SHUFFLE = 12
 
 
 @dataclass(frozen=True)
-class _Arguments:
+class Settings:
     """What ``algorithm_args`` may hold.
 
     Attributes:
@@ -68,54 +68,64 @@ class _Arguments:
             raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0 and finite.")
 
 
-def train_sft(config: RunConfig, watch: Watcher | None = None) -> RunFolder:
-    """Sample discussions, learn the best, and write an ordinary run folder, without evaluations.
+class GoodDiscussions(Trainer):
+    """Supervised fine-tuning on the untrained team's own best discussions.
 
-    Its ``model/`` is the fine-tuned base, which its ``config.yaml`` names; ``start.yaml`` is the configuration of the team that was
-    sampled, ``discussions/kept.jsonl`` what was learned. A run that was not finished is begun anew.
-
-    Args:
-        config: Of the team. Its ``algorithm_args`` may hold "keep" (0.1), "steps", "batch_size" (16), "learning_rate".
-        watch: Told about every iteration, which is `episodes_per_iteration` discussions.
-
-    Raises:
-        ValueError: No verifier, several base models, no discussion that is any good, or a setting that cannot be, with its remedy.
+    An iteration is `episodes_per_iteration` discussions, kept whole in ``episodes/``; when all are there, the best are learned. The
+    run's ``model/`` is the fine-tuned base, which everybody speaks with; ``discussions/kept.jsonl`` is what was learned.
     """
-    if (done := finished(config)) is not None:
-        return done
-    arguments = called("algorithm", config.algorithm, _Arguments, dict(config.algorithm_args))
-    env = config.build_env()
-    if env.verifier is None:
-        raise ValueError(
-            f"{config.env!r} has no verifier to say which discussions are good; give one: env_args.verifier."
-        )
-    with torch_settings(config), without_progress_bars():
-        config = replace(config, team="frozen", frozen=())
-        team = config.build_team(env)
-        if len(team.policies) != 1:
+
+    evaluated = False
+    Settings = Settings
+
+    def __init__(self, run: Run) -> None:
+        config = run.config
+        self.settings = called("algorithm", config.algorithm, Settings, dict(config.algorithm_args))
+        if run.env.verifier is None:
             raise ValueError(
-                f"sft fine-tunes one base model, not {len(team.policies)}; give all agents the same model."
+                f"{config.env!r} has no verifier to say which discussions are good; give one: env_args.verifier."
             )
-        config = with_threads(config, team)
-        check_context(env, team, env.questions("train"))
-        folder = begun_anew(config, env)
-        folder.config.save(folder.path / "start.yaml")
-        with folder.keeping_status(resumable=False):
-            episodes = list(_discussions(config, env, team, folder, watch))
-            kept = best(episodes, arguments.keep, config.seed)
-            _write_kept(folder, env, kept)
+        self.team = replace(config, team="frozen", frozen=()).build_team(run.env)
+        if len(self.team.policies) != 1:
+            raise ValueError(
+                f"sft fine-tunes one base model, not {len(self.team.policies)}; give all agents the same model."
+            )
+        run.config = with_threads(config, self.team)
+        check_context(run.env, self.team, run.env.questions("train"))
+        self.collector = Collector(run.env, self.team, config.episodes_per_iteration, seed=config.seed)
+
+    def fit(self, run: Run, start: int = 0) -> None:
+        store = EpisodeStore(run.folder.path / "episodes")
+        episodes = [e for k in range(start) for e in store.read(_shard(k), run.env.rules)]
+        for k in range(start, run.config.num_iterations):
             began = time.perf_counter()
-            with _base(team) as base:
-                measured = _learn(config, arguments, base, kept, team, folder.path / "model")
-            found = {
-                "sft/discussions": float(len(episodes)),
-                "sft/kept": float(len(kept)),
-                "sft/score_mean": float(np.mean([_score(e)[0] for e in episodes])),
-                "sft/kept_score_mean": float(np.mean([_score(e)[0] for e in kept])),
-            }
-            folder.record(config.num_iterations, found | measured | {"time/update_s": time.perf_counter() - began})
-            _seat(folder, team)
-    return folder
+            sampled = self.collector.collect(k)
+            run.callback.on_experience(k + 1, sampled)
+            metrics = {**rollout_metrics(sampled, run.env), "time/rollout_s": time.perf_counter() - began}
+            store.write(_shard(k), sampled, _records(run.env, sampled))
+            episodes += sampled
+            run.iteration(k + 1, metrics)
+        kept = best(episodes, self.settings.keep, run.config.seed)
+        write_records(run.folder.path / "discussions" / "kept.jsonl", _records(run.env, kept))
+        self.model, began = run.folder.path / "model", time.perf_counter()
+        with without_progress_bars(), _base(self.team) as base:
+            measured = _learn(run.config, self.settings, base, kept, self.team, self.model)
+        found = {
+            "sft/discussions": float(len(episodes)),
+            "sft/kept": float(len(kept)),
+            "sft/score_mean": float(np.mean([_score(e)[0] for e in episodes])),
+            "sft/kept_score_mean": float(np.mean([_score(e)[0] for e in kept])),
+        }
+        run.folder.record(run.config.num_iterations, found | measured | {"time/update_s": time.perf_counter() - began})
+
+    def save(self, folder: Path) -> None:
+        """Say that everybody speaks with the fine-tuned base."""
+        tuned = Speaker(str(self.model.absolute()))
+        Roster({seat: tuned if s.base else s for seat, s in self.team.roster.seats.items()}).save(folder)
+
+
+def _shard(iteration: int) -> str:
+    return f"iteration_{iteration + 1:04d}"
 
 
 def best(episodes: Sequence[Episode], keep: float, seed: int) -> list[Episode]:
@@ -165,31 +175,15 @@ def _score(episode: Episode) -> tuple[float, float]:
     return mean([turn for turn in turns if turn.round == end]), mean(turns)
 
 
-def _discussions(
-    config: RunConfig, env: DiscussionEnv, team: Team, folder: RunFolder, watch: Watcher | None
-) -> Iterator[Episode]:
-    """All discussions of the untrained team, an iteration at a time."""
-    pool = env.questions("train")
-    for k in range(config.num_iterations):
-        began = time.perf_counter()
-        questions = draw(pool, config.episodes_per_iteration, config.seed, k)
-        episodes = rollout(env, team, questions, seed=(config.seed, TRAIN, k))
-        metrics = {**rollout_metrics(episodes, env), "time/rollout_s": time.perf_counter() - began}
-        folder.record(k + 1, metrics)
-        if watch is not None:
-            watch("iteration", k + 1, metrics)
-        yield from episodes
-
-
-def _write_kept(folder: RunFolder, env: DiscussionEnv, kept: Sequence[Episode]) -> None:
-    times: dict[str, int] = {}  # a question may be there more than once
+def _records(env: DiscussionEnv, episodes: Sequence[Episode]) -> list[Record]:
+    times: Counter[str] = Counter()  # a question may be there more than once
     records = []
-    for episode in kept:
-        number = times.setdefault(episode.transcript.question.id, 0)
-        times[episode.transcript.question.id] += 1
+    for episode in episodes:
+        question = episode.transcript.question.id
         answer = env.team_answer(episode.transcript)
-        records.append(record(episode, answer, greedy=False, sample=number))
-    write_records(folder.path / "discussions" / "kept.jsonl", records)
+        records.append(record(episode, answer, greedy=False, sample=times[question]))
+        times[question] += 1
+    return records
 
 
 @contextmanager
@@ -205,7 +199,7 @@ def _base(team: Team) -> Iterator[str]:
 
 
 def _learn(
-    config: RunConfig, arguments: _Arguments, base: str, kept: Sequence[Episode], team: Team, output: Path
+    config: RunConfig, arguments: Settings, base: str, kept: Sequence[Episode], team: Team, output: Path
 ) -> dict[str, float]:
     """Fine-tune `base` on what was said; returns what `sft` measured."""
     rows = chats(kept, team)
@@ -237,14 +231,3 @@ def _learn(
         "train/loss": measured["loss"],
         "train/accuracy": measured["accuracy"],
     }
-
-
-def _seat(folder: RunFolder, team: Team) -> None:
-    """Say in the run folder that everybody speaks with the fine-tuned base."""
-    plan: Mapping[str, list[str | None]] = {agent: [] for agent in team.agents}
-    for (agent, _), member in sorted(team.seats.items()):
-        plan[agent].append(BASE if isinstance(member, LLMAgent) else None)
-    model = str((folder.path / "model").absolute())
-    replace(folder.config, model=model, init_adapter=None, reference="base").save(folder.path / "config.yaml")
-    (folder.path / "adapters").mkdir()
-    (folder.path / "adapters" / "team.json").write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
