@@ -7,7 +7,6 @@ user gives it: one batch an adapter, left padding, no filters, no gradient. It n
 from __future__ import annotations
 
 import tempfile
-import time
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -19,14 +18,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from bench.rows import Row, interleaved, of, ratio
+from bench.rows import Row, each, interleaved, ratio
 from bench.settings import Settings
 from bench.workload import Workload, make_talkative, tokens_of
 from maporl.agents import Agent, Policy, Team
 from maporl.agents.policy import DTYPES
 from maporl.agents.prompts import ChatEncoder, PromptTemplate
 from maporl.run import torch_settings
-from maporl.types import Completion, Observation
+from maporl.types import Completion, Episode, Observation
 
 __all__ = ["GenerateAgent", "rows"]
 
@@ -43,13 +42,7 @@ def rows(settings: Settings) -> list[Row]:
             policy = make_talkative(settings.policy(scratch), mean_length)
             policy.model.save_pretrained(Path(scratch) / "same")
             workload = Workload.build(
-                policy,
-                settings,
-                discussions=discussions,
-                num_agents=3,
-                num_rounds=3,
-                new_tokens=new,
-                group_size=2,
+                policy, settings, discussions=discussions, num_agents=3, num_rounds=3, new_tokens=new, group_size=2
             )
             theirs = generating_team(str(Path(scratch) / "same"), policy, workload.env.possible_agents, new, settings)
         with torch_settings(workload.config):
@@ -57,7 +50,7 @@ def rows(settings: Settings) -> list[Row]:
             steps = {side: partial(_rate, workload, team, settings) for side, team in teams.items()}
             series = interleaved(steps, settings.repetitions)
         what = f"3 agents x 3 rounds, {discussions} discussions, messages {name}"
-        result += [of(SECTION, f"{what}: {side}", rates, "tokens/s") for side, rates in series.items()]
+        result += each(SECTION, what, series, "tokens/s")
         result.append(ratio(SECTION, f"{what}: ours / generate", series["ours"], series["generate"], ">= 2.5"))
     return result
 
@@ -124,8 +117,6 @@ def generating_team(path: str, policy: Policy, agents: Sequence[str], max_new_to
 
 def _rate(workload: Workload, team: Team, settings: Settings) -> float:
     """Sampled tokens per second of one iteration's discussions."""
-    settings.synchronize()
-    began = time.perf_counter()
-    episodes = workload.sample(0, team)
-    settings.synchronize()
-    return tokens_of(episodes) / (time.perf_counter() - began)
+    episodes: list[Episode] = []
+    seconds = settings.timed(lambda: episodes.extend(workload.sample(0, team)))
+    return tokens_of(episodes) / seconds

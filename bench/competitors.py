@@ -15,9 +15,9 @@ from typing import Any
 from peft import LoraConfig
 
 from bench.long_message import loss_and_gradient
-from bench.our_step import EQUAL, STOCK, OurStep, early_share, prompt_text
+from bench.our_step import EQUAL, STOCK, Knobs, OurStep, early_share, prompt_text
 from bench.positions import counted
-from bench.rows import Row, interleaved, of, ratio
+from bench.rows import Row, each, interleaved, of, ratio
 from bench.settings import Settings
 from bench.with_comlrl import CoMLRLStep
 from bench.with_trl import TRLStep
@@ -74,7 +74,7 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
     steps: dict[str, Callable[[], float]] = {
         "ours": lambda: _rate(ours["equal"](questions)),
         "ours, updates in bfloat16": lambda: _rate(ours["autocast"](questions)),
-        "ours, one question a step": lambda: _rates([ours["equal"]([q]) for q in questions[:single]]),
+        "ours, one question a step": lambda: _rate(*(ours["equal"]([q]) for q in questions[:single])),
         "CoMLRL stock": lambda: _rate(rivals["stock"](prompts[:theirs])),
         "CoMLRL equal settings": lambda: _rate(rivals["equal"](prompts[:theirs])),
         "CoMLRL equal settings, one question a step": lambda: _rate(rivals["equal, step"](prompts[:theirs])),
@@ -117,7 +117,7 @@ def loss_rows(settings: Settings) -> list[Row]:
     what = f"loss and gradient, V={vocabulary:,}, T={length}"
     note = "forward, loss and adapters' gradient of two messages, the same model for both"
     return [
-        *(of(SECTION, f"{what}: {name}", seconds, "s") for name, seconds in series.items()),
+        *each(SECTION, what, series, "s"),
         *(
             ratio(SECTION, f"{what}: {name} / ours", seconds, series["ours"], ">= 15", note)
             for name, seconds in series.items()
@@ -136,30 +136,33 @@ def against_trl(settings: Settings, folder: str | Path) -> list[Row]:
     lora = LoraConfig(r=adapter.r, lora_alpha=adapter.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
     path = settings.checkpoint(folder)
     sizes: dict[str, Any] = {"new_tokens": tokens, "group_size": group}
+    kinds: dict[str, tuple[Knobs | None, LoraConfig | None, str | None, str]] = {
+        "TRL stock": (
+            None,
+            None,
+            ">= 2",
+            "TRL as it comes trains the whole model, with autocast and gradient checkpointing",
+        ),
+        "TRL stock, LoRA": (None, lora, None, "as it comes, with our adapters"),
+        "TRL equal settings": (EQUAL, None, None, "without gradient checkpointing; the whole model"),
+        "TRL equal settings, LoRA": (EQUAL, lora, ">= 1.2", "without gradient checkpointing, with our adapters"),
+    }
     rivals = {
-        "TRL stock": TRLStep(settings, path, prompts, _text_reward, **sizes),
-        "TRL stock, LoRA": TRLStep(settings, path, prompts, _text_reward, lora=lora, **sizes),
-        "TRL equal settings": TRLStep(settings, path, prompts, _text_reward, EQUAL, **sizes),
-        "TRL equal settings, LoRA": TRLStep(settings, path, prompts, _text_reward, EQUAL, lora=lora, **sizes),
+        name: TRLStep(settings, path, prompts, _text_reward, knobs, lora=adapters, **sizes)
+        for name, (knobs, adapters, _, _) in kinds.items()
     }
     # Each repetition notes its tokens, which must be the same on both sides for seconds to be compared.
     steps: dict[str, Callable[[], float]] = {"ours": lambda: _seconds(ours(questions), batch * group * tokens)}
     steps |= {name: _timed(rival, batch * group * tokens) for name, rival in rivals.items()}
     series = interleaved(steps, settings.repetitions)
     what = f"step, 1 agent, {batch * group} messages"
-    found = [of(SECTION, f"{what}: {name}", seconds, "s") for name, seconds in series.items()]
+    found = each(SECTION, what, series, "s")
     found += _positions(f"{what}: ours", [ours.member("agent_0").policy.model], lambda: ours(questions))
     trl = rivals["TRL stock"]
     found += _positions(f"{what}: TRL stock", [trl.trainer.model], trl)
-    targets = {
-        "TRL stock": (">= 2", "TRL as it comes trains the whole model, with autocast and gradient checkpointing"),
-        "TRL stock, LoRA": (None, "as it comes, with our adapters"),
-        "TRL equal settings": (None, "without gradient checkpointing; the whole model"),
-        "TRL equal settings, LoRA": (">= 1.2", "without gradient checkpointing, with our adapters"),
-    }
     return found + [
         ratio(SECTION, f"{what}: {name} / ours", series[name], series["ours"], target, note)
-        for name, (target, note) in targets.items()
+        for name, (_, _, target, note) in kinds.items()
     ]
 
 
@@ -179,18 +182,13 @@ def _positions(side: str, models: Sequence[Any], step: Callable[[], Mapping[str,
     """Positions of the model's body computed for each sampled token, and the share of padding among them, in one more step."""
     with counted(models) as positions:
         tokens = step()["tokens"]
-    found = {
-        "positions computed per sampled token": (positions.computed / tokens, ""),
-        "padding among them": (1 - positions.real / positions.computed, "share"),
-    }
-    return [Row(SECTION, f"{side}: {what}", value, value, value, unit) for what, (value, unit) in found.items()]
+    return [
+        of(SECTION, f"{side}: positions computed per sampled token", positions.computed / tokens, ""),
+        of(SECTION, f"{side}: padding among them", 1 - positions.real / positions.computed, "share"),
+    ]
 
 
-def _rate(measured: Mapping[str, float]) -> float:
-    return measured["tokens"] / measured["seconds"]
-
-
-def _rates(measured: Sequence[Mapping[str, float]]) -> float:
+def _rate(*measured: Mapping[str, float]) -> float:
     return sum(m["tokens"] for m in measured) / sum(m["seconds"] for m in measured)
 
 

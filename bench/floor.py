@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bench.bare import RolloutFloor, UpdateFloor
-from bench.rows import Row, interleaved, of, timed
+from bench.rows import Row, each, interleaved, of, ratio
 from bench.settings import Settings
 from bench.work import Geometry, Work, rollout_bytes, rollout_flops, update_flops, work_of
 from bench.workload import Workload, make_talkative, rewarded
@@ -39,7 +39,7 @@ def rows(settings: Settings) -> list[Row]:
             for group in (1, 8):
                 result += rollout_rows(settings, policy, batch, prompt, new, group, found)
             result += update_rows(settings, policy, workload, found)
-    machine = [Row(SECTION, f"peak, {name}", value, value, value, unit) for (name, unit), value in found.items()]
+    machine = [of(SECTION, f"peak, {name}", value, unit) for (name, unit), value in found.items()]
     return machine + result
 
 
@@ -51,8 +51,8 @@ def peaks(settings: Settings) -> dict[tuple[str, str], float]:
     source = torch.zeros((2**24 if settings.quick else 2**30) // 4, device=settings.device)
     target = torch.empty_like(source)
     steps = {
-        "matmul": lambda: timed(lambda: torch.mm(a, b, out=product), settings.synchronize),
-        "copy": lambda: timed(lambda: target.copy_(source), settings.synchronize),
+        "matmul": lambda: settings.timed(lambda: torch.mm(a, b, out=product)),
+        "copy": lambda: settings.timed(lambda: target.copy_(source)),
     }
     seconds = {name: min(series) for name, series in interleaved(steps, 10).items()}
     return {
@@ -99,20 +99,14 @@ def rollout_rows(
         if any(len(s.ids) != new for s in sampled):
             raise RuntimeError("a message ended before its longest: floor and rollout are not comparable.")
 
-    steps = {
-        "ours": lambda: timed(ours, settings.synchronize),
-        "floor": lambda: timed(floor.run, settings.synchronize),
-    }
+    steps = {"ours": lambda: settings.timed(ours), "floor": lambda: settings.timed(floor.run)}
     series = interleaved(steps, settings.repetitions)
     what = f"rollout, B={batch}, {prompt} + {new} tokens" + (f", {group} messages a prompt" if group > 1 else "")
     target = None if settings.device != "cpu" else ">= 0.40"
-    share = [f / o for f, o in zip(series["floor"], series["ours"], strict=True)]
-    result = [
-        of(SECTION, f"{what}: {side}", [batch * new / s for s in seconds], "tokens/s")
-        for side, seconds in series.items()
-    ]
+    rates = {side: [batch * new / s for s in seconds] for side, seconds in series.items()}
     note = "floor: merged weights, each distinct prompt once"
-    result.append(of(SECTION, f"{what}: share of the floor", share, "share", target, note))
+    result = each(SECTION, what, rates, "tokens/s")
+    result.append(ratio(SECTION, f"{what}: share of the floor", rates["ours"], rates["floor"], target, note, "share"))
     if peak:
         result += _roofline(what, series["ours"], geometry, batch, prompt, new, distinct, dtype.itemsize, peak)
     return result
@@ -164,9 +158,9 @@ def update_rows(
         for name, work in needed.items()
     }
     steps = {
-        "ours": lambda: timed(lambda: workload.algorithm.update(episodes), settings.synchronize),
-        "all": lambda: timed(floors["all"].run, settings.synchronize),
-        "distinct": lambda: timed(floors["distinct"].run, settings.synchronize),
+        "ours": lambda: settings.timed(lambda: workload.algorithm.update(episodes)),
+        "all": lambda: settings.timed(floors["all"].run),
+        "distinct": lambda: settings.timed(floors["distinct"].run),
     }
     series = interleaved(steps, settings.repetitions)
     result = [of(SECTION, "update: ours", series["ours"], "s")]
@@ -177,10 +171,10 @@ def update_rows(
         tokens = sum(w.tokens for w in needed[name])
         flops = sum(update_flops(geometry, w, policy.lora.r) for w in needed[name])
         result.append(of(SECTION, f"update, {name} tokens: floor", series[name], "s", note=f"{tokens:,} tokens"))
-        share = [f / o for f, o in zip(series[name], series["ours"], strict=True)]
         strict = name == "distinct"
         target = ">= 0.60" if strict and settings.device == "cpu" else None
-        result.append(of(SECTION, f"update, {name} tokens: share of the floor", share, "share", target, note))
+        what = f"update, {name} tokens: share of the floor"
+        result.append(ratio(SECTION, what, series[name], series["ours"], target, note, "share"))
         if peak:
             used = [flops / peak["matmul", "FLOP/s"] / s for s in series["ours"]]
             name = f"update, {name} tokens: model FLOP utilisation"

@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from comlrl.trainers.reinforce import MAGRPOConfig, MAGRPOTrainer
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.our_step import EQUAL
-from bench.rows import timed
-from bench.settings import GEOMETRIES, Settings
+from bench.settings import Settings, tiny_llama
 from bench.with_comlrl import quiet
 from maporl.agents import Policy, Sampling, Team
 from maporl.agents.make_model import make_tokenizer
@@ -36,7 +34,9 @@ REWARDS = (1.0, 0.0)
 
 def loss_and_gradient(settings: Settings, vocabulary: int, length: int) -> Mapping[str, Callable[[], float]]:
     """Name of the side -> seconds of forward, loss and gradient of two messages of `length` tokens."""
-    policy = _policy(settings, vocabulary)
+    with torch.device(settings.device):
+        model = tiny_llama(vocabulary, settings.seed, DTYPES[settings.dtype])
+    policy = Policy(model, make_tokenizer())
     team = Team.build(policy, ["agent_0"], 1, sampling=Sampling(max_new_tokens=length), seed=settings.seed)
     algorithm = MAGRPO(team, group_size=2, learning_rate=1e-9, seed=settings.seed)
     rng = np.random.default_rng(settings.seed)
@@ -59,30 +59,7 @@ def loss_and_gradient(settings: Settings, vocabulary: int, length: int) -> Mappi
         for parameter in policy.parameters("agent_0"):
             parameter.grad = None
 
-    return {
-        "ours": lambda: timed(ours, settings.synchronize),
-        "CoMLRL": lambda: timed(theirs, settings.synchronize),
-    }
-
-
-def _policy(settings: Settings, vocabulary: int) -> Policy:
-    sizes = GEOMETRIES["tiny"]
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=vocabulary,
-        hidden_size=sizes["hidden_size"],
-        num_hidden_layers=sizes["num_layers"],
-        num_attention_heads=sizes["num_heads"],
-        num_key_value_heads=sizes["num_heads"],
-        intermediate_size=sizes["intermediate_size"],
-        tie_word_embeddings=True,
-    )
-    with torch.random.fork_rng(), torch.device(settings.device):
-        torch.manual_seed(settings.seed)
-        model = AutoModelForCausalLM.from_config(
-            config, dtype=DTYPES[settings.dtype], attn_implementation=EQUAL.attention
-        )
-    return Policy(model, make_tokenizer())
+    return {"ours": lambda: settings.timed(ours), "CoMLRL": lambda: settings.timed(theirs)}
 
 
 def _episode(prompt: np.ndarray, ids: np.ndarray, reward: float) -> Episode:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from bench.rows import Row, interleaved, of, ratio, timed
+from bench.rows import Row, interleaved, of, ratio
 from bench.settings import Settings
 from bench.workload import Workload, make_talkative, rewarded
 from maporl.agents.make_model import without_progress_bars
@@ -36,11 +36,11 @@ def rows(settings: Settings) -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         peaks = peak_memory(large, scratch)
     note = f"fresh processes, {large.geometry} base"
-    result = [Row(SECTION, f"peak, {name}", peak, peak, peak, "MB", note=note) for name, peak in peaks.items()]
+    result = [of(SECTION, f"peak, {name}", peak, "MB", note=note) for name, peak in peaks.items()]
     share = peaks["3 agents"] / peaks["1 agent"]
     added = [peaks[name] - peaks["loaded only"] for name in ("3 agents", "1 agent")]
     note = f"beyond loading: {added[0]:,.0f} against {added[1]:,.0f} MB"
-    result.append(Row(SECTION, "peak memory, 3 agents / 1 agent", share, share, share, "x", "<= 1.2", note=note))
+    result.append(of(SECTION, "peak memory, 3 agents / 1 agent", share, "x", "<= 1.2", note))
     series = seconds_per_message(settings, 4 if settings.quick else 64)
     result += [of(SECTION, f"time per message, {name}", [1000 * s for s in v], "ms") for name, v in series.items()]
     return [
@@ -75,11 +75,7 @@ def seconds_per_message(settings: Settings, discussions: int) -> dict[str, list[
     with tempfile.TemporaryDirectory() as scratch:
         workloads = {
             f"{n} agent{'s' * (n > 1)}": Workload.build(
-                make_talkative(settings.policy(scratch)),
-                settings,
-                discussions=discussions,
-                num_agents=n,
-                group_size=4,
+                make_talkative(settings.policy(scratch)), settings, discussions=discussions, num_agents=n, group_size=4
             )
             for n in (1, 3)
         }
@@ -93,7 +89,7 @@ def _iteration(settings: Settings, workload: Workload) -> Callable[[], float]:
         workload.algorithm.update(rewarded(workload.sample(0), settings.seed))
 
     messages = workload.config.episodes_per_iteration * len(workload.env.possible_agents)
-    return lambda: timed(work, settings.synchronize) / messages
+    return lambda: settings.timed(work) / messages
 
 
 def main(argv: Sequence[str]) -> int:

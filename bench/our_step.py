@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import Any
 import torch
 
 from bench.settings import Settings
+from bench.workload import tokens_of
 from maporl.agents import Sampling, Team
 from maporl.agents.llm_agent import LLMAgent
 from maporl.algorithms.magrpo import MAGRPO
 from maporl.algorithms.rollout import rollout
 from maporl.envs.arithmetic import Arithmetic
 from maporl.envs.discussion import DiscussionEnv
-from maporl.types import Question, Transcript, Turn
+from maporl.types import Episode, Question, Transcript, Turn
 
 __all__ = ["EQUAL", "STOCK", "Knobs", "OurStep", "early_share", "prompt_text", "task"]
 
@@ -143,20 +143,19 @@ class OurStep:
         assert isinstance(found, LLMAgent)
         return found
 
-    def __call__(self, questions: Sequence[Question]) -> Mapping[str, float]:
-        """One rollout of all questions at once and one update; seconds of both, "tokens" that were sampled."""
+    def sample(self, questions: Sequence[Question]) -> list[Episode]:
+        """A group of discussions of each question, all at once; others in every call."""
         size = self.algorithm.group_size
         starts = [q for q in questions for _ in range(size)]
-        groups = [i // size for i in range(len(starts))]
         self.steps += 1
+        seed = (self.settings.seed, self.steps)
+        return rollout(self.env, self.team, starts, seed=seed, groups=[i // size for i in range(len(starts))])
+
+    def __call__(self, questions: Sequence[Question]) -> Mapping[str, float]:
+        """One rollout of all questions at once and one update; seconds of both, "tokens" that were sampled."""
+        episodes: list[Episode] = []
         with self.knobs.applied(self.settings.device):
-            self.settings.synchronize()
-            began = time.perf_counter()
-            episodes = rollout(self.env, self.team, starts, seed=(self.settings.seed, self.steps), groups=groups)
-            self.settings.synchronize()
-            sampled = time.perf_counter()
-            self.algorithm.update(episodes)
-            self.settings.synchronize()
-            ended = time.perf_counter()
-        tokens = sum(len(s.completion.completion_ids) for e in episodes for s in e.steps)
-        return {"tokens": tokens, "rollout": sampled - began, "update": ended - sampled, "seconds": ended - began}
+            sampled = self.settings.timed(lambda: episodes.extend(self.sample(questions)))
+            learned = self.settings.timed(lambda: self.algorithm.update(episodes))
+        tokens = tokens_of(episodes)
+        return {"tokens": tokens, "rollout": sampled, "update": learned, "seconds": sampled + learned}

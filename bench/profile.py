@@ -12,10 +12,9 @@ from collections.abc import Callable
 from torch.profiler import ProfilerActivity, profile
 
 from bench.our_step import OurStep
-from bench.rows import Row
+from bench.rows import Row, each
 from bench.settings import Settings
 from bench.workload import make_talkative, rewarded
-from maporl.algorithms.rollout import rollout
 
 __all__ = ["rows", "shares"]
 
@@ -31,21 +30,13 @@ def rows(settings: Settings) -> list[Row]:
         make_talkative(settings.policy(folder)).model.save_pretrained(settings.checkpoint(folder))
         step = OurStep(settings, folder, new_tokens=4 if settings.quick else 32)
         questions = step.questions[: 2 if settings.quick else 16]
-        size = step.algorithm.group_size
-        starts = [q for q in questions for _ in range(size)]
-        groups = [i // size for i in range(len(starts))]
-
-        def sample(seed: int) -> None:
-            rollout(step.env, step.team, starts, seed=seed, groups=groups)
-
-        episodes = rewarded(rollout(step.env, step.team, starts, seed=0, groups=groups), settings.seed)
+        episodes = rewarded(step.sample(questions), settings.seed)
         step.algorithm.update(episodes)  # the first of each allocates
-        found = {"rollout": shares(lambda: sample(1)), "update": shares(lambda: step.algorithm.update(episodes))}
-    return [
-        Row(SECTION, f"{what}: {kind}", share, share, share, "share")
-        for what, kinds in found.items()
-        for kind, share in kinds.items()
-    ]
+        found = {
+            "rollout": shares(lambda: step.sample(questions)),
+            "update": shares(lambda: step.algorithm.update(episodes)),
+        }
+    return [row for what, kinds in found.items() for row in each(SECTION, what, kinds, "share")]
 
 
 def shares(work: Callable[[], object]) -> dict[str, float]:

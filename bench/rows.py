@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Row", "interleaved", "of", "ratio", "timed"]
+__all__ = ["Row", "each", "interleaved", "of", "ratio", "timed"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,19 @@ class Row:
             object.__setattr__(self, "reached", self.value >= bound if found[1] == ">=" else self.value <= bound)
 
 
-def of(section: str, name: str, series: Sequence[float], unit: str, target: str | None = None, note: str = "") -> Row:
-    """The row of a series of repetitions: its median and range."""
+def of(
+    section: str, name: str, series: Sequence[float] | float, unit: str, target: str | None = None, note: str = ""
+) -> Row:
+    """The row of a series of repetitions, its median and range; or of a single figure."""
+    series = [series] if isinstance(series, int | float) else series
     return Row(section, name, statistics.median(series), min(series), max(series), unit, target, note=note)
+
+
+def each(
+    section: str, what: str, series: Mapping[str, Sequence[float] | float], unit: str, note: str = ""
+) -> list[Row]:
+    """A row "WHAT: SIDE" for every side of a comparison."""
+    return [of(section, f"{what}: {side}", values, unit, note=note) for side, values in series.items()]
 
 
 def ratio(
@@ -62,6 +72,7 @@ def ratio(
     lower: Sequence[float],
     target: str | None = None,
     note: str = "",
+    unit: str = "x",
 ) -> Row:
     """How many times `upper` is `lower`: the median and range of the ratios of repetitions that were taken next to each other.
 
@@ -74,7 +85,7 @@ def ratio(
         raise ValueError(
             f"{name}: {len(upper)} and {len(lower)} repetitions cannot be paired; measure both sides alike."
         )
-    return of(section, name, [u / v for u, v in zip(upper, lower, strict=True)], "x", target, note)
+    return of(section, name, [u / v for u, v in zip(upper, lower, strict=True)], unit, target, note)
 
 
 def interleaved(steps: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:

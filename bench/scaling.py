@@ -6,11 +6,11 @@ One of them moves at a time, the others stay as in `BASE`. Rollout and update ar
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.rows import Row, interleaved, of, ratio, timed
+from bench.rows import Row, interleaved, of, ratio
 from bench.settings import GEOMETRIES, Settings
 from bench.workload import Workload, make_large_vocabulary, make_talkative, rewarded, tokens_of
 from maporl.agents import Policy
@@ -50,24 +50,24 @@ def axis_rows(settings: Settings, axis: str, points: Sequence[int]) -> list[Row]
             folder = Path(scratch) / str(point)
             sizes = base | ({} if axis == "vocab_size" else {axis: point})
             workloads[point] = Workload.build(_policy(settings, axis, point, folder), settings, **sizes)
-    sampled: dict[int, list[Episode]] = {}
-    counts: dict[int, list[int]] = {point: [] for point in points}
-    steps: dict[str, Callable[[], float]] = {}
-    for point, workload in workloads.items():
-        steps[f"rollout {point}"] = _rollout(settings, workload, sampled, counts[point], point)
-        steps[f"update {point}"] = _update(settings, workload, sampled, point)
+    measured = {point: _Point(settings, workload) for point, workload in workloads.items()}
+    steps = {f"rollout {n}": one.rollout for n, one in measured.items()}
+    steps |= {f"update {n}": one.update for n, one in measured.items()}
     with torch_settings(next(iter(workloads.values())).config):
         series = interleaved(steps, settings.repetitions)
     result = []
-    for point in points:
+    for n, one in measured.items():
+        tokens = one.tokens[1:]  # the first was the warm-up
         for what in ("rollout", "update"):
-            seconds, tokens = series[f"{what} {point}"], counts[point][1:]  # the first was the warm-up
-            rates = [n / s for n, s in zip(tokens, seconds, strict=True)]
-            result.append(of(SECTION, f"{axis} {point}, {what}", seconds, "s", note=_note(workloads[point], tokens)))
-            result.append(of(SECTION, f"{axis} {point}, {what}: tokens", rates, "tokens/s"))
+            seconds = series[f"{what} {n}"]
+            rates = [count / s for count, s in zip(tokens, seconds, strict=True)]
+            result.append(of(SECTION, f"{axis} {n}, {what}", seconds, "s", note=f"{one}, {tokens[0]:,} tokens"))
+            result.append(of(SECTION, f"{axis} {n}, {what}: tokens", rates, "tokens/s"))
     if axis == "discussions":
         for few, many in zip(points, points[1:], strict=False):
-            lower, upper = (_sum(series[f"rollout {n}"], series[f"update {n}"]) for n in (few, many))
+            lower, upper = (
+                [a + b for a, b in zip(series[f"rollout {n}"], series[f"update {n}"], strict=True)] for n in (few, many)
+            )
             target = "<= 4.2" if (few, many) == (256, 1024) else None
             result.append(ratio(SECTION, f"cost of {many:,} discussions over {few:,}", upper, lower, target))
     return result
@@ -80,32 +80,25 @@ def _policy(settings: Settings, axis: str, point: int, folder: Path) -> Policy:
     return make_talkative(settings.policy(folder))
 
 
-def _rollout(
-    settings: Settings, workload: Workload, sampled: dict[int, list[Episode]], counts: list[int], point: int
-) -> Callable[[], float]:
-    def step() -> float:
-        def sample() -> None:
-            sampled[point] = rewarded(workload.sample(len(counts)), settings.seed)
+class _Point:
+    """A point of an axis: its workload, the discussions that are to be learned from, and the tokens of every rollout."""
 
-        seconds = timed(sample, settings.synchronize)
-        counts.append(tokens_of(sampled[point]))
+    def __init__(self, settings: Settings, workload: Workload) -> None:
+        self.settings, self.workload = settings, workload
+        self.episodes: list[Episode] = []
+        self.tokens: list[int] = []
+
+    def __str__(self) -> str:
+        c = self.workload.config
+        return f"{c.episodes_per_iteration} discussions x {c.num_agents} agents x {c.num_rounds} rounds"
+
+    def rollout(self) -> float:
+        seconds = self.settings.timed(self._sample)
+        self.tokens.append(tokens_of(self.episodes))
         return seconds
 
-    return step
+    def update(self) -> float:
+        return self.settings.timed(lambda: self.workload.algorithm.update(self.episodes))
 
-
-def _update(
-    settings: Settings, workload: Workload, sampled: dict[int, list[Episode]], point: int
-) -> Callable[[], float]:
-    return lambda: timed(lambda: workload.algorithm.update(sampled.pop(point)), settings.synchronize)
-
-
-def _note(workload: Workload, tokens: Sequence[int]) -> str:
-    c = workload.config
-    return (
-        f"{c.episodes_per_iteration} discussions x {c.num_agents} agents x {c.num_rounds} rounds, {tokens[0]:,} tokens"
-    )
-
-
-def _sum(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    return [a + b for a, b in zip(first, second, strict=True)]
+    def _sample(self) -> None:
+        self.episodes = rewarded(self.workload.sample(len(self.tokens)), self.settings.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from bench.rows import timed
 from maporl.agents import LoRA, Policy
 from maporl.agents.make_model import make_model, make_tokenizer
 from maporl.agents.policy import DTYPES
 
-__all__ = ["GEOMETRIES", "Settings"]
+__all__ = ["GEOMETRIES", "Settings", "tiny_llama"]
 
 GEOMETRIES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"hidden_size": 128, "num_layers": 2, "num_heads": 4, "intermediate_size": 384},
@@ -94,6 +95,10 @@ class Settings:
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)
 
+    def timed(self, work: Callable[[], object]) -> float:
+        """Seconds of wall clock that `work` takes on the device."""
+        return timed(work, self.synchronize)
+
     def checkpoint(self, folder: str | Path) -> str:
         """Write the geometry as a checkpoint into a subfolder of `folder`, if it is not there yet, and return its path."""
         path = Path(folder) / self.geometry
@@ -123,3 +128,29 @@ class Settings:
                 config, dtype=DTYPES[self.dtype], attn_implementation=attention or "sdpa"
             )
         return Policy(model, tokenizer, lora=lora or LoRA(r=16, alpha=32))
+
+
+def tiny_llama(vocab_size: int, seed: int, dtype: torch.dtype, **config: Any) -> Any:
+    """A model of the tiny geometry with random weights and any vocabulary, on the current default device.
+
+    Args:
+        vocab_size: Tokens.
+        seed: Of the weights.
+        dtype: Of the weights.
+        **config: More of the `transformers` configuration.
+    """
+    sizes = GEOMETRIES["tiny"]
+    shape = AutoConfig.for_model(
+        "llama",
+        vocab_size=vocab_size,
+        hidden_size=sizes["hidden_size"],
+        num_hidden_layers=sizes["num_layers"],
+        num_attention_heads=sizes["num_heads"],
+        num_key_value_heads=sizes["num_heads"],
+        intermediate_size=sizes["intermediate_size"],
+        tie_word_embeddings=True,
+        **config,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return AutoModelForCausalLM.from_config(shape, dtype=dtype, attn_implementation="sdpa")

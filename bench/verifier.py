@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from bench.rows import Row, interleaved, of, ratio, timed
+from bench.rows import Row, interleaved, of, ratio
 from bench.settings import Settings
 from bench.workload import make_talkative
 from maporl.agents import Policy, PromptTemplate, Sampling, Team
@@ -36,7 +36,7 @@ from maporl.types import Question
 __all__ = ["PlainScorer", "answers", "iterations", "rows"]
 
 SECTION = "verifier"
-WORDS = (
+WORDS = [
     "price",
     "dozen",
     "eggs",
@@ -52,7 +52,7 @@ WORDS = (
     "of",
     "per",
     "hour",
-)
+]
 BATCHES = (16, 32, 64, 128)
 
 
@@ -134,10 +134,10 @@ def _throughput(settings: Settings, base: str, folder: Path, questions: int, per
 
     def ours() -> float:
         verifier.forget()
-        return len(some) / timed(lambda: verifier.score_batch(asked_of, said), settings.synchronize)
+        return len(some) / settings.timed(lambda: verifier.score_batch(asked_of, said))
 
     def theirs() -> float:
-        return len(some) / timed(lambda: plain(asked_of, said), settings.synchronize)
+        return len(some) / settings.timed(lambda: plain(asked_of, said))
 
     series = interleaved({"ours": ours, "plain": theirs}, settings.repetitions)
     name = f"{questions} questions, {per_question} answer{'s' * (per_question > 1)} to each"
@@ -153,7 +153,7 @@ def _seconds_of(
     plain: PlainScorer, size: int, questions: Sequence[Question], responses: Sequence[str], settings: Settings
 ) -> float:
     plain.batch = size
-    return statistics.median(timed(lambda: plain(questions, responses), settings.synchronize) for _ in range(3))
+    return statistics.median(settings.timed(lambda: plain(questions, responses)) for _ in range(3))
 
 
 def _loop(settings: Settings, scratch: str, folder: Path) -> list[Row]:
@@ -196,4 +196,4 @@ def iterations(settings: Settings, scratch: str, verifier: object) -> Iterator[f
         seed=settings.seed,
     )
     while True:
-        yield timed(lambda: next(loop), settings.synchronize)
+        yield settings.timed(lambda: next(loop))

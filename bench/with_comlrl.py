@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -107,7 +106,7 @@ class CoMLRLStep:
                 tokenizer=AutoTokenizer.from_pretrained(checkpoint),
                 model_config={"attn_implementation": knobs.attention, "torch_dtype": settings.dtype},
                 reward_func=reward,
-                formatters=[_formatter(agent) for agent in range(num_agents)],
+                formatters=[lambda item, key=f"prompt_{agent}": item[key] for agent in range(num_agents)],
                 external_transition=transition,
                 args=MAGRPOConfig(**(chosen | arguments)),
             )
@@ -133,17 +132,5 @@ class CoMLRLStep:
         self.trainer.train_dataset = Dataset.from_list(items)
         self.tokens = 0
         with quiet(), self.knobs.applied(self.settings.device):
-            self.settings.synchronize()
-            began = time.perf_counter()
-            self.trainer.train()
-            self.settings.synchronize()
-            ended = time.perf_counter()
-        return {"tokens": self.tokens, "seconds": ended - began}
-
-
-def _formatter(agent: int) -> Callable[[dict[str, Any]], str]:
-    def formatter(item: dict[str, Any]) -> str:
-        text: str = item[f"prompt_{agent}"]
-        return text
-
-    return formatter
+            seconds = self.settings.timed(self.trainer.train)
+        return {"tokens": self.tokens, "seconds": seconds}

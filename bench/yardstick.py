@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from bench.our_step import STOCK, Knobs, prompt_text
-from bench.rows import Row
-from bench.settings import GEOMETRIES, Settings
+from bench.rows import Row, of
+from bench.settings import Settings, tiny_llama
 from maporl.agents import LoRA, Policy, Sampling, Team
 from maporl.agents.make_model import CHAT_TEMPLATE
 from maporl.algorithms.magrpo import MAGRPO
@@ -91,25 +91,8 @@ def make_characters(path: str | Path, seed: int) -> None:
         clean_up_tokenization_spaces=False,
     )
     tokenizer.chat_template = CHAT_TEMPLATE
-    sizes = GEOMETRIES["tiny"]
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=len(vocabulary),
-        hidden_size=sizes["hidden_size"],
-        num_hidden_layers=sizes["num_layers"],
-        num_attention_heads=sizes["num_heads"],
-        num_key_value_heads=sizes["num_heads"],
-        intermediate_size=sizes["intermediate_size"],
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=1,
-        pad_token_id=0,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.save_pretrained(path)
+    sizes: dict[str, Any] = {"max_position_embeddings": 512, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+    tiny_llama(len(vocabulary), seed, torch.float32, **sizes).save_pretrained(path)
     tokenizer.save_pretrained(path)
 
 
@@ -225,33 +208,12 @@ def rows(settings: Settings) -> list[Row]:
             if not means:
                 continue
             name = f"{side}, mean reward over items {first}-{last}"
-            found += [Row(SECTION, f"{name}, seed {s}", m, m, m, "of 2") for s, m in zip(seeds, means, strict=True)]
+            found += [of(SECTION, f"{name}, seed {s}", mean, "of 2") for s, mean in zip(seeds, means, strict=True)]
             target = f">= {GOAL}" if side == "ours" and last == ITEMS else None
-            found.append(
-                Row(
-                    SECTION,
-                    f"{name}, median",
-                    statistics.median(means),
-                    min(means),
-                    max(means),
-                    "of 2",
-                    target,
-                    note=samples,
-                )
-            )
+            found.append(of(SECTION, f"{name}, median", means, "of 2", target, samples))
         reached = [_samples_until(curve) for curve in of_seeds]
         name = f"{side}, samples until ten items have a mean of {GOAL}"
-        found.append(
-            Row(
-                SECTION,
-                f"{name}, median",
-                statistics.median(reached),
-                min(reached),
-                max(reached),
-                "",
-                note=NEVER_REACHED,
-            )
-        )
+        found.append(of(SECTION, f"{name}, median", reached, "", note=NEVER_REACHED))
     return found
 
 

@@ -8,9 +8,7 @@ import pytest
 import torch
 
 pytest.importorskip(
-    "comlrl.trainers.reinforce",
-    reason="comlrl is not installed: pip install -e '.[bench]'",
-    exc_type=ImportError,
+    "comlrl.trainers.reinforce", reason="comlrl is not installed: pip install -e '.[bench]'", exc_type=ImportError
 )
 
 from bench.long_message import loss_and_gradient

@@ -9,15 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig
 
 from bench.settings import GEOMETRIES
-from bench.work import (
-    Geometry,
-    Work,
-    rollout_bytes,
-    rollout_flops,
-    seen_before,
-    update_flops,
-    work_of,
-)
+from bench.work import Geometry, Work, rollout_bytes, rollout_flops, seen_before, update_flops, work_of
 
 SMALL = Geometry(layers=2, hidden=4, heads=2, kv_heads=1, head_dim=2, intermediate=8, vocab=10)
 

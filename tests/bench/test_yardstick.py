@@ -46,9 +46,7 @@ def test_ours_learns_from_few_items(tmp_path: Path) -> None:
 
 def test_theirs_is_paid_for_every_sample(tmp_path: Path) -> None:
     pytest.importorskip(
-        "comlrl.trainers.reinforce",
-        reason="comlrl is not installed: pip install -e '.[bench]'",
-        exc_type=ImportError,
+        "comlrl.trainers.reinforce", reason="comlrl is not installed: pip install -e '.[bench]'", exc_type=ImportError
     )
     make_characters(tmp_path, 0)
     curve = theirs(Settings(), tmp_path, 0, items=3)

@@ -16,15 +16,7 @@ from examples.collaboration_game.__main__ import main
 from examples.collaboration_game.experiment import Experiment, Result, boundary, exact, run
 from examples.collaboration_game.games import play_games
 from examples.collaboration_game.report import basin_table, learning_table
-from examples.collaboration_game.training import (
-    CO_TRAIN,
-    TRAIN_ONE,
-    Point,
-    Training,
-    make_algorithm,
-    make_team,
-    train,
-)
+from examples.collaboration_game.training import CO_TRAIN, TRAIN_ONE, Point, Training, make_algorithm, make_team, train
 from maporl.agents import Agent, ScriptedAgent, Team
 from maporl.agents.small_policy import SmallAgent, SmallPolicy
 from maporl.algorithms import IPPO, MAPPO
