@@ -7,11 +7,10 @@ exactly the prompt that its speaker read. Everybody then speaks with the one fin
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +21,13 @@ import numpy as np
 from maporl.agents import LLMAgent, Team
 from maporl.agents.make_model import without_progress_bars
 from maporl.agents.sft import sft
-from maporl.agents.team import BASE
 from maporl.algorithms.records import record, write_records
 from maporl.algorithms.rollout import rollout
 from maporl.algorithms.training import TRAIN, check_context, draw, rollout_metrics
 from maporl.benchmarks.whole_runs import begun_anew, finished, rows_at_once
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
+from maporl.roster import Roster, Speaker
 from maporl.run import RunFolder, Watcher, torch_settings, with_threads
 from maporl.settings import called
 from maporl.types import Episode, Step, Turn
@@ -246,10 +245,7 @@ def _tokens(step: Step) -> int:
 
 def _seat(folder: RunFolder, team: Team) -> None:
     """Say in the run folder that everybody speaks with the fine-tuned base."""
-    plan: Mapping[str, list[str | None]] = {agent: [] for agent in team.agents}
-    for (agent, _), member in sorted(team.seats.items()):
-        plan[agent].append(BASE if isinstance(member, LLMAgent) else None)
     model = str((folder.path / "model").absolute())
     replace(folder.config, model=model, init_adapter=None, reference="base").save(folder.path / "config.yaml")
-    (folder.path / "adapters").mkdir()
-    (folder.path / "adapters" / "team.json").write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+    seats = {seat: s if s.base is None else Speaker(model) for seat, s in team.roster.seats.items()}
+    Roster(seats).save(folder.path / "adapters")

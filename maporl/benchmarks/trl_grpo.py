@@ -9,7 +9,6 @@ step an iteration), AdamW without weight decay, gradients clipped to norm 1, a l
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 import warnings
@@ -34,6 +33,7 @@ from maporl.algorithms.training import check_context, draw
 from maporl.benchmarks.whole_runs import begun_anew, finished, rows_at_once
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
+from maporl.roster import Roster, Speaker, checkpoint_of
 from maporl.run import RunFolder, Watcher, torch_settings, with_threads
 from maporl.settings import called
 from maporl.types import Question
@@ -106,7 +106,7 @@ def train_grpo(config: RunConfig, watch: Watcher | None = None) -> RunFolder:
         with folder.keeping_status(resumable=False):
             if config.num_iterations:
                 trainer.train()
-            _save(trainer.model, folder.path / "adapters", env.possible_agents[0])
+            _save(trainer.model, folder.path / "adapters", checkpoint_of(config.model, ADAPTER), env.possible_agents[0])
     return folder
 
 
@@ -131,7 +131,7 @@ def _check(config: RunConfig, env: DiscussionEnv, arguments: _Arguments) -> None
 
 def _agent(config: RunConfig) -> LLMAgent:
     """The base model as an agent of ours: it is never asked to speak, but says what its prompts are."""
-    policy = config.build_policy(config.model_of(ADAPTER))
+    policy = config.build_policy(checkpoint_of(config.model, ADAPTER))
     sampling = Sampling(config.max_new_tokens, config.temperature)
     return LLMAgent(policy, None, prompts=config.build_prompts(), sampling=sampling)
 
@@ -283,10 +283,10 @@ class _Record(TrainerCallback):
             self.watch("iteration", iteration, metrics)
 
 
-def _save(model: Any, folder: Path, agent: str) -> None:
+def _save(model: Any, folder: Path, base: str, agent: str) -> None:
     """The adapter and who speaks with it, as `Team.save` does."""
     model.save_pretrained(str(folder / ADAPTER), selected_adapters=["default"])
-    (folder / "team.json").write_text(json.dumps({agent: [ADAPTER]}, indent=2) + "\n", encoding="utf-8")
+    Roster({(agent, 0): Speaker(base, ADAPTER, trains=True)}).save(folder)
 
 
 @contextmanager
