@@ -44,12 +44,13 @@ class Named:
     trained_as: str = ""
     trained_on: str | None = None
 
-    @property
-    def borrows(self) -> bool:
-        """Whether its trainings are those of another row by design."""
-        return self.trained_on is not None or (
-            self.algorithm is not None and self.method.trained_as(self.algorithm) is not None
-        )
+    def shares_with(self, other: Named) -> bool:
+        """Whether it is meant that both use the trainings of one name: one says so, and the other is the row that it means."""
+        if self.trained_on is not None or other.trained_on is not None:
+            return True
+        meant = {row.method.trained_as(row.algorithm or "") for row in (self, other)}
+        owners = [row.method for row in (self, other) if row.method.trained_as(row.algorithm or "") is None]
+        return len(owners) < 2 and all(named(word).method == owner for owner in owners for word in meant if word)
 
 
 def named(spec: str | Mapping[str, Any]) -> Named:

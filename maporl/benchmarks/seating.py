@@ -41,7 +41,7 @@ class Tasks:
     """The environments of configurations, each made once."""
 
     def __init__(self) -> None:
-        self._made: list[tuple[RunConfig, DiscussionEnv]] = []
+        self._made: list[tuple[tuple[Any, ...], DiscussionEnv]] = []
 
     def of(self, config: RunConfig) -> DiscussionEnv:
         what = discussed(config)
@@ -77,8 +77,14 @@ def _untrained(config: RunConfig, agents: Sequence[str]) -> Roster:
     def mine(given: Any) -> Any:
         return {a: g for a, g in given.items() if a in agents} if isinstance(given, Mapping) else given
 
-    words = {"model": mine(config.model), "partners": mine(config.partners), "team": "frozen", "frozen": ()}
-    return replace(config, **words).roster(agents, num_rounds=1)
+    return Roster.of(
+        agents,
+        1,
+        mine(config.model),
+        team="frozen",
+        partners=mine(config.partners),
+        init_adapter=config.init_adapter,
+    )
 
 
 def _viewed(config: RunConfig, seat: str) -> RunConfig:

@@ -173,7 +173,7 @@ class Study:
         trained: dict[str, Named] = {}
         for entry in self.named:
             other_row = trained.setdefault(file_name(entry.trained_as), entry)
-            if other_row is not entry and not (other_row.borrows or entry.borrows):
+            if other_row is not entry and not other_row.shares_with(entry):
                 raise ValueError(
                     f"methods: {other_row.word!r} and {entry.word!r} would share the trainings {entry.trained_as!r}; choose another label."
                 )
@@ -241,7 +241,7 @@ class Study:
         return tuple(asked)
 
     @cached_property
-    def _seats(self) -> list[tuple[RunConfig, tuple[str, ...]]]:
+    def _seats(self) -> list[tuple[tuple[Any, ...], tuple[str, ...]]]:
         """(task, its seats with private information), as they are asked for: a task's questions are read once for all its rows."""
         return []
 
@@ -340,10 +340,9 @@ def environment(config: RunConfig) -> DiscussionEnv:
     return config.build_env()
 
 
-def discussed(config: RunConfig) -> RunConfig:
-    """What of a configuration decides its task and discussion, as a value to compare; everything else is the default."""
-    names = ("env", "env_args", "data", "num_agents", "num_rounds")
-    return RunConfig(**{name: getattr(config, name) for name in names})
+def discussed(config: RunConfig) -> tuple[Any, ...]:
+    """What of a configuration decides its environment: equal ones need only one."""
+    return config.env, config.env_args, config.data, config.num_agents, config.num_rounds
 
 
 def seats_of(task: DiscussionEnv, split: str = "train") -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from run_toys import SMALL, Letters
 
-from maporl.agents import Policy, Team
+from maporl.agents import Loader, Policy, Team
 from maporl.algorithms.evaluation import subset
 from maporl.algorithms.records import Record
 from maporl.algorithms.rollout import rollout
@@ -18,6 +18,7 @@ from maporl.benchmarks.measuring import STREAM
 from maporl.benchmarks.results import Cell, Results, load_results
 from maporl.benchmarks.study import Study
 from maporl.envs import DiscussionEnv
+from maporl.roster import Roster, Speaker
 from maporl.run import RunFolder, load_team
 from maporl.types import Question
 
@@ -121,7 +122,9 @@ def test_agents_trained_alone_are_seated_each_in_its_place(seed: int, results: R
     found = cell(results, "alone_then_team/ippo", seed)
     config = RunFolder(run_of(cell(results, "ippo", seed))).config
     env = config.build_env()
-    team = config.build_team_for(AGENTS, 2, {agent: run_of(found, agent) / "adapters" / "agent_0" for agent in AGENTS})
+    start = {agent: str(run_of(found, agent) / "adapters" / "agent_0") for agent in AGENTS}
+    speakers = {(agent, 0): Speaker(str(config.model), agent, start[agent]) for agent in AGENTS}
+    team = Loader().team(Roster(speakers), config.voice())
     for sample, greedy in STREAMS:
         assert recorded(found, sample, greedy) == spoken(env, team, seed, sample, greedy)
 
@@ -144,11 +147,9 @@ def test_adapters_of_one_name_differ(results: Results) -> None:
     said = {}
     for run, agent in itertools.product(runs, AGENTS):
         if (adapter := run / "adapters" / agent).is_dir():
-            team = (
-                RunFolder(run)
-                .config.merged({"frozen": [], "team": "per_agent"})
-                .build_team_for(["agent_0"], 1, adapter)
-            )
+            config = RunFolder(run).config
+            roster = Roster({("agent_0", 0): Speaker(str(config.model), "agent_0", str(adapter))})
+            team = Loader().team(roster, config.voice())
             said[adapter] = tuple(
                 text for sample, greedy in STREAMS for text in spoken(env, team, 0, sample, greedy).values()
             )
