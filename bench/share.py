@@ -31,6 +31,8 @@ from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.ppo import PPO
 from maporl.benchmarks.demo import demo_study
 from maporl.benchmarks.warm_start import make_warm_start
+from maporl.envs.rules import Rules
+from maporl.envs.scoring import Verifiers
 from maporl.run import train
 from maporl.run_folder import RunFolder
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maporl.agents import Team
+from maporl.agents import Loader, Team
 from maporl.config import RunConfig
+from maporl.roster import Roster
 from maporl.run_folder import RunFolder
 from maporl.threads import torch_settings
 from maporl.training.callbacks import Callback, Callbacks
@@ -86,29 +87,13 @@ def load_team(
     Raises:
         ValueError: Not a run folder, no adapters in it, or an agent that the team cannot seat.
     """
-    folder = RunFolder(run)
-    config = folder.config if config is None else config
-    plan_file = folder.path / "adapters" / "team.json"
-    if not plan_file.is_file():
-        raise ValueError(
-            f"{str(run)!r} has no adapters yet: its training did not end; go on with maporl train --resume {run}."
-        )
-    plan: dict[str, list[str | None]] = json.loads(plan_file.read_text(encoding="utf-8"))
-    agents = list(env.possible_agents) if env is not None else list(plan)
-    seats = {tuple(rounds) for rounds in plan.values()}
-    trained = list(plan)
-    for agent in agents:
-        if agent not in plan:
-            if len(seats) > 1:
-                raise ValueError(
-                    f"{str(run)!r} trained {trained}, not {agent!r}; ask for their number (--num_agents {len(trained)}), or train with "
-                    "--team shared, which seats any number."
-                )
-            plan[agent] = list(next(iter(seats)))
-    paths = {name: folder.path / "adapters" / name for rounds in plan.values() for name in rounds if name}
-    paths = {name: path for name, path in paths.items() if path.is_dir()}
-    config = replace(config, device=device or config.device, team={a: plan[a] for a in agents}, frozen=())
-    return config.build_team_for(agents, num_rounds=len(plan[agents[0]]), init_adapter=paths)
+    own = RunFolder(run).config
+    config = replace(config or own, device=device or (config or own).device)
+    roster = Roster.load(Path(run) / "adapters")
+    if config.model != own.model:
+        roster = roster.on(config.model)
+    roster = roster.seated(roster.agents if env is None else env.possible_agents).with_partners(config.partners)
+    return Loader().team(roster, config.voice(), seed=config.seed)
 
 
 def write_questions(path: Path, env: DiscussionEnv) -> None:

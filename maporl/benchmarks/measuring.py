@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from maporl.agents import Team
+from maporl.agents import Loader, Team
 from maporl.agents.checkpoints import TINY
 from maporl.algorithms.evaluation import subset
 from maporl.algorithms.records import Record, record
@@ -20,13 +19,11 @@ from maporl.algorithms.rollout import Play, rollout_together
 from maporl.algorithms.training import check_context
 from maporl.benchmarks.ablation import spoken_again, unheard
 from maporl.benchmarks.cell_folder import Begun, fail
-from maporl.benchmarks.methods import AloneThenTeam, PartnerSwap
-from maporl.benchmarks.seats import Seats, model_name
-from maporl.benchmarks.study import CellKey, Study, seats_of
+from maporl.benchmarks.seating import Planned, Seating, Tasks, by_models, seatings, voices
+from maporl.benchmarks.study import CellKey, Study
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierUnavailable
-from maporl.run_folder import RunFolder
 from maporl.threads import torch_settings, with_threads
 from maporl.types import Episode, Question
 
@@ -50,6 +47,7 @@ class _Part:
     """One team on one environment: a cell has several where a lone agent is measured in every seat."""
 
     seat: str | None
+    config: RunConfig
     env: DiscussionEnv
     team: Team
     questions: Mapping[str, Question]
@@ -83,44 +81,32 @@ def measure(study: Study, cells: Sequence[CellKey], folder: Path, watch: Watch |
     tell = watch or (lambda done, total: None)
     with torch_settings(study.settings), _little_garbage(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        groups = _by_models(study, cells, folder)
-        envs: dict[str, DiscussionEnv] = {}
+        tasks = Tasks()
+        planned: list[Planned] = []
+        for key in cells:
+            try:
+                planned.append((key, seatings(study, key, folder, tasks)))
+            except Exception as error:
+                fail(study, folder, key, error)
+        groups = by_models(planned)
         for n, group in enumerate(groups):
-            _measure_group(study, group, folder, envs, lambda d, t, n=n: tell(n * t + d, len(groups) * t))  # type: ignore[misc]
+            _measure_group(study, group, folder, tasks, lambda d, t, n=n: tell(n * t + d, len(groups) * t))  # type: ignore[misc]
             if n + 1 < len(groups):
                 gc.collect()  # its models
 
 
-def _by_models(study: Study, cells: Sequence[CellKey], folder: Path) -> list[list[CellKey]]:
-    """Cells that need the same base models, which make room for others when these are measured; every run of ``sft`` is a model."""
-
-    def models(key: CellKey) -> frozenset[str]:
-        try:
-            runs = [RunFolder(folder / t.folder).config for t in study.trainings(key.task, key.named, key.seed)]
-        except Exception:  # its own to tell
-            return frozenset()
-        found = [c.model for c in runs or [study.config(key.task, key.named, key.seed)]]
-        return frozenset(
-            model_name(m) for model in found for m in ([model] if isinstance(model, str) else model.values())
-        )
-
-    groups: list[tuple[frozenset[str], list[CellKey]]] = []
-    for needed, key in sorted(((models(key), key) for key in cells), key=lambda pair: -len(pair[0])):
-        fitting = next((group for there, group in groups if needed <= there), None)
-        if fitting is None:
-            groups.append((needed, fitting := []))
-        fitting.append(key)
-    return [group for _, group in groups]
-
-
 def _measure_group(
-    study: Study, cells: Sequence[CellKey], folder: Path, envs: dict[str, DiscussionEnv], watch: Watch
+    study: Study,
+    cells: Sequence[Planned],
+    folder: Path,
+    tasks: Tasks,
+    watch: Watch,
 ) -> None:
-    seats = Seats()
+    loader = Loader()
     ready: list[_Cell] = []
-    for key in cells:
+    for key, parts in cells:
         try:
-            ready.append(_prepared(study, key, folder, seats, envs))
+            ready.append(_prepared(study, key, parts, folder, loader, tasks))
         except Exception as error:
             fail(study, folder, key, error)
     if ready:
@@ -144,7 +130,7 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) 
         return _play_all(study, cells, folder, watch)
     except VerifierUnavailable as error:
         # It was waited for long enough: not once more for every row that asks it.
-        stranded = [cell for cell in cells if not cell.over and _asks(cell, getattr(error, "verifier", None))]
+        stranded = [cell for cell in cells if not cell.over and _asks(cell, error.verifier, cells)]
         for cell in stranded or [cell for cell in cells if not cell.over]:
             fail(study, folder, cell.key, error)
             cell.over = True
@@ -158,74 +144,46 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) 
         _measured(study, group, folder, watch)
 
 
-def _asks(cell: _Cell, judge: Any) -> bool:
-    """Whether a judge, or one like it (every environment makes its own), has a say in a cell."""
-
-    def named(one: Any) -> str:
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(one))
-
-    return any(named(judge) == named(mine) for part in cell.parts for mine in part.env.verifiers.all)
+def _asks(cell: _Cell, judge: Any, cells: Sequence[_Cell]) -> bool:
+    """Whether a judge has a say in a cell. Every environment makes its own: those are one that are configured alike."""
+    asked = [name for c in cells for part in c.parts for own, name in _judges(part) if own is judge]
+    return any(name in asked for part in cell.parts for _, name in _judges(part))
 
 
-def _prepared(study: Study, key: CellKey, folder: Path, seats: Seats, envs: dict[str, DiscussionEnv]) -> _Cell:
+def _judges(part: _Part) -> list[tuple[Any, Any]]:
+    """(judge, what configures it) of an environment; the task's own is configured by the task."""
+    judges, given = part.env.verifiers, part.config.env_args
+    found = [
+        (judges.verifier, given.get("verifier") or {"of": part.config.env}),
+        (judges.ground_truth, given.get("ground_truth")),
+        (judges.team_verifier, given.get("team_verifier")),
+    ]
+    return [(judge, name) for judge, name in found if judge is not None and name is not None]
+
+
+def _prepared(
+    study: Study, key: CellKey, seatings: Sequence[Seating], folder: Path, loader: Loader, tasks: Tasks
+) -> _Cell:
     """The teams and environments of a cell.
 
     Raises:
-        ValueError: A slip in its settings, another task's questions, or a discussion that does not fit the model's window.
+        ValueError: Another task's questions, or a discussion that does not fit the model's window.
     """
-
-    def environment(config: RunConfig) -> DiscussionEnv:
-        word = repr((config.env, config.env_args, config.data, config.num_agents, config.num_rounds))
-        if word not in envs:
-            envs[word] = config.build_env()
-        return envs[word]
-
-    task = environment(study.budget(key.task, None))
+    task = tasks.of(study.budget(key.task, None))
     asked = subset(task.questions("test"), study.num_questions or len(task.questions("test")))
-    config = study.config(key.task, key.named, key.seed)
     parts = []
-    for seat, view, team_of in _teams(study, key, folder, seats, task, config):
-        env = environment(view)
+    for seating in seatings:
+        env = tasks.of(seating.config)
         known = {q.id: q for q in env.questions("test")}
         if missing := [q.id for q in asked if q.id not in known]:
             raise ValueError(
                 f"method {key.named.word!r} asks other questions than the task ({missing[0]} is missing); keep the task's questions."
             )
         questions = {q.id: known[q.id] for q in asked}
-        team = team_of(env)
+        team = loader.team(seating.roster, voices(seating.config))
         check_context(env, team, list(questions.values()))
-        parts.append(_Part(seat, env, team, questions))
+        parts.append(_Part(seating.seat, seating.config, env, team, questions))
     return _Cell(key, parts, Begun.of(study, folder, key))
-
-
-def _teams(
-    study: Study, key: CellKey, folder: Path, seats: Seats, task: DiscussionEnv, config: RunConfig
-) -> Iterator[tuple[str | None, RunConfig, Callable[[DiscussionEnv], Team]]]:
-    """(seat, configuration, team for its environment) of every part of a cell."""
-    method = key.named.method
-    trainings = study.trainings(key.task, key.named, key.seed)
-    runs = {t.seat: folder / t.folder for t in trainings}
-    if isinstance(method, AloneThenTeam):
-        yield None, config, lambda env: seats.joined(runs, config, env)
-    elif isinstance(method, PartnerSwap):
-        yield None, config, lambda env: seats.swapped([folder / t.folder for t in trainings], config, env)
-    elif trainings:
-        there = seats_of(task, "test")  # agents trained on another task may have had another view, or none
-        for training in trainings:
-            own = [training.seat] if training.seat in there else there or [""]
-            for seat in own if method.lone else [""]:
-                yield (
-                    training.seat or seat or None,
-                    _viewed(config, seat),
-                    lambda env, run=runs[training.seat]: seats.trained(run, config, env),  # type: ignore[misc]
-                )
-    else:
-        for seat in (seats_of(task, "test") if method.lone else ()) or ("",):
-            yield seat or None, _viewed(config, seat), lambda env: seats.untrained(config, env)
-
-
-def _viewed(config: RunConfig, seat: str) -> RunConfig:
-    return replace(config, env_args={**config.env_args, "view": seat}) if seat else config
 
 
 def _play_all(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) -> None:

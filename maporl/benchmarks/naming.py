@@ -13,18 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from maporl import registry
-from maporl.benchmarks.methods import (
-    AloneThenTeam,
-    Debate,
-    Discussion,
-    Method,
-    PartnerSwap,
-    SelfConsistency,
-    SingleAgent,
-)
+from maporl.benchmarks.methods import Method
 from maporl.settings import called, nearest
 
-__all__ = ["TRAINERS", "Named", "named", "trained_alone", "trains"]
+__all__ = ["TRAINERS", "Named", "named", "trains"]
 
 TRAINERS = ("trl_grpo", "sft")
 """Words beside the algorithms': TRL's GRPO (one agent), and fine-tuning on the team's own good discussions."""
@@ -52,10 +44,13 @@ class Named:
     trained_as: str = ""
     trained_on: str | None = None
 
-    @property
-    def borrows(self) -> bool:
-        """Whether its trainings are those of another row by design; those of lone agents are shared among themselves."""
-        return self.trained_on is not None or isinstance(self.method, PartnerSwap)
+    def shares_with(self, other: Named) -> bool:
+        """Whether it is meant that both use the trainings of one name: one says so, and the other is the row that it means."""
+        if self.trained_on is not None or other.trained_on is not None:
+            return True
+        meant = {row.method.trained_as(row.algorithm or "") for row in (self, other)}
+        owners = [row.method for row in (self, other) if row.method.trained_as(row.algorithm or "") is None]
+        return len(owners) < 2 and all(named(word).method == owner for owner in owners for word in meant if word)
 
 
 def named(spec: str | Mapping[str, Any]) -> Named:
@@ -84,14 +79,14 @@ def named(spec: str | Mapping[str, Any]) -> Named:
         name, algorithm = "discussion", name
     method = called("method", name, _method_class(word, name), arguments)
     _check(word, name, method, algorithm, origin)
-    if isinstance(method, SelfConsistency) and not k:  # its word says how many, as those of matched votes do
+    if method.vote and not k:  # its word says how many, as those of matched votes do
         word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
     trained_as = _trained_as(word, label, method, algorithm, settings, origin)
     word = str(label or (f"{word} from {origin}" if origin else word))
-    told = f"{algorithm}-trained team" if type(method) is Discussion else f"{method.label}, trained by {algorithm}"
+    told = method.trained_label(algorithm) if algorithm else method.label
     return Named(
         word=word,
-        label=str(label or (told if algorithm else method.label) + (f", on {origin}" if origin else "")),
+        label=str(label or told + (f", on {origin}" if origin else "")),
         method=method,
         algorithm=algorithm or None,
         settings=settings or None,
@@ -102,10 +97,8 @@ def named(spec: str | Mapping[str, Any]) -> Named:
 
 def _trained_as(word: str, label: Any, method: Method, algorithm: str, settings: Any, origin: str | None) -> str:
     """The name of a row's trainings: its own word, unless they are those of another row."""
-    if trained_alone(method):
-        return f"single_agent/{algorithm}{_digest(settings)}"
-    if isinstance(method, PartnerSwap):
-        return f"{algorithm}{_digest(settings)}"
+    if algorithm and (other := method.trained_as(algorithm)) is not None:
+        return f"{other}{_digest(settings)}"
     return str(label) if label and not origin else f"{word}{_digest(settings)}"
 
 
@@ -115,13 +108,6 @@ def _digest(settings: Any) -> str:
         return ""
     text = json.dumps(settings, sort_keys=True, default=str)
     return f"@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def trained_alone(method: Method) -> bool:
-    """Whether what is trained for it is just what is trained for a single agent."""
-    kind = type(method)
-    same = (kind.discussion, kind.trainings) == (SingleAgent.discussion, SingleAgent.trainings)
-    return kind is AloneThenTeam or (same and isinstance(method, SingleAgent) and method.num_rounds == 1)
 
 
 def trains(name: str) -> bool:
@@ -164,8 +150,7 @@ def _check(word: str, name: str, method: Any, algorithm: str, origin: Any) -> No
         )
     if method.needs_training and not algorithm:
         raise ValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
-    one_turn = (isinstance(method, SingleAgent) and method.num_rounds == 1) or isinstance(method, AloneThenTeam)
-    if algorithm == "trl_grpo" and not one_turn:
+    if algorithm == "trl_grpo" and not method.trains_one_turn:
         raise ValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
-    if algorithm == "sft" and type(method) not in (Discussion, Debate, PartnerSwap):
+    if algorithm == "sft" and not method.trains_on_discussions:
         raise ValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")

@@ -123,15 +123,12 @@ def _position(asked: str, pool: Sequence[Question]) -> int:
 
 def _team(run: str | None, config: RunConfig, env: DiscussionEnv) -> Team:
     """Everybody, the person among them; without a single model if nobody needs one."""
-    from maporl.agents import Team
     from maporl.run import load_team
 
     others = [agent for agent in env.possible_agents if agent not in config.partners]
     if run is not None:
         return load_team(run, env=env, config=config)
-    if not others:
-        return Team.build({}, env.possible_agents, env.num_rounds, partners=config.build_partners())
-    if not config.model:
+    if others and not config.model:
         raise ValueError(
             f"nobody speaks for {', '.join(others)}; give --run RUN, --model DIR, or --partners.{others[0]} package.module:Class."
         )

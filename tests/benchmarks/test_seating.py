@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from run_toys import SMALL, Letters
 
-from maporl.agents import Policy, Team
+from maporl.agents import LLMAgent, Loader, Policy, Team
 from maporl.algorithms.evaluation import subset
 from maporl.algorithms.records import Record
 from maporl.algorithms.rollout import rollout
 from maporl.benchmarks.matrix import run_study
 from maporl.benchmarks.measuring import STREAM
+from maporl.benchmarks.methods import Method
 from maporl.benchmarks.results import Cell, Results, load_results
 from maporl.benchmarks.study import Study
 from maporl.envs import DiscussionEnv
+from maporl.roster import Roster, Speaker
 from maporl.run import RunFolder, load_team
 from maporl.types import Question
 
@@ -36,7 +38,22 @@ class Secrets(Letters):
             yield Question(f"{split} {number}", answer="even", private=private)
 
 
+class Beginners(Method):
+    """The co-trained team whose first round is spoken by the base model."""
+
+    needs_training = True
+
+    def trained_as(self, algorithm: str) -> str | None:
+        return algorithm
+
+    def seat(self, trained: Sequence[tuple[str, Roster]], agents: Sequence[str]) -> dict[str, Roster]:
+        ((_, roster),) = trained
+        base = {a: Speaker(roster.rounds(a)[0].base, run=roster.rounds(a)[0].run) for a in agents}
+        return {"": Roster.joined({a: [base[a], *roster.rounds(a)[1:]] for a in agents})}
+
+
 TASK = f"{__name__}:Secrets"
+METHODS = ("single_agent", "alone_then_team", "train_one", "partner_swap", f"{__name__}:Beginners")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +63,7 @@ def results(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Result
         {
             **{k: v for k, v in SMALL.items() if k != "trackers"},
             "tasks": [TASK],
-            "methods": ["single_agent/ippo", "alone_then_team/ippo", "train_one/ippo", "ippo"],
+            "methods": [*(f"{m}/ippo" for m in METHODS), "ippo"],
             "seeds": SEEDS,
             "model": tiny_model,
             "num_agents": 2,
@@ -121,7 +138,35 @@ def test_agents_trained_alone_are_seated_each_in_its_place(seed: int, results: R
     found = cell(results, "alone_then_team/ippo", seed)
     config = RunFolder(run_of(cell(results, "ippo", seed))).config
     env = config.build_env()
-    team = config.build_team_for(AGENTS, 2, {agent: run_of(found, agent) / "adapters" / "agent_0" for agent in AGENTS})
+    start = {agent: str(run_of(found, agent) / "adapters" / "agent_0") for agent in AGENTS}
+    speakers = {(agent, 0): Speaker(str(config.model), agent, start[agent]) for agent in AGENTS}
+    team = Loader().team(Roster(speakers), config.voice())
+    for sample, greedy in STREAMS:
+        assert recorded(found, sample, greedy) == spoken(env, team, seed, sample, greedy)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_partners_are_of_different_runs(seed: int, results: Results) -> None:
+    config = RunFolder(run_of(cell(results, "ippo", seed))).config
+    runs = {"agent_0": run_of(cell(results, "ippo", seed)), "agent_1": run_of(cell(results, "ippo", 1 - seed))}
+    speakers = {(a, 0): Speaker(str(config.model), a, str(run / "adapters" / a)) for a, run in runs.items()}
+    team = Loader().team(Roster(speakers), config.voice())
+    found = cell(results, "partner_swap/ippo", seed)
+    assert set(found.runs) == set(runs.values())
+    for sample, greedy in STREAMS:
+        assert recorded(found, sample, greedy) == spoken(config.build_env(), team, seed, sample, greedy)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_method_of_ones_own_seats_whom_it_likes(seed: int, results: Results) -> None:
+    run = run_of(cell(results, "ippo", seed))
+    env, trained = environment(run), load_team(run)
+    bare = trained.member("agent_0", 0)
+    assert isinstance(bare, LLMAgent)
+    base = LLMAgent(bare.policy, None, prompts=bare.prompts, sampling=bare.sampling)
+    team = Team({(a, r): trained.member(a, r) if r else base for a in AGENTS for r in (0, 1)})
+    found = cell(results, f"{__name__}:Beginners/ippo", seed)
+    assert found.runs == cell(results, "ippo", seed).runs
     for sample, greedy in STREAMS:
         assert recorded(found, sample, greedy) == spoken(env, team, seed, sample, greedy)
 
@@ -144,11 +189,9 @@ def test_adapters_of_one_name_differ(results: Results) -> None:
     said = {}
     for run, agent in itertools.product(runs, AGENTS):
         if (adapter := run / "adapters" / agent).is_dir():
-            team = (
-                RunFolder(run)
-                .config.merged({"frozen": [], "team": "per_agent"})
-                .build_team_for(["agent_0"], 1, adapter)
-            )
+            config = RunFolder(run).config
+            roster = Roster({("agent_0", 0): Speaker(str(config.model), "agent_0", str(adapter))})
+            team = Loader().team(roster, config.voice())
             said[adapter] = tuple(
                 text for sample, greedy in STREAMS for text in spoken(env, team, 0, sample, greedy).values()
             )
