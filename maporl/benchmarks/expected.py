@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from maporl import registry
 from maporl.algorithms.evaluation import subset
-from maporl.benchmarks.naming import TRAINERS, Named
+from maporl.benchmarks.naming import Named
 from maporl.benchmarks.study import Study, Training, seats_of
 from maporl.config import RunConfig
 from maporl.display import print_list
@@ -67,7 +68,7 @@ def _discussed(config: RunConfig) -> int:
     evaluations = (
         2 + (n > 0) + max(n - 1, 0) // config.eval_every
     )  # the first, the test, the last, and those in between
-    if config.algorithm in TRAINERS:  # they have none
+    if not getattr(registry.load("algorithm", config.algorithm), "evaluated", True):
         evaluations = 0
     return n * config.episodes_per_iteration + evaluations * config.num_eval_questions
 

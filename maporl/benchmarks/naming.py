@@ -16,10 +16,7 @@ from maporl import registry
 from maporl.benchmarks.methods import Method
 from maporl.settings import called, nearest
 
-__all__ = ["TRAINERS", "Named", "named", "trains"]
-
-TRAINERS = ("trl_grpo", "sft")
-"""Words beside the algorithms': TRL's GRPO (one agent), and fine-tuning on the team's own good discussions."""
+__all__ = ["Named", "named", "trains"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Named:
         word: Unique in its study: the key of records, tables and folders.
         label: For people.
         method: The method.
-        algorithm: What trains it: an algorithm's word or class, one of `TRAINERS`, or None.
+        algorithm: What trains it: an algorithm's word or class, or None.
         settings: Fields of the run configuration that only this row changes.
         trained_as: The name of its trainings, which rows of the same agents share: a vote of k is trained as a single agent.
         trained_on: The task that its agents were trained on, where that is not the one that they are asked.
@@ -112,22 +109,23 @@ def _digest(settings: Any) -> str:
 
 def trains(name: str) -> bool:
     """Whether a word means an algorithm, not a method."""
-    if name in TRAINERS or name in registry.names("algorithm"):
+    if name in registry.names("algorithm"):
         return True
     if ":" not in name:
         return False
     from maporl.algorithms.algorithm import Algorithm
+    from maporl.training.trainer import Trainer
 
     loaded = registry.load("method", name)
-    return isinstance(loaded, type) and issubclass(loaded, Algorithm)
+    return isinstance(loaded, type) and issubclass(loaded, Algorithm | Trainer)
 
 
 def _method_class(word: str, name: str) -> Any:
-    known = [*registry.names("method"), *registry.names("algorithm"), *TRAINERS]
+    known = [*registry.names("method"), *registry.names("algorithm")]
     if ":" not in name and name not in known:
         raise ValueError(
             f"unknown method {word!r}.{nearest(name, known)} Methods: {', '.join(registry.names('method'))}; trained teams: "
-            f"{', '.join([*registry.names('algorithm'), *TRAINERS])}; both: single_agent/mappo; your own: package.module:Class."
+            f"{', '.join(registry.names('algorithm'))}; both: single_agent/mappo; your own: package.module:Class."
         )
     return registry.load("method", name)
 
@@ -140,7 +138,7 @@ def _check(word: str, name: str, method: Any, algorithm: str, origin: Any) -> No
     if method.samples < 1:
         raise ValueError(f"method {word!r}: samples is {method.samples}; an answer needs at least one discussion.")
     if algorithm and not trains(algorithm):
-        known = [*registry.names("algorithm"), *TRAINERS]
+        known = registry.names("algorithm")
         raise ValueError(
             f"method {word!r}: unknown algorithm {algorithm!r}.{nearest(algorithm, known)} One of: {known}."
         )

@@ -15,7 +15,7 @@ import yaml
 
 from maporl import registry
 from maporl.benchmarks.methods import SingleAgent
-from maporl.benchmarks.naming import TRAINERS, Named, named, trains
+from maporl.benchmarks.naming import Named, named, trains
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.settings import deeply, importable, nearest, plain, read_settings, typed
@@ -156,7 +156,7 @@ class Study:
                 raise ValueError(f"method {entry.word!r} seats agents of different runs; give at least {least} seeds.")
         for name in self.algorithms:
             if not trains(name):
-                known = [*registry.names("algorithm"), *TRAINERS]
+                known = registry.names("algorithm")
                 raise ValueError(
                     f"algorithms: unknown algorithm {name!r}.{nearest(name, known)} One of: {', '.join(known)}."
                 )
