@@ -73,9 +73,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         "debate_centralised": "maporl.benchmarks.methods:CentralisedDebate",
         "mixture_of_agents": "maporl.benchmarks.methods:MixtureOfAgents",
         "reconcile": "maporl.benchmarks.methods:ReConcile",
-        "train_one": "maporl.benchmarks.methods:TrainOne",
-        "alone_then_team": "maporl.benchmarks.methods:AloneThenTeam",
-        "partner_swap": "maporl.benchmarks.methods:PartnerSwap",
+        "train_one": "maporl.benchmarks.trained_methods:TrainOne",
+        "alone_then_team": "maporl.benchmarks.trained_methods:AloneThenTeam",
+        "partner_swap": "maporl.benchmarks.trained_methods:PartnerSwap",
     },
     "algorithm": {
         "ippo": "maporl.algorithms.ippo:IPPO",

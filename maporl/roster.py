@@ -224,13 +224,12 @@ class Roster:
                 f"{str(file)!r} was written by an earlier version, which did not say who is trained; train anew with its settings: "
                 f"maporl train --config {run}/config.yaml --output_dir DIR."
             )
-        speakers = {agent: [Speaker(**entry, run=run) for entry in rounds] for agent, rounds in plan.items()}
-        return cls.joined(
-            {
-                agent: [replace(s, start=str(file.parent / s.adapter)) if s.adapter else s for s in rounds]
-                for agent, rounds in speakers.items()
-            }
-        )
+
+        def speaker(entry: Mapping[str, Any]) -> Speaker:
+            start = str(file.parent / entry["adapter"]) if "adapter" in entry else None
+            return Speaker(**entry, start=start, run=run)
+
+        return cls.joined({agent: [speaker(entry) for entry in rounds] for agent, rounds in plan.items()})
 
 
 def checkpoint_of(model: str | Mapping[str, str], agent: str) -> str:
@@ -240,7 +239,9 @@ def checkpoint_of(model: str | Mapping[str, str], agent: str) -> str:
         ValueError: There is none.
     """
     if isinstance(model, Mapping) and model and agent not in model:
-        raise ValueError(f"model has no checkpoint for {agent!r}, but for {list(model)}; name one for everybody.")
+        raise ValueError(
+            f"model has no base model for {agent!r}, but for {list(model)}; give one for each agent, or one for all."
+        )
     found = model.get(agent) if isinstance(model, Mapping) else model
     if not found:
         raise ValueError(

@@ -89,7 +89,7 @@ def test_partners_take_all_seats_of_a_name_and_need_no_model() -> None:
     [
         ("", "no model; name a checkpoint folder or hub id: --model DIR"),
         ({}, "no model; name a checkpoint"),
-        ({"agent_0": "a"}, r"model has no checkpoint for 'agent_1', but for \['agent_0'\]"),
+        ({"agent_0": "a"}, r"model has no base model for 'agent_1', but for \['agent_0'\]"),
         ({"agent_0": "a", "agent_1": "b", "agent_2": "c"}, r"model names \['agent_2'\]; the agents are"),
         ({"agent_0": "a", "agent_1": "b"}, "'shared' would sit on different models .*--team per_agent, or one model"),
     ],

@@ -18,7 +18,7 @@ VERSION = 1
 """Of the form of a record; a reader leaves out those of another one."""
 
 Record = dict[str, Any]
-_TURN = {"agent", "round", "kind", "text", "score", "truth", "reward", "prompt_tokens", "completion_tokens"}
+_TURN = {"agent", "round", "text", "score", "truth", "reward", "prompt_tokens", "completion_tokens"}
 
 _IDENTITY = ("question_id", "sample", "seat", "greedy")  # of a record in its file
 _NEEDED = (*_IDENTITY, "question", "gold", "team_answer", "team_correct", "agents", "num_rounds", "turns")
@@ -76,7 +76,6 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
     return {
         "agent": turn.agent,
         "round": turn.round,
-        "kind": turn.kind,
         "text": turn.text,
         "score": _score(turn.score),
         "truth": _score(turn.truth),
@@ -85,6 +84,7 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
         "prompt_tokens": len(completion.prompt_ids),
         "completion_tokens": len(completion.completion_ids),
         "truncated": completion.truncated,
+        **({} if turn.said else {"kind": turn.kind}),
         **({"overflow": True} if completion.overflow else {}),
         **({"discarded_tokens": completion.discarded} if completion.discarded else {}),
     }

@@ -168,4 +168,4 @@ def _turn(turn: Record, tokens: Completion | None, explanations: Sequence[str | 
             discarded=turn.get("discarded_tokens", 0),
             **flags,
         )
-    return Turn(turn["agent"], turn["round"], turn["text"], score, truth, completion, turn["kind"])
+    return Turn(turn["agent"], turn["round"], turn["text"], score, truth, completion, turn.get("kind", "said"))

@@ -167,7 +167,7 @@ def test_bad_teams(checkpoint: Callable) -> None:
     policy = Policy.from_pretrained(str(checkpoint()))
     with pytest.raises(ValueError, match="a team needs at least one seat"):
         Team({})
-    with pytest.raises(ValueError, match=r"model has no checkpoint for 'agent_1', but for \['agent_0'\]"):
+    with pytest.raises(ValueError, match=r"model has no base model for 'agent_1', but for \['agent_0'\]"):
         Team.build({"agent_0": policy}, TWO, 1)
     with pytest.raises(ValueError, match=r"model names \['agent_3'\]; the agents are"):
         Team.build({"agent_0": policy, "agent_1": policy, "agent_3": policy}, TWO, 1)
