@@ -6,14 +6,14 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from maporl.algorithms.algorithm import Algorithm
 from maporl.config import RunConfig
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from maporl.algorithms import Algorithm
 
 __all__ = ["RunFolder"]
 
@@ -92,6 +92,8 @@ class RunFolder:
 
     def save_checkpoint(self, iteration: int, algorithm: Algorithm) -> None:
         """Everything needed to go on after `iteration` updates; either whole or not there."""
+        import torch  # here, so that reading a run does not wait for it
+
         state = {"iteration": iteration, "algorithm": algorithm.state_dict()}
         write_whole(self.path / "checkpoint.pt", lambda f: torch.save(state, f))
 
@@ -100,6 +102,8 @@ class RunFolder:
 
         Without a checkpoint the run starts again from nothing.
         """
+        import torch
+
         file = self.path / "checkpoint.pt"
         state: dict[str, Any] = torch.load(file, weights_only=True) if file.exists() else {"iteration": 0}
         if "algorithm" in state:
