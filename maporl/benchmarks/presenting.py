@@ -36,7 +36,7 @@ def present(paths: Sequence[str | Path], folder: Path, console: Console, title: 
     summary = summarise(results)
     payload = collect(results, summary, title=title)
     write_tables(summary, folder)
-    write_plots(payload.figures, folder / "plots")
+    write_plots(payload.plots, payload.looks, folder / "plots")
     page = write_report(payload, folder / "report.html")
     for part in screen(summary):
         _show(part, console)

@@ -94,9 +94,9 @@ const COLLABORATION = [
     (m) => rateOf(m.conformity?.all?.right_majority),
   ],
   [
-    "Agreement, first to last",
+    "Agreement, round by round",
     "Share of pairs of messages of a round that give the same answer",
-    (m) => `${percent(m.rounds.at(0)?.agreement)} → ${percent(m.rounds.at(-1)?.agreement)}`,
+    (m) => m.rounds.map((round) => percent(round.agreement)).join(" → ") || "–",
   ],
   [
     "Vote, first to last",

@@ -186,5 +186,6 @@ function pooledNode() {
       "Interquartile mean over runs, and the probability that a run is better than one of the single agent's.",
     ),
     tableOf("Methods over all tasks", heads, lines),
+    el("div.plots", {}, plotsOf("")),
   );
 }

@@ -6,13 +6,14 @@ The figures are one plain dict, described in `collect`: whoever has other figure
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from maporl import __version__
 from maporl.benchmarks.collaboration import collaboration
 from maporl.benchmarks.curves import learning_curves
+from maporl.benchmarks.figures import Figure, Look, describe, looks
 from maporl.benchmarks.report.discussions import Discussions, clean
 from maporl.benchmarks.results import Cell, Results
 
@@ -27,11 +28,15 @@ class Payload:
 
     Attributes:
         figures: JSON-ready; see `collect`.
+        plots: What the plots show, in the page and in files.
+        looks: Colour and mark of every method.
         index: The packed index of the discussions.
         pieces: Their packed texts.
     """
 
     figures: dict[str, Any]
+    plots: list[Figure]
+    looks: dict[str, Look]
     index: str
     pieces: list[str] = field(repr=False)
 
@@ -61,9 +66,9 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         title: Of the page; the results' own if None.
 
     Returns:
-        The payload; its `figures` hold title, built, version, settings, notes [{kind, text}], cells, summary (rows), comparisons, pooled,
-        rounds (as the summary has them), curves (see `maporl.benchmarks.curves`) and collaboration [{task, method, label, metrics}] (of
-        sampled discussions, see `maporl.benchmarks.collaboration`).
+        The payload; its `figures` hold title, built, version, settings, notes [{kind, text}], cells, summary (rows), comparisons, pooled
+        (as the summary has them), plots (see `maporl.benchmarks.figures`), looks {method: number} and collaboration [{task, method,
+        label, metrics}] (of sampled discussions, see `maporl.benchmarks.collaboration`).
     """
     discussions = Discussions()
     cells: list[dict[str, Any]] = []
@@ -83,6 +88,8 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
                 [{"task": first.task, "method": first.method, "label": first.label, "metrics": found}] if found else []
             )
     index, pieces = discussions.finish()
+    plots = describe(summary, learning_curves(results.cells, points=POINTS), metrics)
+    look_of = looks([*summary.get("rows", ()), *map(vars, results.cells)])
     figures = {
         "title": title or results.title or "Results",
         "built": datetime.now(UTC).isoformat(timespec="minutes"),
@@ -94,11 +101,11 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         "summary": summary.get("rows", []),
         "comparisons": summary.get("comparisons", []),
         "pooled": summary.get("pooled", []),
-        "rounds": summary.get("rounds", []),
-        "curves": learning_curves(results.cells, points=POINTS),
+        "plots": [asdict(plot) for plot in plots if plot.on_page],
+        "looks": {method: look.number for method, look in look_of.items()},
         "collaboration": metrics,
     }
-    return Payload(clean(figures), index, pieces)
+    return Payload(clean(figures), plots, look_of, index, pieces)
 
 
 def _by_method(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:

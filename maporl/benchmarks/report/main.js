@@ -83,7 +83,7 @@ function taskNode(task, number) {
           comparisonsTable(task),
         ]
       : el("p.empty", {}, "No method of this task has results yet."),
-    el("div.plots", {}, [costPlot(task), accuracyByRound(task), learningCurves(task)].filter(Boolean)),
+    el("div.plots", {}, plotsOf(task)),
     collaborationTable(task),
     flipMatrices(task),
   );
