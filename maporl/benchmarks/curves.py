@@ -27,8 +27,7 @@ def learning_curves(cells: Iterable[Cell], *, points: int | None = None) -> list
             found = {} if run in seen else _curve(run, points)
             seen.add(run)
             if found:
-                # Of a plain run every evaluation is a cell: the training bears the run's name alone.
-                label = cell.method.rpartition("/")[0] if run == cell.folder else cell.label
+                label = cell.run_name or cell.label
                 about = {"task": cell.task, "method": cell.method, "label": label, "seed": cell.seed, "run": run.name}
                 curves.append({**about, "metrics": found})
     return curves

@@ -152,8 +152,8 @@ def _finite(points: Sequence[Sequence[float | None]]) -> list[tuple[float, float
 def _role(row: Row) -> str:
     if row["oracle"]:
         return "ORACLE: an upper bound, no baseline"
-    if row["matched"] or row["method"].startswith("self_consistency"):
-        return "vote of a lone agent"
+    if not row["team"] and (row["generations"] or 0) > 1:
+        return "lone agent, several answers"
     return f"{'team' if row['team'] else 'lone agent'}, {'trained' if row['trained'] else 'untrained'}"
 
 

@@ -20,7 +20,7 @@ __all__ = ["write_plots"]
 ROLES = {  # hue: who answers; darkness: whether it was trained
     "lone agent, untrained": "#74c476",
     "lone agent, trained": "#1b7837",
-    "vote of a lone agent": "#8a8f98",
+    "lone agent, several answers": "#8a8f98",
     "team, untrained": "#6baed6",
     "team, trained": "#08519c",
     "ORACLE: an upper bound, no baseline": "#b8742a",

@@ -30,7 +30,8 @@ class Cell:
         oracle: A verifier that knows the gold answer chose the answer: an upper bound, no baseline.
         best_seat: Of several trainings, one a seat, one is the row (`maporl.benchmarks.best_seat`); else the row is the mean over seats.
         matched: For a vote of a lone agent: (method of the team it spends as much as, "completion" | "all" tokens).
-        baseline: The single agent that it is to be compared with; None where nobody wrote it down.
+        baseline: The single agent that it is to be compared with; None for that one itself.
+        run_name: Of a plain run, each of whose evaluations is a cell: the name of its training.
         costs: "questions"; per question "generations", "prompt_tokens", "completion_tokens"; "eval_s".
         folder: Where it lives.
         records_file: Its discussions; may not exist yet.
@@ -52,6 +53,7 @@ class Cell:
     best_seat: bool = False
     matched: tuple[tuple[str, str], ...] = ()
     baseline: str | None = None
+    run_name: str = ""
     costs: Mapping[str, float] = field(default_factory=dict)
     runs: tuple[Path, ...] = ()
     problems: list[str] = field(default_factory=list, compare=False)
@@ -261,5 +263,6 @@ def _cells_of_run(path: Path, name: str, problems: list[str]) -> Iterator[Cell]:
             records_file=file,
             team=num_agents > 1,
             trained=True,
+            run_name=name,
             runs=(path,),
         )

@@ -151,21 +151,13 @@ def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _pairs(measured: Mapping[tuple[str, str], Measured]) -> Iterator[tuple[str, str, str, str, str | None]]:
     """(family, task, method, baseline, on) of everything that is compared."""
-    voters: dict[tuple[str, str], str] = {}  # what trained the lone agent that votes against a team, "" for nothing
     for task, team in measured:
         votes = [(on, vote) for (t, vote), one in measured.items() if t == task for by, on in one.matched if by == team]
         for on, vote in sorted(votes, key=lambda pair: pair[0] != "completion"):
-            voters[task, team] = vote.partition("/")[2]
             yield "vote of equal cost", task, team, vote, on
     for (task, method), one in measured.items():
-        if one.matched:
-            continue  # a yardstick itself
-        trainers = (method.partition("/")[2], method, voters.get((task, method), ""))
-        by_words = (*(f"single_agent/{t}" for t in trainers if t), "single_agent")
-        for single in (one.baseline,) if one.baseline else by_words:
-            if (task, single) in measured and single != method:
-                yield "single agent", task, method, single, None
-                break
+        if one.baseline and not one.matched and (task, one.baseline) in measured:  # a matched vote is a yardstick itself
+            yield "single agent", task, method, one.baseline, None
 
 
 def _comparisons(measured: Mapping[tuple[str, str], Measured]) -> list[dict[str, Any]]:

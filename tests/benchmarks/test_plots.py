@@ -38,6 +38,7 @@ def row(method: str, accuracy: float | None = 0.5, cost: float | None = 10.0, **
         "low": max(0.0, accuracy - 0.1) if known else None,
         "high": min(1.0, accuracy + 0.1) if known else None,
         "seeds": [{"seed": 0, "accuracy": accuracy}] if known else [],
+        "generations": 5.0 if "@" in method else 1.0,
         "prompt_tokens": 2 * cost if cost else cost,
         "completion_tokens": cost,
         **changes,
@@ -117,7 +118,7 @@ def test_every_plot_of_a_study(tmp_path: Path) -> None:
         assert all(re.search(rf"^ {re.escape(method)}( \(ORACLE\))?$", text, re.MULTILINE) for method in methods)
         assert "failed" not in text and "best_of_k@5 (ORACLE)" in text
     assert "ORACLE: an upper bound, no baseline" in found["sums_accuracy"]
-    assert "vote of a lone agent" in found["sums_accuracy"]
+    assert "lone agent, several answers" in found["sums_accuracy"]
     assert "sums: accuracy" in found["sums_accuracy"] and "ticks: every seed" in found["sums_accuracy"]
     assert "prompt and completion tokens per question" in found["sums_cost"]
     assert {"20", "50", "100"} <= set(found["sums_cost"].split("\n"))
