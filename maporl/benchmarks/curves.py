@@ -24,18 +24,18 @@ def learning_curves(cells: Iterable[Cell], *, points: int | None = None) -> list
     curves, seen = [], set()
     for cell in cells:
         for run in cell.runs:
-            found = {} if run in seen else _curve(run, points)
+            metrics = {} if run in seen else _curve(run, points)
             seen.add(run)
-            if found:
+            if metrics:
                 label = cell.run_name or cell.label
                 about = {"task": cell.task, "method": cell.method, "label": label, "seed": cell.seed, "run": run.name}
-                curves.append({**about, "metrics": found})
+                curves.append({**about, "metrics": metrics})
     return curves
 
 
 def _curve(run: Path, most: int | None) -> dict[str, list[list[float]]]:
     """Metric -> [[iteration, value], ...]; what lines of the test say is no point of a curve."""
-    found: dict[str, list[list[float]]] = {}
+    curves: dict[str, list[list[float]]] = {}
     for row in RunFolder(run).metrics:
         iteration = row.get("iteration")
         if iteration is None:
@@ -45,5 +45,5 @@ def _curve(run: Path, most: int | None) -> dict[str, list[list[float]]]:
             row["rollout/accuracy_last_round"] = row[max(rounds, key=lambda name: (len(name), name))]
         for name, value in row.items():
             if "/" in name and not name.startswith("test/") and isinstance(value, int | float):
-                found.setdefault(name, []).append([iteration, value])
-    return {name: points[:: -(-len(points) // most) if most else 1] for name, points in found.items()}
+                curves.setdefault(name, []).append([iteration, value])
+    return {name: points[:: -(-len(points) // most) if most else 1] for name, points in curves.items()}

@@ -16,7 +16,7 @@ from maporl.benchmarks.flips import Discussion
 from maporl.benchmarks.results import Cell
 from maporl.benchmarks.study import file_name
 
-__all__ = ["Measured", "Outcomes", "Run", "accuracy", "counts", "mean_of_known"]
+__all__ = ["Measured", "Outcomes", "Run", "accuracy", "counts", "mean_of_known", "pooled"]
 
 Outcomes = dict[str, list[float]]  # question -> everything measured on it
 
@@ -63,11 +63,7 @@ class Measured:
 
     def outcomes_of(self, seeds: Collection[int]) -> Outcomes:
         """Of some seeds together."""
-        pooled: Outcomes = {}
-        for run in self.runs:
-            for question, values in run.outcomes.items() if run.seed in seeds else ():
-                pooled.setdefault(question, []).extend(values)
-        return pooled
+        return pooled(run.outcomes for run in self.runs if run.seed in seeds)
 
     @cached_property
     def seeds(self) -> dict[int, float]:
@@ -84,7 +80,7 @@ class Measured:
 
     @property
     def baseline(self) -> str | None:
-        """The single agent that it is to be compared with, if somebody wrote it down."""
+        """The single agent that it is to be compared with; None for that one itself."""
         return next((cell.baseline for cell in self.cells if cell.baseline), None)
 
 
@@ -109,7 +105,7 @@ def _run(cell: Cell) -> Run | None:
     if cell.best_seat:
         trained = {seat: run for run in cell.runs for seat in seats if file_name(seat) == run.parent.name}
         best = best_seat(trained) if len(trained) == len(seats) else min(seats)
-        sampled, greedy = ([r for r in found if (r["seat"] or "") == best] for found in (sampled, greedy))
+        sampled, greedy = ([r for r in kind if (r["seat"] or "") == best] for kind in (sampled, greedy))
     turns = [t for r in sampled for t in r["turns"]]
     parsed = [_answer(t) is not None for t in turns if t["score"] or t["truth"]]
     return Run(
@@ -128,21 +124,30 @@ def _run(cell: Cell) -> Run | None:
 
 
 def _outcomes(records: Iterable[Record]) -> Outcomes:
-    found: Outcomes = {}
+    outcomes: Outcomes = {}
     for r in records:
-        found.setdefault(r["question_id"], []).append(float(r["team_correct"]))
-    return found
+        outcomes.setdefault(r["question_id"], []).append(float(r["team_correct"]))
+    return outcomes
 
 
 def _discussions(records: Iterable[Record]) -> dict[str, list[Discussion]]:
-    found: dict[str, list[Discussion]] = {}
+    by_question: dict[str, list[Discussion]] = {}
     for r in records:
-        found.setdefault(r["question_id"], []).append(rounds_of(r["turns"]))
-    return found
+        by_question.setdefault(r["question_id"], []).append(rounds_of(r["turns"]))
+    return by_question
 
 
 def _answer(turn: Mapping[str, Any]) -> str | None:
     return next((s["answer"] for s in (turn["truth"], turn["score"]) if s and s["answer"] is not None), None)
+
+
+def pooled(parts: Iterable[Outcomes]) -> Outcomes:
+    """Everything measured on each question in any of the parts."""
+    together: Outcomes = {}
+    for part in parts:
+        for question, values in part.items():
+            together.setdefault(question, []).extend(values)
+    return together
 
 
 def accuracy(outcomes: Outcomes) -> float:

@@ -124,7 +124,7 @@ class StudyProgress:
 
 def _accuracy(metrics: Mapping[str, float]) -> str:
     """Of the last round, in an iteration of a training."""
-    found = {
+    by_round = {
         int(name.rsplit("_", 1)[1]): v for name, v in metrics.items() if name.startswith("rollout/accuracy_round_")
     }
-    return f"accuracy {found[max(found)]:.3f}" if found else ""
+    return f"accuracy {by_round[max(by_round)]:.3f}" if by_round else ""

@@ -83,11 +83,11 @@ def verifier_gaps(curves: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _by_method(
     curves: Iterable[Mapping[str, Any]],
 ) -> dict[tuple[str, str], list[tuple[Mapping[str, Any], list[Point]]]]:
-    found: dict[tuple[str, str], list[tuple[Mapping[str, Any], list[Point]]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Mapping[str, Any], list[Point]]]] = {}
     for curve in curves:
         if points := gap_points(curve["metrics"]):
-            found.setdefault((curve["task"], curve["method"]), []).append((curve, points))
-    return found
+            groups.setdefault((curve["task"], curve["method"]), []).append((curve, points))
+    return groups
 
 
 def _mean(points: Sequence[Point]) -> dict[str, float | None]:

@@ -46,23 +46,7 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
 
     Args:
         results: Cells; their records are read once.
-        summary: {"rows": [...], "comparisons": [...], "pooled": [...]}, as `maporl.benchmarks.summary.summarise` makes it. A row:
-
-            | key | value |
-            |---|---|
-            | task, method, label, team, trained, oracle | as in `Cell` |
-            | matched | for a vote: [[method of the team, "completion" or "all"], ...] |
-            | accuracy, low, high | mean over seeds and its interval over questions |
-            | seeds | [{"seed", "accuracy"}, ...] |
-            | seeds_low, seeds_high | t interval across seeds, or None |
-            | greedy, best_seat, parse_rate | shares or None |
-            | questions, generations, prompt_tokens, completion_tokens | the latter three per question |
-            | eval_s, train_s | seconds |
-            | failed | [{"seed", "reason"}, ...] |
-
-            A comparison: task, method, baseline, on ("completion" or "all" for a vote of equal cost, else None), difference, low, high, p,
-            p_holm, questions, detectable, seeds [{"seed", "difference"}] (none: they share none), seeds_left_out. Pooled: method, runs,
-            iqm, low, high, improvement, improvement_low, improvement_high.
+        summary: As `maporl.benchmarks.summary.summarise` makes it, which says what its rows, comparisons and pooled figures hold.
         title: Of the page; the results' own if None.
 
     Returns:
@@ -73,7 +57,7 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
     discussions = Discussions()
     cells: list[dict[str, Any]] = []
     metrics: list[dict[str, Any]] = []
-    for members in _by_method(results.cells).values():
+    for members in results.by_method().values():
         sampled: list[Mapping[str, Any]] = []
         for cell in members:
             records = cell.records()
@@ -83,10 +67,8 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
                 sampled += [r for r in records if not r["greedy"]] or records
         if sampled:
             first = members[0]
-            found = _metrics(sampled, first, discussions.problems)
-            metrics += (
-                [{"task": first.task, "method": first.method, "label": first.label, "metrics": found}] if found else []
-            )
+            if found := _metrics(sampled, first, discussions.problems):
+                metrics.append({"task": first.task, "method": first.method, "label": first.label, "metrics": found})
     index, pieces = discussions.finish()
     plots = describe(summary, learning_curves(results.cells, points=POINTS), metrics)
     look_of = looks([*summary.get("rows", ()), *map(vars, results.cells)])
@@ -106,13 +88,6 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         "collaboration": metrics,
     }
     return Payload(clean(figures), plots, look_of, index, pieces)
-
-
-def _by_method(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.task, cell.method), []).append(cell)
-    return groups
 
 
 def _metrics(records: Sequence[Mapping[str, Any]], cell: Cell, problems: list[str]) -> dict[str, Any] | None:
