@@ -6,7 +6,6 @@ A new figure of a task is one function in `OF_A_TASK`.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from maporl.benchmarks.across_runs import performance_profile
+from maporl.benchmarks.curves import metric_name
 from maporl.benchmarks.summary import pooled_runs
 from maporl.benchmarks.verifier_gap import gap_points
 
@@ -49,6 +49,7 @@ class Series:
         hollow: Its marks are.
         ticks: Small marks beside the point: every run's value.
         detail: What a table says of it beside the method.
+        label: The method's name for people, where it is not that of its row.
         role: Of `_role`: what colours places for methods.
     """
 
@@ -60,6 +61,7 @@ class Series:
     hollow: bool = False
     ticks: Sequence[float] = ()
     detail: str = ""
+    label: str = ""
     role: str = ""
 
 
@@ -173,36 +175,24 @@ def _accuracy(data: _Task) -> Iterator[Figure]:
 
 def _cost(data: _Task) -> Iterator[Figure]:
     """Accuracy against what a question costs, and the front: the best accuracy for every cost, without oracles."""
-    priced = [
-        (row["completion_tokens"] + (row["prompt_tokens"] or 0.0), row)
-        for row in data.measured
-        if row["completion_tokens"]
-    ]
-    if not priced:
-        return
+    priced = [row for row in data.measured if row["completion_tokens"]]
+    costs = {row["method"]: row["completion_tokens"] + (row["prompt_tokens"] or 0.0) for row in priced}
     front: list[tuple[float, float]] = []
-    best = set()
-    for cost, row in sorted(priced, key=lambda pair: (pair[0], -pair[1]["accuracy"])):
+    detail = {row["method"]: "oracle" * row["oracle"] for row in priced}
+    for row in sorted(priced, key=lambda row: (costs[row["method"]], -row["accuracy"])):
         if not row["oracle"] and (not front or row["accuracy"] > front[-1][1]):
-            front.append((cost, row["accuracy"]))
-            best.add(row["method"])
-    line = [Series("", [*front, (max(cost for cost, _ in priced), front[-1][1])], "steps")] if front else []
-    marks = [
-        Series(
-            row["method"],
-            [(cost, row["accuracy"])],
-            "marks",
-            [row["low"]],
-            [row["high"]],
-            hollow=row["oracle"],
-            detail="oracle" if row["oracle"] else "best for its cost" if row["method"] in best else "",
-        )
-        for cost, row in priced
-    ]
-    key = "upright lines: 95 % over questions; grey: no cheaper method is better"
-    key += "; hollow: oracles, no part of that" * any(row["oracle"] for _, row in priced)
-    axes = Axis("prompt and completion tokens per question", "log"), Axis("accuracy", "share")
-    yield Figure(data.name, "Cost against accuracy", *axes, line + marks, key, "cost")
+            front.append((costs[row["method"]], row["accuracy"]))
+            detail[row["method"]] = "best for its cost"
+    series = [Series("", [*front, (max(costs.values()), front[-1][1])], "steps")] if front else []
+    for row in priced:
+        about = {"hollow": row["oracle"], "detail": detail[row["method"]]}
+        point = [(costs[row["method"]], row["accuracy"])]
+        series.append(Series(row["method"], point, "marks", [row["low"]], [row["high"]], **about))
+    if priced:
+        key = "upright lines: 95 % over questions; grey: no cheaper method is better"
+        key += "; hollow: oracles, no part of that" * ("oracle" in detail.values())
+        axes = Axis("prompt and completion tokens per question", "log"), Axis("accuracy", "share")
+        yield Figure(data.name, "Cost against accuracy", *axes, series, key, "cost")
 
 
 def _rounds(data: _Task) -> Iterator[Figure]:
@@ -226,26 +216,6 @@ def _rounds(data: _Task) -> Iterator[Figure]:
         yield Figure(data.name, "Accuracy by round", *axes, votes + lines, "; ".join(key), "rounds")
 
 
-METRICS = (
-    (r"eval/accuracy", "accuracy in evaluations", True),
-    (r"rollout/accuracy_last_round", "accuracy while training, last round", True),
-    (r"rollout/accuracy_round_(\d+)", "accuracy while training, round {}", True),
-    (r"rollout/reward_mean", "reward while training", False),
-    (r"rollout/verifier_score_round_(\d+)", "verifier's score while training, round {}", False),
-    (r"rollout/verifier_gap_round_(\d+)", "verifier's score minus accuracy, round {}", False),
-    (r"eval/agent_accuracy", "accuracy of single messages in evaluations", True),
-)
-"""Metrics by what people ask for first: pattern, name with the round, whether it is a share. Others keep their own names."""
-
-
-def _metric(metric: str) -> tuple[tuple[int, int, str], str, bool]:
-    """(key to sort by, name for people, whether it is a share) of a metric; later rounds come first."""
-    for rank, (pattern, name, share) in enumerate(METRICS):
-        if found := re.fullmatch(pattern, metric):
-            return (rank, -int(found[1]) if found.groups() else 0, metric), name.format(*found.groups()), share
-    return (len(METRICS), 0, metric), metric, bool(re.search("accuracy|rate", metric))
-
-
 def _learning(data: _Task) -> Iterator[Figure]:
     """Every metric of the trainings; those of most interest with enough points first. The last round's accuracy has a file."""
     found = []
@@ -253,7 +223,7 @@ def _learning(data: _Task) -> Iterator[Figure]:
         runs = data.trainings(lambda curve: _finite(curve["metrics"].get(metric, ())))  # noqa: B023
         if not runs:
             continue
-        order, name, share = _metric(metric)
+        order, name, share = metric_name(metric)
         series = [s for method, every in runs.items() for s in _with_mean(method, every)]
         longest = max(len(points) for every in runs.values() for _, points in every)
         axes = Axis("iteration", "count"), Axis(name, "share" if share else "number")
@@ -266,16 +236,16 @@ def _learning(data: _Task) -> Iterator[Figure]:
 def _with_mean(method: str, runs: Sequence[tuple[Row, Points]], style: str = "line", what: str = "") -> list[Series]:
     """Several runs thin, and their mean over the iterations that all of them have reached; one run is its own mean."""
 
-    def told(of: str) -> str:
-        return f"{what}, {of}" if what else of
+    def series(points: Points, style: str, which: str) -> Series:
+        detail = f"{what}, {which}" if what else which
+        return Series(method, points, style, detail=detail, label=runs[0][0]["label"])
 
     if len(runs) == 1:
-        return [Series(method, runs[0][1], style, detail=told(f"seed {runs[0][0]['seed']}"))]
+        return [series(runs[0][1], style, f"seed {runs[0][0]['seed']}")]
     values = [dict(points) for _, points in runs]
     shared = sorted(set.intersection(*map(set, values)))
     means = [(x, float(np.mean([run[x] for run in values]))) for x in shared]
-    thin = [Series(method, points, "thin", detail=told(f"seed {curve['seed']}")) for curve, points in runs]
-    return [*thin, Series(method, means, style, detail=told("mean"))]
+    return [*(series(points, "thin", f"seed {curve['seed']}") for curve, points in runs), series(means, style, "mean")]
 
 
 def _mean_key(runs: Mapping[str, Sequence[Any]]) -> str:

@@ -23,18 +23,17 @@ NARROWEST, WIDE = 80, 1000
 """Columns that a table may take at least, and where no screen limits it."""
 
 
-def present(paths: Sequence[str | Path], folder: Path, console: Console, title: str | None = None) -> None:
+def present(paths: Sequence[str | Path], folder: Path, console: Console) -> None:
     """Write the tables, ``plots/`` and ``report.html``, and show the tables.
 
     Args:
         paths: Study and run folders.
         folder: Where to write.
         console: Where to show.
-        title: Of the page; the results' own if None.
     """
     results = load_results(paths)
     summary = summarise(results)
-    payload = collect(results, summary, title=title)
+    payload = collect(results, summary)
     write_tables(summary, folder)
     write_plots(payload.plots, payload.looks, folder / "plots")
     page = write_report(payload, folder / "report.html")

@@ -48,7 +48,7 @@ def row(method: str, accuracy: float | None = 0.5, cost: float | None = 10.0, **
 def curve(
     method: str, points: list[list[float | None]], name: str = "rollout/accuracy_last_round", seed: int = 0
 ) -> dict[str, Any]:
-    return {"task": "sums", "method": method, "seed": seed, "metrics": {name: points}}
+    return {"task": "sums", "method": method, "label": method, "seed": seed, "metrics": {name: points}}
 
 
 def talk(method: str, *accuracies: float | None) -> dict[str, Any]:

@@ -42,7 +42,7 @@ function chosenPlot(choices) {
 }
 
 function plotOf(one, chooser = null) {
-  const label = (series) => plain(labelOf(one.task, series.method));
+  const label = (series) => plain(series.label || labelOf(one.task, series.method));
   const marked = one.series.filter((series) => series.method && !["thin", "dashed"].includes(series.style));
   const entries = new Map(marked.map((series) => [series.method, {...series, label: label(series)}]));
   const title = one.panel ? `${one.title}: ${plain(labelOf(one.task, one.panel))}` : one.title;
