@@ -1,4 +1,4 @@
-"""Which of several teams, in each of which another seat was trained, is the row: one may not choose it by the test that it reports."""
+"""Where each seat was trained in a team of its own: which of these teams a method reports, chosen by validation, not by the test."""
 
 from __future__ import annotations
 

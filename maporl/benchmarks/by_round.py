@@ -52,7 +52,7 @@ def _discussions(run: Run) -> Iterator[Discussion]:
 
 
 def _outcomes(run: Run, t: int) -> Outcomes:
-    """By question, the share of right messages in what stands after round t, discussion by discussion."""
+    """By question, for each discussion the share of right messages in round t, or in its last round if it ended earlier."""
     outcomes: Outcomes = {}
     for question, discussions in run.discussions.items():
         shares = [value for d in discussions if (value := _right(_standing(d, t))) is not None]
@@ -66,7 +66,7 @@ def _standing(discussion: Discussion, t: int) -> Round:
 
 
 def _right(members: Round) -> float | None:
-    """None of a round whose messages nobody judged."""
+    """Share of right messages among those judged; None if none was."""
     judged = [said.right for said in members.values() if said.judged]
     return share(sum(judged), len(judged))
 

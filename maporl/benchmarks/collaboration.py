@@ -25,7 +25,7 @@ from maporl.benchmarks.flips import (
     steps,
 )
 
-__all__ = ["Said", "collaboration", "rounds_of", "vote_correct"]
+__all__ = ["Said", "answer_of", "collaboration", "rounds_of", "vote_correct"]
 
 
 def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -81,16 +81,18 @@ def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def rounds_of(turns: Iterable[Mapping[str, Any]]) -> Discussion:
     """The turns of a record, by round and agent."""
-    found: Discussion = {}
+    rounds: Discussion = {}
     for turn in turns:
-        truth, score = turn["truth"], turn["score"]
-        answer = truth["answer"] if truth else None
-        if answer is None and score:
-            answer = score["answer"]
+        truth = turn["truth"]
         verdict = truth["correct"] if truth else None
-        said = Said(verdict is True, answer, verdict is not None, truth is not None, turn["truncated"])
-        found.setdefault(turn["round"], {})[turn["agent"]] = said
-    return dict(sorted(found.items()))
+        message = Said(verdict is True, answer_of(turn), verdict is not None, truth is not None, turn["truncated"])
+        rounds.setdefault(turn["round"], {})[turn["agent"]] = message
+    return dict(sorted(rounds.items()))
+
+
+def answer_of(turn: Mapping[str, Any]) -> str | None:
+    """The canonical answer of a recorded message as the truth's verifier found it, else the score's; None if neither found one."""
+    return next((s["answer"] for s in (turn["truth"], turn["score"]) if s and s["answer"] is not None), None)
 
 
 def vote_correct(messages: Iterable[Said]) -> float:

@@ -43,7 +43,7 @@ def present(paths: Sequence[str | Path], folder: Path, console: Console) -> None
 
 
 def _show(part: Screen, console: Console) -> None:
-    """On a terminal long names are broken, if need be, and figures never; elsewhere nothing is, whatever its width."""
+    """Print a table. A terminal that is too narrow wraps the names, never the numbers; in a pipe nothing is wrapped."""
     table = Table(title=Text(part.heading), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, name in enumerate(part.names):
         table.add_column(name, justify="right" if number else "left", no_wrap=number > 0, overflow="fold")

@@ -28,7 +28,8 @@ class Cell:
         team: More than one agent discusses.
         trained: Something was trained for it.
         oracle: A verifier that knows the gold answer chose the answer: an upper bound, no baseline.
-        best_seat: Of several trainings, one a seat, one is the row (`maporl.benchmarks.best_seat`); else the row is the mean over seats.
+        best_seat: The method reports only the best of several teams, in each of which another seat was trained
+            (`maporl.benchmarks.best_seat`); otherwise it reports the mean over seats.
         matched: For a vote of a lone agent: (method of the team it spends as much as, "completion" | "all" tokens).
         baseline: The single agent that it is to be compared with; None for that one itself.
         run_name: Of a plain run, each of whose evaluations is a cell: the name of its training.
@@ -127,7 +128,7 @@ def load_results(paths: Sequence[str | Path]) -> Results:
 
 
 def _names(runs: Sequence[Path]) -> dict[Path, str]:
-    """A name for each run: of its path the last folders, as many as tell it from the others."""
+    """A name for each run: the last parts of its path, as many as tell it from the other runs."""
     parts = {run: run.resolve().parts for run in runs}
     names = {}
     for run, own in parts.items():
@@ -143,7 +144,10 @@ def _other_meanings(
     cells: Sequence[Cell],
     meanings: dict[tuple[str, str], tuple[Path, dict[str, Any]]],
 ) -> list[str]:
-    """A line for words that an earlier study, in `meanings`, used with other settings; the words of this one are added."""
+    """A problem for every method that an earlier study ran under the same name with other settings.
+
+    `meanings` holds (study, settings) by task and method of the earlier ones; those of this study are added.
+    """
     other: dict[tuple[Path, str], list[str]] = {}
     for key in dict.fromkeys((cell.task, cell.method) for cell in cells):
         own = _meaning(study, *key)
@@ -174,7 +178,7 @@ def _meaning(study: Mapping[str, Any], task: str, word: str) -> dict[str, Any]:
 
 
 def _read(file: Path, problems: list[str], kind: type, instead: str) -> Any:
-    """What a YAML or JSON file holds; an empty `kind` if it is not there, half written or holds something else."""
+    """The content of a YAML or JSON file; an empty `kind` if the file is missing, or (with a problem) unreadable or of another type."""
     if not file.is_file():
         return kind()
     try:

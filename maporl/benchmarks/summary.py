@@ -25,9 +25,7 @@ __all__ = ["pooled_runs", "summarise"]
 
 
 def summarise(results: Results) -> dict[str, Any]:
-    """Figures of all methods, JSON-ready.
-
-    What counts are cells that are complete, and the evaluations of run folders, each of which is whole whatever became of the run.
+    """Accuracies, costs and comparisons of all methods, JSON-ready, from complete cells and from the evaluations of plain runs.
 
     Returns:
         | key | value |
@@ -78,7 +76,7 @@ def _of_each(
     measured: Mapping[tuple[str, str], Measured],
     figures: Callable[[Measured], dict[str, Any] | None],
 ) -> list[dict[str, Any]]:
-    """Figures of the rows that have some, in their order."""
+    """What `figures` computes of each row's measurements, where that is not None, in the order of the rows."""
     keys = ("task", "method", "oracle")
     pairs = [({key: row[key] for key in keys}, figures(measured[row["task"], row["method"]])) for row in rows]
     return [about | values for about, values in pairs if values]
@@ -125,12 +123,12 @@ def _row(task: str, method: str, measured: Measured) -> dict[str, Any]:
 
 
 def _seconds(run: Path) -> float:
-    """Sampling and updates of a training, so far."""
+    """Seconds that a training has spent on sampling and updates so far."""
     return sum(row.get("time/rollout_s", 0.0) + row.get("time/update_s", 0.0) for row in RunFolder(run).metrics)
 
 
 def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As the study names them; a matched vote behind the first team that it is matched to, oracles at the end of their task."""
+    """Rows by task in the order of the study; a matched vote follows the first team that it is matched to, oracles come last."""
     ordered: list[dict[str, Any]] = []
     for task in dict.fromkeys(row["task"] for row in rows):
         of_task = [row for row in rows if row["task"] == task]
@@ -202,7 +200,7 @@ def _comparisons(measured: Mapping[tuple[str, str], Measured]) -> list[dict[str,
 
 
 def _test(comparison: Mapping[str, Any]) -> tuple[str, ...]:
-    """A vote that costs as much by both kinds of tokens is compared twice and tested once."""
+    """Which hypothesis a comparison tests: a vote that matches both kinds of tokens makes two comparisons and one test."""
     return tuple(comparison[name] for name in ("task", "method", "baseline"))
 
 

@@ -54,7 +54,7 @@ function plot({title, note, description, draw, table, legend = null}) {
   const box = el(
     "figure.plot",
     {"aria-labelledby": id},
-    el("figcaption", {}, el("h3", {id}, title), note ? el("p.note", {}, note) : null),
+    el("figcaption", el("h3", {id}, title), note ? el("p.note", note) : null),
     legend,
     frame,
   );
@@ -65,7 +65,7 @@ function plot({title, note, description, draw, table, legend = null}) {
     if (!now || now === width) return;
     width = now;
     const {height, nodes} = draw(width);
-    const names = [svg("title", {}, title), svg("desc", {}, description)];
+    const names = [svg("title", title), svg("desc", description)];
     frame.replaceChildren(svg("svg", {viewBox: `0 0 ${width} ${height}`, width, height, role: "img"}, names, nodes));
   };
   new ResizeObserver(redraw).observe(frame);
@@ -84,7 +84,7 @@ function mark(method, x, y, r, {hollow = false, title = ""} = {}) {
   const number = figures.looks[method] ?? 0;
   const shape = SHAPES[(number + Math.floor(number / PALETTE)) % SHAPES.length](x, y, r); // 32 different marks
   shape.setAttribute("class", `mark ${tint(method)}${hollow ? " hollow" : ""}`);
-  if (title) shape.append(svg("title", {}, title));
+  if (title) shape.append(svg("title", title));
   return shape;
 }
 
@@ -92,28 +92,24 @@ function legendOf(entries) {
   const item = ({method, label, hollow}) =>
     el(
       "li",
-      {},
       svg("svg", {width: 14, height: 14, "aria-hidden": "true"}, mark(method, 7, 7, 4.5, {hollow})),
       plain(label),
     );
-  return el("ul.legend", {}, entries.map(item));
+  return el("ul.legend", entries.map(item));
 }
 
 function tableOf(caption, heads, rows) {
   const head = el(
     "thead",
-    {},
     el(
       "tr",
-      {},
       heads.map((text) => el("th", {scope: "col"}, text)),
     ),
   );
-  const cell = (text, k) => (k ? el("td", {}, text) : el("th", {scope: "row"}, plain(text)));
+  const cell = (text, k) => (k ? el("td", text) : el("th", {scope: "row"}, plain(text)));
   const body = el(
     "tbody",
-    {},
-    rows.map((row) => el("tr", {}, row.map(cell))),
+    rows.map((row) => el("tr", row.map(cell))),
   );
-  return scrolling(caption, el("table.plain", {}, el("caption.hidden", {}, caption), head, body));
+  return scrolling(caption, el("table.plain", el("caption.hidden", caption), head, body));
 }

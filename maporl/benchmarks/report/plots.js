@@ -30,13 +30,19 @@ function plotsOf(task) {
 
 function chosenPlot(choices) {
   const holder = el("div");
-  const show = (choice) => holder.replaceChildren(plotOf(choices.find((one) => one.choice === choice), chooser));
+  const show = (choice) =>
+    holder.replaceChildren(
+      plotOf(
+        choices.find((one) => one.choice === choice),
+        chooser,
+      ),
+    );
   const select = el(
     "select",
     {onchange: () => (show(select.value), select.focus())},
     choices.map((one) => el("option", {value: one.choice}, plain(capital(one.y.label)))),
   );
-  const chooser = el("label.choose", {}, "Metric ", select);
+  const chooser = el("label.choose", "Metric ", select);
   show(choices[0].choice);
   return holder;
 }
@@ -71,7 +77,16 @@ function drawn(one, width, label) {
   const height = 310;
   const [x, y] = scalesOf(one, width, height);
   const [xShow, yShow] = [SHOW[one.x.kind], SHOW[one.y.kind]];
-  const nodes = axes({x, y, width, height, xLabel: nameOfAxis(one.x), yLabel: nameOfAxis(one.y), xShow: xShow[0], yShow: yShow[0]});
+  const nodes = axes({
+    x,
+    y,
+    width,
+    height,
+    xLabel: nameOfAxis(one.x),
+    yLabel: nameOfAxis(one.y),
+    xShow: xShow[0],
+    yShow: yShow[0],
+  });
   for (const series of one.series) {
     const {method, points: values, style, low, high, hollow, detail} = series;
     const colour = tint(method);
@@ -86,8 +101,8 @@ function drawn(one, width, label) {
       nodes.push(svg(`path.band.${colour}`, {d: `${line(over)}${line(under.reverse()).replace("M", "L")}Z`}));
     }
     if (style !== "marks") {
-      const kind = method ? {thin: "thin", dashed: "dashed"}[style] ?? "bold" : "front";
-      nodes.push(svg(`path.${kind}.${colour}`, {d: line(values)}, svg("title", {}, name)));
+      const kind = method ? ({thin: "thin", dashed: "dashed"}[style] ?? "bold") : "front";
+      nodes.push(svg(`path.${kind}.${colour}`, {d: line(values)}, svg("title", name)));
     }
     if (!method || style === "thin" || style === "dashed") continue;
     const every = Math.ceil(values.length / 8) || 1;
@@ -101,7 +116,14 @@ function drawn(one, width, label) {
 
 // A value holds until the next one.
 function stepped(values) {
-  return values.flatMap(([a, b], k) => (k ? [[a, values[k - 1][1]], [a, b]] : [[a, b]]));
+  return values.flatMap(([a, b], k) =>
+    k
+      ? [
+          [a, values[k - 1][1]],
+          [a, b],
+        ]
+      : [[a, b]],
+  );
 }
 
 function axes({x, y, width, height, xLabel, yLabel, xShow, yShow}) {
