@@ -94,6 +94,7 @@ class RunFolder:
 
     def save_checkpoint(self, iteration: int, trainer: Trainer) -> None:
         """Everything needed to go on after `iteration` iterations; either whole or not there."""
+
         state = {"iteration": iteration, "trainer": trainer.state_dict()}
         write_whole(self.path / "checkpoint.pt", lambda f: torch.save(state, f))
 
@@ -102,6 +103,7 @@ class RunFolder:
 
         Without a checkpoint the run starts again from nothing.
         """
+
         file = self.path / "checkpoint.pt"
         state: dict[str, Any] = torch.load(file, weights_only=True) if file.exists() else {"iteration": 0}
         if "trainer" in state:
