@@ -107,7 +107,7 @@ def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], ch
         algorithm,
         num_iterations=2,
         episodes_per_iteration=4,
-        watch=lambda _, episodes: seen.extend(episodes),
+        watch=lambda _, episodes, update: seen.extend(episodes),
     )
     metrics = list(steps)
 
