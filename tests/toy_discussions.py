@@ -81,9 +81,7 @@ def play(
 
 def paid(episodes: Sequence[Episode], reward: Callable[[int, Turn], float]) -> list[Episode]:
     """The same episodes with other rewards: (number of the episode, turn) -> what it earns."""
-    return [
-        replace(e, rewards=tuple(reward(n, turn) for turn in e.transcript.turns)) for n, e in enumerate(episodes)
-    ]
+    return [replace(e, rewards=tuple(reward(n, turn) for turn in e.transcript.turns)) for n, e in enumerate(episodes)]
 
 
 def overflowing(episode: Episode) -> Episode:

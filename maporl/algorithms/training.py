@@ -63,10 +63,11 @@ def learn(
         episodes = rollout(env, team, questions, seed=(seed, TRAIN, iteration), groups=groups)
         if algorithm.joint == "cross":
             episodes = cross(env, team, episodes)
-        if curriculum is not None:
-            episodes = learning_from(episodes, curriculum(iteration))
+        round = None if curriculum is None else curriculum(iteration)
+        if round is not None:
+            episodes = learning_from(episodes, round)
         sampled = time.perf_counter()
-        update = _update(algorithm, episodes)
+        update = _update(algorithm, episodes, round)
         ended = time.perf_counter()
         if watch is not None:
             watch(iteration + 1, episodes, update)
@@ -87,12 +88,13 @@ def learning_from(episodes: Sequence[Episode], round: int) -> list[Episode]:
     ]
 
 
-def _update(algorithm: Algorithm, episodes: Sequence[Episode]) -> Update:
-    """None if there is nothing to learn from: where a curriculum waits for a round, in a team that agrees before it."""
-    if any(any(e.learns) for e in episodes if not e.overflow) or all(e.overflow for e in episodes):
+def _update(algorithm: Algorithm, episodes: Sequence[Episode], round: int | None) -> Update:
+    """An update from one round's messages, or from all; none if no discussion got that far, as in a team that agrees early."""
+    fitting = [e for e in episodes if not e.overflow]
+    if round is None or not fitting or any(any(e.learns) for e in fitting):
         return algorithm.update(episodes)
     warnings.warn(
-        "no discussion of this iteration reached the round that the curriculum learns from now: its update is skipped.",
+        f"no discussion of this iteration reached round {round + 1}, which the curriculum learns from now: its update is skipped.",
         stacklevel=3,
     )
     return Update({"train/skipped_updates": 1.0})

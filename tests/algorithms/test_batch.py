@@ -117,7 +117,9 @@ def test_an_overflowed_discussion_is_dropped_and_counted() -> None:
 
 
 def test_nothing_left_to_train_on_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no message to train on: of 1 episodes 1 were dropped \\(overflowed the model\'s window\\)"):
+    with pytest.raises(
+        ValueError, match="no message to train on: of 1 episodes 1 were dropped \\(overflowed the model's window\\)"
+    ):
         TurnBatch.collect([overflowing(debate())], two_learners())
     with pytest.raises(ValueError, match="no message to train on: of 0 episodes"):
         TurnBatch.collect([], two_learners())

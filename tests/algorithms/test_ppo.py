@@ -50,7 +50,9 @@ def test_with_one_agent_mappo_is_ippo_bit_for_bit(make_team: Callable, critics: 
         team = make_team(1, 2, seed=3, sharing=sharing)
         learner = algorithm(team, seed=5, credit=credit, num_updates=4, **RATE)
         env = Secrets(num_agents=1, num_rounds=2)
-        metrics = [learner.update(rollout(env, team, env.questions("train")[:6], seed=(1, k))).metrics for k in range(2)]
+        metrics = [
+            learner.update(rollout(env, team, env.questions("train")[:6], seed=(1, k))).metrics for k in range(2)
+        ]
         adapters = [weights(team.policies[0], name) for name in team.policies[0].adapters]
         heads = [tensor for critic in learner.critics.values() for tensor in critic.state_dict().values()]
         renamed = [{k.replace("critic_0", "critic_agent_0"): v for k, v in m.items()} for m in metrics]
@@ -298,7 +300,9 @@ def test_a_penalty_in_the_reward_by_hand(make_team: Callable) -> None:
 def test_the_kl_metric_is_the_distance_to_the_reference(make_team: Callable) -> None:
     team = make_team(2, 1)
     algorithm = IPPO(team, **RATE)
-    assert algorithm.update(play(team, questions(4), rounds=1)).metrics["train/kl_to_reference"] == pytest.approx(0, abs=1e-4)
+    assert algorithm.update(play(team, questions(4), rounds=1)).metrics["train/kl_to_reference"] == pytest.approx(
+        0, abs=1e-4
+    )
     shake(team.policies[0], "agent_0")
     assert algorithm.update(play(team, questions(4), rounds=1)).metrics["train/kl_to_reference"] > 0.1
 
