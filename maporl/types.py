@@ -230,7 +230,7 @@ class Transcript:
         return tuple(turn for turn in self.turns if turn.round == index and turn.said)
 
     def standing(self, index: int) -> tuple[Turn, ...]:
-        """What stands when round `index` is over: everybody's last message in it, or in the last round of a discussion that ended before."""
+        """What stands when round `index` is over: everybody's last message in it, or in the last round there was."""
         turns = self.round(min(index, self.completed_rounds - 1)) if self.completed_rounds else ()
         last = {turn.agent: turn for turn in turns}
         return tuple(turn for turn in turns if turn is last[turn.agent])

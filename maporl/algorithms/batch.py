@@ -33,7 +33,8 @@ class TurnBatch:
         rewards: [N] float32, each message's own reward plus those of later messages of the same agent that are not trained, discounted.
         gaps: [N] int64, own messages until the agent's next trained one (0: there is none, the message is terminal).
         chains: Rows of one agent's messages in one episode, in order.
-        rounds, times, agents, groups, samples: [N] int64; `times` counts how often the agent had spoken in the round before; `samples` numbers the distinct completions (cross joint actions share them).
+        rounds, agents, groups, samples: [N] int64; `samples` numbers the distinct completions (cross joint actions share them).
+        times: [N] int64, how often the agent had spoken in this round before.
         contains_future: The rewards are returns already.
         dropped: Episodes left out because a prompt overflowed the model's window.
     """
