@@ -16,9 +16,10 @@ class Reinforce(PolicyGradient):
 
     def update(self, episodes):
         batch = TurnBatch.collect(episodes, self.team)
-        metrics = self.improve(batch, batch.rewards - self.baseline)
+        update = self.improve(batch, batch.rewards - self.baseline)
         self.baseline = self.decay * self.baseline + (1 - self.decay) * float(batch.rewards.mean())
-        return metrics | {"train/baseline": self.baseline}
+        update.metrics["train/baseline"] = self.baseline
+        return update
 
     def state_dict(self):
         return super().state_dict() | {"baseline": self.baseline}

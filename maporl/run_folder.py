@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from maporl.config import RunConfig
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.whole_files import write_whole

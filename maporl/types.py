@@ -241,8 +241,14 @@ class Transcript:
         return tuple(turn for turn in self.turns if turn.round == index and turn.said)
 
     def standing(self, index: int) -> tuple[Turn, ...]:
-        """What stands when round `index` is over: its turns, or those of the last round of a discussion that ended before it."""
-        return self.round(min(index, self.completed_rounds - 1)) if self.completed_rounds else ()
+        """What stands when round `index` is over: everybody's last message in it, or in the last round there was."""
+        turns = self.round(min(index, self.completed_rounds - 1)) if self.completed_rounds else ()
+        last = {turn.agent: turn for turn in turns}
+        return tuple(turn for turn in turns if turn is last[turn.agent])
+
+    def times(self, seat: Seat) -> int:
+        """How often somebody has spoken from `seat`."""
+        return sum(turn.seat == seat for turn in self.turns)
 
     def before(self, index: int) -> Transcript:
         """The discussion as it was when turn `index` was due."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-import numpy as np
 
 from maporl.agents import ScriptedAgent
 from maporl.algorithms import Algorithm
+from maporl.algorithms.algorithm import Update
 from maporl.envs import DiscussionEnv, OwnScore
 from maporl.types import Episode, Question, Score, Transcript
 
@@ -78,8 +77,8 @@ class Parrot(ScriptedAgent):
 class Idle(Algorithm):
     """Learns nothing, and names none of the settings of a run."""
 
-    def update(self, episodes: list[Episode]) -> dict[str, float]:
-        return {"train/turns": float(np.sum([len(e.steps) for e in episodes]))}
+    def update(self, episodes: Sequence[Episode]) -> Update:
+        return Update({"train/turns": float(sum(len(e.said) for e in episodes))})
 
     def state_dict(self) -> dict[str, Any]:
         return {}

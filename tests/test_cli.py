@@ -441,7 +441,7 @@ class TestCatalogue:
             for message in PromptTemplate().messages(observation):
                 assert f"--- {message['role']}\n{message['content']}" in out
             for agent in env.possible_agents:
-                env.advance(f"<what {agent} says in round {round}>", None, None)
+                env.step(f"<what {agent} says in round {round}>")
 
     def test_show_with_prompts_and_protocol_of_ones_own(self, run: Run) -> None:
         code, out, _ = run(

@@ -52,7 +52,7 @@ def trained(
     metrics = list(
         learn(
             env, team, algorithm, num_iterations=2, episodes_per_iteration=config.episodes_per_iteration,
-            curriculum=curriculum, watch=lambda _, episodes: said.extend(t.text for e in episodes for t in e.transcript.turns),
+            curriculum=curriculum, watch=lambda _, episodes, update: said.extend(t.text for e in episodes for t in e.transcript.turns),
         )
     )  # fmt: skip
     learners = list(team.learners)

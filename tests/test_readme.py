@@ -122,8 +122,8 @@ def test_own_task_is_short_and_trains(bench: Path, tiny_model: str) -> None:
     check_env(module.Reverse())
     env = module.Reverse()
     env.reset(options={"question": env.questions("test")[0]})
-    score, _ = env.score(f"Answer: {env.transcript.question.answer}")
-    assert score.correct
+    env.step(f"Answer: {env.transcript.question.answer}")
+    assert env.transcript.turns[0].correct
     assert main(["train", "--env", "my_tasks:Reverse", "--model", tiny_model, "--output_dir", "run", *QUICK]) == 0
     sys.modules.pop("my_tasks")
 

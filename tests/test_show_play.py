@@ -50,7 +50,7 @@ def verdict(answer: str | None, correct: bool | None) -> dict[str, Any]:
 
 def turn(agent: str, round: int, text: str, answer: str | None, correct: bool | None, **more: Any) -> dict[str, Any]:
     return {
-        "agent": agent, "round": round, "text": text, "score": verdict(answer, correct), "truth": verdict(answer, correct),
+        "agent": agent, "round": round, "kind": "said", "text": text, "score": verdict(answer, correct), "truth": verdict(answer, correct),
         "reward": None, "advantage": None, "prompt_tokens": 9, "completion_tokens": 5, "truncated": False, **more,
     }  # fmt: skip
 

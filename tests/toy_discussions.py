@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -76,6 +77,18 @@ def play(
         )
         for i, (g, q) in enumerate(numbered)
     ]
+
+
+def paid(episodes: Sequence[Episode], reward: Callable[[int, Turn], float]) -> list[Episode]:
+    """The same episodes with other rewards: (number of the episode, turn) -> what it earns."""
+    return [replace(e, rewards=tuple(reward(n, turn) for turn in e.transcript.turns)) for n, e in enumerate(episodes)]
+
+
+def overflowing(episode: Episode) -> Episode:
+    """The same discussion, the last message of which had no room."""
+    *turns, last = episode.transcript.turns
+    spoiled = replace(last, completion=Completion("", np.arange(900), overflow=True))
+    return replace(episode, transcript=replace(episode.transcript, turns=(*turns, spoiled)))
 
 
 class Views:

@@ -67,7 +67,6 @@ class Team:
         self.seats, self._roster = dict(seats), roster
         self.agents = tuple(dict.fromkeys(agent for agent, _ in seats))
         self._last_round = {agent: max(r for a, r in seats if a == agent) for agent in self.agents}
-        self._learning_round: int | None = None
         names = [m.adapter for m in self._with_adapters if m.adapter is not None]
         if len(names) != len(set(names)):
             raise ValueError(
@@ -147,19 +146,9 @@ class Team:
         return self.seats[self.seat(agent, round)]
 
     def learner(self, agent: str, round: int) -> Learner | None:
-        """Who learns from what `agent` says in `round` (from 0): nobody where the seat is not trained, or not now (`learning_from`)."""
+        """Who learns from what `agent` says in `round` (from 0): nobody where the seat is not trained."""
         member = self.member(agent, round)
-        now = self._learning_round is None or self._learning_round == round
-        return member if now and isinstance(member, Learner) and member.trainable else None
-
-    @contextlib.contextmanager
-    def learning_from(self, round: int | None) -> Iterator[None]:
-        """Within the block only messages of `round` (from 0) are learned from, the others are as good as frozen; None: all are."""
-        before, self._learning_round = self._learning_round, round
-        try:
-            yield
-        finally:
-            self._learning_round = before
+        return member if isinstance(member, Learner) and member.trainable else None
 
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False

@@ -34,6 +34,7 @@ class TurnBatch:
         gaps: [N] int64, own messages until the agent's next trained one (0: there is none, the message is terminal).
         chains: Rows of one agent's messages in one episode, in order.
         rounds, agents, groups, samples: [N] int64; `samples` numbers the distinct completions (cross joint actions share them).
+        times: [N] int64, how often the agent had spoken in this round before.
         contains_future: The rewards are returns already.
         dropped: Episodes left out because a prompt overflowed the model's window.
     """
@@ -50,6 +51,7 @@ class TurnBatch:
     gaps: np.ndarray
     chains: list[list[int]]
     rounds: np.ndarray
+    times: np.ndarray
     agents: np.ndarray
     groups: np.ndarray
     samples: np.ndarray
@@ -109,6 +111,9 @@ class TurnBatch:
             gaps=np.array([m.gap for m in messages], np.int64),
             chains=[list(range(end - len(chain), end)) for chain, end in zip(chains, ends, strict=True)],
             rounds=np.array([turn.round for turn in turns], np.int64),
+            times=np.array(
+                [episodes[m.place[0]].transcript.before(m.place[1]).times(m.turn.seat) for m in messages], np.int64
+            ),
             agents=np.array([episodes[m.place[0]].transcript.agents.index(m.turn.agent) for m in messages], np.int64),
             groups=np.array([episodes[m.place[0]].group for m in messages], np.int64),
             samples=np.array([numbers.setdefault(id(c), len(numbers)) for c in said], np.int64),

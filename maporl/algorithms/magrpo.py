@@ -102,8 +102,8 @@ class MAREMAX(MAGRPO):
 
 
 def _group_keys(batch: TurnBatch) -> np.ndarray:
-    """[N] a number per (question, agent, round)."""
-    columns = np.stack([batch.groups, batch.agents, batch.rounds], axis=1)
+    """[N] a number per (question, agent, round), and per message of it where an agent speaks more than once in a round."""
+    columns = np.stack([batch.groups, batch.agents, batch.rounds, batch.times], axis=1)
     return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
 
 

@@ -100,7 +100,7 @@ class _Game:
 
     def rng(self, seat: Seat) -> np.random.Generator:
         """The random stream of the next message from a seat; a second one from it in a round has another."""
-        before = sum(t.agent == seat.agent for t in self.transcript.round(seat.round))
+        before = self.transcript.times(seat)
         place = [self.rules.agents.index(seat.agent), seat.round, *([before] if before else [])]
         return np.random.default_rng([*map(int, self.stream), *place])
 

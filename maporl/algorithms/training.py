@@ -97,10 +97,11 @@ def learn(
     told = callback or Callback()
     for iteration in range(start, num_iterations):
         began = time.perf_counter()
+        round = None if collector.curriculum is None else collector.curriculum(iteration)
         episodes = collector.collect(iteration)
         told.on_experience(iteration + 1, episodes)
         sampled = time.perf_counter()
-        update = _update(algorithm, episodes)
+        update = _update(algorithm, episodes, round)
         ended = time.perf_counter()
         told.on_update(iteration + 1, episodes, update)
         yield {
@@ -120,12 +121,13 @@ def learning_from(episodes: Sequence[Episode], round: int) -> list[Episode]:
     ]
 
 
-def _update(algorithm: Algorithm, episodes: Sequence[Episode]) -> Update:
-    """None if there is nothing to learn from: where a curriculum waits for a round, in a team that agrees before it."""
-    if any(any(e.learns) for e in episodes if not e.overflow) or all(e.overflow for e in episodes):
+def _update(algorithm: Algorithm, episodes: Sequence[Episode], round: int | None) -> Update:
+    """An update from one round's messages, or from all; none if no discussion got that far, as in a team that agrees early."""
+    fitting = [e for e in episodes if not e.overflow]
+    if round is None or not fitting or any(any(e.learns) for e in fitting):
         return algorithm.update(episodes)
     warnings.warn(
-        "no discussion of this iteration reached the round that the curriculum learns from now: its update is skipped.",
+        f"no discussion of this iteration reached round {round + 1}, which the curriculum learns from now: its update is skipped.",
         stacklevel=3,
     )
     return Update({"train/skipped_updates": 1.0})

@@ -41,7 +41,9 @@ class Rules:
 
     def start(self, question: Question) -> Transcript:
         """A discussion in which nothing has been said."""
-        return Transcript(question, self.agents, self.protocol.num_rounds)
+        empty = Transcript(question, self.agents, self.protocol.num_rounds)
+        due = self.due(empty)
+        return replace(empty, completed_rounds=due[0].round) if due else empty
 
     def due(self, transcript: Transcript) -> tuple[Seat, ...]:
         """The seats that may speak now without hearing one another; () when the discussion is over."""
@@ -86,7 +88,7 @@ class Rules:
         scored = self._scored(said)
         after = self._closed([self._append(t, turns) for (t, _), turns in zip(said, scored, strict=True)])
         begun = [n for n, (before, turns) in enumerate(said) if self._begins_wave(before, turns, after[n])]
-        heard = self.protocol.feedback([after[n] for n in begun])
+        heard = self.protocol.feedback([after[n] for n in begun]) if begun else ()
         for n, feedback in zip(begun, heard, strict=True):
             after[n] = self._append(after[n], feedback)
         return self._closed(after)

@@ -55,9 +55,8 @@ def answer_of(turn: Turn) -> str | None:
 
 
 def last_round(transcript: Transcript) -> tuple[Turn, ...]:
-    """The turns of the last completed round, () if there is none."""
-    rounds = transcript.completed_rounds
-    return transcript.round(rounds - 1) if rounds else ()
+    """Everybody's last message in the last completed round, () if there is none."""
+    return transcript.standing(transcript.completed_rounds - 1)
 
 
 def vote(turns: Sequence[Turn], weights: Sequence[float], equivalent: Equivalent | None, oracle: bool) -> TeamAnswer:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_discussions import completion, episode
+from toy_discussions import completion, episode, overflowing
 
 from maporl.agents.agent import ScriptedAgent
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.team import Team
 from maporl.algorithms.batch import TurnBatch, discount_between_rounds, minibatches
-from maporl.types import Completion, Episode
+from maporl.types import Episode
 
 A, B = "agent_0", "agent_1"
 
@@ -31,6 +31,11 @@ def debate(**changes: object) -> Episode:
         (B, 1, completion(23, 24, 25, 1), 4.0),
     ]
     return episode((A, B), turns, **changes)  # type: ignore[arg-type]
+
+
+def of(episode: Episode, team: Team) -> Episode:
+    """The episode as this team has held it: who is not trained learns nothing."""
+    return replace(episode, learns=tuple(team.learner(*turn.seat) is not None for turn in episode.transcript.turns))
 
 
 def two_learners() -> Team:
@@ -70,22 +75,26 @@ def alone(*rewards: float) -> Episode:
 
 def test_a_frozen_messages_reward_is_still_earned_by_the_message_before_it() -> None:
     # Trained, frozen, trained, frozen, frozen with rewards 1, 2, 4, 8, 16 and gamma .5.
-    batch = TurnBatch.collect([alone(1, 2, 4, 8, 16)], frozen_round(1, 3, 4, count=5), 0.5)
+    team = frozen_round(1, 3, 4, count=5)
+    batch = TurnBatch.collect([of(alone(1, 2, 4, 8, 16), team)], team, 0.5)
     assert batch.rounds.tolist() == [0, 2] and batch.chains == [[0, 1]]
     assert batch.gaps.tolist() == [2, 0]
     assert batch.rewards.tolist() == [1 + 0.5 * 2, 4 + 0.5 * 8 + 0.25 * 16]
 
 
 def test_what_was_said_before_the_first_trained_message_is_nobodys_merit() -> None:
-    batch = TurnBatch.collect([alone(7, 2)], frozen_round(0, count=2))
+    team = frozen_round(0, count=2)
+    batch = TurnBatch.collect([of(alone(7, 2), team)], team)
     assert batch.rewards.tolist() == [2] and batch.chains == [[0]] and batch.gaps.tolist() == [0]
 
 
 def test_rewards_that_contain_the_future_are_not_summed() -> None:
-    future = replace(alone(1, 2, 4), contains_future=True)
-    batch = TurnBatch.collect([future], frozen_round(1, 2, count=3))
+    team = frozen_round(1, 2, count=3)
+    plain = of(alone(1, 2, 4), team)
+    future = replace(plain, contains_future=True)
+    batch = TurnBatch.collect([future], team)
     assert batch.rewards.tolist() == [1] and batch.contains_future
-    assert TurnBatch.collect([alone(1, 2, 4), future], frozen_round(1, count=3)).contains_future
+    assert TurnBatch.collect([plain, future], team).contains_future
 
 
 def test_asking_for_a_discount_on_top_of_the_future_raises() -> None:
@@ -98,24 +107,20 @@ def test_asking_for_a_discount_on_top_of_the_future_raises() -> None:
 def test_scripted_and_frozen_speakers_are_not_trained_on() -> None:
     scripted, frozen = ScriptedAgent(lambda o, rng: "7"), LLMAgent(None, "two", trainable=False)  # type: ignore[arg-type]
     team = Team({(A, 0): seat("one"), (A, 1): frozen, (B, 0): scripted, (B, 1): seat(None)})
-    batch = TurnBatch.collect([debate()], team)
+    batch = TurnBatch.collect([of(debate(), team)], team)
     assert batch.learners.tolist() == ["one"] and batch.rounds.tolist() == [0]
 
 
-def overflowing() -> Episode:
-    spoiled = debate()
-    step = replace(spoiled.steps[3], completion=Completion("", np.arange(900), overflow=True))
-    return replace(spoiled, steps=(*spoiled.steps[:3], step))
-
-
 def test_an_overflowed_discussion_is_dropped_and_counted() -> None:
-    batch = TurnBatch.collect([overflowing(), debate(group=1), overflowing()], two_learners())
+    batch = TurnBatch.collect([overflowing(debate()), debate(group=1), overflowing(debate())], two_learners())
     assert batch.dropped == 2 and batch.groups.tolist() == [1] * 4
 
 
 def test_nothing_left_to_train_on_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no message to train on: of 1 episodes 1 overflowed"):
-        TurnBatch.collect([overflowing()], two_learners())
+    with pytest.raises(
+        ValueError, match="no message to train on: of 1 episodes 1 were dropped \\(overflowed the model's window\\)"
+    ):
+        TurnBatch.collect([overflowing(debate())], two_learners())
     with pytest.raises(ValueError, match="no message to train on: of 0 episodes"):
         TurnBatch.collect([], two_learners())
 

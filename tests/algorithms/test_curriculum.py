@@ -17,7 +17,7 @@ from maporl.agents import ScriptedAgent
 from maporl.agents.team import Team
 from maporl.algorithms import MAPPO, LastRoundFirst, rollout
 from maporl.algorithms.batch import TurnBatch
-from maporl.algorithms.training import learn
+from maporl.algorithms.training import learn, learning_from
 from maporl.envs import DiscussionEnv
 from maporl.run import RunFolder, train
 from maporl.types import Question, Score
@@ -90,17 +90,18 @@ def test_what_is_not_learned_from_is_still_earned(make_team: Callable) -> None:
     team = make_team(2, 3)
     env = Readable(num_agents=2, num_rounds=3)
     episodes = rollout(env, team, env.questions("train")[:4], seed=0)
-    with team.learning_from(0):
-        batch = TurnBatch.collect(episodes, team, 0.5)
+    batch = TurnBatch.collect(learning_from(episodes, 0), team, 0.5)
     assert (
         set(batch.rounds) == {0} and len(batch) == 8 and not batch.gaps.any() and all(len(c) == 1 for c in batch.chains)
     )
-    for row, step in enumerate(batch.steps):
-        [mine] = [[s.reward for s in e.steps if s.agent == step.agent] for e in episodes if step in e.steps]
+    for row, (number, index) in enumerate(batch.places):
+        episode = episodes[number]
+        agent = episode.transcript.turns[index].agent
+        mine = [episode.rewards[i] for i, turn in episode.said if turn.agent == agent]
         assert float(batch.rewards[row]) == pytest.approx(mine[0] + 0.5 * mine[1] + 0.25 * mine[2])
-    with team.learning_from(2):
-        last = TurnBatch.collect(episodes, team, 0.5)
-    assert [float(r) for r in last.rewards] == pytest.approx([s.reward for s in last.steps])
+    last = TurnBatch.collect(learning_from(episodes, 2), team, 0.5)
+    assert set(last.rounds) == {2} and len(last) == 8
+    assert [float(r) for r in last.rewards] == pytest.approx([episodes[n].rewards[i] for n, i in last.places])
     assert len(TurnBatch.collect(episodes, team)) == 24, "and then all of them again"
 
 

@@ -107,11 +107,11 @@ def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], ch
         algorithm,
         num_iterations=2,
         episodes_per_iteration=4,
-        watch=lambda _, episodes: seen.extend(episodes),
+        watch=lambda _, episodes, update: seen.extend(episodes),
     )
     metrics = list(steps)
 
-    spoken = {team.learner(turn.agent, turn.round) for e in seen for turn in e.transcript.turns}
+    spoken = {team.learner(*turn.seat) for e in seen for _, turn in e.said}
     learners = [learner.adapter for learner in spoken if learner is not None]
     assert learners and (cell["protocol"] == "mixture_of_agents" or set(learners) == set(team.learners))
     for adapter in learners:

@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy_discussions import play, questions, readable_share
+from toy_discussions import overflowing, paid, play, questions, readable_share
 from toy_models import completion_logits, weights
 
 from maporl.agents.team import Team
 from maporl.algorithms import MAGRPO, cross, rollout
+from maporl.algorithms.algorithm import Update
 from maporl.algorithms.magrpo import MAREINFORCE, MAREMAX, MARLOO
 from maporl.envs import DiscussionEnv
 from maporl.types import Completion, Episode, Question, Score
@@ -24,9 +25,9 @@ class Recorded:
     """The advantages that an algorithm hands to `improve`, without moving anything."""
 
     def __init__(self, algorithm: MAGRPO, monkeypatch: pytest.MonkeyPatch) -> None:
-        def record(batch: object, advantages: torch.Tensor, ref: object = None, rows: object = None) -> dict:
+        def record(batch: object, advantages: torch.Tensor, ref: object = None, rows: object = None) -> Update:
             self.batch, self.advantages, self.rows = batch, advantages, rows
-            return {}
+            return Update({})
 
         monkeypatch.setattr(algorithm, "improve", record)
         self.algorithm = algorithm
@@ -35,17 +36,14 @@ class Recorded:
         """(agent, round) -> advantages in the order of the episodes."""
         self.algorithm.update(episodes)
         result: dict[tuple[str, int], list[float]] = {}
-        for step, value in zip(self.batch.steps, self.advantages.tolist(), strict=True):  # type: ignore[attr-defined]
-            result.setdefault((step.agent, step.round), []).append(value)
+        for turn, value in zip(self.batch.turns, self.advantages.tolist(), strict=True):  # type: ignore[attr-defined]
+            result.setdefault(turn.seat, []).append(value)
         return result
 
 
-def paid(episodes: Sequence[Episode], rewards: dict[tuple[str, int], list[float]]) -> list[Episode]:
+def by_seat(episodes: Sequence[Episode], rewards: dict[tuple[str, int], list[float]]) -> list[Episode]:
     """The same episodes with these rewards, by (agent, round)."""
-    return [
-        replace(e, steps=tuple(replace(s, reward=rewards[s.agent, s.round][n]) for s in e.steps))
-        for n, e in enumerate(episodes)
-    ]
+    return paid(episodes, lambda n, turn: rewards[turn.seat][n])
 
 
 REWARDS = {  # two groups of two discussions
@@ -59,7 +57,7 @@ REWARDS = {  # two groups of two discussions
 @pytest.fixture
 def discussions(make_team: Callable) -> tuple[Team, list[Episode]]:
     team = make_team(2, 2)
-    return team, paid(play(team, questions(2), rounds=2, group_size=2), REWARDS)
+    return team, by_seat(play(team, questions(2), rounds=2, group_size=2), REWARDS)
 
 
 def test_a_message_is_compared_within_question_agent_and_round(
@@ -123,15 +121,15 @@ def test_the_gradient_is_advantage_times_sum_of_log_probs_mean_over_messages(mak
     policy.eos_ids = frozenset(range(60))
     episodes = play(team, questions(1), rounds=1, group_size=4)
     algorithm = MAGRPO(team, group_size=4, max_grad_norm=None)
-    steps = [s for e in episodes for s in e.steps]
-    assert len({len(s.completion.completion_ids) for s in steps}) > 1
+    earned = [(turn, e.rewards[i]) for e in episodes for i, turn in e.said]
+    assert len({len(turn.completion.completion_ids) for turn, _ in earned}) > 1
     total = torch.zeros(())
-    for step in steps:
-        mean = np.mean([s.reward for s in steps if s.agent == step.agent])
-        said: Completion = step.completion
+    for turn, reward in earned:
+        mean = np.mean([other for t, other in earned if t.agent == turn.agent])
+        said: Completion = turn.completion
         logits = completion_logits(policy, "shared", [said.prompt_ids], [said.completion_ids])[0]
         logprobs = logits.log_softmax(-1)[range(len(said.completion_ids)), torch.as_tensor(said.completion_ids)]
-        total = total - (step.reward - mean) * logprobs.sum() / len(steps)
+        total = total - (reward - mean) * logprobs.sum() / len(earned)
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(total, policy.parameters("shared"))])
     seen = []
     parameters = policy.parameters("shared")
@@ -146,9 +144,8 @@ def test_equal_rewards_in_every_group_move_nothing(make_team: Callable) -> None:
     team = make_team(2, 1)
     before = weights(team.policies[0], "agent_0")
     rewards = {("agent_0", 0): [1.0, 1.0, 3.0, 3.0], ("agent_1", 0): [1.0, 2.0, 3.0, 4.0]}
-    metrics = MAGRPO(team, group_size=2, learning_rate=0.1).update(
-        paid(play(team, questions(2), rounds=1, group_size=2), rewards)
-    )
+    episodes = by_seat(play(team, questions(2), rounds=1, group_size=2), rewards)
+    metrics = MAGRPO(team, group_size=2, learning_rate=0.1).update(episodes).metrics
     assert metrics["train/grad_norm/agent_0"] == 0 and metrics["train/grad_norm/agent_1"] > 0
     assert torch.equal(weights(team.policies[0], "agent_0"), before)
 
@@ -156,15 +153,10 @@ def test_equal_rewards_in_every_group_move_nothing(make_team: Callable) -> None:
 # -- overflow ----------------------------------------------------------------------------------------------------------------
 
 
-def overflowed(episode: Episode) -> Episode:
-    last = replace(episode.steps[-1], completion=Completion("", overflow=True))
-    return replace(episode, steps=(*episode.steps[:-1], last))
-
-
 def test_a_group_that_overflow_leaves_alone_is_left_out(discussions: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     team, episodes = discussions
     recorded = Recorded(MAGRPO(team, group_size=2, gamma_round=0.0), monkeypatch)
-    assert recorded.of([overflowed(episodes[0]), *episodes[1:]])["agent_0", 1] == [4, -4]
+    assert recorded.of([overflowing(episodes[0]), *episodes[1:]])["agent_0", 1] == [4, -4]
     with pytest.raises(ValueError, match="no group of the 2 episodes has two discussions to compare"):
         recorded.of([episodes[0], episodes[2]])
 
@@ -172,7 +164,7 @@ def test_a_group_that_overflow_leaves_alone_is_left_out(discussions: tuple, monk
 def test_discussions_left_out_are_counted(make_team: Callable) -> None:
     team = make_team(2, 1)
     episodes = play(team, questions(2), rounds=1, group_size=2)
-    metrics = MAGRPO(team, group_size=2).update([overflowed(episodes[0]), *episodes[1:]])
+    metrics = MAGRPO(team, group_size=2).update([overflowing(episodes[0]), *episodes[1:]]).metrics
     assert metrics["train/dropped_episodes"] == 2  # the overflowed one and the one it leaves alone
 
 
@@ -200,7 +192,7 @@ def test_cross_compares_a_sample_over_all_joint_actions_that_hold_it(
     asked = [q for q in env.questions("train")[:2] for _ in range(3)]
     sampled = rollout(env, team, asked, seed=0, groups=[0, 0, 0, 1, 1, 1])
     calls = team.policies[0].sampler_calls
-    joint = cross(env, sampled)
+    joint = cross(env, team, sampled)
     assert len(joint) == 2 * 3**2 and team.policies[0].sampler_calls == calls
     algorithm = MAGRPO(team, group_size=3, joint="cross")
     assert algorithm.joint == "cross" and algorithm.group_size == 3
@@ -219,21 +211,21 @@ def test_cross_compares_a_sample_over_all_joint_actions_that_hold_it(
     ]
     checked = set()
     for row in recorded.rows:  # type: ignore[union-attr]
-        step = recorded.batch.steps[row]
+        turn = recorded.batch.turns[row]
         group = int(recorded.batch.groups[row])
-        table = np.array(rewards[group]) if step.agent == "agent_0" else np.array(rewards[group]).T
-        position = texts[step.agent][group].index(step.completion.text)
+        table = np.array(rewards[group]) if turn.agent == "agent_0" else np.array(rewards[group]).T
+        position = texts[turn.agent][group].index(turn.text)
         expected = table[position].mean() - table.mean()
         assert float(recorded.advantages[row]) == pytest.approx(expected, abs=1e-6)
-        checked.add((step.agent, group, position))
+        checked.add((turn.agent, group, position))
     assert len(checked) == len(recorded.rows) == 2 * 2 * 3  # each sample is trained on once, not once a joint action
 
 
 def test_cross_trains(make_team: Callable) -> None:
     env, team = Pair(num_agents=2, num_rounds=1), make_team(2, 1)
     asked = [q for q in env.questions("train")[:2] for _ in range(3)]
-    joint = cross(env, rollout(env, team, asked, seed=0, groups=[0, 0, 0, 1, 1, 1]))
-    metrics = MAGRPO(team, group_size=3, joint="cross").update(joint)
+    joint = cross(env, team, rollout(env, team, asked, seed=0, groups=[0, 0, 0, 1, 1, 1]))
+    metrics = MAGRPO(team, group_size=3, joint="cross").update(joint).metrics
     assert metrics["train/first_ratio_error"] < 1e-4
     assert metrics["train/grad_norm/agent_0"] > 0 and metrics["train/grad_norm/agent_1"] > 0
 
@@ -246,7 +238,7 @@ def test_what_cannot_be_recombined(make_team: Callable) -> None:
         env = Pair(num_agents=2, **arguments)
         episodes = rollout(env, team, list(env.questions("train")[:1]) * 2, seed=0, groups=[0, 0])
         with pytest.raises(ValueError, match="a message that answers another cannot be recombined"):
-            cross(env, episodes)
+            cross(env, team, episodes)
 
 
 # -- settings ------------------------------------------------------------------------------------------------------------------
@@ -278,5 +270,5 @@ def test_the_papers_defaults(make_team: Callable) -> None:
 def test_a_ratio_allows_more_than_one_pass(make_team: Callable) -> None:
     team = make_team(2, 1)
     algorithm = MAGRPO(team, group_size=2, clip_range=0.2, num_epochs=3, learning_rate=0.05)
-    metrics = algorithm.update(play(team, questions(4), rounds=1, group_size=2))
+    metrics = algorithm.update(play(team, questions(4), rounds=1, group_size=2)).metrics
     assert metrics["train/first_ratio_error"] < 1e-4 and metrics["train/clip_fraction"] > 0

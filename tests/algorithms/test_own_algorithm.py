@@ -30,9 +30,10 @@ class Reinforce(PolicyGradient):
 
     def update(self, episodes):
         batch = TurnBatch.collect(episodes, self.team)
-        metrics = self.improve(batch, batch.rewards - self.baseline)
+        update = self.improve(batch, batch.rewards - self.baseline)
         self.baseline = self.decay * self.baseline + (1 - self.decay) * float(batch.rewards.mean())
-        return metrics | {"train/baseline": self.baseline}
+        update.metrics["train/baseline"] = self.baseline
+        return update
 
     def state_dict(self):
         return super().state_dict() | {"baseline": self.baseline}
@@ -64,8 +65,8 @@ def test_it_learns(own: type, make_team: Callable) -> None:
     shares = []
     for k in range(15):
         episodes = play(team, questions(32), rounds=1, seed=k, reward=digit_share)
-        shares.append(np.mean([s.reward for e in episodes for s in e.steps]))
-        metrics = algorithm.update(episodes)
+        shares.append(np.mean([e.rewards for e in episodes]))
+        metrics = algorithm.update(episodes).metrics
     assert np.mean(shares[:2]) < 0.1 and np.mean(shares[-3:]) > 0.3, shares
     assert metrics["train/first_ratio_error"] < 1e-4 and metrics["train/baseline"] > 0.1
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy_discussions import completion, digit_share, episode, play, questions
+from toy_discussions import completion, digit_share, episode, paid, play, questions
 from toy_models import completion_logits, shake, weights
 
 from maporl import registry
@@ -18,10 +18,10 @@ from maporl.agents.agent import ScriptedAgent
 from maporl.agents.policy import Policy
 from maporl.agents.sampling import Sampling
 from maporl.agents.team import Team
-from maporl.algorithms.algorithm import PolicyGradient
+from maporl.algorithms.algorithm import PolicyGradient, Update
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.magrpo import MAGRPO
-from maporl.types import Episode
+from maporl.types import Completion, Episode
 
 ALGORITHMS = [
     "ippo",
@@ -33,7 +33,7 @@ ALGORITHMS = [
 class Reinforce(PolicyGradient):
     """A = R, and nothing else."""
 
-    def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
+    def update(self, episodes: Sequence[Episode]) -> Update:
         batch = TurnBatch.collect(episodes, self.team)
         reference = self.reference_logprobs(batch) if self.kl_coef else None
         return self.improve(batch, batch.rewards, reference)
@@ -59,9 +59,8 @@ def watch(algorithm: PolicyGradient) -> dict[str, list[torch.Tensor]]:
     return seen
 
 
-def logprob_of(policy: Policy, adapter: str | None, step: object, temperature: float) -> torch.Tensor:
+def logprob_of(policy: Policy, adapter: str | None, said: Completion, temperature: float) -> torch.Tensor:
     """Log-probs [T, V] of one message without padding: the plain definition."""
-    said = step.completion  # type: ignore[attr-defined]
     logits = completion_logits(policy, adapter, [said.prompt_ids], [said.completion_ids])[0]
     return (logits / temperature).log_softmax(-1)
 
@@ -80,20 +79,20 @@ def test_the_gradient_is_the_definitions(make_team: Callable, loss_agg: str, cli
     settings = dict(ent_coef=0.03, kl_coef=0.2, max_grad_norm=None)
     algorithm = Reinforce(team, loss_agg=loss_agg, clip_range=clip_range, **settings)
     seen = watch(algorithm)["shared"]
-    steps = [s for e in episodes for s in e.steps]
-    lengths = [len(s.completion.completion_ids) for s in steps]
+    said = [(turn.completion, e.rewards[i]) for e in episodes for i, turn in e.said]
+    lengths = [len(message.completion_ids) for message, _ in said]
     assert len(set(lengths)) > 1
     weight = {
         "token": lambda n: 1 / sum(lengths),
-        "message": lambda n: 1 / lengths[n] / len(steps),
-        "sum": lambda n: 1 / len(steps),
+        "message": lambda n: 1 / lengths[n] / len(said),
+        "sum": lambda n: 1 / len(said),
     }[loss_agg]
     total = torch.zeros(())
-    for n, step in enumerate(steps):
-        ids = torch.as_tensor(step.completion.completion_ids)
-        new, reference = (logprob_of(policy, a, step, 0.7) for a in ("shared", None))
+    for n, (message, reward) in enumerate(said):
+        ids = torch.as_tensor(message.completion_ids)
+        new, reference = (logprob_of(policy, a, message, 0.7) for a in ("shared", None))
         chosen = new[range(len(ids)), ids]
-        surrogate = -step.reward * (chosen if clip_range is None else (chosen - chosen.detach()).exp())
+        surrogate = -reward * (chosen if clip_range is None else (chosen - chosen.detach()).exp())
         distance = 0.5 * (chosen - reference[range(len(ids)), ids].detach()) ** 2
         spread = -(new.exp() * new).sum(-1)
         total = total + weight(n) * (surrogate + 0.2 * distance - 0.03 * spread).sum()
@@ -117,7 +116,7 @@ def test_a_message_of_one_token_has_a_gradient(make_team: Callable) -> None:
     for ids in ([40], [team.policies[0].tokenizer.eos_token_id]):
         algorithm = Reinforce(team)
         seen = watch(algorithm)["shared"]
-        metrics = algorithm.update(one_message(team, *ids))
+        metrics = algorithm.update(one_message(team, *ids)).metrics
         assert seen[0].abs().max() > 0 and metrics["train/grad_norm/shared"] > 0
 
 
@@ -128,7 +127,7 @@ def test_every_token_counts_the_last_one_and_eos_too(make_team: Callable) -> Non
     for position in range(3):
 
         class Only(Reinforce):
-            def update(self, episodes: Sequence[Episode], position: int = position) -> dict[str, float]:
+            def update(self, episodes: Sequence[Episode], position: int = position) -> Update:
                 batch = TurnBatch.collect(episodes, self.team)
                 advantages = torch.zeros_like(batch.old_logprobs)
                 advantages[0, position] = 1.0
@@ -136,7 +135,7 @@ def test_every_token_counts_the_last_one_and_eos_too(make_team: Callable) -> Non
 
         algorithm = Only(team, max_grad_norm=None)
         seen = watch(algorithm)["shared"]
-        before = logprob_of(team.policies[0], "shared", episodes[0].steps[0], 1.0)
+        before = logprob_of(team.policies[0], "shared", episodes[0].completions[0], 1.0)
         expected = torch.autograd.grad(
             -before[position, [40, 41, eos][position]] / 3, team.policies[0].parameters("shared")
         )
@@ -187,7 +186,7 @@ def test_gradient_checkpointing_changes_no_update(make_team: Callable, name: str
         team = make_team(architecture="gpt2", base={"gradient_checkpointing": saving})
         algorithm = made(name, team)
         seen = watch(algorithm)
-        metrics = algorithm.update(play(team, questions(2), rounds=1, group_size=2))
+        metrics = algorithm.update(play(team, questions(2), rounds=1, group_size=2)).metrics
         assert metrics["train/first_ratio_error"] < 1e-4  # gpt2 has a dropout of .1 in its config
         results.append(seen)
     for key in results[0]:
@@ -209,7 +208,7 @@ def test_after_a_real_update(make_team: Callable, name: str, architecture: str) 
     untouched = {n: p.clone() for n, p in policy.model.named_parameters() if "agent_0" not in n and "agent_1" not in n}
     before = {a: weights(policy, a) for a in ("agent_0", "agent_1")}
     algorithm = made(name, team, num_updates=10)
-    metrics = algorithm.update(play(team, questions(3), rounds=2, group_size=2))
+    metrics = algorithm.update(play(team, questions(3), rounds=2, group_size=2)).metrics
 
     for adapter in ("agent_0", "agent_1"):
         named = [(n, p) for n, p in policy.model.named_parameters() if f".lora_B.{adapter}." in n]
@@ -259,9 +258,9 @@ def test_a_saved_state_goes_on_bit_for_bit(make_team: Callable, name: str, tmp_p
         other.load_state_dict(saved)
         again = play(other_team, questions(2), rounds=2, group_size=2, seed=1)
         assert all(
-            np.array_equal(s.completion.logprobs, t.completion.logprobs)
+            np.array_equal(c.logprobs, d.logprobs)
             for e, f in zip(later, again, strict=True)
-            for s, t in zip(e.steps, f.steps, strict=True)
+            for c, d in zip(e.completions, f.completions, strict=True)
         )
         assert other.update(again) == expected
         for adapter in team.learners:
@@ -283,7 +282,7 @@ def test_it_learns(make_team: Callable, name: str) -> None:
     shares = []
     for k in range(15):
         episodes = play(team, questions(32 // size), rounds=1, group_size=size, seed=k, reward=digit_share)
-        shares.append(np.mean([s.reward for e in episodes for s in e.steps]))
+        shares.append(np.mean([e.rewards for e in episodes]))
         algorithm.update(episodes)
     assert np.mean(shares[:2]) < 0.1 and np.mean(shares[-3:]) > 0.3, shares
 
@@ -295,13 +294,7 @@ def test_every_agent_is_paid_for_its_own(make_team: Callable) -> None:
     share = {"agent_0": str.isdigit, "agent_1": str.isalpha}
     for k in range(15):
         episodes = play(team, questions(4), rounds=1, group_size=8, seed=k)
-        paid = []
-        for e in episodes:
-            steps = tuple(
-                type(s)(**{**vars(s), "reward": sum(map(share[s.agent], s.completion.text)) / 8}) for s in e.steps
-            )
-            paid.append(type(e)(**{**vars(e), "steps": steps}))
-        algorithm.update(paid)
+        algorithm.update(paid(episodes, lambda n, turn: sum(map(share[turn.agent], turn.text)) / 8))
     said = [t for e in play(team, questions(8), rounds=1, seed=99) for t in e.transcript.turns]
     for agent, kind in share.items():
         text = "".join(t.text for t in said if t.agent == agent)
@@ -311,13 +304,13 @@ def test_every_agent_is_paid_for_its_own(make_team: Callable) -> None:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_scripted_partner_is_no_obstacle(make_team: Callable, name: str) -> None:
     team = make_team(2, 2, partners={"agent_1": ScriptedAgent(lambda o, rng: "7")})
-    metrics = made(name, team).update(play(team, questions(2), rounds=2, group_size=2))
+    metrics = made(name, team).update(play(team, questions(2), rounds=2, group_size=2)).metrics
     assert metrics["train/grad_norm/agent_0"] > 0 and list(team.learners) == ["agent_0"]
 
 
 def test_a_16_bit_base_trains(make_team: Callable) -> None:
     team = make_team(2, base={"dtype": "bfloat16"})
-    metrics = made("ippo", team).update(play(team, questions(4), rounds=1))
+    metrics = made("ippo", team).update(play(team, questions(4), rounds=1)).metrics
     assert metrics["train/first_ratio_error"] < 0.05 and metrics["train/grad_norm/agent_0"] > 0
 
 
@@ -340,7 +333,7 @@ def test_the_reference_can_be_an_adapter(make_team: Callable) -> None:
     batch = TurnBatch.collect(play(team, questions(3), rounds=1), team)
     to_warm = Reinforce(team, reference="warm").reference_logprobs(batch)
     assert (to_warm - batch.old_logprobs).abs().max() > 0.1
-    expected = logprob_of(policy, "warm", batch.steps[0], 1.0)
+    expected = logprob_of(policy, "warm", batch.turns[0].completion, 1.0)
     ids = batch.completions[0]
     assert torch.allclose(to_warm[0, : len(ids)], expected[range(len(ids)), ids], atol=1e-4)
     with pytest.raises(ValueError, match="reference is 'wram': "):
@@ -371,7 +364,7 @@ def test_an_entropy_bonus_raises_entropy(make_team: Callable) -> None:
     entropies = []
     for k in range(10):
         with pytest.warns(UserWarning, match="nothing to learn from"):
-            metrics = algorithm.update(play(team, questions(8), rounds=1, seed=k, reward=lambda text: 0.0))
+            metrics = algorithm.update(play(team, questions(8), rounds=1, seed=k, reward=lambda text: 0.0)).metrics
         entropies.append(metrics["train/entropy"])
     assert entropies[-1] > entropies[0] + 0.2
 
@@ -396,11 +389,9 @@ def test_a_gradient_that_is_not_finite_skips_the_step(make_team: Callable, spoil
     algorithm.update(episodes)
     before = {a: weights(team.policies[0], a) for a in team.learners}
     moments = copy.deepcopy(algorithm.optimizers["agent_0"].state_dict()["state"])
-    step = episodes[0].steps[0]
-    steps = (type(step)(**{**vars(step), "reward": spoiled}), *episodes[0].steps[1:])
-    bad = [type(episodes[0])(**{**vars(episodes[0]), "steps": steps}), *episodes[1:]]
+    bad = [replace(episodes[0], rewards=(spoiled, *episodes[0].rewards[1:])), *episodes[1:]]
     with pytest.warns(UserWarning, match="agent_0: the gradient is not finite; this step is skipped"):
-        metrics = algorithm.update(bad)
+        metrics = algorithm.update(bad).metrics
     assert torch.equal(weights(team.policies[0], "agent_0"), before["agent_0"])
     assert not torch.equal(weights(team.policies[0], "agent_1"), before["agent_1"])  # nothing wrong with this one
     after = algorithm.optimizers["agent_0"].state_dict()["state"]
@@ -413,7 +404,7 @@ def test_the_gradient_is_clipped_per_adapter(make_team: Callable) -> None:
     free, tight = (Reinforce(team, max_grad_norm=m, learning_rate=1e-9) for m in (None, 1e-3))
     seen_free, seen_tight = watch(free), watch(tight)
     episodes = play(team, questions(4), rounds=1)
-    metrics = free.update(episodes)
+    metrics = free.update(episodes).metrics
     tight.update(episodes)
     for adapter in team.learners:
         norm = float(seen_free[adapter][0].norm())
@@ -492,7 +483,7 @@ def test_recomputed_log_probs_change_nothing_but_rounding(make_team: Callable, n
         team = make_team(rounds=2, temperature=0.7)
         algorithm = made(name, team, old_logprobs=old)
         seen = watch(algorithm)
-        metrics.append(algorithm.update(play(team, questions(3), rounds=2, group_size=2)))
+        metrics.append(algorithm.update(play(team, questions(3), rounds=2, group_size=2)).metrics)
         gradients.append(seen)
     for key, (first, *_) in gradients[0].items():
         assert first.abs().max() > 0 and (first - gradients[1][key][0]).norm() < 1e-3 * first.norm()
@@ -506,9 +497,9 @@ def test_a_mismatch_between_sampling_and_training_is_told_whatever_the_ratio_is_
     team = make_team(2)
     episodes = play(team, questions(4), rounds=1)
     for e in episodes:
-        for s in e.steps:
-            s.completion.logprobs[:] -= 0.25  # as if another sampler had sampled, with another rounding
-    metrics = Reinforce(team, old_logprobs=old).update(episodes)
+        for c in e.completions:
+            c.logprobs[:] -= 0.25  # as if another sampler had sampled, with another rounding
+    metrics = Reinforce(team, old_logprobs=old).update(episodes).metrics
     assert metrics["train/logprob_mismatch"] == pytest.approx(0.25, abs=1e-3)
     ratio = np.exp(0.25) - 1 if old == "sampled" else 0.0
     assert metrics["train/first_ratio_error"] == pytest.approx(ratio, abs=1e-3)
@@ -559,11 +550,11 @@ def test_out_of_memory_in_an_update_halves_the_passes_and_changes_nothing(
         algorithm = made(name, team, num_minibatches=1, num_epochs=1, microbatch_tokens=1000)
         seen = watch(algorithm)
         if not limited:
-            metrics = algorithm.update(episodes)
+            metrics = algorithm.update(episodes).metrics
         else:
             passed = tight(team.policies[0], monkeypatch, 300, backward=backward)
             with pytest.warns(UserWarning, match="out of memory in a pass of") as said:
-                metrics = algorithm.update(episodes)
+                metrics = algorithm.update(episodes).metrics
             mine = [str(w.message) for w in said if "out of memory" in str(w.message)]
             assert f"from now on at most {algorithm.microbatch_tokens} (microbatch_tokens)" in mine[-1]
             assert "\n" not in mine[0] and len(mine) <= 4 and passed and max(passed) <= 300
@@ -646,7 +637,7 @@ def test_autocast_moves_float32_adapters_in_nearly_the_same_direction(
         team.policies[0].model.model.layers[0].mlp.register_forward_hook(lambda m, i, o, t=types: t.add(o.dtype))
         episodes = play(team, questions(4), rounds=1, group_size=2)
         assert types == {torch.float32}  # sampling does not round
-        metrics = algorithm.update(episodes)
+        metrics = algorithm.update(episodes).metrics
         assert (torch.bfloat16 in types) == autocast
         for optimizer in algorithm.optimizers.values():
             for group in optimizer.param_groups:
@@ -716,13 +707,10 @@ def test_messages_without_an_advantage_are_not_computed_and_change_nothing(
         monkeypatch.setattr(team.policies[0], "pack", pack)
         for seed in range(3):  # the second update has momentum, and half of the third's groups are equal
             episodes = play(team, questions(4), rounds=1, group_size=4, seed=seed)
-            equal = [
-                replace(e, steps=tuple(replace(s, reward=1.0) for s in e.steps)) if e.group < 2 * seed else e
-                for e in episodes
-            ]
+            equal = [replace(e, rewards=(1.0,) * len(e.rewards)) if e.group < 2 * seed else e for e in episodes]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # all rewards of the last update are equal
-                metrics = algorithm.update(equal)
+                metrics = algorithm.update(equal).metrics
         after.append(weights(team.policies[0], "shared"))
         computed.append(seen)
         if skipping:

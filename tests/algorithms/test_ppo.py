@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from toy_discussions import play, questions, readable_share
+from toy_discussions import Views, paid, play, questions, readable_share
 from toy_models import shake, values_of, weights
 
 from maporl.agents.agent import ScriptedAgent
@@ -18,7 +18,7 @@ from maporl.algorithms import IPPO, MAPPO, rollout
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.ppo import PPO
 from maporl.envs import DiscussionEnv
-from maporl.types import Episode, Question, Step
+from maporl.types import Completion, Episode, Observation, Question, Seat, Transcript
 
 RATE = {"learning_rate": 0.01}
 
@@ -50,7 +50,9 @@ def test_with_one_agent_mappo_is_ippo_bit_for_bit(make_team: Callable, critics: 
         team = make_team(1, 2, seed=3, sharing=sharing)
         learner = algorithm(team, seed=5, credit=credit, num_updates=4, **RATE)
         env = Secrets(num_agents=1, num_rounds=2)
-        metrics = [learner.update(rollout(env, team, env.questions("train")[:6], seed=(1, k))) for k in range(2)]
+        metrics = [
+            learner.update(rollout(env, team, env.questions("train")[:6], seed=(1, k))).metrics for k in range(2)
+        ]
         adapters = [weights(team.policies[0], name) for name in team.policies[0].adapters]
         heads = [tensor for critic in learner.critics.values() for tensor in critic.state_dict().values()]
         renamed = [{k.replace("critic_0", "critic_agent_0"): v for k, v in m.items()} for m in metrics]
@@ -87,12 +89,11 @@ def test_which_central_critic_judges_which_turn(
     env = Secrets(num_agents=2, num_rounds=2)
     episodes = rollout(env, team, env.questions("train")[:4], seed=0)
     named = {"per_base": "critic_0", "per_agent": "critic_{}", "per_agent_round": "critic_{}_round_{}"}[critics]
-    for step in (step for e in episodes for step in e.steps):
-        assert algorithm.critic_of(step) == named.format(step.agent, step.round + 1)
+    for turn in (turn for e in episodes for _, turn in e.said):
+        assert algorithm.critic_of(turn) == named.format(turn.agent, turn.round + 1)
     before = {name: weights(team.policies[0], name) for name in expected}
-    metrics = [algorithm.update(episodes) for _ in range(2)][
-        -1
-    ]  # at first the heads are zero, which moves nothing below
+    algorithm.update(episodes)  # at first the heads are zero, which moves nothing below
+    metrics = algorithm.update(episodes).metrics
     for name in expected:
         assert not torch.equal(weights(team.policies[0], name), before[name]), name
         assert metrics[f"train/grad_norm/{name}"] > 0
@@ -107,11 +108,10 @@ def test_separate_central_critics_read_the_same_joint_state(make_team: Callable,
         algorithm = MAPPO(team, critics=choice, seed=5, **RATE)
         env = Secrets(num_agents=2, num_rounds=2)
         episodes = rollout(env, team, env.questions("train")[:4], seed=0)
-        steps = [step for e in episodes for step in e.steps]
-        found.append(algorithm.contexts_of(steps))
+        found.append(algorithm.contexts(episodes, [(n, i) for n, e in enumerate(episodes) for i, _ in e.said]))
         algorithm.update(episodes)
         found.append([weights(team.policies[0], name) for name in team.learners])  # type: ignore[arg-type]
-    assert all(np.array_equal(a, b) for a, b in zip(found[0], found[2], strict=True))
+    assert found[0].keys() == found[2].keys() and all(np.array_equal(found[0][p], found[2][p]) for p in found[0])
     assert all(torch.equal(a, b) for a, b in zip(found[1], found[3], strict=True))
 
 
@@ -127,7 +127,7 @@ def test_the_state_of_separate_critics_comes_back(make_team: Callable, critics: 
     first, second = (MAPPO(team, critics=critics, seed=5, **RATE) for team in teams)
 
     def step(team: Team, algorithm: MAPPO, k: int) -> dict[str, float]:
-        return algorithm.update(rollout(env, team, env.questions("train")[:4], seed=(1, k)))
+        return algorithm.update(rollout(env, team, env.questions("train")[:4], seed=(1, k))).metrics
 
     step(teams[0], first, 0)
     second.load_state_dict(first.state_dict())
@@ -177,14 +177,16 @@ class Reading:
         speakers = Team({seat: script for seat in self.team.seats})
         question = Question("What?", "x", private={f"agent_{n}": f"secret {n}" for n in range(3)} | secrets)
         [episode] = rollout(self.env, speakers, [question], seed=0)
-        [step] = [s for s in episode.steps if (s.agent, s.round) == (agent, round)]
+        [(index, turn)] = [(i, turn) for i, turn in episode.said if turn.seat == (agent, round)]
         # What the language model in that seat would have been shown, and any first token.
-        prompt = self.team.member(agent, round).encode([step.observation])[0]  # type: ignore[attr-defined]
-        spoken = replace(step.completion, prompt_ids=prompt, completion_ids=np.array([40, 41]))
-        step = replace(step, completion=spoken)
-        critic = self.algorithm.critics[self.algorithm.critic_of(step)]
+        prompt = self.team.member(agent, round).encode([episode.observation(index)])[0]  # type: ignore[attr-defined]
+        turn = replace(turn, completion=Completion(turn.text, prompt, np.array([40, 41])))
+        turns = tuple(turn if i == index else other for i, other in enumerate(episode.transcript.turns))
+        judged = replace(episode, transcript=replace(episode.transcript, turns=turns))
+        critic = self.algorithm.critics[self.algorithm.critic_of(turn)]
+        [context] = self.algorithm.contexts([judged], [(0, index)]).values()
         with torch.no_grad():
-            return values_of(critic, self.algorithm.contexts_of([step]), [spoken.completion_ids])[0, 0]
+            return values_of(critic, [context], [np.array([40, 41])])[0, 0]
 
 
 @pytest.mark.parametrize("algorithm", [IPPO, MAPPO])
@@ -216,11 +218,10 @@ def test_only_a_central_critic_knows_the_others_secrets(
 def test_a_value_depends_on_the_tokens_before_it(make_team: Callable, algorithm: type[PPO]) -> None:
     reading = Reading(make_team, algorithm, "debate")
     learner, env = reading.algorithm, reading.env
-    batch = TurnBatch.collect(rollout(env, reading.team, env.questions("train")[:2], seed=0), reading.team)
-    contexts, judges = (
-        learner.contexts_of(batch.steps),
-        np.array([learner.critic_of(s) for s in batch.steps]),
-    )
+    episodes = rollout(env, reading.team, env.questions("train")[:2], seed=0)
+    batch = TurnBatch.collect(episodes, reading.team)
+    read, judges = learner.contexts(episodes, batch.places), np.array([learner.critic_of(t) for t in batch.turns])
+    contexts = [read[place] for place in batch.places]
     values, mask = learner.values(batch, contexts, judges)
     assert torch.equal(mask, batch.completion_mask) and not values[~mask].any() and values[mask].unique().numel() > 20
     learner.credit = "turn"
@@ -299,9 +300,11 @@ def test_a_penalty_in_the_reward_by_hand(make_team: Callable) -> None:
 def test_the_kl_metric_is_the_distance_to_the_reference(make_team: Callable) -> None:
     team = make_team(2, 1)
     algorithm = IPPO(team, **RATE)
-    assert algorithm.update(play(team, questions(4), rounds=1))["train/kl_to_reference"] == pytest.approx(0, abs=1e-4)
+    assert algorithm.update(play(team, questions(4), rounds=1)).metrics["train/kl_to_reference"] == pytest.approx(
+        0, abs=1e-4
+    )
     shake(team.policies[0], "agent_0")
-    assert algorithm.update(play(team, questions(4), rounds=1))["train/kl_to_reference"] > 0.1
+    assert algorithm.update(play(team, questions(4), rounds=1)).metrics["train/kl_to_reference"] > 0.1
 
 
 # -- critics learn -----------------------------------------------------------------------------------------------------------
@@ -318,11 +321,8 @@ def test_critics_learn_what_to_expect(make_team: Callable, algorithm: type[PPO],
     metrics = []
     for k in range(8):
         episodes = play(team, asked, rounds=1, seed=k)
-        paid = [
-            replace(e, steps=tuple(replace(s, reward=float(e.transcript.question.answer)) for s in e.steps))
-            for e in episodes
-        ]
-        metrics.append(learner.update(paid))
+        answers = [float(e.transcript.question.answer) for e in episodes]
+        metrics.append(learner.update(paid(episodes, lambda n, turn, answers=answers: answers[n])).metrics)
     assert metrics[-1]["train/value_loss"] < 0.3 * metrics[0]["train/value_loss"]
     assert metrics[-1]["train/explained_variance"] > 0.6 > metrics[0]["train/explained_variance"]
 
@@ -338,17 +338,18 @@ def test_a_policy_without_critic_rate_shares_the_learning_rate(make_team: Callab
 def crowded(episodes: list[Episode], secret: str) -> list[Episode]:
     """The first discussion's joint states get a long secret, as if somebody else knew a lot."""
 
-    def longer(step: Step) -> Step:
-        return replace(step, state={**step.state, "private": secret})  # type: ignore[typeddict-item]
+    class Crowded(Views):
+        def state(self, transcript: Transcript, seat: Seat) -> Observation:
+            return {**super().state(transcript, seat), "private": secret}
 
-    return [replace(episodes[0], steps=tuple(map(longer, episodes[0].steps))), *episodes[1:]]
+    return [replace(episodes[0], views=Crowded()), *episodes[1:]]
 
 
 def test_a_joint_state_beyond_the_window_drops_the_discussion(make_team: Callable) -> None:
     for algorithm, dropped in ((MAPPO, 1), (IPPO, 0)):  # gpt2 has no position beyond its window at all
         team = make_team(2, 1, architecture="gpt2")
         episodes = crowded(play(team, questions(3), rounds=1), "1" * 1100)
-        assert algorithm(team, **RATE).update(episodes)["train/dropped_episodes"] == dropped
+        assert algorithm(team, **RATE).update(episodes).metrics["train/dropped_episodes"] == dropped
 
 
 @pytest.mark.parametrize(

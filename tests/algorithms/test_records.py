@@ -13,7 +13,7 @@ from toy_discussions import completion
 
 from maporl.algorithms.records import VERSION, encode_turn, read_records, record, sampled_tokens, write_records
 from maporl.envs.team_answer import TeamAnswer
-from maporl.types import Completion, Episode, Observation, Question, Score, Step, Transcript, Turn
+from maporl.types import Completion, Episode, Question, Score, Transcript, Turn
 
 QUESTION = Question("What?", "7", id="q1", private={"agent_0": "a hint", "agent_1": ""})
 
@@ -21,13 +21,9 @@ QUESTION = Question("What?", "7", id="q1", private={"agent_0": "a hint", "agent_
 def _episode(given: int = 0) -> Episode:
     """Two agents, two rounds; the first `given` messages were there before."""
     score, truth = Score(0.5, None, "7"), Score(1.0, True, "7")
-    turns = tuple(Turn(f"agent_{i % 2}", i // 2, f"message {i}", score, truth) for i in range(4))
-    shown = Observation(agent="agent_0", round=0, question="What?", private="", instruction="", role="", transcript=())
-    steps = tuple(
-        Step(turn.agent, turn.round, shown, shown, completion(*range(i + 1), prompt=[1] * 10 * (i + 1)), float(i))
-        for i, turn in enumerate(turns)
-    )
-    return Episode(Transcript(QUESTION, ("agent_0", "agent_1"), 2, turns), steps[given:])
+    said = [completion(*range(i + 1), prompt=[1] * 10 * (i + 1)) for i in range(4)]
+    turns = tuple(Turn(f"agent_{i % 2}", i // 2, f"message {i}", score, truth, c) for i, c in enumerate(said))
+    return Episode(Transcript(QUESTION, ("agent_0", "agent_1"), 2, turns), (0.0, 1.0, 2.0, 3.0), given=given)
 
 
 def test_what_a_record_holds() -> None:
@@ -48,6 +44,7 @@ def test_what_a_record_holds() -> None:
     assert made["turns"][2] == {
         "agent": "agent_0",
         "round": 1,
+        "kind": "said",
         "text": "message 2",
         "score": {"value": 0.5, "correct": None, "answer": "7", "status": "ok"},
         "truth": {"value": 1.0, "correct": True, "answer": "7", "status": "ok"},
@@ -69,14 +66,14 @@ def test_given_messages_cost_and_earn_nothing() -> None:
 
 
 def test_discarded_tokens_are_kept_apart_and_count_as_cost() -> None:
-    turn, step = Turn("agent_0", 0, "Yes"), _episode().steps[2]
-    wasteful = replace(step, completion=replace(step.completion, discarded=4))
-    usual, encoded = encode_turn(turn, step), encode_turn(turn, wasteful)
+    said = completion(1, 2, 3)
+    turn, wasteful = (Turn("agent_0", 0, "Yes", completion=c) for c in (said, replace(said, discarded=4)))
+    usual, encoded = encode_turn(turn, 0.0), encode_turn(wasteful, 0.0)
     assert encoded == {**usual, "discarded_tokens": 4} and encoded["completion_tokens"] == 3
     assert (sampled_tokens(usual), sampled_tokens(encoded), wasteful.completion.sampled_tokens) == (3, 7, 7)
 
 
-def test_advantages_are_one_a_step() -> None:
+def test_advantages_are_one_a_turn() -> None:
     with pytest.raises(ValueError):
         record(_episode(), TeamAnswer("7", 1.0), greedy=False, advantages=[1.0])
 
@@ -86,10 +83,17 @@ def test_a_message_that_nobody_scores() -> None:
     assert (made["score"], made["truth"], made["reward"], made["prompt_tokens"]) == (None, None, None, 0)
 
 
+def test_feedback_is_told_apart_and_earns_nothing() -> None:
+    tests = Turn("tests", 0, "2 of 3 pass", kind="feedback")
+    made = encode_turn(tests, 0.0)
+    assert (made["agent"], made["kind"], made["text"]) == ("tests", "feedback", "2 of 3 pass")
+    assert (made["score"], made["reward"], made["completion_tokens"]) == (None, None, 0)
+
+
 def test_truncation_and_overflow_are_kept() -> None:
-    shown = Observation(agent="a", round=0, question="", private="", instruction="", role="", transcript=())
-    steps = tuple(Step("a", 0, shown, shown, Completion("", truncated=t, overflow=not t), 0.0) for t in (True, False))
-    episode = Episode(Transcript(QUESTION, ("a", "b"), 1, (Turn("a", 0, ""), Turn("b", 0, ""))), steps)
+    said = [Completion("", truncated=t, overflow=not t) for t in (True, False)]
+    turns = tuple(Turn(agent, 0, "", completion=c) for agent, c in zip("ab", said, strict=True))
+    episode = Episode(Transcript(QUESTION, ("a", "b"), 1, turns), (0.0, 0.0))
     made = record(episode, TeamAnswer(None, 0.0, 0), greedy=False)
     assert made["overflow"] and [t["truncated"] for t in made["turns"]] == [True, False]
 

@@ -17,6 +17,7 @@ from maporl.algorithms import cross, rollout
 from maporl.algorithms.rollout import Play, rollout_together
 from maporl.envs import DiscussionEnv
 from maporl.envs.arithmetic import Arithmetic
+from maporl.envs.verifiers import VerifierFailed
 from maporl.types import Episode, Question, Score
 
 
@@ -47,10 +48,10 @@ class Talk(DiscussionEnv):
 def same(left: Sequence[Episode], right: Sequence[Episode]) -> bool:
     return all(
         e.transcript == f.transcript
-        and [s.reward for s in e.steps] == [s.reward for s in f.steps]
+        and e.rewards == f.rewards
         and all(
-            np.array_equal(s.completion.completion_ids, t.completion.completion_ids)
-            for s, t in zip(e.steps, f.steps, strict=True)
+            np.array_equal(c.completion_ids, d.completion_ids)
+            for c, d in zip(e.completions, f.completions, strict=True)
         )
         for e, f in zip(left, right, strict=True)
     )
@@ -65,14 +66,13 @@ def test_playing_the_same_words_by_hand_gives_the_same_discussion(
     asked = env.questions("train")[:4]
     for episode, question in zip(rollout(env, team, asked, seed=5), asked, strict=True):
         env.reset(options={"question": question})
-        for step in episode.steps:
-            assert (env.agent_selection, env.transcript.completed_rounds) == (step.agent, step.round)
-            assert env.observe(step.agent) == step.observation
-            if protocol == "debate" or step.agent == env.agent_selection:
-                assert env.joint_observation(step.agent) == step.state
-            env.step(step.completion.text)
+        for index, turn in episode.said:
+            assert (env.agent_selection, env.transcript.completed_rounds) == turn.seat
+            assert env.observe(turn.agent) == episode.observation(index)
+            assert env.state() == episode.state(index)
+            env.step(turn.text)
         assert env.transcript == episode.transcript
-        assert tuple(env.turn_rewards) == tuple(s.reward for s in episode.steps)
+        assert env.turn_rewards == episode.rewards and len(episode.completions) == 6
         assert episode.contains_future == (shaping == "outcome_credit")
 
 
@@ -128,7 +128,7 @@ def test_groups_and_positions(make_team: Callable) -> None:
     assert rollout(env, team, [], seed=0) == []
 
 
-def test_a_prefix_is_part_of_the_transcript_and_not_of_the_steps(make_team: Callable) -> None:
+def test_a_prefix_is_part_of_the_transcript_and_nobody_learns_from_it(make_team: Callable) -> None:
     env, team = Talk(num_agents=2, num_rounds=3, shaping="last_round_team"), make_team(2, 3)
     [whole] = rollout(env, team, env.questions("train")[:1], seed=0)
     for length in (0, 1, 2, 3, 5):
@@ -137,8 +137,9 @@ def test_a_prefix_is_part_of_the_transcript_and_not_of_the_steps(make_team: Call
         )
         [rest] = rollout(env, team, [start], seed=0)
         assert rest.transcript.turns == whole.transcript.turns  # the same streams, so the same words
-        assert len(rest.steps) == 6 - length
-        assert [s.reward for s in rest.steps] == [s.reward for s in whole.steps[length:]]
+        assert [index for index, _ in rest.said] == list(range(length, 6)) and rest.given == length
+        assert rest.learns == (False,) * length + (True,) * (6 - length)
+        assert rest.rewards == whole.rewards
 
 
 def test_the_environment_itself_is_not_played(make_team: Callable) -> None:
@@ -158,13 +159,13 @@ def test_a_pipeline_asks_the_verifier_about_its_last_role_only(make_team: Callab
     assert env.verifier.batches == [4] and talker.policy.sampler_calls == 3
     for e in episodes:
         assert [t.score is not None for t in e.transcript.turns] == [False, False, True]
-        assert [s.agent for s in e.steps] == ["generator_0", "verifier_0", "refiner_0"]
+        assert [turn.agent for _, turn in e.said] == ["generator_0", "verifier_0", "refiner_0"]
 
 
 def test_truncated_messages_are_marked(make_team: Callable) -> None:
     env, team = Talk(num_agents=2, num_rounds=1), make_team(2, 1, tokens=5)
     team.policies[0].eos_ids = frozenset(range(0, 60))
-    said = [s.completion for e in rollout(env, team, env.questions("train")[:10], seed=0) for s in e.steps]
+    said = [c for e in rollout(env, team, env.questions("train")[:10], seed=0) for c in e.completions]
     assert {c.truncated for c in said} == {True, False}
     assert all(c.truncated == (int(c.completion_ids[-1]) >= 60) for c in said)
 
@@ -174,8 +175,9 @@ def test_an_exception_in_a_users_reward_propagates(make_team: Callable) -> None:
         raise RuntimeError("my reward is broken")
 
     env = Talk(num_agents=2, num_rounds=1, verifier=broken)
-    with pytest.raises(RuntimeError, match="my reward is broken"):
+    with pytest.raises(VerifierFailed, match="RuntimeError: my reward is broken") as error:
         rollout(env, make_team(2, 1, tokens=2), env.questions("train")[:2], seed=0)
+    assert error.value.verifier is env.verifier and isinstance(error.value.__cause__, RuntimeError)
 
 
 def test_a_team_without_a_seat_for_somebody(make_team: Callable) -> None:
@@ -189,17 +191,16 @@ def test_cross_recombines_without_speaking_or_scoring_again(make_team: Callable)
     asked = [q for q in env.questions("train")[:2] for _ in range(3)]
     sampled = rollout(env, team, asked, seed=0, groups=[7, 7, 7, 8, 8, 8])
     before = team.policies[0].sampler_calls, list(env.verifier.batches)
-    joint = cross(env, sampled)
+    joint = cross(env, team, sampled)
     assert (team.policies[0].sampler_calls, list(env.verifier.batches)) == before
     assert [e.group for e in joint] == [7] * 9 + [8] * 9
-    originals = {id(s.completion): s for e in sampled for s in e.steps}
+    originals = {id(turn.completion): (turn, e.observation(i)) for e in sampled for i, turn in e.said}
     for e in joint:
         values = [t.score.value for t in e.transcript.turns]  # type: ignore[union-attr]
-        assert all(s.reward == pytest.approx(np.mean(values)) for s in e.steps)
-        for s in e.steps:
-            origin = originals[id(s.completion)]  # the very same sample
-            assert (origin.agent, origin.observation) == (s.agent, s.observation)
-    pairs = {(id(e.steps[0].completion), id(e.steps[1].completion)) for e in joint}
+        assert e.rewards == pytest.approx([np.mean(values)] * 2) and e.learns == (True, True)
+        for i, turn in e.said:
+            assert originals[id(turn.completion)] == (turn, e.observation(i))  # the very same sample
+    pairs = {tuple(map(id, e.completions)) for e in joint}
     assert len(pairs) == 18
 
 

@@ -87,29 +87,33 @@ class Protocol:
     def due(self, transcript: Transcript) -> tuple[Seat, ...]:
         """All seats that may speak now without hearing one another, in speaking order; () if the discussion ends here.
 
-        It decides what a round is: an agent may be due in it never, once or, one wave after the other, often; the round is over when a
-        later one is due, or nothing. `Transcript.completed_rounds` may be one short: nobody has asked since the last message.
+        Those of the first round in which somebody is due (`due_in`), unless the discussion is `over` before it.
+        `Transcript.completed_rounds` may be one short: nobody has asked since the last message.
         """
         if transcript.is_complete:
             return ()
         round = transcript.completed_rounds
-        while not (left := self._left(transcript, round)):
+        while not (agents := self.due_in(transcript, round)):
             round += 1
             transcript = replace(transcript, completed_rounds=round)
             if transcript.is_complete:
                 return ()
         if round and not transcript.round(round) and self.over(transcript):
             return ()
-        seats = tuple(Seat(agent, round) for agent in left)
-        return seats if self.simultaneous else seats[:1]
+        return tuple(Seat(agent, round) for agent in agents)
+
+    def due_in(self, transcript: Transcript, round: int) -> tuple[str, ...]:
+        """Who may speak now in `round` without hearing one another; () once it is over.
+
+        It decides what a round is: an agent may be due in it never, once or, one wave after the other, often.
+        """
+        spoken = {turn.agent for turn in transcript.round(round)}
+        left = tuple(agent for agent in self.speaking(transcript.agents, round) if agent not in spoken)
+        return left if self.simultaneous else left[:1]
 
     def speaking(self, agents: tuple[str, ...], round: int) -> tuple[str, ...]:
         """Who speaks in `round`, once, in speaking order."""
         return agents
-
-    def _left(self, transcript: Transcript, round: int) -> tuple[str, ...]:
-        spoken = {turn.agent for turn in transcript.round(round)}
-        return tuple(agent for agent in self.speaking(transcript.agents, round) if agent not in spoken)
 
     def feedback(self, transcripts: Sequence[Transcript]) -> Sequence[Sequence[Turn]]:
         """What is said from outside before somebody speaks who was not due before: turns of kind "feedback", in whatever number.
