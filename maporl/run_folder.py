@@ -93,6 +93,8 @@ class RunFolder:
     def save_checkpoint(self, iteration: int, trainer: Trainer) -> None:
         """Everything needed to go on after `iteration` iterations; either whole or not there."""
 
+        import torch  # here, so that reading a run does not wait for it
+
         state = {"iteration": iteration, "trainer": trainer.state_dict()}
         write_whole(self.path / "checkpoint.pt", lambda f: torch.save(state, f))
 
@@ -101,6 +103,8 @@ class RunFolder:
 
         Without a checkpoint the run starts again from nothing.
         """
+
+        import torch
 
         file = self.path / "checkpoint.pt"
         state: dict[str, Any] = torch.load(file, weights_only=True) if file.exists() else {"iteration": 0}
