@@ -22,7 +22,7 @@ from rich.table import Table
 
 from bench.rows import Row
 from bench.settings import GEOMETRIES, Settings
-from maporl.agents.make_model import without_progress_bars
+from maporl.agents.models.make_model import without_progress_bars
 
 __all__ = ["SECTIONS", "main"]
 

@@ -22,9 +22,9 @@ from bench.rows import Row, each, interleaved, ratio
 from bench.settings import Settings
 from bench.workload import Workload, make_talkative, tokens_of
 from maporl.agents import Agent, Policy, Team
-from maporl.agents.checkpoints import DTYPES
+from maporl.agents.models.checkpoints import DTYPES
 from maporl.agents.prompts import ChatEncoder, PromptTemplate
-from maporl.threads import torch_settings
+from maporl.training.threads import torch_settings
 from maporl.types import Completion, Episode, Observation
 
 __all__ = ["GenerateAgent", "rows"]

@@ -17,8 +17,8 @@ from bench.settings import Settings
 from bench.work import Geometry, Work, rollout_bytes, rollout_flops, update_flops, work_of
 from bench.workload import Workload, make_talkative, rewarded
 from maporl.agents import Policy, Request, Sampling
-from maporl.agents.checkpoints import DTYPES
-from maporl.threads import torch_settings
+from maporl.agents.models.checkpoints import DTYPES
+from maporl.training.threads import torch_settings
 from maporl.types import Episode
 
 __all__ = ["peaks", "rollout_rows", "rows", "update_rows", "works"]

@@ -18,8 +18,8 @@ from bench.our_step import EQUAL
 from bench.settings import Settings, tiny_llama
 from bench.with_comlrl import quiet
 from maporl.agents import Policy, Sampling, Team
-from maporl.agents.checkpoints import DTYPES
-from maporl.agents.make_model import make_tokenizer
+from maporl.agents.models.checkpoints import DTYPES
+from maporl.agents.models.make_model import make_tokenizer
 from maporl.algorithms.magrpo import MAGRPO
 from maporl.types import Completion, Episode, Question, Transcript, Turn
 

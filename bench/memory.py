@@ -22,8 +22,8 @@ import torch
 from bench.rows import Row, interleaved, of, ratio
 from bench.settings import Settings
 from bench.workload import Workload, make_talkative, rewarded
-from maporl.agents.make_model import without_progress_bars
-from maporl.threads import torch_settings
+from maporl.agents.models.make_model import without_progress_bars
+from maporl.training.threads import torch_settings
 
 __all__ = ["peak_memory", "rows", "seconds_per_message"]
 

@@ -16,9 +16,9 @@ from bench.workload import tokens_of
 from maporl.agents import Sampling, Team
 from maporl.agents.llm_agent import LLMAgent
 from maporl.algorithms.magrpo import MAGRPO
-from maporl.algorithms.rollout import rollout
-from maporl.envs.arithmetic import Arithmetic
 from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.tasks.arithmetic import Arithmetic
+from maporl.rollouts.play import rollout
 from maporl.types import Episode, Question, Transcript, Turn
 
 __all__ = ["EQUAL", "STOCK", "Knobs", "OurStep", "early_share", "prompt_text", "task"]

@@ -14,7 +14,7 @@ from bench.rows import Row, interleaved, of, ratio
 from bench.settings import GEOMETRIES, Settings
 from bench.workload import Workload, make_large_vocabulary, make_talkative, rewarded, tokens_of
 from maporl.agents import Policy
-from maporl.threads import torch_settings
+from maporl.training.threads import torch_settings
 from maporl.types import Episode
 
 __all__ = ["AXES", "BASE", "axis_rows", "rows"]

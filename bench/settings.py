@@ -12,8 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.rows import timed
 from maporl.agents import LoRA, Policy
-from maporl.agents.checkpoints import DTYPES
-from maporl.agents.make_model import make_model, make_tokenizer
+from maporl.agents.models.checkpoints import DTYPES
+from maporl.agents.models.make_model import make_model, make_tokenizer
 
 __all__ = ["GEOMETRIES", "Settings", "tiny_llama"]
 

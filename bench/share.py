@@ -20,21 +20,21 @@ from typing import Any
 
 import torch
 
-import maporl.agents.policy
+import maporl.agents.models.policy
 import maporl.algorithms.algorithm
-import maporl.algorithms.training
+import maporl.training.loop
 from bench.rows import Row, of
 from bench.settings import Settings
 from maporl.agents import Critic, LLMAgent, Policy, PromptTemplate
 from maporl.agents.prompts import ChatEncoder
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.ppo import PPO
-from maporl.benchmarks.demo import demo_study
-from maporl.benchmarks.warm_start import make_warm_start
+from maporl.benchmarks.experiments.warm_start import make_warm_start
+from maporl.cli.demo import demo_study
 from maporl.envs.rules import Rules
 from maporl.envs.scoring import Verifiers
-from maporl.run import train
-from maporl.run_folder import RunFolder
+from maporl.training.run import train
+from maporl.training.run_folder import RunFolder
 
 __all__ = ["Clock", "measured", "rows", "timers"]
 
@@ -106,8 +106,8 @@ def timers() -> list[tuple[Any, str, str]]:
         (TurnBatch, "collect", "collector"),
         (PPO, "advantages", "advantages"),
         (PPO, "update", "loss and minibatches"),
-        (maporl.algorithms.training, "rollout", "loop of the rollout"),
-        (maporl.algorithms.training, "rollout_metrics", "metrics and logging"),
+        (maporl.training.loop, "rollout", "loop of the rollout"),
+        (maporl.training.loop, "rollout_metrics", "metrics and logging"),
         (RunFolder, "record", "metrics and logging"),
     ]
     found += [(Rules, name, "env") for name in ("due", "observe", "state", "extend", "rewards")]

@@ -20,14 +20,14 @@ from bench.rows import Row, interleaved, of, ratio
 from bench.settings import Settings
 from bench.workload import make_talkative
 from maporl.agents import Policy, PromptTemplate, Sampling, Team
-from maporl.agents.checkpoints import load_causal_lm
-from maporl.algorithms.training import Collector, learn
-from maporl.config import RunConfig
+from maporl.agents.models.checkpoints import load_causal_lm
 from maporl.learned_verifier import LearnedVerifier
 from maporl.learned_verifier.answers import LabelledAnswer
 from maporl.learned_verifier.model import asked
 from maporl.learned_verifier.training import Settings as Training
 from maporl.learned_verifier.training import fit
+from maporl.training.config import RunConfig
+from maporl.training.loop import Collector, learn
 from maporl.types import Question
 
 __all__ = ["PlainScorer", "answers", "iterations", "rows"]

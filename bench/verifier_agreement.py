@@ -21,8 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from maporl.envs.csqa import CSQA
-from maporl.envs.math import Math
+from maporl.envs.tasks.csqa import CSQA
+from maporl.envs.tasks.math import Math
 from maporl.envs.verifiers import Choice, MathExpression, Number
 from maporl.envs.verifiers.math_worker import shared_worker
 from maporl.types import Question

@@ -18,7 +18,7 @@ from trl import GRPOConfig, GRPOTrainer
 from bench.our_step import STOCK, Knobs
 from bench.settings import Settings
 from bench.with_comlrl import quiet
-from maporl.agents.checkpoints import DTYPES
+from maporl.agents.models.checkpoints import DTYPES
 
 __all__ = ["TRLStep"]
 

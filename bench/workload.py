@@ -15,11 +15,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from bench.settings import Settings
 from maporl.agents import Policy, Sampling, Team
-from maporl.agents.make_model import make_model
+from maporl.agents.models.make_model import make_model
 from maporl.algorithms import Algorithm
-from maporl.algorithms.rollout import rollout
-from maporl.config import RunConfig
 from maporl.envs import DiscussionEnv
+from maporl.rollouts.play import rollout
+from maporl.training.config import RunConfig
 from maporl.types import Episode
 
 __all__ = ["Workload", "make_large_vocabulary", "make_talkative", "rewarded", "tokens_of"]

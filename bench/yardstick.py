@@ -25,11 +25,11 @@ from bench.our_step import STOCK, Knobs, prompt_text
 from bench.rows import Row, of
 from bench.settings import Settings, tiny_llama
 from maporl.agents import LoRA, Policy, Sampling, Team
-from maporl.agents.make_model import CHAT_TEMPLATE
+from maporl.agents.models.make_model import CHAT_TEMPLATE
 from maporl.algorithms.magrpo import MAGRPO
-from maporl.algorithms.rollout import rollout
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers import TeamVerifier
+from maporl.rollouts.play import rollout
 from maporl.types import Question, Score
 
 __all__ = ["Recipe", "VowelsAndDigits", "make_characters", "ours", "rows", "theirs"]

@@ -25,7 +25,7 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A random-weight checkpoint of one narrow layer, for tests of whole runs; not to be changed."""
-    from maporl.agents.make_model import make_model
+    from maporl.agents.models.make_model import make_model
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     make_model(folder, hidden_size=32, num_layers=1, intermediate_size=64, vocab_size=300, context=512)

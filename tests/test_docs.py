@@ -17,12 +17,12 @@ import yaml
 from run_toys import SMALL
 
 from maporl import RunConfig, registry
-from maporl.benchmarks import warm_start
-from maporl.benchmarks.matrix import run_study
-from maporl.benchmarks.study import Study
+from maporl.benchmarks.experiments import warm_start
+from maporl.benchmarks.study.matrix import run_study
+from maporl.benchmarks.study.study import Study
 from maporl.cli import COMMANDS
 from maporl.cli.flags import Parser
-from maporl.run import train
+from maporl.training.run import train
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {

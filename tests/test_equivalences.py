@@ -14,12 +14,12 @@ from run_toys import SMALL
 from toy_models import sharp_model, weights
 
 from maporl import RunConfig
-from maporl.algorithms.rollout import rollout
-from maporl.algorithms.training import learn
-from maporl.benchmarks.matrix import run_study
-from maporl.benchmarks.study import Study
+from maporl.benchmarks.study.matrix import run_study
+from maporl.benchmarks.study.study import Study
 from maporl.cli import main
-from maporl.run import RunFolder, train
+from maporl.rollouts.play import rollout
+from maporl.training.loop import learn
+from maporl.training.run import RunFolder, train
 from maporl.types import Episode
 
 LETTERS = "run_toys:Letters"

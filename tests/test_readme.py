@@ -18,10 +18,10 @@ from run_toys import SMALL
 
 import maporl
 from maporl import RunConfig, registry
-from maporl.benchmarks.study import Study
+from maporl.benchmarks.study.study import Study
 from maporl.cli import COMMANDS, main
 from maporl.envs import check_env
-from maporl.run import RunFolder
+from maporl.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -242,7 +242,7 @@ class TestReal:
         assert all(len(r["turns"]) == 6 and r["turns"][0]["truth"]["status"] in ("ok", "no_answer") for r in records)
 
     def test_runs_and_is_evaluated_on_real_test_rows(self, data_dir: Path, tmp_path: Path) -> None:
-        from maporl.agents.make_model import make_model
+        from maporl.agents.models.make_model import make_model
 
         make_model(tmp_path / "narrow", hidden_size=32, num_layers=1, intermediate_size=64)
         self.check(self.gsm8k(data_dir, str(tmp_path / "narrow"), tmp_path / "run"), data_dir)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from maporl.agents.backbone import left_pad
-from maporl.agents.critic import Critic
-from maporl.agents.make_model import make_model
-from maporl.agents.policy import Policy
-from maporl.agents.prefix_trees import Packed
-from maporl.agents.sampler import Request, Sampled
-from maporl.agents.sampling import Sampling
+from maporl.agents.models.backbone import left_pad
+from maporl.agents.models.critic import Critic
+from maporl.agents.models.make_model import make_model
+from maporl.agents.models.policy import Policy
+from maporl.agents.models.prefix_trees import Packed
+from maporl.agents.sampling.sampler import Request, Sampled
+from maporl.agents.sampling.settings import Sampling
 from maporl.types import Message, Observation
 
 SIZES = dict(hidden_size=32, num_layers=2, intermediate_size=64, vocab_size=300, context=512)

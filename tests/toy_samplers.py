@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from maporl.agents import Policy, Request, Sampled, Sampler
-from maporl.agents.reference_sampler import ReferenceSampler
+from maporl.agents.sampling.reference import ReferenceSampler
 
 
 class Recording(Sampler):

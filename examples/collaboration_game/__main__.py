@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from examples.collaboration_game.experiment import Experiment, explore
 from examples.collaboration_game.report import write
 from examples.collaboration_game.training import LEARNERS
-from maporl.envs.collaboration_game import EFFECTS, GameRules
+from maporl.envs.tasks.collaboration_game import EFFECTS, GameRules
 
 __all__ = ["main"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from examples.collaboration_game.training import CO_TRAIN, LEARNERS, TRAIN_ONE, Point, Training, train
-from maporl.envs.collaboration_game import GameRules
-from maporl.envs.collaboration_oracles import Play, ascent, best_response, co_train, play
+from maporl.envs.tasks.collaboration_game import GameRules
+from maporl.envs.tasks.collaboration_oracles import Play, ascent, best_response, co_train, play
 
 __all__ = ["Exact", "Experiment", "Findings", "Result", "boundary", "exact", "explore", "run"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from maporl.agents import Team
-from maporl.envs.collaboration_game import COLLABORATE, INDEPENDENT, GameRules
+from maporl.envs.tasks.collaboration_game import COLLABORATE, INDEPENDENT, GameRules
 from maporl.types import Episode, Observation, Question, Seat, Transcript, Turn
 
 __all__ = ["play_games"]

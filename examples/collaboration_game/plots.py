@@ -11,7 +11,7 @@ import numpy as np
 
 from examples.collaboration_game.experiment import Exact, Result
 from examples.collaboration_game.training import CO_TRAIN, LEARNERS, TRAIN_ONE
-from maporl.benchmarks.plots import LINES, STYLE
+from maporl.benchmarks.report.plots import LINES, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ import numpy as np
 from examples.collaboration_game.experiment import Exact, Findings, Result
 from examples.collaboration_game.plots import basin_plot, learning_plot, save
 from examples.collaboration_game.training import LEARNERS, Point, Training
-from maporl.whole_files import write_whole
+from maporl.atomic_files import write_whole
 
 __all__ = ["basin_table", "learning_table", "write"]
 

@@ -14,8 +14,8 @@ from maporl.agents import Team
 from maporl.agents.small_policy import SmallAgent, SmallPolicy
 from maporl.algorithms import IPPO, MAPPO
 from maporl.algorithms.ppo import PPO
-from maporl.envs.collaboration_game import COLLABORATE, GameRules
-from maporl.envs.collaboration_oracles import play
+from maporl.envs.tasks.collaboration_game import COLLABORATE, GameRules
+from maporl.envs.tasks.collaboration_oracles import play
 
 __all__ = ["CO_TRAIN", "LEARNERS", "TRAIN_ONE", "Point", "Recipe", "Training", "train"]
 
@@ -93,7 +93,7 @@ class Point(NamedTuple):
 
     Attributes:
         iteration: Updates so far.
-        early_collaboration: See `maporl.envs.collaboration_oracles.Play`; of agent_0, or the mean over both agents if both learn.
+        early_collaboration: See `maporl.envs.tasks.collaboration_oracles.Play`; of agent_0, or the mean over both agents if both learn.
         synergy: P(synergy in the last round).
         value: Expected return, of the same agents.
     """

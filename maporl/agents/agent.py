@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from maporl.agents.sampling import Sampling
+from maporl.agents.sampling.settings import Sampling
 from maporl.agents.trainable import Trainable
 from maporl.types import Completion, Observation
 

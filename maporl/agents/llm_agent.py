@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from maporl.agents.agent import Learner
-from maporl.agents.policy import Policy
+from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
-from maporl.agents.sampler import Request
-from maporl.agents.sampling import Sampling
+from maporl.agents.sampling.sampler import Request
+from maporl.agents.sampling.settings import Sampling
 from maporl.types import Completion, Observation
 
 __all__ = ["LLMAgent", "complete"]

@@ -10,9 +10,9 @@ from typing import Any
 from maporl import registry
 from maporl.agents.agent import Agent
 from maporl.agents.llm_agent import LLMAgent
-from maporl.agents.policy import Policy
+from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
-from maporl.agents.sampling import Sampling
+from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
 from maporl.roster import Roster, Speaker
 from maporl.settings import full_path

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from maporl.agents.agent import Learner
-from maporl.agents.prefix_trees import Packed
-from maporl.agents.sampling import Sampling, filter_logits, sample
+from maporl.agents.models.prefix_trees import Packed
+from maporl.agents.sampling.settings import Sampling, filter_logits, sample
 from maporl.types import Completion, Observation
 
 __all__ = ["SmallAgent", "SmallPolicy"]

@@ -12,10 +12,10 @@ import numpy as np
 
 from maporl.agents.agent import Agent, Learner
 from maporl.agents.llm_agent import LLMAgent, complete
-from maporl.agents.policy import Policy
+from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
-from maporl.agents.sampler import Request
-from maporl.agents.sampling import Sampling
+from maporl.agents.sampling.sampler import Request
+from maporl.agents.sampling.settings import Sampling
 from maporl.roster import Roster, Speaker
 from maporl.types import Completion, Observation
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maporl.agents.prefix_trees import Packed
+from maporl.agents.models.prefix_trees import Packed
 
 __all__ = ["Trainable"]
 

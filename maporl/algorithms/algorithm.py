@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from maporl.agents.agent import Learner
-from maporl.agents.memory import out_of_memory, release
-from maporl.agents.prefix_trees import Packed
+from maporl.agents.models.memory import out_of_memory, release
+from maporl.agents.models.prefix_trees import Packed
 from maporl.agents.team import Team
 from maporl.agents.trainable import Trainable
 from maporl.algorithms.batch import TurnBatch, minibatches

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maporl.agents.critic import Critic
+from maporl.agents.models.critic import Critic
 from maporl.algorithms.batch import learner_of
 from maporl.algorithms.ppo import PPO, Place
 from maporl.types import Episode, Turn

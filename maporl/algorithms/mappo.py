@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from maporl.agents.agent import Learner
-from maporl.agents.critic import Critic
+from maporl.agents.models.critic import Critic
 from maporl.agents.team import Team
 from maporl.algorithms.algorithm import _check, policies
 from maporl.algorithms.batch import learner_of

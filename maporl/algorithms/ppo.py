@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maporl.agents.critic import Critic
-from maporl.agents.prefix_trees import Packed
+from maporl.agents.models.critic import Critic
+from maporl.agents.models.prefix_trees import Packed
 from maporl.agents.team import Team
 from maporl.algorithms.advantages import NORMALISATIONS, chain_tokens, chain_turns, normalise
 from maporl.algorithms.algorithm import PolicyGradient, Tally, Update, _check

@@ -1,1 +1,1 @@
-"""benchmarks."""
+"""Methods compared on tasks over seeds."""

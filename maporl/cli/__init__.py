@@ -23,7 +23,7 @@ from maporl.settings import nearest
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("maporl.benchmarks.demo", "train a tiny team on two witnesses, live, without any download"),
+    "demo": ("maporl.cli.demo", "train a tiny team on two witnesses, live, without any download"),
     "train": ("maporl.cli.training", "train a team and write a run folder"),
     "evaluate": ("maporl.cli.evaluation", "evaluate a trained team on its own or another task"),
     "ask": ("maporl.cli.asking", "let a trained team discuss a question of yours"),

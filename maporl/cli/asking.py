@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from maporl.cli.flags import Parser, Setting, settings_of
-from maporl.config import RunConfig
+from maporl.training.config import RunConfig
 
 __all__ = ["add_arguments", "run"]
 
@@ -28,12 +28,12 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Discuss and print."""
-    from maporl.agents.make_model import without_progress_bars
-    from maporl.algorithms.rollout import rollout
-    from maporl.algorithms.training import ASK
+    from maporl.agents.models.make_model import without_progress_bars
     from maporl.envs.rendering import print_any, transcript_text
-    from maporl.run import RunFolder, load_team
-    from maporl.threads import torch_settings
+    from maporl.rollouts.play import rollout
+    from maporl.training.loop import ASK
+    from maporl.training.run import RunFolder, load_team
+    from maporl.training.threads import torch_settings
     from maporl.types import Question
 
     given = dict(args.given)

@@ -18,9 +18,9 @@ import sys
 from pathlib import Path
 
 from maporl.benchmarks.experiments import EXPERIMENTS, configuration
-from maporl.benchmarks.study import NOT_SHARED, Study
+from maporl.benchmarks.study.study import NOT_SHARED, Study
 from maporl.cli.flags import Parser, settings_of
-from maporl.config import RunConfig
+from maporl.training.config import RunConfig
 
 __all__ = ["add_arguments", "run"]
 
@@ -40,13 +40,13 @@ def run(args: argparse.Namespace) -> int:
 
     study = Study.load(configuration(args.config), args.given) if args.config else Study().merged(args.given)
     if args.plan:
-        from maporl.benchmarks.expected import print_expected
+        from maporl.benchmarks.study.expected import print_expected
 
         print_expected(study)
         return 0
-    from maporl.benchmarks.matrix import run_study
-    from maporl.benchmarks.presenting import present
-    from maporl.benchmarks.progress import StudyProgress
+    from maporl.benchmarks.report.study_report import present
+    from maporl.benchmarks.study.matrix import run_study
+    from maporl.benchmarks.study.progress import StudyProgress
 
     folder = Path(study.output_dir)
     console = Console(highlight=False)

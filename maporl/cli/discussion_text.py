@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from maporl.benchmarks.collaboration import answer_of
+from maporl.benchmarks.analysis.collaboration import answer_of
 from maporl.printable import printable
 
 __all__ = ["beginning", "marks", "print_discussion", "team_verdict"]

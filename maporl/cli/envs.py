@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from maporl import registry
 from maporl.cli.flags import Parser, settings_of
-from maporl.config import RunConfig
+from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.agent or args.given:
         raise ValueError(f"--{next(iter(args.given), 'agent')} belongs to --show ENV; add it, or leave the flag out.")
-    from maporl.display import print_list
+    from maporl.training.display import print_list
 
     rows = []
     for name in registry.names("env"):
@@ -103,6 +103,6 @@ def _observations(env: DiscussionEnv, question: Question, who: str) -> list[Obse
 def _tokenizer(config: RunConfig) -> Any:
     if not isinstance(config.model, str):
         raise ValueError("--model is a mapping; name one folder to show its chat template.")
-    from maporl.agents.checkpoints import load_tokenizer
+    from maporl.agents.models.checkpoints import load_tokenizer
 
     return load_tokenizer(config.model, config.chat_template)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maporl.cli.flags import Parser, settings_of
-from maporl.config import RunConfig
+from maporl.training.config import RunConfig
 
 __all__ = ["TARGET", "add_arguments", "retargeted", "run"]
 
@@ -49,11 +49,11 @@ def retargeted(config: RunConfig, given: dict[str, Any]) -> RunConfig:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the records, print the table."""
-    from maporl.agents.make_model import without_progress_bars
-    from maporl.algorithms.evaluation import subset
-    from maporl.display import show_table
-    from maporl.run import RunFolder, load_team
-    from maporl.threads import torch_settings
+    from maporl.agents.models.make_model import without_progress_bars
+    from maporl.training.display import show_table
+    from maporl.training.evaluation import subset
+    from maporl.training.run import RunFolder, load_team
+    from maporl.training.threads import torch_settings
     from maporl.training.trainer import evaluate_run
 
     folder = RunFolder(args.run)

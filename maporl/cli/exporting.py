@@ -17,8 +17,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Merge and write."""
-    from maporl.agents.make_model import without_progress_bars
-    from maporl.run import RunFolder, load_team
+    from maporl.agents.models.make_model import without_progress_bars
+    from maporl.training.run import RunFolder, load_team
 
     target = Path(args.directory)
     with without_progress_bars():

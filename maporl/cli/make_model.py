@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from maporl.agents.make_model import make_model
+from maporl.agents.models.make_model import make_model
 from maporl.cli.flags import Parser, settings_of
 
 __all__ = ["add_arguments", "run"]

@@ -22,8 +22,8 @@ import numpy as np
 from maporl.cli.evaluation import TARGET, retargeted
 from maporl.cli.flags import Parser, settings_of
 from maporl.cli.showing import matching
-from maporl.config import RunConfig
 from maporl.settings import nearest
+from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
     from maporl.agents import Team
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     config = config.merged({"partners": {args.seat: HUMAN}})
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # what is no text in this encoding is not worth a traceback
-    from maporl.agents.make_model import without_progress_bars
-    from maporl.threads import torch_settings, with_threads
+    from maporl.agents.models.make_model import without_progress_bars
+    from maporl.training.threads import torch_settings, with_threads
 
     with without_progress_bars(), torch_settings(config):
         team = _team(args.run, config, env)
@@ -97,7 +97,7 @@ def _configured(args: argparse.Namespace) -> RunConfig:
         return RunConfig(team="frozen").merged(given)
     if "model" in given:
         raise ValueError("--run brings its own model; leave --model out, or play with --model alone.")
-    from maporl.run_folder import RunFolder
+    from maporl.training.run_folder import RunFolder
 
     return retargeted(RunFolder(args.run).config, given)
 
@@ -123,7 +123,7 @@ def _position(asked: str, pool: Sequence[Question]) -> int:
 
 def _team(run: str | None, config: RunConfig, env: DiscussionEnv) -> Team:
     """Everybody, the person among them; without a single model if nobody needs one."""
-    from maporl.run import load_team
+    from maporl.training.run import load_team
 
     others = [agent for agent in env.possible_agents if agent not in config.partners]
     if run is not None:
@@ -141,10 +141,10 @@ def _play(
     from rich.console import Console
 
     from maporl.agents.human import Left
-    from maporl.algorithms.records import record
-    from maporl.algorithms.rollout import rollout
-    from maporl.algorithms.training import ASK
     from maporl.cli.discussion_text import print_discussion
+    from maporl.rollouts.play import rollout
+    from maporl.rollouts.records import record
+    from maporl.training.loop import ASK
 
     greedy = config.eval_temperature is None
     records = _Records(target)

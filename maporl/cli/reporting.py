@@ -34,17 +34,17 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--output {str(output)!r} is no HTML file; give it a name that ends in .html.")
     if args.tables and Path(args.tables).is_file():
         raise ValueError(f"--tables {args.tables!r} is a file; name a folder, which is made if need be.")
+    from maporl.benchmarks.analysis.results import load_results
+    from maporl.benchmarks.analysis.summary import summarise
     from maporl.benchmarks.report import collect, write_report
-    from maporl.benchmarks.results import load_results
-    from maporl.benchmarks.summary import summarise
 
     results = load_results(args.runs)
     summary = summarise(results)
     payload = collect(results, summary, title=args.title)
     write_report(payload, output)
     if args.tables:
-        from maporl.benchmarks.plots import write_plots
-        from maporl.benchmarks.tables import write_tables
+        from maporl.benchmarks.report.plots import write_plots
+        from maporl.benchmarks.report.tables import write_tables
 
         write_tables(summary, Path(args.tables))
         write_plots(payload.plots, payload.looks, Path(args.tables) / "plots")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from maporl.agents.lora import LoRA
-from maporl.agents.sft import SFTSettings, sft
+from maporl.agents.models.lora import LoRA
+from maporl.algorithms.sft import SFTSettings, sft
 from maporl.cli.flags import Parser, settings_of
 from maporl.settings import called
 

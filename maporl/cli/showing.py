@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maporl.benchmarks.collaboration import rounds_of, vote_correct
+from maporl.benchmarks.analysis.collaboration import rounds_of, vote_correct
 from maporl.cli.flags import Parser
 from maporl.settings import nearest
 
 if TYPE_CHECKING:
-    from maporl.benchmarks.results import Cell
+    from maporl.benchmarks.analysis.results import Cell
 
 __all__ = ["FILTERS", "add_arguments", "is_kind", "matching", "run"]
 
@@ -143,7 +143,7 @@ def _chosen(path: Path, args: argparse.Namespace) -> list[Cell]:
 
 
 def _cells(path: Path) -> list[Cell]:
-    from maporl.benchmarks.results import Cell, load_results
+    from maporl.benchmarks.analysis.results import Cell, load_results
 
     if not path.exists():
         raise ValueError(f"{str(path)!r}: there is no such file or folder; name a run, a study or a file of records.")
@@ -199,8 +199,8 @@ def _question_id(asked: str, wanted: Found, found: Found) -> str:
 def _list(wanted: Found, args: argparse.Namespace) -> None:
     """One line a discussion; those of one question together."""
     from maporl.cli.discussion_text import beginning, marks, team_verdict
-    from maporl.display import print_list
     from maporl.printable import printable
+    from maporl.training.display import print_list
 
     if not wanted:
         print("no such discussion")

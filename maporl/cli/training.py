@@ -15,11 +15,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from maporl.cli.flags import Parser, settings_of
-from maporl.config import RunConfig
 from maporl.training.callbacks import Callback
+from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
-    from maporl.algorithms.evaluation import Evaluation
+    from maporl.training.evaluation import Evaluation
 
 __all__ = ["add_arguments", "run"]
 
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and (args.config or args.given):
         other = "--config" if args.config else f"--{next(iter(args.given))}"
         raise ValueError(f"--resume goes on with the run's own settings; leave {other} out.")
-    from maporl.display import Display, summary
+    from maporl.training.display import Display, summary
 
     if args.resume:
-        from maporl.run import RunFolder
+        from maporl.training.run import RunFolder
 
         config, path = RunFolder(args.resume).config, Path(args.resume)
     else:
@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
             Display(f"{config.algorithm} on {config.env}", config.num_iterations) as display,
             _Interruptions() as interruptions,
         ):
-            from maporl.agents.make_model import without_progress_bars
-            from maporl.run import train
+            from maporl.agents.models.make_model import without_progress_bars
+            from maporl.training.run import train
 
             told = [display, interruptions]
             with without_progress_bars():

@@ -20,7 +20,7 @@ from typing import Any
 
 from maporl.cli.evaluation import retargeted
 from maporl.cli.flags import Parser, settings_of
-from maporl.config import RunConfig
+from maporl.training.config import RunConfig
 
 __all__ = ["add_arguments", "run"]
 
@@ -89,13 +89,13 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from maporl.agents.make_model import without_progress_bars
+    from maporl.agents.models.make_model import without_progress_bars
     from maporl.learned_verifier.answers import read_answers, write_answers
     from maporl.learned_verifier.making import check_free, make_verifier
     from maporl.learned_verifier.model import Reading
     from maporl.learned_verifier.training import Settings
-    from maporl.run import RunFolder
-    from maporl.threads import torch_settings
+    from maporl.training.run import RunFolder
+    from maporl.training.threads import torch_settings
 
     training = {n: args.given.pop(n) for n in (*TRAINING, "gradient_checkpointing") if n in args.given}
     config = retargeted(RunFolder(args.run).config if args.run else RunConfig(team="frozen"), args.given)
@@ -139,10 +139,10 @@ def _train(args: argparse.Namespace) -> int:
 
 def _sampled(config: RunConfig, k: int, args: argparse.Namespace) -> tuple[list[Any], str]:
     """Labelled answers of a task's questions that are kept for verifiers, and how the task says that they are to be answered."""
-    from maporl.algorithms.training import check_context
     from maporl.learned_verifier.sampling import sample_answers
-    from maporl.run import RunFolder, load_team
-    from maporl.threads import with_threads
+    from maporl.training.loop import check_context
+    from maporl.training.run import RunFolder, load_team
+    from maporl.training.threads import with_threads
 
     env = config.build_env()
     questions = env.questions("verifier")
@@ -198,8 +198,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _show(report: Any, folder: str) -> None:
-    from maporl.display import print_list
     from maporl.learned_verifier.evaluation import HEADER
+    from maporl.training.display import print_list
 
     print_list(HEADER, report.rows())
     print(

@@ -5,7 +5,6 @@ Gymnasium (``maporl/SingleAgent-v0``) without loading any of them.
 """
 
 from maporl.envs.checks import check_env
-from maporl.envs.collaboration_game import CollaborationGame
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.protocols import Consensus, Debate, MixtureOfAgents, Pipeline, Protocol, ReConcile, RoundRobin
 from maporl.envs.registration import register_all
@@ -24,6 +23,7 @@ from maporl.envs.shaping import (
     TeamScore,
 )
 from maporl.envs.single_agent import SingleAgentEnv
+from maporl.envs.tasks.collaboration_game import CollaborationGame
 from maporl.envs.team_answer import TeamAnswer
 
 __all__ = [

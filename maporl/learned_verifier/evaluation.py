@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from maporl.atomic_files import write_whole
 from maporl.envs.verifiers import Verifier
 from maporl.envs.verifiers.quality import Bin, accuracy, auroc, auroc_interval, brier, ece, reliability
 from maporl.learned_verifier.answers import LabelledAnswer
-from maporl.whole_files import write_whole
 
 __all__ = ["Figures", "Report", "evaluate", "figures", "generator_rates", "temperature_of", "values_of"]
 

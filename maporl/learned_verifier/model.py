@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from maporl.agents.policy import Policy
+from maporl.agents.models.policy import Policy
+from maporl.agents.models.value_model import ValueHead, ValueModel
 from maporl.agents.prompts import ChatEncoder, PromptTemplate
-from maporl.agents.value_model import ValueHead, ValueModel
+from maporl.atomic_files import write_whole
 from maporl.printable import encodable
 from maporl.types import Observation, Question
-from maporl.whole_files import write_whole
 
 __all__ = ["READS", "Card", "Network", "Reading", "asked", "fingerprint", "rows_of", "save_head"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from maporl.agents.team import Team
-from maporl.algorithms.rollout import rollout
 from maporl.envs.discussion import DiscussionEnv
 from maporl.learned_verifier.answers import LabelledAnswer
+from maporl.rollouts.play import rollout
 from maporl.types import Question
 
 __all__ = ["WRONG", "sample_answers"]

@@ -58,7 +58,7 @@ class LearnedVerifier(Verifier):
     def network(self) -> Network:
         import torch
 
-        from maporl.agents.make_model import without_progress_bars
+        from maporl.agents.models.make_model import without_progress_bars
 
         given = dict(self._loading)
         given["device"] = given["device"] or ("cuda" if torch.cuda.is_available() else "cpu")

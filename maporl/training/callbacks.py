@@ -9,7 +9,7 @@ from maporl.types import Episode
 
 if TYPE_CHECKING:
     from maporl.algorithms.algorithm import Update
-    from maporl.algorithms.evaluation import Evaluation
+    from maporl.training.evaluation import Evaluation
     from maporl.training.trainer import Run
 
 __all__ = ["Callback", "Callbacks"]

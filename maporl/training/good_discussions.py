@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 
 from maporl.agents import LLMAgent, Team
-from maporl.agents.make_model import without_progress_bars
-from maporl.agents.sft import SFTSettings, sft
-from maporl.algorithms.records import Record, record, write_records
-from maporl.algorithms.store import EpisodeStore
-from maporl.algorithms.training import Collector, check_context, rollout_metrics
-from maporl.config import RunConfig
+from maporl.agents.models.make_model import without_progress_bars
+from maporl.algorithms.sft import SFTSettings, sft
 from maporl.envs.discussion import DiscussionEnv
+from maporl.rollouts.records import Record, record, write_records
+from maporl.rollouts.store import EpisodeStore
 from maporl.roster import Roster, Speaker
 from maporl.settings import called
-from maporl.threads import with_threads
+from maporl.training.config import RunConfig
+from maporl.training.loop import Collector, check_context, rollout_metrics
+from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer, rows_at_once
 from maporl.types import Episode, Turn
 

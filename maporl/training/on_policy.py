@@ -8,12 +8,12 @@ from typing import Any
 
 from maporl.algorithms.algorithm import Update
 from maporl.algorithms.batch import discount_between_rounds
-from maporl.algorithms.evaluation import check_oracle, check_team_answer
-from maporl.algorithms.records import record
-from maporl.algorithms.store import EpisodeStore
-from maporl.algorithms.training import Collector, check_context, learn
-from maporl.threads import with_threads
+from maporl.rollouts.records import record
+from maporl.rollouts.store import EpisodeStore
 from maporl.training.callbacks import Callback, Callbacks
+from maporl.training.evaluation import check_oracle, check_team_answer
+from maporl.training.loop import Collector, check_context, learn
+from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Episode
 

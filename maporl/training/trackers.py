@@ -6,10 +6,10 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maporl.algorithms.evaluation import Evaluation
-from maporl.config import RunConfig
 from maporl.settings import nearest
 from maporl.training.callbacks import Callback
+from maporl.training.config import RunConfig
+from maporl.training.evaluation import Evaluation
 from maporl.training.trainer import Run
 
 __all__ = ["Trackers"]

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from maporl.agents.team import Team
-from maporl.algorithms.evaluation import Evaluation, evaluate, subset
-from maporl.algorithms.training import EVALUATE
-from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierFailed
-from maporl.run_folder import RunFolder
 from maporl.training.callbacks import Callback
+from maporl.training.config import RunConfig
+from maporl.training.evaluation import Evaluation, evaluate, subset
+from maporl.training.loop import EVALUATE
+from maporl.training.run_folder import RunFolder
 from maporl.types import Question
 
 __all__ = ["Run", "Trainer", "evaluate_run", "rows_at_once"]

@@ -20,14 +20,14 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from maporl.agents import LLMAgent, Sampling, Team
-from maporl.agents.make_model import without_progress_bars
-from maporl.agents.trainer import global_settings_kept
-from maporl.algorithms.training import check_context, draw
-from maporl.config import RunConfig
+from maporl.agents.models.make_model import without_progress_bars
+from maporl.algorithms.hf_training import global_settings_kept
 from maporl.envs.discussion import DiscussionEnv
 from maporl.roster import Roster, Speaker, checkpoint_of
 from maporl.settings import called
-from maporl.threads import with_threads
+from maporl.training.config import RunConfig
+from maporl.training.loop import check_context, draw
+from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Question
 

@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from maporl.agents import LLMAgent
-from maporl.agents.trainer import QUIET
-from maporl.config import RunConfig
+from maporl.algorithms.hf_training import QUIET
+from maporl.training.config import RunConfig
 from maporl.training.trainer import Run, rows_at_once
 from maporl.training.trl_grpo import ADAPTER, Settings
 from maporl.types import Question, Seat, Turn

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toy_models import shake, sharp_model
 
-from maporl.agents.policy import Policy
+from maporl.agents.models.policy import Policy
 
 
 @pytest.fixture(scope="session")

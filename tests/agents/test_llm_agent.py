@@ -13,9 +13,9 @@ from toy_models import completion_logits, observation
 
 from maporl.agents.agent import ScriptedAgent
 from maporl.agents.llm_agent import LLMAgent
-from maporl.agents.policy import Policy
+from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
-from maporl.agents.sampling import Sampling
+from maporl.agents.sampling.settings import Sampling
 
 
 def streams(*numbers: int) -> list[np.random.Generator]:

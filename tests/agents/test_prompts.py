@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from toy_models import observation
 
-from maporl.agents.make_model import make_tokenizer
+from maporl.agents.models.make_model import make_tokenizer
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, PromptTemplate, encode_chat
 
 # Gemma's: no system role, and user and assistant must alternate.

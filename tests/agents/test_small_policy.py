@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from maporl.agents.critic import Critic
-from maporl.agents.sampling import Sampling
+from maporl.agents.models.critic import Critic
+from maporl.agents.sampling.settings import Sampling
 from maporl.agents.small_policy import SmallAgent, SmallPolicy
 from maporl.types import Observation
 

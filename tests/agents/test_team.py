@@ -15,10 +15,10 @@ from toy_models import completion_logits, observation, shake, sharp_model, weigh
 from transformers import AutoModelForCausalLM
 
 from maporl.agents.agent import ScriptedAgent
-from maporl.agents.deaf import Deaf
+from maporl.agents.isolated import IsolatedAgent
 from maporl.agents.llm_agent import LLMAgent
-from maporl.agents.policy import Policy
-from maporl.agents.sampling import Sampling
+from maporl.agents.models.policy import Policy
+from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team, act_together
 from maporl.roster import Roster
 from maporl.types import Completion
@@ -101,7 +101,7 @@ def test_what_is_sampled_in_one_call_is_what_each_agent_says_by_itself(checkpoin
     def streams() -> list[np.random.Generator]:
         return [np.random.default_rng(n) for n in range(10)]
 
-    members = [one, others[0], others[1], Shouts(policy, "one", sampling=SHORT), Deaf(one)] * 2
+    members = [one, others[0], others[1], Shouts(policy, "one", sampling=SHORT), IsolatedAgent(one)] * 2
     shown = [observation(question=f"{n}?") for n in range(10)]
     greedy = [n >= 5 for n in range(10)]
     before = policy.sampler_calls

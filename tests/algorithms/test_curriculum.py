@@ -15,11 +15,12 @@ from toy_models import weights
 from maporl import registry
 from maporl.agents import ScriptedAgent
 from maporl.agents.team import Team
-from maporl.algorithms import MAPPO, LastRoundFirst, rollout
+from maporl.algorithms import MAPPO, LastRoundFirst
 from maporl.algorithms.batch import TurnBatch
-from maporl.algorithms.training import learn, learning_from
 from maporl.envs import DiscussionEnv
-from maporl.run import RunFolder, train
+from maporl.rollouts import play as rollout
+from maporl.training.loop import learn, learning_from
+from maporl.training.run import RunFolder, train
 from maporl.types import Question, Score
 
 LETTERS = "run_toys:Letters"
@@ -168,7 +169,7 @@ def test_slips(settings: dict, message: str, tiny_model: str, tmp_path: Path) ->
 
 
 def test_too_few_iterations_for_every_round_are_told_of(make_team: Callable) -> None:
-    from maporl.config import RunConfig
+    from maporl.training.config import RunConfig
 
     config = RunConfig(env="two_witnesses", num_rounds=3, curriculum="last_round_first", num_iterations=50)
     with pytest.warns(

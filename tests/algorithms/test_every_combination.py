@@ -16,10 +16,10 @@ from pairwise import pairs, pairwise
 from toy_discussions import readable_share
 
 from maporl import registry
-from maporl.agents.policy import LoRA, Policy
-from maporl.agents.sampling import Sampling
+from maporl.agents.models.policy import LoRA, Policy
+from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
-from maporl.algorithms.training import learn
+from maporl.training.loop import learn
 from maporl.types import Episode, Question, Score
 
 TEAMS: dict[str, dict[str, Any]] = {

@@ -15,8 +15,8 @@ from toy_models import completion_logits, shake, weights
 
 from maporl import registry
 from maporl.agents.agent import ScriptedAgent
-from maporl.agents.policy import Policy
-from maporl.agents.sampling import Sampling
+from maporl.agents.models.policy import Policy
+from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
 from maporl.algorithms.algorithm import PolicyGradient, Update
 from maporl.algorithms.batch import TurnBatch

@@ -14,10 +14,11 @@ from toy_models import shake, values_of, weights
 
 from maporl.agents.agent import ScriptedAgent
 from maporl.agents.team import Team
-from maporl.algorithms import IPPO, MAPPO, rollout
+from maporl.algorithms import IPPO, MAPPO
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.ppo import PPO
 from maporl.envs import DiscussionEnv
+from maporl.rollouts import play as rollout
 from maporl.types import Completion, Episode, Observation, Question, Seat, Transcript
 
 RATE = {"learning_rate": 0.01}

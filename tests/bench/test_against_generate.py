@@ -10,7 +10,7 @@ import pytest
 from bench.against_generate import generating_team, rows
 from bench.settings import Settings
 from bench.workload import Workload, make_talkative, tokens_of
-from maporl.algorithms.rollout import rollout
+from maporl.rollouts.play import rollout
 
 QUICK = Settings(quick=True, repetitions=2)
 

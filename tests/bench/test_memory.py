@@ -49,7 +49,7 @@ def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_three_agents_cost_less_than_a_fifth_more_than_one(tmp_path: Path) -> None:
     """Peak memory of fresh processes, optimizer included, on a base of at least 40M parameters."""
-    from maporl.agents.make_model import make_model
+    from maporl.agents.models.make_model import make_model
 
     large = Settings(geometry="small")
     assert make_model(tmp_path / "small", **GEOMETRIES["small"]) >= 40_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.verifier_agreement import CONFLICTS, EXTRACTORS, agreement, gold_cases, main, read_cases
-from maporl.envs.gsm8k import GSM8K
+from maporl.envs.tasks.gsm8k import GSM8K
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,17 @@ from run_toys import Letters
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents import Policy, ScriptedAgent, Team
-from maporl.agents.chat_rows import IGNORE, encode_row
-from maporl.algorithms.records import read_records
-from maporl.algorithms.rollout import rollout
-from maporl.benchmarks.matrix import run_study
-from maporl.benchmarks.results import load_results
-from maporl.benchmarks.study import Study
-from maporl.benchmarks.warm_start import make_warm_start
-from maporl.config import RunConfig
+from maporl.agents.models.chat_rows import IGNORE, encode_row
+from maporl.benchmarks.analysis.results import load_results
+from maporl.benchmarks.experiments.warm_start import make_warm_start
+from maporl.benchmarks.study.matrix import run_study
+from maporl.benchmarks.study.study import Study
 from maporl.envs import DiscussionEnv
+from maporl.rollouts.play import rollout
+from maporl.rollouts.records import read_records
 from maporl.roster import Roster
-from maporl.run import RunFolder, load_team
+from maporl.training.config import RunConfig
+from maporl.training.run import RunFolder, load_team
 from maporl.training.trainer import evaluate_run
 from maporl.types import Episode, Question, Score, Transcript, Turn
 

@@ -19,13 +19,13 @@ from trl import GRPOTrainer
 
 from maporl.agents import Policy, Team
 from maporl.algorithms import MAGRPO
-from maporl.algorithms.rollout import rollout
-from maporl.algorithms.training import learn
 from maporl.benchmarks import trl_grpo
-from maporl.benchmarks.warm_start import make_warm_start
-from maporl.config import RunConfig
+from maporl.benchmarks.experiments.warm_start import make_warm_start
 from maporl.envs import DiscussionEnv
-from maporl.run import RunFolder, load_team
+from maporl.rollouts.play import rollout
+from maporl.training.config import RunConfig
+from maporl.training.loop import learn
+from maporl.training.run import RunFolder, load_team
 from maporl.types import Question, Score
 
 ALONE: dict[str, Any] = {

@@ -19,13 +19,13 @@ from toy_discussions import completion, episode
 
 from maporl.agents import LLMAgent, ScriptedAgent, Team
 from maporl.agents.agent import Learner
-from maporl.algorithms import rollout
 from maporl.algorithms.advantages import chain_turns, returns_to_go
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.magrpo import _group_keys
 from maporl.envs import DiscussionEnv, check_env
 from maporl.envs.protocols import Debate, Protocol
 from maporl.envs.verifiers import TranscriptVerifier
+from maporl.rollouts import play as rollout
 from maporl.types import Completion, Episode, Observation, Question, Score, Transcript, Turn
 
 LEADER, ONE, TWO = "agent_0", "agent_1", "agent_2"

@@ -8,9 +8,9 @@ import pytest
 from discussion_toys import Contains, Digits
 
 from maporl.agents import ScriptedAgent, Team
-from maporl.algorithms.evaluation import evaluate
-from maporl.algorithms.rollout import cross, rollout
 from maporl.envs import DiscussionEnv
+from maporl.rollouts.play import cross, rollout
+from maporl.training.evaluation import evaluate
 from maporl.types import Question, Score
 
 

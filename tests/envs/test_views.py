@@ -9,10 +9,10 @@ import pytest
 from discussion_toys import Contains, Digits
 
 from maporl.envs import DiscussionEnv, check_env
-from maporl.envs.arithmetic import Arithmetic
 from maporl.envs.splits import SPLITS, unique
-from maporl.envs.two_witnesses import TwoWitnesses
-from maporl.envs.vault import Vault
+from maporl.envs.tasks.arithmetic import Arithmetic
+from maporl.envs.tasks.two_witnesses import TwoWitnesses
+from maporl.envs.tasks.vault import Vault
 from maporl.types import Question
 
 TEAMS = [(TwoWitnesses, 2, {}), (Vault, 3, {"num_digits": 3}), (Vault, 2, {"num_digits": 2})]

@@ -22,8 +22,8 @@ from maporl.agents.small_policy import SmallAgent, SmallPolicy
 from maporl.algorithms import IPPO, MAPPO
 from maporl.algorithms.ppo import PPO
 from maporl.envs import CollaborationGame
-from maporl.envs.collaboration_game import GameRules
-from maporl.envs.collaboration_oracles import policy_gradient
+from maporl.envs.tasks.collaboration_game import GameRules
+from maporl.envs.tasks.collaboration_oracles import policy_gradient
 from maporl.types import Completion, Observation
 
 SHORT = GameRules(num_rounds=3, threshold=3)

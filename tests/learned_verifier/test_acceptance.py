@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maporl.benchmarks.warm_start import make_warm_start
+from maporl.benchmarks.experiments.warm_start import make_warm_start
 from maporl.cli import main
 
 COMMON = ["--learning_rate", "1e-3", "--dropout", "0", "--device", "cpu"]  # tiny models take more than the paper's 2e-4

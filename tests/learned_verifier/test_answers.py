@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maporl.envs.two_witnesses import TwoWitnesses
+from maporl.envs.tasks.two_witnesses import TwoWitnesses
 from maporl.learned_verifier.answers import (
     LabelledAnswer,
     balanced,

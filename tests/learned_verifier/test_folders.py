@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from test_training import QUICK, letters
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from maporl.agents.checkpoints import load_tokenizer
-from maporl.agents.make_model import make_model
+from maporl.agents.models.checkpoints import load_tokenizer
+from maporl.agents.models.make_model import make_model
 from maporl.agents.prompts import ChatEncoder
 from maporl.learned_verifier import LearnedVerifier
 from maporl.learned_verifier.model import Network, Reading, fingerprint, rows_of

@@ -11,7 +11,7 @@ import maporl
 from maporl.cli import main
 from maporl.learned_verifier.answers import by_question, read_answers
 from maporl.learned_verifier.model import Card
-from maporl.run_folder import RunFolder
+from maporl.training.run_folder import RunFolder
 
 TRAINING = ["--k", "1", "--waves", "4", "--r", "4", "--alpha", "8", "--device", "cpu"]
 

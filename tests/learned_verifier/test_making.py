@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from maporl.agents import ScriptedAgent, Team
-from maporl.agents.make_model import make_model
+from maporl.agents.models.make_model import make_model
 from maporl.cli import main
-from maporl.envs.two_witnesses import TwoWitnesses
+from maporl.envs.tasks.two_witnesses import TwoWitnesses
 from maporl.envs.verifiers import Verifier
 from maporl.learned_verifier.answers import LabelledAnswer, by_question, read_answers, write_answers
 from maporl.learned_verifier.evaluation import evaluate, figures, generator_rates, temperature_of

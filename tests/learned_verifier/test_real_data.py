@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maporl.cli import main
-from maporl.envs.gsm8k import GSM8K
+from maporl.envs.tasks.gsm8k import GSM8K
 from maporl.learned_verifier import LearnedVerifier
 from maporl.learned_verifier.answers import LabelledAnswer, balanced, by_question, divided, read_answers
 from maporl.learned_verifier.training import Settings, fit

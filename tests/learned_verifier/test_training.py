@@ -18,10 +18,10 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 import maporl
-from maporl.agents.checkpoints import load_tokenizer
-from maporl.agents.make_model import make_model
+from maporl.agents.models.checkpoints import load_tokenizer
+from maporl.agents.models.make_model import make_model
 from maporl.agents.prompts import ChatEncoder, PromptTemplate
-from maporl.envs.two_witnesses import TwoWitnesses
+from maporl.envs.tasks.two_witnesses import TwoWitnesses
 from maporl.learned_verifier import LearnedVerifier
 from maporl.learned_verifier.answers import LabelledAnswer
 from maporl.learned_verifier.model import Card, Network, Reading, asked, rows_of

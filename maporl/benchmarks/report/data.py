@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from maporl import __version__
-from maporl.benchmarks.collaboration import collaboration
-from maporl.benchmarks.curves import learning_curves
-from maporl.benchmarks.figures import Figure, Look, describe, looks
+from maporl.benchmarks.analysis.collaboration import collaboration
+from maporl.benchmarks.analysis.learning_curves import learning_curves
+from maporl.benchmarks.analysis.results import Cell, Results
 from maporl.benchmarks.report.discussions import Discussions, clean
-from maporl.benchmarks.results import Cell, Results
+from maporl.benchmarks.report.figures import Figure, Look, describe, looks
 
 __all__ = ["Payload", "collect"]
 
@@ -46,13 +46,13 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
 
     Args:
         results: Cells; their records are read once.
-        summary: As `maporl.benchmarks.summary.summarise` makes it, which says what its rows, comparisons and pooled figures hold.
+        summary: As `maporl.benchmarks.analysis.summary.summarise` makes it, which says what its rows, comparisons and pooled figures hold.
         title: Of the page; the results' own if None.
 
     Returns:
         The payload; its `figures` hold title, built, version, settings, notes [{kind, text}], cells, summary (rows), comparisons, pooled
-        (as the summary has them), plots (see `maporl.benchmarks.figures`), looks {method: number} and collaboration [{task, method,
-        label, metrics}] (of sampled discussions, see `maporl.benchmarks.collaboration`).
+        (as the summary has them), plots (see `maporl.benchmarks.report.figures`), looks {method: number} and collaboration [{task, method,
+        label, metrics}] (of sampled discussions, see `maporl.benchmarks.analysis.collaboration`).
     """
     discussions = Discussions()
     cells: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maporl.benchmarks.collaboration import Said, rounds_of, vote_correct
+from maporl.benchmarks.analysis.collaboration import Said, rounds_of, vote_correct
 
 __all__ = ["FLAGS", "Discussions", "clean", "packed"]
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
+from maporl.atomic_files import write_whole
 from maporl.benchmarks.report.data import Payload
-from maporl.whole_files import write_whole
 
 __all__ = ["SCRIPTS", "page", "write_report"]
 
@@ -81,7 +81,7 @@ def page(payload: Payload) -> Iterator[str]:
 
 
 def _source(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return files(__package__).joinpath("page", name).read_text(encoding="utf-8")
 
 
 def _policy(script: str, style: str) -> str:

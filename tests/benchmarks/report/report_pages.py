@@ -8,9 +8,9 @@ from typing import Any
 
 from synthetic_results import METHODS, cell
 
+from maporl.benchmarks.analysis.results import Results
+from maporl.benchmarks.analysis.summary import summarise
 from maporl.benchmarks.report import collect, write_report
-from maporl.benchmarks.results import Results
-from maporl.benchmarks.summary import summarise
 
 __all__ = ["TEAM", "TRAINED", "Visit", "built", "options", "small"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maporl.algorithms.records import VERSION, write_records
-from maporl.benchmarks.results import Cell, Results
+from maporl.benchmarks.analysis.results import Cell, Results
+from maporl.rollouts.records import VERSION, write_records
 
 NAMES = ["Anna", "Ben", "Chloé", "Dmitri", "Emeka", "Farah", "Gus", "Hana"]
 THINGS = ["apples", "marbles", "pencils", "stickers", "tickets", "shells", "coins", "cards"]

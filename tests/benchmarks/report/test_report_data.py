@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from synthetic_results import METHODS, cell, record, results, summary, turn
 
-from maporl.benchmarks.curves import learning_curves
+from maporl.benchmarks.analysis.learning_curves import learning_curves
+from maporl.benchmarks.analysis.results import Results, load_results
+from maporl.benchmarks.analysis.summary import summarise
 from maporl.benchmarks.report import Payload, collect
 from maporl.benchmarks.report.discussions import PIECE, Discussions, clean
-from maporl.benchmarks.results import Results, load_results
-from maporl.benchmarks.summary import summarise
 
 TEAM = METHODS[3]
 

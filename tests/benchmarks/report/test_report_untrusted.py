@@ -9,7 +9,7 @@ import pytest
 from report_pages import TEAM, TRAINED, Visit, built, options, small
 from synthetic_results import cell, record, turn
 
-from maporl.benchmarks.results import Results
+from maporl.benchmarks.analysis.results import Results
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no browser tests: Playwright is not installed")
 expect = sync_api.expect

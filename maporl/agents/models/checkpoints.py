@@ -1,0 +1,154 @@
+"""Checkpoint folders and hub ids: the one way in which causal language models and their tokenizers are loaded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from maporl.agents.models.quantised import check_quantization, quantization_config
+from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
+from maporl.hub import reachable
+
+__all__ = ["DTYPES", "TINY", "context_window", "ensure_pad_token", "eos_ids", "load_causal_lm", "load_tokenizer"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+TINY = 10_000_000
+"""Parameters below which a model runs on one thread of a CPU unless told otherwise."""
+
+
+def load_causal_lm(
+    path: str,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    chat_template: str | None = None,
+    attn_implementation: str | None = None,
+    quantization: str | None = None,
+) -> tuple[Any, Any]:
+    """A causal language model on its device, and its tokenizer with a chat template and a pad token.
+
+    What is on this disk is never looked up on a hub, and `trust_remote_code` stays off.
+
+    Args:
+        path: Local folder or hub id.
+        dtype: "float32", "bfloat16" or "float16".
+        device: A torch device.
+        chat_template: "plain", a Jinja file, or None for the tokenizer's own.
+        attn_implementation: "sdpa" or "eager"; None is the model's own choice.
+        quantization: "4bit" keeps the linear layers in four bits (NF4) and multiplies in `dtype`; None does not.
+
+    Raises:
+        ValueError: Unknown dtype, no such model, neither chat template nor EOS token, or no bitsandbytes or GPU to quantise with.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
+    check_quantization(quantization, device)
+    # Quantised weights are made where they stay; others are moved.
+    placed: dict[str, Any] = {}
+    if quantization:
+        placed = {"quantization_config": quantization_config(DTYPES[dtype]), "device_map": {"": device}}
+    tokenizer = load_tokenizer(path, chat_template)
+    with _one_line_errors(path):
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=DTYPES[dtype],
+            attn_implementation=attn_implementation,
+            local_files_only=_local_only(path),
+            **placed,
+        )
+    if not placed:
+        model.to(device)
+    ensure_pad_token(model, tokenizer)
+    return model, tokenizer
+
+
+def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
+    """The tokenizer of a checkpoint, with a chat template; see `load_causal_lm`.
+
+    Raises:
+        ValueError: No such checkpoint, or no chat template.
+    """
+    with _one_line_errors(path):
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=_local_only(path))
+    tokenizer.init_kwargs.pop("local_files_only", None)  # of this loading, and no property of what may be saved later
+    if chat_template is not None:
+        tokenizer.chat_template = _read_chat_template(chat_template)
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
+        )
+    return tokenizer
+
+
+def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that ends a message: chat checkpoints name several, some in the generation config only."""
+    found: set[int] = set()
+    for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
+        if value is not None:
+            found.update(value if isinstance(value, list | tuple) else [value])
+    return frozenset(found)
+
+
+def ensure_pad_token(model: Any, tokenizer: Any) -> None:
+    """Let a tokenizer without a pad token pad with an EOS token: masks are explicit, so any id does.
+
+    Raises:
+        ValueError: It has no EOS token either.
+    """
+    if tokenizer.pad_token_id is not None:
+        return
+    ends = eos_ids(model, tokenizer)
+    if not ends:
+        raise ValueError(
+            f"the tokenizer of {tokenizer.name_or_path!r} has neither a pad nor an EOS token; set one and save it again."
+        )
+    tokenizer.pad_token_id = min(ends)
+
+
+def context_window(model: Any) -> int:
+    """Longest sequence that a model was made for, in tokens; 2^31 where its config names none.
+
+    With LongRoPE (Phi-3) up to where its frequencies change: beyond, what a token means depends on the longest of its batch.
+    """
+    config = model.config.get_text_config()
+    longest = int(getattr(config, "max_position_embeddings", None) or 2**31)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        longest = min(longest, int(rope.get("original_max_position_embeddings") or longest))
+    return longest
+
+
+def _local_only(path: str) -> bool:
+    """Whether no hub is asked: the path exists, or no hub can be reached, which its client would find out after a minute of retries."""
+    import huggingface_hub
+
+    return Path(path).exists() or not reachable(huggingface_hub.constants.ENDPOINT)
+
+
+@contextlib.contextmanager
+def _one_line_errors(path: str) -> Iterator[None]:
+    """What the hub's clients raise, as one line with the remedy."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        what = "folder" if Path(path).exists() else "local folder or reachable hub id"
+        detail = " ".join(str(error).split())
+        raise ValueError(
+            f"model {path!r} cannot be loaded: not a usable {what}. Give a folder written by save_pretrained (maporl make-model "
+            f"DIR makes a small one), or a hub id while online. ({detail[:200]})"
+        ) from error
+
+
+def _read_chat_template(spec: str) -> str:
+    if spec == "plain":
+        return PLAIN_CHAT_TEMPLATE
+    if not Path(spec).is_file():
+        raise ValueError(f"chat_template {spec!r} is neither 'plain' nor a file; give a Jinja file.")
+    return Path(spec).read_text(encoding="utf-8")

@@ -1,0 +1,171 @@
+"""LoRA (Hu et al. 2106.09685): settings, one fused function for a layer of it, and adapters merged into the base for sampling."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora.layer import Linear, LoraLayer
+from peft.utils import ModulesToSaveWrapper
+from torch import Tensor, nn
+
+from maporl.agents.models.memory import out_of_memory
+
+__all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights", "plain_layers"]
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Adapter settings (peft's `LoraConfig`). No dropout: it would make the first ratio of an update differ from 1.
+
+    Raises:
+        ValueError: `r` below 1, `alpha` not above 0, or target modules that are not names.
+    """
+
+    r: int = 8
+    alpha: int = 16
+    target_modules: str | tuple[str, ...] = "all-linear"
+
+    def __post_init__(self) -> None:
+        if self.r < 1:
+            raise ValueError(f"lora: r is {self.r}; it must be at least 1.")
+        if not self.alpha > 0:
+            raise ValueError(f"lora: alpha is {self.alpha}; it must be above 0.")
+        if not isinstance(self.target_modules, str) and not all(isinstance(m, str) for m in self.target_modules):
+            raise ValueError(f"lora: target_modules is {self.target_modules!r}; write 'all-linear' or names of layers.")
+
+    def config(self) -> LoraConfig:
+        targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
+        return LoraConfig(
+            r=self.r, lora_alpha=self.alpha, target_modules=targets, lora_dropout=0.0, task_type="CAUSAL_LM"
+        )
+
+
+def fuse(model: nn.Module) -> None:
+    """Let every plain LoRA layer of the model compute x W^T + s (x A^T) B^T as one function: an eighth of an update's time.
+
+    The layers stay PEFT's own; only their `forward` is another. Layers that are more than that (DoRA, convolutions) are left.
+    """
+    for module in model.modules():
+        if type(module) is Linear and type(module.base_layer) is nn.Linear and "forward" not in vars(module):
+            module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
+
+
+def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    if layer.disable_adapters and not layer.merged:
+        return nn.functional.linear(x, layer.base_layer.weight, layer.base_layer.bias)
+    names = [name for name in layer.active_adapters if name in layer.lora_A]
+    if layer.merged or not names:
+        return type(layer).forward(layer, x, *args, **kwargs)
+    name = names[0]
+    plain = len(names) == 1 and name not in layer.lora_variant and not layer.lora_bias.get(name, False) and not kwargs
+    if not plain:
+        return type(layer).forward(layer, x, *args, **kwargs)
+    base, scale = layer.base_layer, layer.scaling[name]
+    return _LoRALinear.apply(x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, scale)  # type: ignore[no-untyped-call]
+
+
+class _LoRALinear(torch.autograd.Function):
+    """Products in the type of the input (or of autocast), adapters and their gradients in their own, float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        with torch.autocast(device, enabled=False):
+            x_, w, a, b = x.to(dtype), weight.to(dtype), a.to(dtype), b.to(dtype)
+            rows = x_.reshape(-1, x.shape[-1])
+            # No view of a flat result, for a model may go on in place (Llama 4), which autograd forbids on a function's view.
+            out = nn.functional.linear(x_, w, None if bias is None else bias.to(dtype))
+            low = rows @ a.T
+            out.view(-1, out.shape[-1]).addmm_(low, b.T, alpha=scale)
+        ctx.save_for_backward(rows, low, weight, a, b)
+        ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        rows, low, weight, a, b = ctx.saved_tensors
+        with torch.autocast(rows.device.type, enabled=False):
+            out = gradients[0].reshape(-1, gradients[0].shape[-1]).to(rows.dtype)
+            down = (out @ b).mul_(ctx.scale)
+            x = None
+            if ctx.needs_input_grad[0]:
+                x = out @ weight.to(rows.dtype)
+                x.addmm_(down, a)
+                x = x.view(ctx.shape).to(ctx.dtype)
+            return x, None, None, (down.T @ rows).float(), (out.T @ low).float().mul_(ctx.scale), None
+
+
+def layers_of(model: nn.Module) -> dict[str, Any]:
+    """The adapted layers by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+def plain_layers(model: Any, adapter: str) -> dict[str, Any] | None:
+    """The layers that `adapter` changes, if all that it does is to add BA to their weights: None with DoRA, biases, or embeddings."""
+    if any(isinstance(m, ModulesToSaveWrapper) and adapter in m.modules_to_save for m in model.modules()):
+        return None
+    layers = {name: layer for name, layer in layers_of(model).items() if adapter in layer.scaling}
+    plain = all(
+        isinstance(layer, Linear) and adapter not in layer.lora_variant and not layer.lora_bias.get(adapter)
+        for layer in layers.values()
+    )
+    return layers if plain else None
+
+
+def mergeable(model: Any, adapter: str) -> dict[str, Any]:
+    """The layers in which sampling may merge `adapter`: all but the output layer, or none.
+
+    A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that the policy that samples would not
+    be the policy that is trained. The output layer's weights are often the embedding's, too.
+    """
+    layers = plain_layers(model, adapter) or {}
+    found = {name: layer for name, layer in layers.items() if layer is not model.get_output_embeddings()}
+    return found if all(layer.base_layer.weight.dtype == torch.float32 for layer in found.values()) else {}
+
+
+@contextlib.contextmanager
+def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
+    """Within the block the base's weights are those with `adapter` merged, and these layers add nothing to them.
+
+    It costs a copy of the adapted layers, and products worth `r` tokens of forward pass, and saves three small products a layer in every
+    step of sampling.
+    """
+    before: list[tuple[nn.Parameter, Tensor]] = []
+    switches = {name: layer._disable_adapters for name, layer in layers.items()}
+
+    def undo() -> None:
+        for weight, data in before:
+            weight.data = data
+        before.clear()
+        for name, layer in layers.items():
+            layer._disable_adapters = switches[name]
+
+    try:
+        try:
+            for _, weight, total in merged_weights(layers, adapter):
+                before.append((weight, weight.data))
+                weight.data = total
+            for layer in layers.values():
+                layer._disable_adapters = True  # PEFT's public switch would also change what has a gradient
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            undo()  # no room for a copy: it also works without
+        yield
+    finally:
+        undo()
+
+
+@torch.no_grad()
+def merged_weights(layers: Mapping[str, Any], adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+    """Name of each layer, its base weight, and W + BA in a tensor of its own."""
+    for name, layer in layers.items():
+        weight = layer.base_layer.weight
+        yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)

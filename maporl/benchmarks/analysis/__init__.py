@@ -1,0 +1,1 @@
+"""Results read back, and what follows from them."""

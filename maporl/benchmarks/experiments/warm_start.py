@@ -1,0 +1,366 @@
+"""The demo's starting point: a tiny model that has learned to discuss from colleagues with mixed habits.
+
+Reinforcement learning here selects and spreads behaviour; it does not discover how to copy a digit. So the model is first
+fine-tuned on scripted discussions whose speakers are honest, and sensible when they revise, with a probability that depends
+on the *item* asked about. The two lists are not aligned on purpose: for most items one of the two habits is bad, so neither
+alone pays. (One probability for all items above one half would leave nothing to learn: greedy decoding would already be
+right everywhere.) Only combinations of the training split are used.
+
+What the speakers do, by habit:
+
+| | honest round 1 | dishonest | sensible later | not sensible |
+|---|---|---|---|---|
+| two witnesses, clear view | the digit seen | one more | the digit seen | caves: repeats the other agent's |
+| two witnesses, foggy view | the digit seen | one more | follows the other agent | stays with the digit seen |
+| vault | own digit, rest guessed | one more, rest guessed | own digit and the others' | own digit, keeps its guesses |
+
+Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip.
+
+The lie is always the same, so that a liar lies under greedy decoding too. A lone agent has nobody to follow: foggy and
+sensible, it guesses another digit; clear and not sensible too. With all views it knows the answer: honest and sensible
+give it, the opposites a wrong one. Those chats are part of the corpus at the same rates, so that single-agent rows start
+from a model that understands their prompts.
+
+The corpus is a curriculum: first pure habits (everybody honest; sensible where the probability is above one half), then the
+real ones. Which digit to copy depends on item and view together, which a model of this size notices sooner when the
+examples agree with one another. The second part then overwrites the rates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from maporl.agents.models.make_model import ARCHITECTURES, make_model
+from maporl.agents.prompts import PromptTemplate
+from maporl.algorithms.sft import SFTSettings, sft
+from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.tasks.combinations import ITEMS
+from maporl.registry import load
+from maporl.types import Observation, Turn
+
+__all__ = [
+    "HONEST",
+    "MIXED",
+    "PROMPTS",
+    "PURE",
+    "SENSIBLE",
+    "SPEAKERS",
+    "Habits",
+    "Recipe",
+    "chats",
+    "corpus",
+    "make_warm_start",
+]
+
+Row = dict[str, list[dict[str, str]]]
+
+SHIPPED = Path(__file__).parent / "warm_starts"
+"""Weights of default recipes, so that the demo begins at once. A test cooks them again and compares what they do."""
+
+PROMPTS = PromptTemplate(
+    system="", private="{private}", peers="{messages}", answer="Report.", revise="Revise.", separator=" "
+)
+"""Few tokens: the model learns the rules of the task from its corpus, not from an instruction."""
+
+HONEST: Mapping[str, float] = dict(zip(ITEMS, (0.95, 0.90, 0.85, 0.75, 0.65, 0.40, 0.30, 0.20), strict=True))
+SENSIBLE: Mapping[str, float] = dict(zip(ITEMS, (0.30, 0.90, 0.65, 0.20, 0.95, 0.75, 0.40, 0.85), strict=True))
+
+
+@dataclass(frozen=True)
+class Habits:
+    """Item -> probability of an honest first message, and of a sensible later one."""
+
+    honest: Mapping[str, float]
+    sensible: Mapping[str, float]
+
+
+MIXED = Habits(HONEST, SENSIBLE)
+PURE = Habits(dict.fromkeys(ITEMS, 1.0), {item: float(rate > 0.5) for item, rate in SENSIBLE.items()})
+
+Speaker = Callable[[Observation, str, Habits, np.random.Generator], str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a warm start depends on. Same recipe, same machine: same weights.
+
+    Attributes:
+        task: A key of `SPEAKERS`.
+        also: Other tasks that the same model learns, in equal parts.
+        num_agents, num_rounds: Of the team that will discuss; rounds None: the task's.
+        seed: Of weights, corpus and order. Tiny models turn out differently: of seeds 0 to 3 all start near their colleagues' habits
+            but the first, which is too good already (.70 greedy), and from 1 a team learned most.
+        pure_steps: How many of the training steps are spent on pure habits.
+        num_rows: Different chats in each part of the corpus.
+        model: Arguments of `make_model`.
+        training: Of `SFTSettings`.
+    """
+
+    task: str = "two_witnesses"
+    also: tuple[str, ...] = ()
+    num_agents: int = 2
+    num_rounds: int | None = None
+    seed: int = 1
+    pure_steps: int = 110
+    num_rows: int = 4_000
+    model: Mapping[str, Any] = field(default_factory=lambda: {"vocab_size": 330, "context": 512})
+    training: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "steps": 260,
+            "batch_size": 64,
+            "learning_rate": 3e-3,
+            "betas": (0.9, 0.98),
+            "warmup_steps": 30,
+            "min_lr_rate": 0.05,
+            "matmul_precision": "medium",
+            "device": "cpu",
+        }
+    )
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            if task not in SPEAKERS:
+                raise ValueError(f"there is no warm start for {task!r}; there is one for: {', '.join(SPEAKERS)}.")
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return (self.task, *self.also)
+
+
+def make_warm_start(
+    path: str | Path,
+    task: str | Sequence[str] = "two_witnesses",
+    seed: int = 1,
+    *,
+    shipped: bool = True,
+    **settings: Any,
+) -> dict[str, float]:
+    """Write the warm-started model of a task to the folder `path`, unless the same recipe has already been cooked there.
+
+    The default recipe of two witnesses has been cooked already and is copied from the package; ``shipped=False`` cooks it again.
+
+    Beside the model stand ``prompts.yaml`` (the prompts it has learned, for ``--prompts``) and ``recipe.json``.
+
+    Args:
+        path: The folder.
+        task: "two_witnesses", "vault" or "arithmetic"; several tasks are learned in equal parts, in as many steps as all of them take.
+        seed: Of weights, corpus and order.
+        shipped: Copy the package's weights if they come from this very recipe.
+        **settings: Other fields of :class:`Recipe`.
+
+    Returns:
+        What `sft` measured; the same numbers again when nothing had to be done.
+
+    Raises:
+        ValueError: No warm start for this task.
+    """
+    first, *also = (task,) if isinstance(task, str) else task
+    folder, recipe = Path(path), Recipe(task=first, also=tuple(also), seed=seed, **{**_sizes(first, *also), **settings})
+    fingerprint = _fingerprint(recipe)
+    if (measured := _measured(folder, fingerprint)) is not None:
+        return measured
+    record = folder / "recipe.json"
+    record.unlink(missing_ok=True)  # from here on the folder is unfinished until the new record is written
+    if shipped and (measured := _measured(SHIPPED / first, fingerprint)) is not None:
+        shutil.copytree(SHIPPED / first, folder, dirs_exist_ok=True)
+        return measured
+    rows = corpus(recipe)
+    words = [message["content"] for row in rows[:500] for message in row["messages"]]
+    make_model(folder, seed=seed, texts=words, **recipe.model)
+    measured = sft(folder, rows, folder, SFTSettings(seed=seed, shuffle=False, **recipe.training))
+    (folder / "prompts.yaml").write_text(yaml.safe_dump(asdict(PROMPTS), sort_keys=False), encoding="utf-8")
+    record.write_text(
+        json.dumps({"fingerprint": fingerprint, "recipe": asdict(recipe), "measured": measured}, indent=2) + "\n",
+        encoding="utf-8",
+    )
+    return measured
+
+
+def _sizes(*tasks: str) -> dict[str, Any]:
+    """What some tasks together take to be learned, where one of them takes more than the recipe's default, or they are several."""
+    default = Recipe()
+    usual = {"steps": default.training["steps"], "pure_steps": default.pure_steps}
+    total = {name: sum(STEPS.get(task, usual)[name] for task in tasks) for name in usual}
+    rows = 60_000 if set(tasks) & set(STEPS) else default.num_rows * len(tasks)
+    return {
+        "training": {**default.training, "steps": total["steps"]},
+        "pure_steps": total["pure_steps"],
+        "num_rows": rows,
+    }
+
+
+def _measured(folder: Path, fingerprint: str) -> dict[str, float] | None:
+    """What was measured when the recipe with this fingerprint was cooked in `folder`, if it was."""
+    record = folder / "recipe.json"
+    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    if known.get("fingerprint") != fingerprint:
+        return None
+    return {name: float(value) for name, value in known["measured"].items()}
+
+
+def corpus(recipe: Recipe) -> list[Row]:
+    """The rows for `sft`, one for every place in every batch: pure habits first, then the mixed ones.
+
+    Each of the two parts goes round and round its own `num_rows` chats.
+    """
+    size, steps = int(recipe.training["batch_size"]), int(recipe.training["steps"])
+    first = min(recipe.pure_steps, steps) * size
+    rng = np.random.default_rng(recipe.seed)
+    parts = ((PURE, first), (MIXED, steps * size - first))
+    rows: list[Row] = []
+    for habits, places in parts:
+        different = chats(recipe, habits, min(recipe.num_rows, places), rng)
+        rows += list(itertools.islice(itertools.cycle(different), places))
+    return rows
+
+
+def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) -> list[Row]:
+    """`count` chats of habit-driven discussions, each from one agent's point of view.
+
+    Of twelve chats ten come from a team, one from a lone agent and one from a lone agent that is told all views.
+    """
+    seats = recipe.num_agents
+    casts = [_cast(task, seats, recipe.num_rounds) for task in recipe.tasks]
+    rows: list[Row] = []
+    while len(rows) < count:
+        which = int(rng.integers(len(casts))) if len(casts) > 1 else 0
+        team, lone, told = casts[which]
+        kind = rng.random() * (10 / seats + 2)  # a team's discussion gives `seats` chats
+        seat = int(rng.integers(seats))
+        env = lone[seat] if kind < 1 else told if kind < 2 else team
+        rows += [{"messages": chat} for chat in _discussion(env, SPEAKERS[recipe.tasks[which]], habits, rng)]
+    return rows[:count]
+
+
+def _cast(word: str, seats: int, num_rounds: int | None) -> tuple[DiscussionEnv, list[DiscussionEnv], DiscussionEnv]:
+    """A task's team, a lone agent in every seat, and one that is told all."""
+    task = load("env", word)
+    own = {"num_digits": seats} if word == "vault" else dict(ENV_ARGS.get(word, {}))
+    own |= {} if num_rounds is None else {"num_rounds": num_rounds}
+    team: DiscussionEnv = task(seats, **own)
+    if not team.private_seats():  # nobody has a view
+        return team, [task(1, **own)] * seats, task(1, **own)
+    return team, [task(1, view=f"agent_{seat}", **own) for seat in range(seats)], task(1, view="all", **own)
+
+
+def _discussion(
+    env: DiscussionEnv, speak: Speaker, habits: Habits, rng: np.random.Generator
+) -> list[list[dict[str, str]]]:
+    """One discussion of habit-driven speakers, as each of them saw it: exactly the prompts of a rollout."""
+    questions, rules = env.questions("train"), env.rules.unjudged
+    transcript = rules.start(questions[int(rng.integers(len(questions)))])
+    item = str(transcript.question.metadata.get("item", ""))
+    seen: dict[str, list[dict[str, str]]] = {}
+    while due := rules.due(transcript):
+        said = []
+        for seat in due:
+            observation = rules.observe(transcript, seat)
+            text = speak(observation, item, habits, rng)
+            seen[seat.agent] = [*PROMPTS.messages(observation), {"role": "assistant", "content": text}]
+            said.append(Turn(*seat, text))
+        (transcript,) = rules.extend([(transcript, said)])
+    return list(seen.values())
+
+
+def _witness(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
+    views = dict(re.findall(r"(Clear|Foggy) view: (\d)", observation["private"]))
+    clear = "Clear" in views
+    seen = views["Clear" if clear else "Foggy"]
+    heard = [m["text"] for m in observation["transcript"] if m["agent"] != observation["agent"]]
+    if observation["round"] == 0:
+        said = seen if rng.random() < habits.honest[item] else _next(seen)
+    elif clear == (rng.random() < habits.sensible[item]):
+        said = seen  # clear and sensible, or foggy and stubborn
+    elif heard:
+        said = heard[-1].removeprefix("Answer: ")
+    else:
+        said = views["Foggy"] if clear and len(views) == 2 else _other(seen, rng)
+    return f"Answer: {said}"
+
+
+def _vault(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
+    known = {int(place) - 1: digit for place, digit in re.findall(r"Digit (\d) is (\d)", observation["private"])}
+    size = int(re.findall(r"(\d)-digit", observation["question"])[0])
+    latest = {m["agent"]: m["text"].removeprefix("Answer: ") for m in observation["transcript"]}
+    mine = latest.pop(observation["agent"], None)
+    code = list(mine) if mine else [str(digit) for digit in rng.integers(10, size=size)]
+    for place, digit in known.items():
+        code[place] = digit
+    good = rng.random() < (habits.honest if mine is None else habits.sensible)[item]
+    if good and mine is not None:
+        for agent, heard in latest.items():
+            place = int(agent.removeprefix("agent_"))
+            code[place] = heard[place]
+    elif not good and (mine is None or len(known) == size):
+        place = list(known)[int(rng.integers(len(known)))]
+        code[place] = _next(code[place])
+    return f"Answer: {''.join(code)}"
+
+
+def _calculator(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
+    """Often a little wrong at first, right when it revises, whatever the others say: nobody knows what others do not."""
+    (a, sign, b) = re.findall(r"(\d+) ([+-]) (\d+)", observation["question"])[0]
+    right = int(a) + int(b) if sign == "+" else int(a) - int(b)
+    slip = observation["round"] == 0 and rng.random() < SLIPS
+    return f"Answer: {right + int(rng.choice([-2, -1, 1, 2])) if slip else right}"
+
+
+def _next(digit: str) -> str:
+    """The lie: always one more, so that a liar lies greedily too (a random digit would hardly ever be the likeliest)."""
+    return str((int(digit) + 1) % 10)
+
+
+def _other(digit: str, rng: np.random.Generator) -> str:
+    """Another digit, at random."""
+    return str((int(digit) + int(rng.integers(1, 10))) % 10)
+
+
+SPEAKERS: Mapping[str, Speaker] = {"two_witnesses": _witness, "vault": _vault, "arithmetic": _calculator}
+ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}}
+"""Of a task whose default questions are beyond a model of this size."""
+SLIPS = 0.2
+"""How often a calculator's first answer is wrong, beside what the model itself has not learned."""
+STEPS: Mapping[str, Mapping[str, int]] = {"arithmetic": {"steps": 900, "pure_steps": 0}}
+"""What a task takes to be half learned, where the recipe's default is not enough; it has no habits."""
+
+
+def _fingerprint(recipe: Recipe) -> str:
+    """Of the recipe and of the first chats it gives: a change of task texts, prompts or habits shows in those."""
+    sample = [chats(recipe, habits, 100, np.random.default_rng(recipe.seed)) for habits in (PURE, MIXED)]
+    text = json.dumps([asdict(recipe), sample], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """``python -m maporl.benchmarks.experiments.warm_start FOLDER --task vault``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m maporl.benchmarks.experiments.warm_start", description="Write a warm start."
+    )
+    parser.add_argument("folder")
+    parser.add_argument("--task", nargs="+", default=["two_witnesses"], choices=list(SPEAKERS), help="one or several")
+    parser.add_argument("--num_agents", type=int, default=2, help="of the team that will discuss (default: 2)")
+    parser.add_argument("--num_rounds", type=int, help="of its discussions (default: the task's)")
+    parser.add_argument("--architecture", default="llama", choices=list(ARCHITECTURES), help="of the model")
+    parser.add_argument("--vocab_size", type=int, default=330, help="of its tokenizer, at most")
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    args = parser.parse_args(argv)
+    model = {**Recipe().model, "vocab_size": args.vocab_size}
+    model |= {} if args.architecture == "llama" else {"architecture": args.architecture}
+    settings = {"num_agents": args.num_agents, "num_rounds": args.num_rounds, "model": model}
+    print(args.folder, make_warm_start(args.folder, args.task, args.seed, **settings))
+
+
+if __name__ == "__main__":
+    main()

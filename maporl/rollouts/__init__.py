@@ -1,0 +1,1 @@
+"""Discussions in lockstep, and what is kept of them."""

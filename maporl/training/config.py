@@ -1,0 +1,379 @@
+"""What a run is made of: one flat value, from a YAML file, flags or keyword arguments, and the objects it names."""
+
+from __future__ import annotations
+
+import math
+import typing
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from maporl import registry
+from maporl.roster import WARM_START, Roster
+from maporl.settings import called, full_path, importable, nearest, parameters, plain, read_settings, typed
+
+if TYPE_CHECKING:
+    from maporl.agents import Policy, PromptTemplate, Team, Voice
+    from maporl.algorithms import Algorithm
+    from maporl.envs import DiscussionEnv
+    from maporl.training.trainer import Run, Trainer
+
+__all__ = ["RunConfig"]
+
+
+_LEAST: dict[str, float] = {
+    "num_agents": 1,
+    "num_rounds": 1,
+    "num_iterations": 0,
+    "episodes_per_iteration": 1,
+    "max_new_tokens": 1,
+    "num_eval_questions": 1,
+    "eval_every": 1,
+    "checkpoint_every": 1,
+    "curriculum_updates": 1,
+    "microbatch_tokens": 1,
+    "max_batch_tokens": 1,
+    "num_threads": 1,
+    "seed": 0,
+    "num_recorded_discussions": 0,
+}
+
+_POSITIVE = {  # name -> a remedy
+    "temperature": "",
+    "learning_rate": " (num_iterations 0 trains nothing)",
+    "eval_temperature": " (leave it out to decode greedily)",
+}
+_PRECISIONS = ("highest", "high", "medium")
+_CURRICULA = ("last_round_first",)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a training run. A field is a flag of ``maporl train`` and a key of its YAML file.
+
+    Attributes:
+        env: Task: a word, or ``package.module:Class``.
+        env_args: Further arguments of the task (protocol, history, shaping, verifier ...).
+        data: Where a data task reads its rows: a file, a folder, or None for its dataset-hub id.
+        model: Checkpoint folder or hub id; or {agent: folder} for a heterogeneous team.
+        algorithm: A word, or ``package.module:Class``.
+        algorithm_args: Further arguments of the algorithm.
+        num_agents, num_rounds: Of the discussion; None is the task's default.
+        team: "shared", "per_agent", "per_agent_round", "frozen", or {agent: adapter | [adapter of each round]}.
+        frozen: Agents ("agent_1"), rounds ("round_1") or seats ("agent_1/round_1") that stay at the base model, or at init_adapter.
+        partners: {agent: ``package.module:Class``} for seats taken by agents of your own.
+        prompts: YAML file or mapping of prompt pieces (see `PromptTemplate`); None takes the model folder's own ``prompts.yaml`` if it has
+            one, as warm starts do, else the defaults.
+        chat_template: "plain", a Jinja file, or None for the tokenizer's own.
+        lora: {r, alpha, target_modules}.
+        init_adapter: PEFT folder from which every adapter starts.
+        reference: What the KL is measured to: "base", or "warm_start" (the adapter in init_adapter).
+        num_iterations: Updates.
+        curriculum: "last_round_first": blocks of iterations learn from the messages of one round each, of the last, of the one before,
+            and so on, then again of the last. None: from all rounds at once.
+        curriculum_updates: Iterations of a block.
+        episodes_per_iteration: Discussions sampled for one update.
+        max_new_tokens, temperature: Of a message.
+        learning_rate: Of adapters and critics.
+        num_eval_questions: Of each evaluation; at most as many as there are.
+        eval_every: Iterations between evaluations on the validation split.
+        num_recorded_discussions: Training discussions that are kept with their advantages, of the first iteration, of those that an
+            evaluation follows, and of the last.
+        eval_temperature: None decodes greedily in evaluations, a number samples.
+        team_answer: How a discussion becomes one answer in evaluations: "protocol", "majority", "last_speaker", "confidence" or
+            "verifier" (votes weighted by what is stated | scored).
+        allow_oracle: Let an answer stand in which a verifier that knows the gold answer had a part: it chose, or its scores were shown.
+        checkpoint_every: Iterations between checkpoints.
+        dtype, device: Of the base model; device None takes a GPU when there is one.
+        quantization: "4bit" keeps the base model's linear layers in four bits (NF4) and multiplies in dtype; needs a CUDA GPU and
+            ``maporl[quantised]``.
+        autocast: Compute updates in bfloat16; adapters, their gradients and the optimizer stay float32.
+        sampler: What samples: "in_process", "reference" (transformers' generate: slower, the same messages), or
+            ``package.module:Class``, a `maporl.agents.Sampler`.
+        max_batch_tokens: Prompt and new tokens of one sampling batch.
+        gradient_checkpointing: Recompute activations in the backward pass.
+        microbatch_tokens: Tokens of one forward and backward pass.
+        matmul_precision: torch's float32 matmul precision: "highest", "high", "medium".
+        num_threads: torch's threads; on a CPU None takes one for a tiny model, and measures what is fastest for others (see
+            `maporl.training.run.with_threads`).
+        trackers: Of "tensorboard", "wandb", "trackio"; through accelerate.
+        output_dir: The run folder; None makes runs/ENV-ALGORITHM-SEED.
+        seed: Of everything random.
+    """
+
+    env: str = "two_witnesses"
+    env_args: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    model: str | Mapping[str, str] = ""
+    algorithm: str = "mappo"
+    algorithm_args: Mapping[str, Any] = field(default_factory=dict)
+    num_agents: int | None = None
+    num_rounds: int | None = None
+    team: str | Mapping[str, Any] = "per_agent"
+    frozen: tuple[str, ...] = ()
+    partners: Mapping[str, str] = field(default_factory=dict)
+    prompts: str | Mapping[str, Any] | None = None
+    chat_template: str | None = None
+    lora: Mapping[str, Any] = field(default_factory=dict)
+    init_adapter: str | None = None
+    reference: str = "base"
+    num_iterations: int = 50
+    curriculum: str | None = None
+    curriculum_updates: int = 40
+    episodes_per_iteration: int = 64
+    max_new_tokens: int = 256
+    temperature: float = 1.0
+    learning_rate: float = 1e-5
+    num_eval_questions: int = 100
+    eval_every: int = 10
+    num_recorded_discussions: int = 32
+    eval_temperature: float | None = None
+    team_answer: str = "protocol"
+    allow_oracle: bool = False
+    checkpoint_every: int = 10
+    dtype: str = "float32"
+    device: str | None = None
+    quantization: str | None = None
+    autocast: bool = False
+    sampler: str = "in_process"
+    max_batch_tokens: int = 131_072
+    gradient_checkpointing: bool = False
+    microbatch_tokens: int = 4096
+    matmul_precision: str = "highest"
+    num_threads: int | None = None
+    trackers: tuple[str, ...] = ("tensorboard",)
+    output_dir: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self), localns={"Mapping": Mapping})
+        for f in fields(self):
+            value = importable(f.name, getattr(self, f.name))
+            value = typed(f.name, value, hints[f.name])
+            if isinstance(value, Mapping | tuple):  # what they hold must come back from config.yaml too
+                value = tuple(plain(f.name, value)) if isinstance(value, tuple) else plain(f.name, value)
+            object.__setattr__(self, f.name, value)
+        for name, least in _LEAST.items():
+            if getattr(self, name) is not None and getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        for name, remedy in _POSITIVE.items():
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and finite{remedy}.")
+        if self.matmul_precision not in _PRECISIONS:
+            raise ValueError(f"matmul_precision {self.matmul_precision!r} is unknown; use one of {list(_PRECISIONS)}.")
+        if self.curriculum is not None and self.curriculum not in _CURRICULA:
+            raise ValueError(
+                f"curriculum {self.curriculum!r} is unknown; use one of {list(_CURRICULA)}, or leave it out."
+            )
+        if self.reference not in ("base", "warm_start"):
+            raise ValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
+        if self.reference == "warm_start" and not self.init_adapter:
+            raise ValueError(
+                "reference is 'warm_start', but there is no init_adapter; name its PEFT folder, or use 'base'."
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> RunConfig:
+        """From a YAML file."""
+        return cls().merged(read_settings(path))
+
+    def merged(self, values: Mapping[str, Any]) -> RunConfig:
+        """With `values` in place of its own; mappings are merged key by key.
+
+        Raises:
+            ValueError: An unknown key; the message names the nearest.
+        """
+        known = {f.name for f in fields(self)}
+        changes: dict[str, Any] = {}
+        for key, value in values.items():
+            if key not in known:
+                raise ValueError(
+                    f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(sorted(known))}."
+                )
+            mine = getattr(self, key)
+            changes[key] = {**mine, **value} if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+        return replace(self, **changes)
+
+    def save(self, path: str | Path) -> None:
+        """Write as YAML, such that `load` gives it back."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is written."""
+        return Path(self.output_dir or f"runs/{self.env}-{self.algorithm}-{self.seed}".replace(":", "."))
+
+    # -- the objects it names ------------------------------------------------------------------------------------------
+
+    def build_env(self, **overrides: Any) -> DiscussionEnv:
+        """The task."""
+        given = {"num_agents": self.num_agents, "num_rounds": self.num_rounds, "data": self.data}
+        arguments = {k: v for k, v in given.items() if v is not None} | dict(self.env_args) | overrides
+        env: DiscussionEnv = called("env", self.env, registry.load("env", self.env), arguments)
+        if self.data is not None and not Path(self.data).expanduser().exists():
+            raise ValueError(
+                f"data {self.data!r}: there is no such file or folder; give a path, or leave it out for the task's own."
+            )
+        return env
+
+    def resolved(self, env: DiscussionEnv) -> RunConfig:
+        """With what was left to the task or to files written out, so that a run folder says what was really used."""
+        accepted = parameters(registry.load("env", self.env))
+        sizes = {"num_agents": len(env.possible_agents), "num_rounds": env.num_rounds}
+        changes: dict[str, Any] = {name: value for name, value in sizes.items() if name in accepted}
+        # A run folder is used from anywhere, so it names files on this machine in full.
+        model = self.model
+        changes["model"] = full_path(model) if isinstance(model, str) else {a: full_path(m) for a, m in model.items()}
+        files = {name: getattr(self, name) for name in ("data", "init_adapter", "chat_template")}
+        changes |= {name: full_path(file) for name, file in files.items() if file not in (None, "plain")}
+        return replace(self, **changes, output_dir=str(self.folder), prompts=asdict(self.build_prompts()))
+
+    def build_prompts(self) -> PromptTemplate:
+        """The prompts of all agents.
+
+        Raises:
+            ValueError: A malformed piece, or models that bring different prompts with them.
+        """
+        from maporl.agents import PromptTemplate
+
+        if self.prompts is not None:
+            return PromptTemplate.load(self.prompts)
+        models = [self.model] if isinstance(self.model, str) else list(self.model.values())
+        own = [file if (file := Path(model) / "prompts.yaml").is_file() else None for model in models if model]
+        brought = [PromptTemplate.load(file) for file in own] or [PromptTemplate()]
+        if any(template != brought[0] for template in brought):
+            raise ValueError(
+                f"the models {models} bring different prompts.yaml with them; say which with --prompts FILE."
+            )
+        return brought[0]
+
+    def roster(self, agents: Sequence[str], num_rounds: int) -> Roster:
+        """Who speaks and who learns.
+
+        Raises:
+            ValueError: Of `Roster.of`.
+        """
+        return Roster.of(
+            agents,
+            num_rounds,
+            self.model,
+            team=self.team,
+            frozen=self.frozen,
+            partners=self.partners,
+            init_adapter=self.init_adapter,
+        )
+
+    def voice(self) -> Voice:
+        """How agents are loaded, prompted and sampled."""
+        from maporl.agents import Sampling, Voice
+
+        sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        return Voice(self._loading(), self.build_prompts(), sampling)
+
+    def build_team(self, env: DiscussionEnv) -> Team:
+        """Base models, adapters and seats for everybody in `env`.
+
+        Raises:
+            ValueError: A persona for nobody, or of `Roster.of` and `Loader.team`.
+        """
+        from maporl.agents import Loader
+
+        strangers = sorted(set(self.build_prompts().personas) - set(env.possible_agents))
+        if strangers:
+            raise ValueError(f"prompts: personas names {strangers}; the agents are {env.possible_agents}.")
+        roster = self.roster(env.possible_agents, env.num_rounds)
+        return Loader().team(roster, self.voice(), seed=self.seed)
+
+    def build_policy(self, path: str) -> Policy:
+        """A base model, loaded as the configuration says."""
+        from maporl.agents import Policy
+
+        return Policy.from_pretrained(path, **self._loading())
+
+    def _loading(self) -> dict[str, Any]:
+        from maporl.agents import LoRA
+
+        same = (
+            "dtype",
+            "quantization",
+            "chat_template",
+            "gradient_checkpointing",
+            "autocast",
+            "sampler",
+            "max_batch_tokens",
+        )
+        lora = called("lora", "lora", LoRA, dict(self.lora))
+        return {name: getattr(self, name) for name in same} | {"device": self.resolved_device, "lora": lora}
+
+    def build_trainer(self, run: Run) -> Trainer:
+        """What trains: the class that `algorithm` names, or policy gradients by it."""
+        from maporl.training.on_policy import OnPolicy
+        from maporl.training.trainer import Trainer
+
+        loaded = registry.load("algorithm", self.algorithm)
+        kind = loaded if isinstance(loaded, type) and issubclass(loaded, Trainer) else OnPolicy
+        return kind(run)
+
+    def build_algorithm(self, team: Team) -> Algorithm:
+        """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models.
+
+        It is given those of team, num_updates, learning_rate, microbatch_tokens and seed that its constructor names, and
+        `algorithm_args`.
+        """
+        given: dict[str, Any] = {
+            "team": team,
+            "num_updates": max(self.num_iterations, 1),
+            "learning_rate": self.learning_rate,
+            "microbatch_tokens": self.microbatch_tokens,
+            "seed": self.seed,
+        }
+        loaded = registry.load("algorithm", self.algorithm)
+        accepted = parameters(loaded)
+        arguments = {name: value for name, value in given.items() if name in accepted} | dict(self.algorithm_args)
+        if self.reference == "warm_start":
+            for policy in team.policies:
+                if WARM_START not in policy.adapters:  # a frozen seat may have brought it already
+                    policy.add_adapter(WARM_START, path=self.init_adapter)
+            arguments["reference"] = WARM_START
+        return called("algorithm", self.algorithm, loaded, arguments)
+
+    def build_curriculum(self, env: DiscussionEnv, team: Team) -> Callable[[int], int] | None:
+        """Iteration -> the round it learns from, or None for all of them.
+
+        Raises:
+            ValueError: Of `LastRoundFirst.of`.
+        """
+        from maporl.algorithms.curriculum import LastRoundFirst
+
+        if self.curriculum is None:
+            return None
+        found = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
+        if 0 < self.num_iterations < found.updates * len(found.rounds):
+            warnings.warn(
+                f"num_iterations is {self.num_iterations}: with blocks of {found.updates} (curriculum_updates) the rounds "
+                f"{[r + 1 for r in found.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
+                stacklevel=2,
+            )
+        return found
+
+    @property
+    def resolved_device(self) -> str:
+        """The torch device.
+
+        Raises:
+            ValueError: There is no such device here.
+        """
+        import torch
+
+        if self.device is None:
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"device {self.device!r} cannot be used here; leave it out, or use 'cpu'.") from error
+        return self.device

@@ -1,0 +1,123 @@
+"""What a team gets right: whole discussions on held-out questions, with a record of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maporl.agents.team import Team
+from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
+from maporl.rollouts.play import rollout
+from maporl.rollouts.records import record, write_records
+from maporl.types import Question, Transcript
+
+__all__ = ["TEAM_ANSWERS", "Evaluation", "check_oracle", "check_team_answer", "evaluate", "subset"]
+
+
+TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
+    "protocol": lambda env, transcript: env.team_answer(transcript),
+    "majority": lambda env, transcript: majority(transcript, env.verifiers.equivalent),
+    "last_speaker": lambda env, transcript: last_speaker(transcript),
+    "confidence": lambda env, transcript: by_confidence(transcript, env.verifiers.equivalent),
+    "verifier": lambda env, transcript: by_score(transcript, env.verifier, env.verifiers.equivalent),
+}
+"""Ways from a discussion to the team's one answer; "confidence" and "verifier" are votes weighted by what is stated and scored."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics named ``eval/...``, and one JSON-ready record a discussion."""
+
+    metrics: dict[str, float]
+    records: list[dict[str, Any]]
+
+    def save(self, path: str | Path) -> None:
+        """Write the records as JSON lines."""
+        write_records(path, self.records)
+
+
+def evaluate(
+    env: DiscussionEnv,
+    team: Team,
+    questions: Sequence[Question],
+    *,
+    seed: int | Sequence[int] = 0,
+    greedy: bool = True,
+    team_answer: str = "protocol",
+    allow_oracle: bool = False,
+) -> Evaluation:
+    """Discuss every question once.
+
+    Args:
+        env: The task.
+        team: Who discusses.
+        questions: All of them are asked.
+        seed: Of the random streams when sampling.
+        greedy: Decode greedily, else sample as in training.
+        team_answer: How the discussion becomes one answer: a word of `TEAM_ANSWERS`; "protocol" is the protocol's own rule (majority
+            vote of the last round with ties by expectation; the last speaker of a pipeline).
+        allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer, or found in a discussion that
+            such a verifier took part in.
+
+    Raises:
+        ValueError: No questions, an unknown word, or an oracle answer that was not allowed.
+    """
+    check_team_answer(team_answer)
+    check_oracle(env, allow_oracle)
+    if not questions:
+        raise ValueError("there is no question to evaluate; give num_eval_questions >= 1.")
+    episodes = rollout(env, team, questions, seed=seed, greedy=greedy)
+    answers = [env.labelled(TEAM_ANSWERS[team_answer](env, e.transcript)) for e in episodes]
+    if any(a.oracle for a in answers) and not allow_oracle:
+        raise ValueError(
+            "the team's answer is chosen by a verifier that knows the gold answer: that is an oracle, not a result. Use a majority vote, "
+            "or pass --allow_oracle to get a figure labelled oracle."
+        )
+    turns = [t for e in episodes for t in e.transcript.turns if t.truth is not None]
+    last = [t for e in episodes for t in e.transcript.standing(env.num_rounds - 1) if t.truth is not None]
+    oracle = "oracle_" if any(a.oracle for a in answers) else ""
+    metrics = {
+        f"eval/{oracle}accuracy": float(np.mean([a.correct for a in answers])),
+        "eval/tied": float(np.mean([a.tied > 1 for a in answers])),
+        "eval/questions": float(len(questions)),
+        "eval/overflow": float(np.mean([e.overflow for e in episodes])),
+        "eval/truncated": float(np.mean([c.truncated for e in episodes for c in e.completions])),
+        "eval/completion_tokens": float(np.mean([sum(c.sampled_tokens for c in e.completions) for e in episodes])),
+        "eval/prompt_tokens": float(np.mean([sum(len(c.prompt_ids) for c in e.completions) for e in episodes])),
+        "eval/reward_mean": float(np.mean([e.rewards[i] for e in episodes for i, _ in e.said])),
+    }
+    if turns:
+        metrics["eval/parse_rate"] = float(np.mean([t.truth is not None and t.truth.answer is not None for t in turns]))
+    if last:
+        metrics["eval/agent_accuracy"] = float(np.mean([bool(t.correct) for t in last]))
+    for r in range(env.num_rounds):
+        judged = [bool(t.correct) for e in episodes for t in e.transcript.standing(r) if t.truth is not None]
+        if judged:
+            metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
+    return Evaluation(metrics, [record(e, a, greedy=greedy) for e, a in zip(episodes, answers, strict=True)])
+
+
+def check_team_answer(word: str) -> None:
+    """Raise a ValueError if `word` is no way to a team's answer."""
+    if word not in TEAM_ANSWERS:
+        raise ValueError(f"team_answer {word!r} is unknown; use one of {list(TEAM_ANSWERS)}.")
+
+
+def check_oracle(env: DiscussionEnv, allow_oracle: bool) -> None:
+    """Raise a ValueError if the gold answer has a part in this environment's discussions, unless that is allowed."""
+    if env.oracle and not allow_oracle:
+        raise ValueError(
+            f"{env.protocol!r} reads the scores of a verifier that knows the gold answer: what the team then answers is an oracle's, not "
+            "a result. Use a learned verifier, leave show_scores and the score of stop out, or pass --allow_oracle to get a figure "
+            "labelled oracle."
+        )
+
+
+def subset(questions: Sequence[Question], number: int) -> list[Question]:
+    """At most `number` of the questions, always the same ones and of every kind: those whose hashes come first."""
+    return sorted(questions, key=lambda question: question.hash)[:number]

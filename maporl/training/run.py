@@ -1,0 +1,104 @@
+"""A training run: train, evaluate, checkpoint, resume; and the team that it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maporl.agents import Loader, Team
+from maporl.roster import Roster
+from maporl.training.callbacks import Callback, Callbacks
+from maporl.training.config import RunConfig
+from maporl.training.run_folder import RunFolder
+from maporl.training.threads import torch_settings
+from maporl.training.trackers import Trackers
+from maporl.training.trainer import Run
+
+if TYPE_CHECKING:
+    from maporl.envs import DiscussionEnv
+
+__all__ = ["RunFolder", "load_team", "train", "write_questions"]
+
+
+def train(
+    config: RunConfig | None = None,
+    *,
+    resume: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    **settings: Any,
+) -> RunFolder:
+    """Train a team, evaluate it before, during and after, and write a run folder.
+
+    ``maporl.train(env="gsm8k", model=DIR, algorithm="mappo")`` is ``maporl train --env gsm8k --model DIR --algorithm mappo``.
+
+    Args:
+        config: The run; its fields can be given as keyword arguments instead or on top.
+        resume: A run folder to go on with after its last checkpoint; its own configuration holds. A complete run is left as it is.
+        callbacks: Told about experience, updates, iterations and evaluations.
+
+    Raises:
+        ValueError: A setting that cannot be, named with its remedy.
+    """
+    if resume is not None:
+        if config is not None or settings:
+            raise ValueError(f"resume goes on with the configuration in {str(resume)!r}; leave other settings out.")
+        folder = RunFolder(resume)
+        config = folder.config
+        if folder.status == "complete":
+            return folder
+    else:
+        config = (config or RunConfig()).merged(settings)
+        folder = RunFolder(config.folder)
+        folder.check_free()
+    told = Callbacks([*callbacks, *([Trackers(config)] if config.trackers else [])])
+    with torch_settings(config), contextlib.closing(told):
+        # Everything is built before the folder is made: a slip in the settings leaves no folder in the way of the next try.
+        run = Run(config, folder, told)
+        trainer = config.build_trainer(run)
+        if resume is None:
+            RunFolder.create(folder.path, run.config.resolved(run.env))
+        with folder.keeping_status(resumable=trainer.resumable):
+            start = folder.restore(trainer) if resume is not None else 0
+            write_questions(folder.path / "questions.json", run.env)
+            run.train(trainer, start)
+    return folder
+
+
+def load_team(
+    run: str | Path,
+    *,
+    env: DiscussionEnv | None = None,
+    device: str | None = None,
+    config: RunConfig | None = None,
+) -> Team:
+    """The team that a run trained.
+
+    Args:
+        run: Its folder.
+        env: Whom to seat; the run's own agents if None. Agents the run did not have need a team that shares one adapter.
+        device: A torch device; the run's choice if None.
+        config: How its agents speak (longest message, dtype ...), where that differs from the run's own configuration.
+
+    Raises:
+        ValueError: Not a run folder, no adapters in it, or an agent that the team cannot seat.
+    """
+    own = RunFolder(run).config
+    config = replace(config or own, device=device or (config or own).device)
+    roster = Roster.load(Path(run) / "adapters")
+    if config.model != own.model:
+        roster = roster.on(config.model)
+    roster = roster.seated(roster.agents if env is None else env.possible_agents).with_partners(config.partners)
+    return Loader().team(roster, config.voice(), seed=config.seed)
+
+
+def write_questions(path: Path, env: DiscussionEnv) -> None:
+    """The ids of the splits; tests are loaded by the final evaluation only, so they are not touched here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ids = {split: [q.id for q in env.questions(split)] for split in ("train", "validation")}
+    path.write_text(json.dumps(ids) + "\n", encoding="utf-8")

@@ -1,0 +1,103 @@
+"""The demo: equal budgets, honest rows, and that co-training pays (slow)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from maporl.benchmarks.analysis.results import load_results
+from maporl.benchmarks.analysis.summary import summarise
+from maporl.benchmarks.experiments.warm_start import PROMPTS, make_warm_start
+from maporl.benchmarks.study.matrix import run_study
+from maporl.benchmarks.study.study import TrainingKey
+from maporl.cli.demo import SETTINGS, before_and_after, demo, demo_study
+from maporl.envs.tasks.two_witnesses import LONE_CEILING
+from maporl.rollouts.records import read_records
+
+
+def trainings(algorithm: str, folder: Path, **settings: object) -> dict[str, TrainingKey]:
+    """By the folder of each run."""
+    (folder / "start").mkdir()
+    (folder / "start" / "prompts.yaml").write_text(
+        yaml.safe_dump(asdict(PROMPTS))
+    )  # all of a warm start that is looked at
+    study = demo_study(settings.pop("task", "two_witnesses"), algorithm, folder / "start", folder, **settings)  # type: ignore[arg-type]
+    found = [t for task in study.tasks for named in study.named for t in study.trainings(task, named, 0)]
+    return {"/".join(t.folder.parts[2:-1]): t for t in found}
+
+
+def test_every_run_has_the_same_budget(tmp_path: Path) -> None:
+    runs = trainings("ippo", tmp_path)
+    assert set(runs) == {
+        "single_agent~ippo/agent_0", "single_agent~ippo/agent_1", "single_agent_told~ippo", "train_one~ippo/agent_0",
+        "train_one~ippo/agent_1", "ippo",
+    }  # fmt: skip
+    own = ("frozen", "num_agents", "num_rounds", "env_args")  # what the rows are about
+    shared = [{k: v for k, v in asdict(t.config).items() if k not in own} for t in runs.values()]
+    for settings, training in zip(shared, runs.values(), strict=True):
+        settings["prompts"] = training.config.build_prompts()  # a file or what it says
+    assert all(s == shared[0] for s in shared)
+    assert runs["train_one~ippo/agent_0"].config.frozen == ("agent_1",)
+    assert runs["single_agent~ippo/agent_1"].config.env_args["view"] == "agent_1"
+    assert runs["single_agent_told~ippo"].config.env_args["view"] == "all"
+
+
+def test_a_vault_of_three_digits_has_three_seats(tmp_path: Path) -> None:
+    runs = trainings("magrpo", tmp_path, task="vault", num_agents=3)
+    alone = runs["single_agent~magrpo/agent_2"].config
+    assert (alone.env_args["view"], alone.env_args["num_digits"], alone.num_agents) == ("agent_2", 3, 1)
+    assert runs["train_one~magrpo/agent_1"].config.frozen == ("agent_0", "agent_2")
+
+
+def test_a_foreign_folder_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"thesis\.txt"):
+        demo(output_dir=tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_unknown_names_are_told_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Did you mean 'mappo'"):
+        demo(algorithm="mapo", output_dir=tmp_path / "a")
+    with pytest.raises(ValueError, match="no warm start for 'gsm8k'"):
+        demo("gsm8k", output_dir=tmp_path / "b")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("algorithm", list(SETTINGS))
+def test_co_training_pays(algorithm: str, tmp_path: Path) -> None:
+    """Mean of three seeds: at least .95 sampled and .99 greedy, and 20 points over training one."""
+    make_warm_start(tmp_path / "start")
+    study = demo_study("two_witnesses", algorithm, tmp_path / "start", tmp_path / "s", seeds=(0, 1, 2), num_samples=4)
+    study = study.merged({"methods": [algorithm, f"train_one/{algorithm}"]})
+    rows = {r["method"]: r for r in summarise(load_results([run_study(study)]))["rows"]}
+    together, one = rows[algorithm], rows[f"train_one/{algorithm}"]
+    print(algorithm, together["seeds"], together["greedy"], one["seeds"])
+    assert together["accuracy"] >= 0.95
+    assert together["greedy"] >= 0.99
+    assert together["accuracy"] - one["accuracy"] >= 0.20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_the_whole_demo(tmp_path: Path) -> None:
+    folder = demo(output_dir=tmp_path / "demo", algorithm="magrpo", num_iterations=3)
+    rows = summarise(load_results([folder]))["rows"]
+    lone = [
+        r
+        for r in rows
+        if r["method"].startswith(("single_agent/", "self_consistency")) or r["method"] == "single_agent"
+    ]
+    assert len(lone) >= 4 and all(row["low"] <= LONE_CEILING for row in lone)
+    for before, after in before_and_after(folder):
+        assert before["question_id"] == after["question_id"] and before["team_correct"] < 1
+    test = read_records(folder / "cells" / "two_witnesses" / "magrpo" / "seed_0" / "records.jsonl")
+    assert np.mean([r["ablated"]["team_correct"] for r in test if not r["greedy"]]) >= 0
+    assert (
+        demo(output_dir=tmp_path / "demo", algorithm="magrpo", num_iterations=1) == folder
+    )  # an earlier demo is replaced

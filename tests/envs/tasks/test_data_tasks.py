@@ -1,0 +1,244 @@
+"""The four data tasks: rows by hand, bad rows, and every gold answer of the real files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.tasks.anli import ANLI
+from maporl.envs.tasks.csqa import CSQA
+from maporl.envs.tasks.gsm8k import GSM8K
+from maporl.envs.tasks.math import Math
+from maporl.envs.verifiers import Exact, MathExpression
+from maporl.types import Question
+
+LOCAL_CSQA = {
+    "id": "q1",
+    "answerKey": "B",
+    "question": {"stem": "Where?", "choices": [{"label": "A", "text": "bank"}, {"label": "B", "text": "library"}]},
+}
+HUB_CSQA = {
+    "id": "q1",
+    "question": "Where?",
+    "choices": {"label": ["A", "B"], "text": ["bank", "library"]},
+    "answerKey": "B",
+}
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def only(env: DiscussionEnv) -> Question:
+    (question,) = env.load("train")
+    return question
+
+
+def test_gsm8k_reads_the_number_after_the_last_marker(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", {"question": "How many?", "answer": "#### is it\n2 * 600 = 1,200\n#### 1,200"})
+    question = only(GSM8K(data=path))
+    assert (question.text, question.answer, question.id) == ("How many?", "1200", "a.jsonl:1")
+    assert GSM8K().verifier(question, "So 2 * 600.\nThe answer is 1,200.").correct is True
+
+
+def test_math_reads_the_answer_or_the_box_of_the_solution(tmp_path: Path) -> None:
+    first = {
+        "problem": "Half of one?",
+        "answer": "\\frac{1}{2}",
+        "solution": "$\\boxed{9}$",
+        "level": 2,
+        "unique_id": "t/1",
+    }
+    question = only(Math(data=write(tmp_path / "a.jsonl", first)))
+    assert (question.answer, question.id, dict(question.metadata)) == ("\\frac{1}{2}", "t/1", {"level": 2})
+    second = {"problem": "Half of one?", "solution": "$\\boxed{1}$, no, $\\boxed{\\frac{1}{2}}$.", "type": "Algebra"}
+    again = only(Math(data=write(tmp_path / "b.jsonl", second)))
+    assert (again.answer, dict(again.metadata)) == ("\\frac{1}{2}", {"type": "Algebra"})
+    assert Math().verifier(again, "It is \\boxed{0.5}.").correct is True
+
+
+def test_csqa_reads_both_layouts(tmp_path: Path) -> None:
+    questions = [only(CSQA(data=write(tmp_path / f"{n}.jsonl", row))) for n, row in enumerate((LOCAL_CSQA, HUB_CSQA))]
+    assert questions[0] == questions[1]
+    assert questions[0].text == "Where?\n(A) bank\n(B) library" and questions[0].answer == "B"
+    verifier = CSQA().verifier
+    assert verifier(questions[0], "The answer is (B).").correct is True
+    assert verifier(questions[0], "The answer is library.").correct is True
+    assert verifier(questions[0], "The answer is (E).").answer is None, "there is no E here"
+
+
+@pytest.mark.parametrize("label", ["n", 1, "neutral"])
+def test_anli_reads_letters_numbers_and_words(tmp_path: Path, label: object) -> None:
+    row = {"uid": "u", "context": "It rains. ", "hypothesis": "It pours.", "label": label}
+    question = only(ANLI(data=write(tmp_path / "a.jsonl", row)))
+    assert (question.text, question.answer, question.id) == (
+        "Context: It rains.\nHypothesis: It pours.",
+        "neutral",
+        "u",
+    )
+    assert ANLI().verifier(question, "The answer is neutral.").correct is True
+    other = {"premise": "It rains.", "hypothesis": "It pours.", "label": label}
+    assert only(ANLI(data=write(tmp_path / "b.jsonl", other))).text == question.text
+
+
+def test_anli_rounds_choose_the_hubs_splits() -> None:
+    assert ANLI().hub.train[1] == ("train_r1", "train_r2", "train_r3")
+    assert ANLI(anli_round=2, num_rounds=3).hub.test == ("facebook/anli", ("test_r2",))
+    with pytest.raises(ValueError, match="anli_round=4; one of: 1, 2, 3"):
+        ANLI(anli_round=4)
+
+
+BAD: list[tuple[type[DiscussionEnv], dict[str, Any], str]] = [
+    (GSM8K, {"question": "x"}, "no field 'answer' (there are: question)"),
+    (GSM8K, {"question": 5, "answer": "#### 5"}, "field 'question' is '5', a int; need str"),
+    (GSM8K, {"question": "x", "answer": "5"}, "the answer has no '#### <number>' at its end"),
+    (Math, {"problem": "x"}, "no field 'solution'"),
+    (Math, {"problem": "x", "solution": "\\boxed{1"}, "no field 'answer', and no \\boxed{} in 'solution'"),
+    (Math, {"problem": "x", "solution": "1"}, "no field 'answer', and no \\boxed{} in 'solution'"),
+    (CSQA, {**LOCAL_CSQA, "answerKey": "C"}, "answerKey 'C' is none of the choices A, B"),
+    (CSQA, {**LOCAL_CSQA, "question": {"stem": "x"}}, "needs a stem and at least two choices"),
+    (CSQA, {**LOCAL_CSQA, "question": {"choices": LOCAL_CSQA["question"]["choices"]}}, "needs a stem"),  # type: ignore[index]
+    (CSQA, {**LOCAL_CSQA, "question": {"stem": "x", "choices": [{"label": "A", "text": "a"}] * 2}}, "needs a stem"),
+    (CSQA, {**HUB_CSQA, "choices": {"label": ["A"], "text": ["a", "b"]}}, "'choices' needs the lists"),
+    (CSQA, {**HUB_CSQA, "choices": {"text": ["a", "b"]}}, "'choices' needs the lists"),
+    (CSQA, {**HUB_CSQA, "choices": ["a", "b"]}, "needs a stem and at least two choices"),
+    (ANLI, {"context": "x", "hypothesis": "y", "label": "maybe"}, "label 'maybe'; one of e, n, c, or 0, 1, 2"),
+    (ANLI, {"context": "x", "hypothesis": "y", "label": -1}, "label -1; one of"),
+    (ANLI, {"hypothesis": "y", "label": "e"}, "no field 'premise'"),
+]
+
+
+@pytest.mark.parametrize(("task", "row", "fault"), BAD, ids=[f"{task.__name__}-{fault[:30]}" for task, _, fault in BAD])
+def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, task: Any, row: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=rf"bad\.jsonl, line 1: {re.escape(fault)}") as caught:
+        task(data=write(tmp_path / "bad.jsonl", row)).questions("train")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gold_answer_that_the_verifier_cannot_read_names_the_question_and_the_remedy(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "bad.jsonl", {"question": "x", "answer": "#### 5"}, {"question": "y", "answer": "#### five"}
+    )
+    with pytest.raises(ValueError, match=r"question bad\.jsonl:2: gold answer 'five' is not a number; correct the row"):
+        GSM8K(data=path).questions("train")
+    assert len(GSM8K(data=path, verifier="exact", ground_truth="exact").questions("train")) == 2
+    broken = write(tmp_path / "broken.jsonl", {"problem": "x", "answer": "\\frac{1"})
+    with pytest.raises(ValueError, match=r"question broken\.jsonl:1: .* unbalanced braces"):
+        Math(data=broken).questions("train")
+
+
+@pytest.mark.parametrize("task", [GSM8K, Math, CSQA, ANLI])
+def test_offline_without_a_path_names_both_remedies(task: Any) -> None:
+    with pytest.raises(ValueError, match=r"cannot load .*--data FILE, or go online once"):
+        task().questions("train")
+
+
+def test_verifier_and_instruction_can_be_replaced(tmp_path: Path) -> None:
+    env = GSM8K(
+        data=write(tmp_path / "a.jsonl", {"question": "x", "answer": "#### 5"}), verifier="exact", instruction="Go."
+    )
+    assert isinstance(env.verifier, Exact) and isinstance(env.ground_truth, Exact)
+    env.reset(options={"question": only(env)})
+    assert env.observe("agent_0")["instruction"] == "Go."
+
+
+# Real files from here on.
+
+
+def answer_to(env: DiscussionEnv) -> Callable[[str], str]:
+    """A response in the form that the task's instruction asks for."""
+    frame = (
+        "\\boxed{...}"
+        if isinstance(env, Math)
+        else "The answer is (...)."
+        if isinstance(env, CSQA)
+        else "The answer is ...."
+    )
+    return lambda answer: f"Let me see: 3 apples and 14 pears.\n{frame.replace('...', answer, 1)}"
+
+
+def questions_of(env: DiscussionEnv) -> list[Question]:
+    return [*env.load("train"), *env.load("test")]
+
+
+def test_gsm8k_whole(data_dir: Path) -> None:
+    env = GSM8K(data=data_dir / "gsm8k")
+    assert [len(list(env.load(split))) for split in ("train", "test")] == [7473, 1319]
+    parts = {split: {q.hash for q in env.questions(split)} for split in ("train", "validation", "test")}
+    assert len(parts["train"] | parts["validation"]) == 7473 and not parts["train"] & parts["validation"]
+    assert 0.04 < len(parts["validation"]) / 7473 < 0.06
+    say = answer_to(env)
+    for question in questions_of(env):
+        gold = int(question.answer)
+        assert env.verifier(question, say(f"{gold:,}")).correct is True
+        assert env.verifier(question, say(f"${gold}.00")).correct is True
+        assert env.verifier(question, say(str(gold + 1))).correct is False
+        assert env.verifier(question, say(str(-gold))).correct is (gold == 0)
+
+
+def test_the_solutions_that_gsm8k_itself_gives_are_right(data_dir: Path) -> None:
+    verifier = GSM8K().verifier
+    for name in ("train", "test"):
+        for line in (data_dir / "gsm8k" / f"{name}.jsonl").read_text("utf-8").splitlines():
+            row = json.loads(line)
+            gold = row["answer"].rpartition("####")[2].strip().replace(",", "")
+            assert verifier(Question(row["question"], gold), row["answer"]).correct is True
+
+
+def test_math_500_whole(data_dir: Path) -> None:
+    env = Math(data=data_dir / "math" / "math500_test.jsonl")
+    say, verifier = answer_to(env), MathExpression()
+    assert isinstance(env.verifier, MathExpression)
+    questions = list(env.load("train"))
+    assert len(questions) == 500
+    for question in questions:
+        gold = question.answer
+        assert verifier(question, say(gold)).correct is True
+        assert verifier._ask(gold, say(gold)).correct is True, "without the shortcut"
+        if re.fullmatch(r"-?\d+", gold):
+            assert verifier(question, say(str(int(gold) + 1))).correct is False
+            assert verifier(question, say(str(-int(gold)))).correct is (gold == "0")
+        elif "=" not in gold:
+            assert verifier(question, say(f"-({gold})")).correct is False
+            assert verifier(question, say(f"({gold}) + 1")).correct is False
+
+
+def test_the_solutions_that_math_500_itself_gives_are_right(data_dir: Path) -> None:
+    wrong = []
+    for line in (data_dir / "math" / "math500_test.jsonl").read_text("utf-8").splitlines():
+        row = json.loads(line)
+        if MathExpression()(Question("", row["answer"]), row["solution"]).correct is not True:
+            wrong.append(row["unique_id"])
+    assert wrong == []
+
+
+def test_csqa_whole(data_dir: Path) -> None:
+    env = CSQA(data=data_dir / "csqa" / "train.jsonl")
+    questions, say = questions_of(env), answer_to(env)
+    assert len(questions) == 9741 + 1221
+    for question in questions:
+        choices = question.metadata["choices"]
+        for label in choices:
+            assert env.verifier(question, say(label)).correct is (label == question.answer)
+        text = choices[question.answer]
+        if sum(other.casefold() == text.casefold() for other in choices.values()) == 1:
+            by_text = env.verifier(question, f"The answer is {text}.").correct
+            # "The answer is not dry" is read as a denial, and two choices of one question differ by an article only.
+            assert by_text is True or text.startswith("not ") or text == "ground"
+
+
+@pytest.mark.parametrize(("name", "rows"), [("r1_dev", 1000), ("r2_dev", 1000), ("r3_dev", 1198)])
+def test_anli_whole(data_dir: Path, name: str, rows: int) -> None:
+    env = ANLI(data=data_dir / "anli" / f"{name}.jsonl")
+    questions, say = list(env.load("train")), answer_to(env)
+    assert len(questions) == rows
+    for question in questions:
+        for label in ("entailment", "neutral", "contradiction"):
+            assert env.verifier(question, say(label)).correct is (label == question.answer)
