@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from maporl.errors import UserValueError
+
 __all__ = ["parsed", "read_jsonl"]
 
 
@@ -32,9 +34,9 @@ def parsed(data: bytes, where: str) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{where}: not UTF-8 (byte {error.start}); save the file as UTF-8.") from None
+        raise UserValueError(f"{where}: not UTF-8 (byte {error.start}); save the file as UTF-8.") from None
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}" if b"\n" in data.strip() else f"column {error.colno}"
-        raise ValueError(f"{where}: not JSON ({error.msg}, {at}); correct or remove it.") from None
+        raise UserValueError(f"{where}: not JSON ({error.msg}, {at}); correct or remove it.") from None
     except RecursionError:
-        raise ValueError(f"{where}: nested too deeply to be read.") from None
+        raise UserValueError(f"{where}: nested too deeply to be read.") from None

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from maporl.errors import UserValueError
 from maporl.settings import called, nearest
 
 __all__ = ["BUILTINS", "names", "load", "build"]
@@ -105,7 +106,7 @@ def load(kind: str, spec: Any) -> Any:
         return spec
     path = BUILTINS[kind].get(spec, spec)
     if ":" not in path:
-        raise ValueError(
+        raise UserValueError(
             f"unknown {kind} {spec!r}.{nearest(spec, names(kind))} Built in: {', '.join(names(kind))}; "
             "your own: 'package.module:Class'."
         )
@@ -118,15 +119,15 @@ def load(kind: str, spec: Any) -> Any:
     except ModuleNotFoundError as error:
         # Only the module that was asked for is the user's slip here; a missing import inside it must show as it is.
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise ValueError(
+            raise UserValueError(
                 f"{kind} {spec!r}: there is no module {error.name!r}. Start from the folder that holds it, or install it."
             ) from error
         raise
     if not hasattr(module, attribute):
-        raise ValueError(f"{kind} {spec!r}: module {module_name!r} has no {attribute!r}.")
+        raise UserValueError(f"{kind} {spec!r}: module {module_name!r} has no {attribute!r}.")
     loaded = getattr(module, attribute)
     if not callable(loaded):
-        raise ValueError(f"{kind} {spec!r} is a {type(loaded).__name__}, not a class.")
+        raise UserValueError(f"{kind} {spec!r} is a {type(loaded).__name__}, not a class.")
     return loaded
 
 
@@ -139,7 +140,7 @@ def build(kind: str, spec: Any, **defaults: Any) -> Any:
         arguments = dict(spec)
         name = arguments.pop("name", None)
         if name is None:
-            raise ValueError(f"{kind} {dict(spec)!r} has no 'name'; write {{'name': WORD, ...arguments}}.")
+            raise UserValueError(f"{kind} {dict(spec)!r} has no 'name'; write {{'name': WORD, ...arguments}}.")
         return called(kind, str(name), load(kind, name), {**defaults, **arguments})
     loaded = load(kind, spec)
     return called(kind, str(spec), loaded, defaults) if isinstance(loaded, type) else loaded

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from maporl.errors import UserValueError
 from maporl.settings import full_path
 
 __all__ = ["BASE", "WARM_START", "Roster", "Speaker", "checkpoint_of"]
@@ -88,7 +89,7 @@ class Roster:
             ValueError: An unknown word, agent or round, an agent without a checkpoint, or one adapter on two checkpoints.
         """
         if isinstance(model, Mapping) and set(model) - set(agents):
-            raise ValueError(f"model names {sorted(set(model) - set(agents))}; the agents are {list(agents)}.")
+            raise UserValueError(f"model names {sorted(set(model) - set(agents))}; the agents are {list(agents)}.")
         partners = partners or {}
         start = None if init_adapter is None else str(init_adapter)
         seats = {}
@@ -103,7 +104,7 @@ class Roster:
                 bases.setdefault(speaker.adapter, {})[agent] = speaker.base
         for adapter, found in bases.items():
             if len(set(found.values())) > 1:
-                raise ValueError(
+                raise UserValueError(
                     f"adapter {adapter!r} would sit on different models ({found}); use --team per_agent, or one model."
                 )
         return roster
@@ -147,7 +148,7 @@ class Roster:
         num_rounds = 1 + max(r for _, r in self.seats)
         named = {seat: {seat[0], f"round_{seat[1] + 1}", f"{seat[0]}/round_{seat[1] + 1}"} for seat in self.seats}
         for word in words - set().union(*named.values()):
-            raise ValueError(
+            raise UserValueError(
                 f"frozen names {word!r}; use an agent of {list(self.agents)}, 'round_1' to 'round_{num_rounds}', or AGENT/round_K."
             )
         return Roster({seat: _still(s) if named[seat] & words else s for seat, s in self.seats.items()})
@@ -159,7 +160,7 @@ class Roster:
             ValueError: There is no such agent.
         """
         if set(partners) - set(self.agents):
-            raise ValueError(
+            raise UserValueError(
                 f"partners names {sorted(set(partners) - set(self.agents))}; the agents are {list(self.agents)}."
             )
         return Roster(
@@ -186,7 +187,7 @@ class Roster:
         for agent in agents:
             if agent not in everybody and any(rounds != alike for rounds in everybody.values()):
                 run = alike[0].run or "the team"
-                raise ValueError(
+                raise UserValueError(
                     f"{run!r} trained {list(everybody)}, not {agent!r}; ask for their number (--num_agents {len(everybody)}), or train "
                     "with --team shared, which seats any number."
                 )
@@ -215,12 +216,12 @@ class Roster:
         file = Path(folder) / FILE
         run = str(file.parent.parent)
         if not file.is_file():
-            raise ValueError(
+            raise UserValueError(
                 f"{run!r} has no adapters yet: its training did not end; go on with maporl train --resume {run}."
             )
         plan: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
         if not all(isinstance(entry, dict) for rounds in plan.values() for entry in rounds):
-            raise ValueError(
+            raise UserValueError(
                 f"{str(file)!r} was written by an earlier version, which did not say who is trained; train anew with its settings: "
                 f"maporl train --config {run}/config.yaml --output_dir DIR."
             )
@@ -239,12 +240,12 @@ def checkpoint_of(model: str | Mapping[str, str], agent: str) -> str:
         ValueError: There is none.
     """
     if isinstance(model, Mapping) and model and agent not in model:
-        raise ValueError(
+        raise UserValueError(
             f"model has no base model for {agent!r}, but for {list(model)}; give one for each agent, or one for all."
         )
     found = model.get(agent) if isinstance(model, Mapping) else model
     if not found:
-        raise ValueError(
+        raise UserValueError(
             "no model; name a checkpoint folder or hub id: --model DIR (maporl make-model DIR makes a small one)."
         )
     return found
@@ -261,19 +262,21 @@ def _adapters(team: str | Mapping[str, Any], agents: Sequence[str], num_rounds: 
     """The adapter of every seat; None is the frozen base."""
     if isinstance(team, str):
         if team not in _ADAPTERS:
-            raise ValueError(f"team {team!r} is unknown; use one of {list(_ADAPTERS)}, or a mapping agent -> adapter.")
+            raise UserValueError(
+                f"team {team!r} is unknown; use one of {list(_ADAPTERS)}, or a mapping agent -> adapter."
+            )
         return {(agent, r): _ADAPTERS[team](agent, r) for agent in agents for r in range(num_rounds)}
     if set(team) - set(agents):
-        raise ValueError(f"team names {sorted(set(team) - set(agents))}; the agents are {list(agents)}.")
+        raise UserValueError(f"team names {sorted(set(team) - set(agents))}; the agents are {list(agents)}.")
     seats: dict[Seat, str | None] = {}
     for agent in agents:
         if agent not in team:
-            raise ValueError(
+            raise UserValueError(
                 f"team has no entry for {agent!r}; name an adapter (or {BASE!r}) for each of {list(agents)}."
             )
         names = [team[agent]] * num_rounds if isinstance(team[agent], str) else team[agent]
         if len(names) != num_rounds:
-            raise ValueError(
+            raise UserValueError(
                 f"team names {len(names)} adapters for {agent!r}, but there are {num_rounds} rounds; one each, or one word."
             )
         seats |= {(agent, r): None if name == BASE else name for r, name in enumerate(names)}

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from maporl.errors import UserValueError
+
 __all__ = ["called", "deeply", "full_path", "importable", "nearest", "plain", "read_settings", "read_yaml", "typed"]
 
 
@@ -37,7 +39,7 @@ def read_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise ValueError(f"not YAML: {' '.join(str(error).split())}") from error
+        raise UserValueError(f"not YAML: {' '.join(str(error).split())}") from error
 
 
 def read_settings(path: str | Path) -> dict[Any, Any]:
@@ -48,13 +50,13 @@ def read_settings(path: str | Path) -> dict[Any, Any]:
     """
     file = Path(path)
     if not file.is_file():
-        raise ValueError(f"config {str(path)!r}: no such file.")
+        raise UserValueError(f"config {str(path)!r}: no such file.")
     try:
         values = read_yaml(file.read_text(encoding="utf-8")) or {}
     except ValueError as error:
-        raise ValueError(f"config {str(path)!r} is {error}") from error
+        raise UserValueError(f"config {str(path)!r} is {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
+        raise UserValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
     return values
 
 
@@ -73,7 +75,7 @@ def importable(name: str, value: Any) -> Any:
     if not isinstance(value, type | types.FunctionType):
         return value
     if not value.__qualname__.isidentifier():
-        raise ValueError(
+        raise UserValueError(
             f"{name}: {value.__qualname__} is a lambda, or defined inside a function or class; define it at the top of a module."
         )
     return f"{value.__module__}:{value.__qualname__}"
@@ -98,7 +100,7 @@ def plain(name: str, value: Any) -> Any:
         return float(value)
     if isinstance(value, str | os.PathLike):
         return str.__str__(os.fspath(value))
-    raise ValueError(
+    raise UserValueError(
         f"{name} is an object of {type(value).__name__}, which config.yaml cannot hold; write a word, "
         "{name: WORD, ...arguments}, or package.module:Class."
     )
@@ -128,7 +130,7 @@ def typed(name: str, value: Any, hint: Any) -> Any:
         if kind is tuple and isinstance(value, str | Sequence):
             return (value,) if isinstance(value, str) else tuple(value)
     wanted = " or ".join(_WORDS.get(typing.get_origin(m) or m, str(m)) for m in members)
-    raise ValueError(f"{name} is {value!r}; it must be {wanted}.")
+    raise UserValueError(f"{name} is {value!r}; it must be {wanted}.")
 
 
 _WORDS: dict[Any, str] = {
@@ -162,7 +164,7 @@ def called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any
     unknown = [] if open_ended else [name for name in arguments if name not in accepted]
     if unknown:
         known = sorted(n for n, p in accepted.items() if p.kind in _NAMED and n != "team")
-        raise ValueError(
+        raise UserValueError(
             f"{kind} {word!r} has no argument {unknown[0]!r}.{nearest(unknown[0], known)} It takes: {', '.join(known)}."
         )
     owner = kind if kind == word else f"{kind} {word!r}"

@@ -14,6 +14,7 @@ from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
+from maporl.errors import UserValueError
 from maporl.roster import Roster, Speaker
 from maporl.settings import full_path
 
@@ -119,7 +120,7 @@ class Loader:
 def _partner(agent: str, spec: str) -> Agent:
     partner = registry.build("agent", spec)
     if not isinstance(partner, Agent):
-        raise ValueError(
+        raise UserValueError(
             f"partners: {spec!r} for {agent!r} is no agent but a {type(partner).__name__}; name a subclass of maporl.agents.Agent "
             "(ScriptedAgent makes one of a function)."
         )

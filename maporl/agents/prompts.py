@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 from jinja2.exceptions import TemplateError
 
+from maporl.errors import UserValueError
 from maporl.types import Message, Observation
 
 __all__ = ["PLAIN_CHAT_TEMPLATE", "ChatEncoder", "PromptTemplate", "encode_chat"]
@@ -81,20 +82,20 @@ class PromptTemplate:
         for name, allowed in _FIELDS.items():
             piece = getattr(self, name)
             if not isinstance(piece, str):
-                raise ValueError(f"prompt piece {name!r} is {piece!r}; write a text, '' for none.")
+                raise UserValueError(f"prompt piece {name!r} is {piece!r}; write a text, '' for none.")
             try:
                 used = {f for _, f, _, _ in string.Formatter().parse(piece) if f is not None}
             except ValueError as error:
-                raise ValueError(
+                raise UserValueError(
                     f"prompt piece {name!r}: {error}; double literal braces: '{{{{' and '}}}}'."
                 ) from error
             if used - allowed:
-                raise ValueError(
+                raise UserValueError(
                     f"prompt piece {name!r} names {sorted(used - allowed)}, which it does not have; it may use {sorted(allowed)}, "
                     "and literal braces are doubled."
                 )
         if not isinstance(self.personas, Mapping):
-            raise ValueError(f"personas is {self.personas!r}; write a mapping from agent to text.")
+            raise UserValueError(f"personas is {self.personas!r}; write a mapping from agent to text.")
 
     @classmethod
     def load(cls, spec: str | Path | Mapping[str, Any] | PromptTemplate | None) -> PromptTemplate:
@@ -106,7 +107,7 @@ class PromptTemplate:
         known = {f.name for f in fields(cls)}
         unknown = set(spec or {}) - known
         if unknown:
-            raise ValueError(f"prompts: unknown piece {sorted(unknown)}; the pieces are {sorted(known)}.")
+            raise UserValueError(f"prompts: unknown piece {sorted(unknown)}; the pieces are {sorted(known)}.")
         return cls(**(spec or {}))
 
     def messages(self, observation: Observation) -> list[dict[str, str]]:
@@ -164,13 +165,15 @@ class PromptTemplate:
 
 def _read_pieces(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
-        raise ValueError(f"prompts {str(path)!r}: no such file; write a YAML file of pieces, or leave it out.")
+        raise UserValueError(f"prompts {str(path)!r}: no such file; write a YAML file of pieces, or leave it out.")
     try:
         pieces = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"prompts {str(path)!r}: no YAML ({' '.join(str(error).split())}).") from error
+        raise UserValueError(f"prompts {str(path)!r}: no YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(pieces, Mapping | None):
-        raise ValueError(f"prompts {str(path)!r} holds a {type(pieces).__name__}; write a mapping from piece to text.")
+        raise UserValueError(
+            f"prompts {str(path)!r} holds a {type(pieces).__name__}; write a mapping from piece to text."
+        )
     return pieces
 
 
@@ -235,7 +238,7 @@ class ChatEncoder:
     def _control(self) -> re.Pattern[str]:
         """Every control token spelled out: those with a name (EOS ...) and those only marked as special (Llama 3's headers)."""
         if not self.tokenizer.chat_template:
-            raise ValueError(
+            raise UserValueError(
                 f"the tokenizer of {self.tokenizer.name_or_path!r} has no chat template; give one: --chat_template plain, or a Jinja "
                 "file."
             )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from maporl.agents.agent import Learner
 from maporl.agents.models.prefix_trees import Packed
 from maporl.agents.sampling.settings import Sampling, filter_logits, sample
+from maporl.errors import UserValueError
 from maporl.types import Completion, Observation
 
 __all__ = ["SmallAgent", "SmallPolicy"]
@@ -40,13 +41,15 @@ class SmallPolicy:
         self, shape: Sequence[int], probabilities: Sequence[float], *, hidden_units: int | None = None
     ) -> None:
         if not shape or min(shape) < 1:
-            raise ValueError(f"shape is {tuple(shape)}; give how many values each number of a state takes, at least 1.")
+            raise UserValueError(
+                f"shape is {tuple(shape)}; give how many values each number of a state takes, at least 1."
+            )
         if not (min(probabilities) > 0 and math.isclose(sum(probabilities), 1, abs_tol=1e-6)):
-            raise ValueError(
+            raise UserValueError(
                 f"probabilities are {tuple(probabilities)}; they must be positive (a certain policy has no gradient) and sum to 1."
             )
         if hidden_units is not None and hidden_units < 1:
-            raise ValueError(f"hidden_units is {hidden_units}; at least 1, or None for a table.")
+            raise UserValueError(f"hidden_units is {hidden_units}; at least 1, or None for a table.")
         self.shape, self.num_actions, self.hidden_units = tuple(shape), len(probabilities), hidden_units
         self._base = torch.tensor(probabilities, dtype=torch.float64).log().float()
         self._adapters: dict[str, _Adapter] = {}
@@ -75,7 +78,7 @@ class SmallPolicy:
             ValueError: The name is taken.
         """
         if name in self._adapters:
-            raise ValueError(f"adapter {name!r} exists already; choose another name.")
+            raise UserValueError(f"adapter {name!r} exists already; choose another name.")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._adapters[name] = _Adapter(self.shape, self.num_actions, self.hidden_units)
@@ -111,7 +114,7 @@ class SmallPolicy:
         mine = [completions[row] for row in rows]
         lengths = np.array([len(c) for c in mine], np.int64)
         if (lengths != 1).any():
-            raise ValueError(f"a message of {lengths.max()} tokens; a small policy's message is one action.")
+            raise UserValueError(f"a message of {lengths.max()} tokens; a small policy's message is one action.")
         read = [prompts[row] for row in rows]
         ids = np.stack(read)
         width = ids.shape[1]
@@ -145,12 +148,12 @@ class SmallPolicy:
 
     def _named(self, adapter: str | None) -> _Adapter:
         if adapter not in self._adapters:
-            raise ValueError(f"there is no adapter {adapter!r}; there are {list(self.adapters)}.")
+            raise UserValueError(f"there is no adapter {adapter!r}; there are {list(self.adapters)}.")
         return self._adapters[adapter]
 
     def _checked(self, states: np.ndarray) -> Tensor:
         if states.shape[1] != len(self.shape) or (states < 0).any() or (states >= self.shape).any():
-            raise ValueError(f"there is a state outside of shape {self.shape}; each of its numbers counts from 0.")
+            raise UserValueError(f"there is a state outside of shape {self.shape}; each of its numbers counts from 0.")
         return torch.as_tensor(states)
 
 
@@ -221,7 +224,9 @@ class SmallAgent(Learner):
         if text not in self._read:  # there are few of them, and they come again and again
             words = text.split()
             if len(words) != len(self.policy.shape) or not all(w.isdecimal() for w in words):
-                raise ValueError(f"{text!r} is no state; write {len(self.policy.shape)} whole numbers, as in '3 5'.")
+                raise UserValueError(
+                    f"{text!r} is no state; write {len(self.policy.shape)} whole numbers, as in '3 5'."
+                )
             self._read[text] = np.array(words, np.int64)
         return self._read[text]
 

@@ -16,6 +16,7 @@ from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling.sampler import Request
 from maporl.agents.sampling.settings import Sampling
+from maporl.errors import UserValueError
 from maporl.roster import Roster, Speaker
 from maporl.types import Completion, Observation
 
@@ -63,13 +64,13 @@ class Team:
 
     def __init__(self, seats: Mapping[tuple[str, int], Agent], roster: Roster | None = None) -> None:
         if not seats:
-            raise ValueError("a team needs at least one seat; give {(agent, round): Agent}.")
+            raise UserValueError("a team needs at least one seat; give {(agent, round): Agent}.")
         self.seats, self._roster = dict(seats), roster
         self.agents = tuple(dict.fromkeys(agent for agent, _ in seats))
         self._last_round = {agent: max(r for a, r in seats if a == agent) for agent in self.agents}
         names = [m.adapter for m in self._with_adapters if m.adapter is not None]
         if len(names) != len(set(names)):
-            raise ValueError(
+            raise UserValueError(
                 f"two agents of the team own an adapter of one name among {sorted(names)}; names must differ."
             )
 
@@ -138,7 +139,7 @@ class Team:
             ValueError: There is none.
         """
         if agent not in self._last_round:
-            raise ValueError(f"the team has no seat for {agent!r}; it seats {list(self.agents)}.")
+            raise UserValueError(f"the team has no seat for {agent!r}; it seats {list(self.agents)}.")
         return agent, min(round, self._last_round[agent])
 
     def member(self, agent: str, round: int) -> Agent:

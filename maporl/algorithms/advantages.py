@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maporl.errors import UserValueError
+
 __all__ = ["NORMALISATIONS", "chain_tokens", "chain_turns", "gae", "group_advantages", "normalise", "returns_to_go"]
 
 NORMALISATIONS = ("round", "round_agent", "batch")
@@ -154,7 +156,7 @@ def group_advantages(
         elif baseline == "none":
             centred = means
         else:
-            raise ValueError(f"baseline {baseline!r} is unknown; use 'mean', 'leave_one_out', 'max' or 'none'.")
+            raise UserValueError(f"baseline {baseline!r} is unknown; use 'mean', 'leave_one_out', 'max' or 'none'.")
         if _all_equal(means) and baseline != "none":
             centred = torch.zeros_like(
                 means

@@ -22,6 +22,7 @@ from maporl.agents.team import Team
 from maporl.agents.trainable import Trainable
 from maporl.algorithms.batch import TurnBatch, minibatches
 from maporl.algorithms.losses import KL_ESTIMATORS, LOSS_AGGREGATIONS, clipped_surrogate, kl, token_weights
+from maporl.errors import OutOfMemory, UserValueError
 from maporl.types import Episode
 
 __all__ = ["Algorithm", "PolicyGradient", "Tally", "Update"]
@@ -155,7 +156,7 @@ class PolicyGradient(Algorithm):
         _check(bool(team.learners), "team", team.agents, "it trains nothing: unfreeze an agent or a round")
         for name, learner in team.learners.items():
             if learner.sampling.filtered:
-                raise ValueError(
+                raise UserValueError(
                     f"{name!r} samples with top_k={learner.sampling.top_k}, top_p={learner.sampling.top_p}; training needs the "
                     "unfiltered distribution: leave both out (they are for evaluation)."
                 )
@@ -327,7 +328,7 @@ class PolicyGradient(Algorithm):
                     raise
                 room = self.team.forget()
                 if alone and not room:
-                    raise MemoryError(
+                    raise OutOfMemory(
                         f"a pass over one message of {tokens} tokens does not fit into memory; lower max_new_tokens, set "
                         "gradient_checkpointing, or use a smaller model or dtype."
                     ) from error
@@ -407,7 +408,7 @@ class PolicyGradient(Algorithm):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if list(state["optimizers"]) != list(self.optimizers):
-            raise ValueError(
+            raise UserValueError(
                 f"the saved state is of {list(state['optimizers'])}, not of {list(self.optimizers)}; use the run's own team and algorithm."
             )
         with torch.no_grad():
@@ -442,7 +443,7 @@ def _is_maximum(name: str) -> bool:
 
 def _check(fine: bool, name: str, value: Any, remedy: str) -> None:
     if not fine:
-        raise ValueError(f"{name} is {value!r}: {remedy}.")
+        raise UserValueError(f"{name} is {value!r}: {remedy}.")
 
 
 def _warn_if_equal(rewards: Tensor) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from maporl.agents.agent import Learner
 from maporl.agents.team import Team
+from maporl.errors import UserValueError
 from maporl.types import Completion, Episode, Turn
 
 __all__ = ["TurnBatch", "discount_between_rounds", "minibatches"]
@@ -84,7 +85,7 @@ class TurnBatch:
         chains = [chain for n in kept for chain in _chains(n, episodes[n], gamma)]
         messages = [message for chain in chains for message in chain]
         if not messages:
-            raise ValueError(
+            raise UserValueError(
                 f"no message to train on: of {len(episodes)} episodes {len(episodes) - len(kept)} were dropped (overflowed the model's "
                 f"window), and the team trains {list(team.learners)}. Shorten prompts or max_new_tokens, or unfreeze a seat."
             )
@@ -179,7 +180,7 @@ def discount_between_rounds(gamma_round: float | None, contains_future: bool) ->
         ValueError: gamma_round > 0 although the rewards contain the future, which would then count twice.
     """
     if contains_future and gamma_round:
-        raise ValueError(
+        raise UserValueError(
             f"gamma_round is {gamma_round}, but this shaping's rewards contain the future already, which would count twice; leave "
             "gamma_round out (0), or choose a shaping such as own_score or team_mean."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maporl.agents.team import Team
+from maporl.errors import UserValueError
 
 __all__ = ["LastRoundFirst"]
 
@@ -33,15 +34,15 @@ class LastRoundFirst:
             ValueError: Blocks without an iteration, fewer than two rounds, or none that is trained.
         """
         if updates < 1:
-            raise ValueError(f"curriculum_updates is {updates}; it must be at least 1.")
+            raise UserValueError(f"curriculum_updates is {updates}; it must be at least 1.")
         if num_rounds < 2:
-            raise ValueError(
+            raise UserValueError(
                 f"curriculum is 'last_round_first', but num_rounds is {num_rounds}: leave the curriculum out, or discuss for longer."
             )
         trained = [r for r in range(num_rounds) if any(team.learner(agent, r) for agent in team.agents)]
         if len(trained) < 2:
             alone = [r + 1 for r in trained]
-            raise ValueError(
+            raise UserValueError(
                 f"curriculum is 'last_round_first', but rounds {alone} alone are trained: unfreeze others, or leave the curriculum out."
             )
         return cls(tuple(trained), updates)

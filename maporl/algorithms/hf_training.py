@@ -14,6 +14,7 @@ import torch
 from transformers import PrinterCallback, Trainer
 
 from maporl.agents.models.checkpoints import TINY
+from maporl.errors import UserValueError
 
 __all__ = ["QUIET", "TrainerSettings", "global_settings_kept", "train"]
 
@@ -58,14 +59,14 @@ class TrainerSettings:
         self._check_positive("learning_rate", "batch_size")
         micro = self.microbatch_size
         if micro is not None and (micro < 1 or self.batch_size % micro):
-            raise ValueError(f"microbatch_size is {micro}; it must divide batch_size {self.batch_size}.")
+            raise UserValueError(f"microbatch_size is {micro}; it must divide batch_size {self.batch_size}.")
         if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype {self.dtype!r} is unknown; use 'float32' or 'bfloat16'.")
+            raise UserValueError(f"dtype {self.dtype!r} is unknown; use 'float32' or 'bfloat16'.")
 
     def _check_positive(self, *names: str) -> None:
         for name in names:
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
+                raise UserValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
 
     @property
     def on_cpu(self) -> bool:

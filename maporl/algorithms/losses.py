@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from maporl.errors import UserValueError
+
 __all__ = [
     "KL_ESTIMATORS",
     "LOSS_AGGREGATIONS",
@@ -49,7 +51,7 @@ def kl(logprobs: Tensor, ref_logprobs: Tensor, estimator: str) -> Tensor:
         return 0.5 * difference.square()
     if estimator == "k3":
         return torch.expm1(-difference) + difference
-    raise ValueError(f"KL estimator {estimator!r} is unknown; use one of {list(KL_ESTIMATORS)}.")
+    raise UserValueError(f"KL estimator {estimator!r} is unknown; use one of {list(KL_ESTIMATORS)}.")
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -71,4 +73,4 @@ def token_weights(mask: Tensor, loss_agg: str) -> Tensor:
         return weights / weights.sum(1, keepdim=True) / len(mask)
     if loss_agg == "sum":
         return weights / len(mask)
-    raise ValueError(f"loss_agg {loss_agg!r} is unknown; use one of {list(LOSS_AGGREGATIONS)}.")
+    raise UserValueError(f"loss_agg {loss_agg!r} is unknown; use one of {list(LOSS_AGGREGATIONS)}.")

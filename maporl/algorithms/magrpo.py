@@ -12,6 +12,7 @@ from maporl.agents.team import Team
 from maporl.algorithms.advantages import group_advantages, returns_to_go
 from maporl.algorithms.algorithm import PolicyGradient, Update, _check
 from maporl.algorithms.batch import TurnBatch, discount_between_rounds
+from maporl.errors import UserValueError
 from maporl.types import Episode
 
 __all__ = ["MAGRPO", "MARLOO", "MAREINFORCE", "MAREMAX"]
@@ -59,7 +60,7 @@ class MAGRPO(PolicyGradient):
         _check(gamma_round is None or 0 <= gamma_round <= 1, "gamma_round", gamma_round, "between 0 and 1")
         rounds = 1 + max(r for _, r in team.seats)
         if joint == "cross" and rounds > 1:
-            raise ValueError(
+            raise UserValueError(
                 f"joint is 'cross' with {rounds} rounds: samples of later rounds answer one discussion only and cannot be recombined. "
                 "Use num_rounds=1, or joint='aligned'."
             )
@@ -116,7 +117,7 @@ def _comparable(episodes: Sequence[Episode]) -> list[bool]:
     left = Counter(e.group for e in episodes if not e.overflow)
     keep = [not e.overflow and left[e.group] > 1 for e in episodes]
     if not any(keep):
-        raise ValueError(
+        raise UserValueError(
             f"no group of the {len(episodes)} episodes has two discussions to compare; give every question group_size >= 2 discussions "
             "that fit the model's window."
         )

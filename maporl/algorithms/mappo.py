@@ -13,6 +13,7 @@ from maporl.agents.team import Team
 from maporl.algorithms.algorithm import _check, policies
 from maporl.algorithms.batch import learner_of
 from maporl.algorithms.ppo import PPO, Place
+from maporl.errors import UserValueError
 from maporl.types import Episode, Turn
 
 __all__ = ["MAPPO"]
@@ -56,7 +57,7 @@ class MAPPO(PPO):
             if name not in made:
                 made[name] = Critic(learner.policy, name, seed=seed + len(made))
             elif made[name].policy is not learner.policy:
-                raise ValueError(
+                raise UserValueError(
                     f"critics is {self._sharing!r}, but {agent!r} speaks with several base models, and a critic belongs to one: use "
                     "'per_base' or 'per_agent_round'."
                 )

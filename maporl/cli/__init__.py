@@ -3,21 +3,20 @@
 A command is a module with two functions, ``add_arguments(parser)`` and ``run(args)``, imported when it is asked for, so that
 ``maporl --help`` never waits for torch.
 
-What becomes one line, and what a traceback: a mistake of the user's is an exception that *the library raises on purpose*, that
-is, a ``raise`` statement in a module of maporl, wherever the run stands. Such a message is written for people and names the
-remedy. Everything else (an error inside a user's own task, in another library, or a bug of ours that Python itself noticed) is
-shown whole, because its traceback is what helps.
+What becomes one line, and what a traceback: a `UserError` (see `maporl.errors`) is a mistake of the user's, wherever the run
+stands and in whichever process it was raised; its message is written for people and names the remedy. Everything else (an error inside
+a user's own task, in another library, or a bug of ours) is shown whole, because its traceback is what helps.
 """
 
 from __future__ import annotations
 
-import dis
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from maporl import __version__
+from maporl.errors import UserError, UserValueError
 from maporl.settings import nearest
 
 __all__ = ["COMMANDS", "main"]
@@ -53,26 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         # Of a failed verifier it depends on why: one of ours names a remedy, a bug in one's own needs its traceback.
-        if not raised_on_purpose(error) and not raised_on_purpose(error.__cause__):
+        if not isinstance(error, UserError) and not isinstance(error.__cause__, UserError):
             raise
         told = [str(error), *getattr(error, "__notes__", [])]
         print(f"maporl: error: {' '.join(' '.join(told).split())}", file=sys.stderr)
         return 2
-
-
-_WITH_A_REMEDY = ValueError | TypeError | NotImplementedError | FloatingPointError | MemoryError | ConnectionError
-
-
-def raised_on_purpose(error: BaseException | None) -> bool:
-    """Whether `error` comes from a ``raise`` statement of this package (see the module's docstring)."""
-    trace = error.__traceback__ if error is not None else None
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None or not isinstance(error, _WITH_A_REMEDY):
-        return False
-    module = trace.tb_frame.f_globals.get("__name__", "")
-    instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
-    return module.partition(".")[0] == "maporl" and dis.opname[instruction] == "RAISE_VARARGS"
 
 
 def _dispatch(words: list[str]) -> int:
@@ -84,7 +68,9 @@ def _dispatch(words: list[str]) -> int:
         print(f"maporl {__version__}")
         return 0
     if name not in COMMANDS:
-        raise ValueError(f"unknown command {name!r}.{nearest(name, COMMANDS)} The commands are: {', '.join(COMMANDS)}.")
+        raise UserValueError(
+            f"unknown command {name!r}.{nearest(name, COMMANDS)} The commands are: {', '.join(COMMANDS)}."
+        )
     from maporl.cli.flags import Parser
 
     module = importlib.import_module(COMMANDS[name][0])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from maporl.cli.flags import Parser, Setting, settings_of
+from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
 
 __all__ = ["add_arguments", "run"]
@@ -41,13 +42,13 @@ def run(args: argparse.Namespace) -> int:
     config = RunFolder(args.run).config.merged(given)
     env = config.build_env()
     if env.oracle:
-        raise ValueError(
+        raise UserValueError(
             f"{args.run!r} discusses with the scores of a verifier that knows the gold answer ({env.protocol!r}), and nobody knows that of "
             "your question. Ask a team that was trained without show_scores and the score of stop, or with a learned verifier."
         )
     strangers = set(private) - set(env.possible_agents)
     if strangers:
-        raise ValueError(f"--private names {sorted(strangers)}; the agents are {env.possible_agents}.")
+        raise UserValueError(f"--private names {sorted(strangers)}; the agents are {env.possible_agents}.")
     # No gold answer: verifiers still extract what was answered, and whether it is right is nobody's to say.
     question = Question(args.question, answer="", private={name: str(text) for name, text in private.items()})
     with without_progress_bars(), torch_settings(config):
@@ -55,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
         with team.at_temperature(temperature):
             episode = rollout(env, team, [question], seed=(config.seed, ASK), greedy=temperature is None)[0]
     if episode.overflow:
-        raise ValueError("the discussion does not fit the model's window; ask more briefly, or lower --max_new_tokens.")
+        raise UserValueError(
+            "the discussion does not fit the model's window; ask more briefly, or lower --max_new_tokens."
+        )
     unjudged = tuple(replace(turn, score=None, truth=None) for turn in episode.transcript.turns)
     print_any(transcript_text(replace(episode.transcript, turns=unjudged)))
     answer = env.team_answer(episode.transcript)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from maporl import registry
 from maporl.benchmarks.study.study import Study
+from maporl.errors import UserValueError
 
 if TYPE_CHECKING:
     from maporl.benchmarks.study.matrix import OnNews
@@ -214,6 +215,8 @@ def _emptied(folder: Path) -> Path:
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / "study.yaml").is_file():
             name = sorted(path.name for path in folder.iterdir())[0]
-            raise ValueError(f"output_dir {str(folder)!r} holds {name!r}, which is no demo's; choose another folder.")
+            raise UserValueError(
+                f"output_dir {str(folder)!r} holds {name!r}, which is no demo's; choose another folder."
+            )
         shutil.rmtree(folder)
     return folder

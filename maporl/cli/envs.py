@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from maporl import registry
 from maporl.cli.flags import Parser, settings_of
+from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
         _show(RunConfig(env=args.show).merged(args.given), args.agent)
         return 0
     if args.agent or args.given:
-        raise ValueError(f"--{next(iter(args.given), 'agent')} belongs to --show ENV; add it, or leave the flag out.")
+        raise UserValueError(
+            f"--{next(iter(args.given), 'agent')} belongs to --show ENV; add it, or leave the flag out."
+        )
     from maporl.training.display import print_list
 
     rows = []
@@ -58,7 +61,7 @@ def _show(config: RunConfig, agent: str | None) -> None:
     env = config.build_env()
     who = env.possible_agents[0] if agent is None else agent
     if who not in env.possible_agents:
-        raise ValueError(f"--agent {who!r} is none of {env.possible_agents}.")
+        raise UserValueError(f"--agent {who!r} is none of {env.possible_agents}.")
     tokenizer = _tokenizer(config) if config.model else None
     for observation in _observations(env, _question(env), who):
         chat = config.build_prompts().messages(observation)
@@ -102,7 +105,7 @@ def _observations(env: DiscussionEnv, question: Question, who: str) -> list[Obse
 
 def _tokenizer(config: RunConfig) -> Any:
     if not isinstance(config.model, str):
-        raise ValueError("--model is a mapping; name one folder to show its chat template.")
+        raise UserValueError("--model is a mapping; name one folder to show its chat template.")
     from maporl.agents.models.checkpoints import load_tokenizer
 
     return load_tokenizer(config.model, config.chat_template)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from maporl.cli.flags import Parser
+from maporl.errors import UserValueError
 
 __all__ = ["add_arguments", "run"]
 
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         config = RunFolder(args.run).config.merged({"quantization": None})
         team = load_team(args.run, config=config)
         if not team.learners:
-            raise ValueError(f"{args.run!r} trained no adapter, so there is nothing to merge; use its base model.")
+            raise UserValueError(f"{args.run!r} trained no adapter, so there is nothing to merge; use its base model.")
         for agent in team.language_models:
             if agent.trainable and agent.adapter is not None:
                 agent.policy.export(agent.adapter, target / agent.adapter)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, NoReturn
 
+from maporl.errors import UserValueError
 from maporl.settings import deeply, nearest, read_yaml, typed
 
 __all__ = ["Parser", "Setting", "documented", "settings_of"]
@@ -145,7 +146,7 @@ class Parser(argparse.ArgumentParser):
         return rest, found
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+        raise UserValueError(message)
 
 
 def _loose(text: str) -> Any:

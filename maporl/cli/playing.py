@@ -22,6 +22,7 @@ import numpy as np
 from maporl.cli.evaluation import TARGET, retargeted
 from maporl.cli.flags import Parser, settings_of
 from maporl.cli.showing import matching
+from maporl.errors import UserValueError
 from maporl.settings import nearest
 from maporl.training.config import RunConfig
 
@@ -55,11 +56,13 @@ def run(args: argparse.Namespace) -> int:
     env = config.build_env()
     if args.seat not in env.possible_agents:
         asked = "is missing" if args.seat is None else f"{args.seat!r} is nobody's"
-        raise ValueError(f"--seat {asked}; the agents are: {', '.join(env.possible_agents)}.")
+        raise UserValueError(f"--seat {asked}; the agents are: {', '.join(env.possible_agents)}.")
     if args.num_questions < 1:
-        raise ValueError(f"--num_questions is {args.num_questions}; it must be at least 1.")
+        raise UserValueError(f"--num_questions is {args.num_questions}; it must be at least 1.")
     if args.seat in args.given.get("partners", {}):
-        raise ValueError(f"--partners.{args.seat} sits where you sit (--seat {args.seat}); leave one of the two out.")
+        raise UserValueError(
+            f"--partners.{args.seat} sits where you sit (--seat {args.seat}); leave one of the two out."
+        )
     questions = list(_questions(env.questions(args.split), args, config.seed))
     target = Path(args.output or f"runs/play/{config.env}.jsonl".replace(":", "."))
     _check_folder(target.parent)
@@ -85,9 +88,9 @@ def _check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"--output: {str(folder)!r} cannot be made ({error.strerror}); choose another.") from error
+        raise UserValueError(f"--output: {str(folder)!r} cannot be made ({error.strerror}); choose another.") from error
     if not os.access(folder, os.W_OK):
-        raise ValueError(f"--output: {str(folder)!r} cannot be written; choose another.")
+        raise UserValueError(f"--output: {str(folder)!r} cannot be written; choose another.")
 
 
 def _configured(args: argparse.Namespace) -> RunConfig:
@@ -96,7 +99,7 @@ def _configured(args: argparse.Namespace) -> RunConfig:
     if args.run is None:
         return RunConfig(team="frozen").merged(given)
     if "model" in given:
-        raise ValueError("--run brings its own model; leave --model out, or play with --model alone.")
+        raise UserValueError("--run brings its own model; leave --model out, or play with --model alone.")
     from maporl.training.run_folder import RunFolder
 
     return retargeted(RunFolder(args.run).config, given)
@@ -118,7 +121,7 @@ def _position(asked: str, pool: Sequence[Question]) -> int:
         return int(asked) - 1
     if (match := matching(asked, ids)) is not None:
         return ids.index(match)
-    raise ValueError(f"no question {asked!r}.{nearest(asked, ids)} Give an id, or a number from 1 to {len(pool)}.")
+    raise UserValueError(f"no question {asked!r}.{nearest(asked, ids)} Give an id, or a number from 1 to {len(pool)}.")
 
 
 def _team(run: str | None, config: RunConfig, env: DiscussionEnv) -> Team:
@@ -129,7 +132,7 @@ def _team(run: str | None, config: RunConfig, env: DiscussionEnv) -> Team:
     if run is not None:
         return load_team(run, env=env, config=config)
     if others and not config.model:
-        raise ValueError(
+        raise UserValueError(
             f"nobody speaks for {', '.join(others)}; give --run RUN, --model DIR, or --partners.{others[0]} package.module:Class."
         )
     return config.build_team(env)

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from maporl.cli.flags import Parser
+from maporl.errors import UserValueError
 
 __all__ = ["add_arguments", "run"]
 
@@ -31,9 +32,9 @@ def run(args: argparse.Namespace) -> int:
         Path(args.output) if args.output else (Path(args.runs[0]) if len(args.runs) == 1 else Path()) / "report.html"
     )
     if output.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"--output {str(output)!r} is no HTML file; give it a name that ends in .html.")
+        raise UserValueError(f"--output {str(output)!r} is no HTML file; give it a name that ends in .html.")
     if args.tables and Path(args.tables).is_file():
-        raise ValueError(f"--tables {args.tables!r} is a file; name a folder, which is made if need be.")
+        raise UserValueError(f"--tables {args.tables!r} is a file; name a folder, which is made if need be.")
     from maporl.benchmarks.analysis.results import load_results
     from maporl.benchmarks.analysis.summary import summarise
     from maporl.benchmarks.report import collect, write_report

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from maporl.benchmarks.analysis.collaboration import rounds_of, vote_correct
 from maporl.cli.flags import Parser
+from maporl.errors import UserValueError
 from maporl.settings import nearest
 
 if TYPE_CHECKING:
@@ -54,14 +55,16 @@ def run(args: argparse.Namespace) -> int:
     """Print discussions or a list of them."""
     for name in ("limit", "page"):
         if getattr(args, name) < 1:
-            raise ValueError(f"--{name} is {getattr(args, name)}; it must be at least 1.")
+            raise UserValueError(f"--{name} is {getattr(args, name)}; it must be at least 1.")
     path = Path(args.run)
     cells = _chosen(path, args)
     found = [(cell, record) for cell in cells for record in cell.records()]
     for problem in (problem for cell in cells for problem in cell.problems):
         print(f"maporl: note: {problem}", file=sys.stderr)
     if not found:
-        raise ValueError(f"{args.run!r} has no records{_why(cells)}; maporl evaluate and maporl benchmark write some.")
+        raise UserValueError(
+            f"{args.run!r} has no records{_why(cells)}; maporl evaluate and maporl benchmark write some."
+        )
     wanted = [
         (cell, record)
         for cell, record in found
@@ -103,7 +106,7 @@ def matching(asked: str, ids: Sequence[str]) -> str | None:
     found = [asked] if asked in ids else [i for i in ids if i.startswith(asked)]
     if len(found) > 1:
         some = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-        raise ValueError(f"--question {asked!r} is the beginning of {len(found)} ids ({some}); give more of it.")
+        raise UserValueError(f"--question {asked!r} is the beginning of {len(found)} ids ({some}); give more of it.")
     return found[0] if found else None
 
 
@@ -112,24 +115,24 @@ def _chosen(path: Path, args: argparse.Namespace) -> list[Cell]:
     cells = _cells(path)
     if (path / "study.yaml").is_file():
         if args.record is not None:
-            raise ValueError(
+            raise UserValueError(
                 f"--record belongs to a run folder; {str(path)!r} is a study: use --task, --method, --seed."
             )
         for name in CELL:
             value, known = getattr(args, name), list(dict.fromkeys(str(getattr(cell, name)) for cell in cells))
             if value is not None and str(value) not in known:
-                raise ValueError(
+                raise UserValueError(
                     f"--{name} {value} is not in this study.{nearest(str(value), known)} It has: {', '.join(known)}."
                 )
             cells = [cell for cell in cells if value in (None, getattr(cell, name))]
         return cells
     for name in CELL:
         if getattr(args, name) is not None:
-            raise ValueError(f"--{name} belongs to a study folder, which {str(path)!r} is not; leave it out.")
+            raise UserValueError(f"--{name} belongs to a study folder, which {str(path)!r} is not; leave it out.")
     names = {_name(cell.records_file): cell for cell in cells}
     if args.record is not None:
         if args.record not in names:
-            raise ValueError(
+            raise UserValueError(
                 f"{str(path)!r} has no record {args.record!r}.{nearest(args.record, names)} It has: {', '.join(names)}."
             )
         return [names[args.record]]
@@ -146,7 +149,9 @@ def _cells(path: Path) -> list[Cell]:
     from maporl.benchmarks.analysis.results import Cell, load_results
 
     if not path.exists():
-        raise ValueError(f"{str(path)!r}: there is no such file or folder; name a run, a study or a file of records.")
+        raise UserValueError(
+            f"{str(path)!r}: there is no such file or folder; name a run, a study or a file of records."
+        )
     if any((path / name).is_file() for name in ("study.yaml", "config.yaml")):
         return list(load_results([path]).cells)
     files = (
@@ -155,7 +160,7 @@ def _cells(path: Path) -> list[Cell]:
         else sorted(f for d in ("", "evaluations", "discussions") for f in (path / d).glob("*.jsonl"))
     )
     if not files:
-        raise ValueError(f"{str(path)!r} holds no records (.jsonl); name a run, a study or a file of records.")
+        raise UserValueError(f"{str(path)!r} holds no records (.jsonl); name a run, a study or a file of records.")
     return [Cell("", _name(file), _name(file), 0, "complete", file.parent, file) for file in files]
 
 
@@ -182,7 +187,9 @@ def _question_id(asked: str, wanted: Found, found: Found) -> str:
     """
     ids = list(dict.fromkeys(record["question_id"] for _, record in wanted))
     if not ids:
-        raise ValueError(f"--only, --sample and --decoding leave none of {len(found)} discussions; leave a flag out.")
+        raise UserValueError(
+            f"--only, --sample and --decoding leave none of {len(found)} discussions; leave a flag out."
+        )
     if asked == "first":
         return str(ids[0])
     if asked == "random":
@@ -190,10 +197,10 @@ def _question_id(asked: str, wanted: Found, found: Found) -> str:
     if (match := matching(asked, ids)) is not None:
         return match
     if any(record["question_id"].startswith(asked) for _, record in found):
-        raise ValueError(
+        raise UserValueError(
             f"question {asked!r} has discussions, but none that --only, --sample and --decoding leave; leave a flag out."
         )
-    raise ValueError(f"no question {asked!r}.{nearest(asked, ids)} maporl show without --question lists them.")
+    raise UserValueError(f"no question {asked!r}.{nearest(asked, ids)} maporl show without --question lists them.")
 
 
 def _list(wanted: Found, args: argparse.Namespace) -> None:
@@ -211,7 +218,9 @@ def _list(wanted: Found, args: argparse.Namespace) -> None:
     rows = sorted(wanted, key=lambda pair: place[pair[1]["question_id"]])
     pages = -(-len(rows) // args.limit)
     if args.page > pages:
-        raise ValueError(f"--page is {args.page}; there {'is' if pages == 1 else 'are'} {pages} of {args.limit} lines.")
+        raise UserValueError(
+            f"--page is {args.page}; there {'is' if pages == 1 else 'are'} {pages} of {args.limit} lines."
+        )
     shown = rows[(args.page - 1) * args.limit : args.page * args.limit]
     differing = [name for name in CELL if len({getattr(cell, name) for cell, _ in rows}) > 1]
     which = differing or any(record["sample"] or record["seat"] for _, record in rows)

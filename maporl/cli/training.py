@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from maporl.cli.flags import Parser, settings_of
+from maporl.errors import UserValueError
 from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, live; then the table of what changed."""
     if args.resume and (args.config or args.given):
         other = "--config" if args.config else f"--{next(iter(args.given))}"
-        raise ValueError(f"--resume goes on with the run's own settings; leave {other} out.")
+        raise UserValueError(f"--resume goes on with the run's own settings; leave {other} out.")
     from maporl.training.display import Display, summary
 
     if args.resume:

@@ -20,6 +20,7 @@ from typing import Any
 
 from maporl.cli.evaluation import retargeted
 from maporl.cli.flags import Parser, settings_of
+from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
 
 __all__ = ["add_arguments", "run"]
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what is asked."""
     if (args.folder is None) == (args.verifier is None) or (args.verifier and args.action != "serve"):
         instead = ", or --verifier without a folder" if args.action == "serve" else ""
-        raise ValueError(
+        raise UserValueError(
             f"verifier {args.action} needs the folder of one verifier: maporl verifier {args.action} DIR{instead}."
         )
     actions = {"train": _train, "evaluate": _evaluate, "serve": _serve}
@@ -100,9 +101,9 @@ def _train(args: argparse.Namespace) -> int:
     training = {n: args.given.pop(n) for n in (*TRAINING, "gradient_checkpointing") if n in args.given}
     config = retargeted(RunFolder(args.run).config if args.run else RunConfig(team="frozen"), args.given)
     if not config.model:
-        raise ValueError("no model; name the verifier's base: --model DIR or a hub id.")
+        raise UserValueError("no model; name the verifier's base: --model DIR or a hub id.")
     if not isinstance(config.model, str):
-        raise ValueError("a verifier has one base; give one --model.")
+        raise UserValueError("a verifier has one base; give one --model.")
     shared: dict[str, Any] = {
         "dtype": config.dtype,
         "device": config.device,

@@ -15,6 +15,7 @@ import numpy as np
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.protocols import Protocol
 from maporl.envs.views import private_view
+from maporl.errors import UserTypeError, UserValueError
 from maporl.types import Transcript, Turn
 
 __all__ = ["check_env"]
@@ -54,7 +55,7 @@ def check_env(env: DiscussionEnv) -> None:
     """
     if not isinstance(env, DiscussionEnv):
         what = f"the class {env.__name__}; make one" if isinstance(env, type) else f"a {type(env).__name__}"
-        raise TypeError(f"check_env takes a DiscussionEnv, not {what}.")
+        raise UserTypeError(f"check_env takes a DiscussionEnv, not {what}.")
     make = _maker(env)
     checks: list[Callable[[Callable[..., DiscussionEnv]], None]] = [
         _check_pickle,
@@ -78,7 +79,7 @@ def _maker(env: DiscussionEnv) -> Callable[..., DiscussionEnv]:
         try:
             made = env.remade(**changes)
         except TypeError as error:
-            raise ValueError(
+            raise UserValueError(
                 f"{type(env).__name__} cannot be made with {changes}: {error}. "
                 "Let its __init__ take **kwargs and pass them to super().__init__."
             ) from error
@@ -133,7 +134,7 @@ def _check_pickle(make: Callable[..., DiscussionEnv]) -> None:
     try:
         twin = pickle.loads(pickle.dumps(env))
     except Exception as error:
-        raise ValueError(
+        raise UserValueError(
             f"{type(env).__name__} cannot be pickled: {error}. Keep lambdas, open files and locks out of its attributes."
         ) from error
     assert twin.transcript == env.transcript, "a pickled environment does not come back with the same transcript"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maporl.errors import UserValueError
 from maporl.hub import reachable
 from maporl.jsonl import parsed, read_jsonl
 
@@ -41,7 +42,7 @@ class Row:
             ValueError: The field is missing or of another type; the message names the field, file and line.
         """
         if name not in self.fields:
-            raise ValueError(
+            raise UserValueError(
                 f"{self.where}: no field {name!r} (there are: {', '.join(map(str, self.fields)) or 'none'})."
             )
         value = self.fields[name]
@@ -50,7 +51,7 @@ class Row:
             isinstance(value, bool) and bool not in kinds
         ):  # a bool is an int, in Python
             names = " or ".join(k.__name__ for k in kinds)
-            raise ValueError(
+            raise UserValueError(
                 f"{self.where}: field {name!r} is {str(value)[:60]!r}, a {type(value).__name__}; need {names}."
             )
         return value
@@ -59,12 +60,12 @@ class Row:
         """A field that must be a string with something in it."""
         value: str = self.get(name)
         if not value.strip():
-            raise ValueError(f"{self.where}: field {name!r} is empty.")
+            raise UserValueError(f"{self.where}: field {name!r} is empty.")
         return value
 
     def error(self, fault: str) -> ValueError:
         """What to raise for a row that cannot be used."""
-        return ValueError(f"{self.where}: {fault}")
+        return UserValueError(f"{self.where}: {fault}")
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,14 @@ def resolve(data: str | os.PathLike[str], split: str) -> tuple[Path, ...]:
             return _named(path, ("test", "dev"), SUFFIXES)
         files = _named(path, ("train",), SUFFIXES)
         if not files:
-            raise ValueError(f"{path}: no file train*{'|'.join(SUFFIXES)} in this folder; give --data FILE.")
+            raise UserValueError(f"{path}: no file train*{'|'.join(SUFFIXES)} in this folder; give --data FILE.")
         return files
     if not path.is_file():
-        raise ValueError(
+        raise UserValueError(
             f"there is no file or folder {str(path)!r}; give --data FILE ({', '.join(SUFFIXES)}) or a folder."
         )
     if path.suffix not in SUFFIXES:
-        raise ValueError(
+        raise UserValueError(
             f"{path}: cannot read {path.suffix or 'a file without suffix'}; use one of {', '.join(SUFFIXES)}."
         )
     if split == "train":
@@ -148,16 +149,16 @@ def _read_file(path: Path) -> Iterator[Row]:
     for number, value in readers[path.suffix](path):
         where = f"{path}, {unit} {number}"
         if not isinstance(value, dict):
-            raise ValueError(f"{where}: a {type(value).__name__}, not an object with fields.")
+            raise UserValueError(f"{where}: a {type(value).__name__}, not an object with fields.")
         yield Row(value, where, f"{path.name}:{number}")
     if number == 0:
-        raise ValueError(f"{path}: holds no rows.")
+        raise UserValueError(f"{path}: holds no rows.")
 
 
 def _json(path: Path) -> Iterator[tuple[int, Any]]:
     rows = parsed(path.read_bytes(), str(path))
     if not isinstance(rows, list):
-        raise ValueError(f"{path}: a {type(rows).__name__}, not a list of rows; one object per line is .jsonl.")
+        raise UserValueError(f"{path}: a {type(rows).__name__}, not a list of rows; one object per line is .jsonl.")
     yield from enumerate(rows, 1)
 
 
@@ -166,7 +167,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise ValueError(f"{path}: reading parquet needs pyarrow; install it with: pip install pyarrow") from None
+        raise UserValueError(f"{path}: reading parquet needs pyarrow; install it with: pip install pyarrow") from None
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
@@ -175,7 +176,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
                     number += 1
                     yield number, value
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not a readable parquet file ({_first_line(error)}).") from None
+        raise UserValueError(f"{path}: not a readable parquet file ({_first_line(error)}).") from None
 
 
 def _read_hub(hub: HubSource, split: str) -> Iterator[Row]:
@@ -187,13 +188,15 @@ def _read_hub(hub: HubSource, split: str) -> Iterator[Row]:
     try:
         from datasets import load_dataset
     except ImportError:
-        raise ValueError(f"{name}: the package datasets is not installed; pip install datasets, or {remedy}.") from None
+        raise UserValueError(
+            f"{name}: the package datasets is not installed; pip install datasets, or {remedy}."
+        ) from None
     for part in parts:
         try:
             with _offline_if_unreachable():
                 rows = load_dataset(name, hub.config, split=part)
         except Exception as error:  # offline, unknown, gated ...: the hub's clients raise a dozen types
-            raise ValueError(
+            raise UserValueError(
                 f"cannot load {name} ({part}) from the dataset hub: {remedy}. ({_first_line(error)})"
             ) from None
         for number, fields in enumerate(rows, 1):

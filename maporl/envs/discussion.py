@@ -37,6 +37,7 @@ from maporl.envs.spaces import AnyText, observation_space
 from maporl.envs.splits import check_share, check_split
 from maporl.envs.team_answer import TeamAnswer
 from maporl.envs.views import check_view
+from maporl.errors import Unwritten, UserTypeError, UserValueError
 from maporl.types import Observation, Question, Seat, Transcript, Turn
 
 __all__ = ["DiscussionEnv"]
@@ -111,7 +112,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         super().__init__()
         task = type(self)
         if data is not None and not task.reads_data:
-            raise ValueError(
+            raise UserValueError(
                 f"{task.__name__} makes its questions itself, so data {str(data)!r} has no use; leave it out."
             )
         rounds = num_rounds if max_cycles is None else max_cycles
@@ -164,13 +165,13 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     def _check_verifiers(self) -> None:
         """Somebody must score what the shaping reads, or every reward would silently be 0."""
         if self.shaping.needs_team_verifier and self.team_verifier is None:
-            raise ValueError(f"shaping {self.shaping!r} reads the team's score; pass team_verifier=.")
+            raise UserValueError(f"shaping {self.shaping!r} reads the team's score; pass team_verifier=.")
         if self.verifier is None and not self.shaping.needs_team_verifier:
-            raise ValueError(
+            raise UserValueError(
                 f"{type(self).__name__} has no verifier; set default_verifier in the class or pass verifier=."
             )
         if self.verifier is None and self.protocol.reads_scores:
-            raise ValueError(f"{self.protocol!r} reads the scores of messages; pass verifier=, which gives them.")
+            raise UserValueError(f"{self.protocol!r} reads the scores of messages; pass verifier=, which gives them.")
 
     # The task's hook, and what the base makes of it.
 
@@ -179,7 +180,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
 
         Private information is a team's, also for a lone agent: `view` decides what of it is shown.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no load(split); write one that yields Question objects.")
+        raise Unwritten(f"{type(self).__name__} has no load(split); write one that yields Question objects.")
 
     def questions(self, split: str) -> tuple[Question, ...]:
         """The questions of "train", "validation" (5 % of train, by hash), "test", or "verifier" (`verifier_share` of train).
@@ -269,9 +270,13 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         question, prefix = options.get("question"), options.get("transcript")
         for name, value, kind in (("question", question, Question), ("transcript", prefix, Transcript)):
             if value is not None and not isinstance(value, kind):
-                raise TypeError(f"options[{name!r}] is a {type(value).__name__}; give a maporl.types.{kind.__name__}.")
+                raise UserTypeError(
+                    f"options[{name!r}] is a {type(value).__name__}; give a maporl.types.{kind.__name__}."
+                )
         if question is not None and prefix is not None:
-            raise ValueError("options has both a question and a transcript; the transcript already holds its question.")
+            raise UserValueError(
+                "options has both a question and a transcript; the transcript already holds its question."
+            )
         if prefix is not None:
             return self.rules.replayed(prefix)
         if question is None:
@@ -306,7 +311,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             return
         if not isinstance(action, str):
             kind = type(action).__name__
-            raise TypeError(f"an action is a string; {self.agent_selection} got {action!r} ({kind}).")
+            raise UserTypeError(f"an action is a string; {self.agent_selection} got {action!r} ({kind}).")
         before, agent = self.transcript, self.agent_selection
         turn = Turn(agent, before.completed_rounds, str(action))  # a numpy string is a string too
         (self._transcript,) = self.rules.extend([(before, [turn])])
@@ -402,7 +407,9 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         """
         if not self.metadata["is_parallelizable"]:
             fault = "does not let everybody speak in every round" if self.protocol.simultaneous else "is sequential"
-            raise ValueError(f"protocol {self.protocol.name!r} {fault}, so it has no parallel form; use the AEC one.")
+            raise UserValueError(
+                f"protocol {self.protocol.name!r} {fault}, so it has no parallel form; use the AEC one."
+            )
         return aec_to_parallel(self)
 
     @classmethod

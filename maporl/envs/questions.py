@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from maporl.envs.scoring import Verifiers
 from maporl.envs.splits import SPLITS, VERIFIER, split_questions, unique
 from maporl.envs.views import private_seats, told
+from maporl.errors import UserValueError
 from maporl.types import Question
 
 __all__ = ["Questions"]
@@ -73,8 +74,8 @@ class Questions:
         if self.view is None or self.view in seats or (self.view == "all" and seats):
             return
         if not seats:
-            raise ValueError(f"view is {self.view!r} but {self.task} has no private information; leave it out.")
-        raise ValueError(f"view {self.view!r} is no seat of {self.task}; use one of {', '.join(seats)}, or 'all'.")
+            raise UserValueError(f"view is {self.view!r} but {self.task} has no private information; leave it out.")
+        raise UserValueError(f"view {self.view!r} is no seat of {self.task}; use one of {', '.join(seats)}, or 'all'.")
 
     def _check_unseen(self) -> None:
         """A learned verifier's scores of questions that it was fitted to mean nothing; all splits, before anything is trained."""
@@ -85,7 +86,7 @@ class Questions:
                 questions = self._teams(split)
             overlap = sum(question.hash in seen or question.asked in seen for question in questions)
             if overlap:
-                raise ValueError(
+                raise UserValueError(
                     f"the verifier was fitted to {overlap} of the {len(questions)} {split} questions of {self.task}: what it says about "
                     "those means nothing. Use one that was trained on other questions: verifier_share keeps some of the training "
                     "questions for it, and must be the same here as in the verifier's training."

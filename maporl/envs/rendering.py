@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from maporl.envs.views import private_view
+from maporl.errors import UserValueError
 from maporl.printable import printable
 from maporl.types import Score, Transcript, Turn
 
@@ -15,7 +16,7 @@ RENDER_MODES = ("human", "ansi")
 
 def check_render_mode(mode: str | None) -> str | None:
     if mode is not None and mode not in RENDER_MODES:
-        raise ValueError(f"unknown render_mode {mode!r}; one of: {', '.join(RENDER_MODES)}.")
+        raise UserValueError(f"unknown render_mode {mode!r}; one of: {', '.join(RENDER_MODES)}.")
     return mode
 
 

@@ -13,6 +13,7 @@ from maporl.envs.protocols import Protocol
 from maporl.envs.scoring import Verifiers
 from maporl.envs.shaping import Shaping
 from maporl.envs.views import joint_view, own_view
+from maporl.errors import UserValueError
 from maporl.types import Observation, Question, Score, Seat, Transcript, Turn
 
 __all__ = ["Rules"]
@@ -71,7 +72,7 @@ class Rules:
         spoken = transcript.spoken
         shaped = [float(reward) for reward in self.shaping(spoken)]
         if len(shaped) != len(spoken.turns):
-            raise ValueError(f"shaping {self.shaping!r} gave {len(shaped)} rewards for {len(spoken.turns)} turns.")
+            raise UserValueError(f"shaping {self.shaping!r} gave {len(shaped)} rewards for {len(spoken.turns)} turns.")
         if spoken is transcript:
             return tuple(shaped)
         left = iter(shaped)
@@ -100,7 +101,7 @@ class Rules:
             ValueError: Other agents, a turn of somebody who is not due, or nobody left to speak.
         """
         if prefix.agents != self.agents:
-            raise ValueError(f"the transcript's agents are {prefix.agents}, this environment's {self.agents}.")
+            raise UserValueError(f"the transcript's agents are {prefix.agents}, this environment's {self.agents}.")
         (turns,) = self._scored([(prefix, prefix.turns)])
         transcript = self.start(prefix.question)
         for number, turn in enumerate(turns):
@@ -110,7 +111,7 @@ class Rules:
                 continue
             expected = self.due(transcript)[0]
             if turn.seat != expected:
-                raise ValueError(f"the transcript's turn {number} is by {tuple(turn.seat)}, not {tuple(expected)}.")
+                raise UserValueError(f"the transcript's turn {number} is by {tuple(turn.seat)}, not {tuple(expected)}.")
             before = transcript
             transcript = self._append(transcript, [turn])
             known = prefix.team_scores[: transcript.completed_rounds]
@@ -119,7 +120,7 @@ class Rules:
                 given = list(takewhile(lambda later: not later.said, turns[number + 1 :]))
                 transcript = self._append(transcript, given or self.protocol.feedback([transcript])[0])
         if transcript.is_complete:
-            raise ValueError(
+            raise UserValueError(
                 f"the transcript has {len(prefix.turns)} turns, but after {len(transcript.turns)} nobody is left to speak; "
                 "give a shorter one."
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maporl.envs.verifiers.verifier import TranscriptVerifier, VerifierFailed, VerifierUnavailable
+from maporl.errors import UserTypeError
 from maporl.registry import build, load
 from maporl.settings import parameters
 from maporl.types import Question, Score, Transcript
@@ -28,7 +29,7 @@ def _build_verifier(spec: Any, own: Any = None) -> Any:
     around = own is not None and isinstance(word, str | type) and "verifier" in parameters(load("verifier", word))
     verifier = build("verifier", spec, **({"verifier": own} if around else {}))
     if not callable(verifier):
-        raise TypeError(f"verifier {spec!r} cannot be called; give a Verifier, its word, or a function.")
+        raise UserTypeError(f"verifier {spec!r} cannot be called; give a Verifier, its word, or a function.")
     if hasattr(verifier, "rule_based"):
         return verifier
     from maporl.envs.verifiers import Function  # here, because verifiers may import heavy parsers
@@ -40,7 +41,7 @@ def _build_team_verifier(spec: Any) -> Any:
     """A team verifier from ``{"name": ..., **arguments}``, ``package.module:Class``, a class, an instance or a function."""
     verifier = None if spec is None else build("verifier", spec)
     if not (verifier is None or callable(verifier) or hasattr(verifier, "score_batch")):
-        raise TypeError(f"team_verifier {spec!r} cannot be called; give a TeamVerifier or a function.")
+        raise UserTypeError(f"team_verifier {spec!r} cannot be called; give a TeamVerifier or a function.")
     return verifier
 
 
@@ -138,7 +139,7 @@ def _ask_team(verifier: Any, *columns: Sequence[Any]) -> list[Score]:
         wrong = [score for score in scores if not isinstance(score, Score)]
         if wrong or len(scores) != len(columns[0]):
             given = repr(wrong[0]) if wrong else f"{len(scores)} scores for {len(columns[0])} rounds"
-            raise TypeError(f"team verifier {verifier!r} returned {given}; it must return a Score.")
+            raise UserTypeError(f"team verifier {verifier!r} returned {given}; it must return a Score.")
     return scores
 
 

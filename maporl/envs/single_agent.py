@@ -15,6 +15,7 @@ import numpy as np
 
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.rendering import check_render_mode
+from maporl.errors import UserTypeError, UserValueError
 from maporl.registry import build
 from maporl.types import Observation
 
@@ -60,7 +61,7 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
         agents = self.discussion.possible_agents
         self.seat = agents[0] if seat is None else seat
         if self.seat not in agents:
-            raise ValueError(f"unknown seat {seat!r}; one of: {', '.join(agents)}.")
+            raise UserValueError(f"unknown seat {seat!r}; one of: {', '.join(agents)}.")
         self.partners = _partners(partners, [agent for agent in agents if agent != self.seat])
         self.observation_space = self.discussion.observation_space(self.seat)
         self.action_space = self.discussion.action_space(self.seat)
@@ -110,7 +111,7 @@ def _discussion(env: Any, arguments: Mapping[str, Any]) -> DiscussionEnv:
         return env.remade(**{name: value for name, value in arguments.items() if value is not None})
     discussion = build("env", env, **arguments)
     if not isinstance(discussion, DiscussionEnv):
-        raise TypeError(f"env {env!r} makes a {type(discussion).__name__}; it must make a DiscussionEnv.")
+        raise UserTypeError(f"env {env!r} makes a {type(discussion).__name__}; it must make a DiscussionEnv.")
     return discussion
 
 
@@ -120,9 +121,13 @@ def _partners(partners: Any, seats: list[str]) -> dict[str, Any]:
         partners = dict.fromkeys(seats, tell_private_view if partners is None else partners)
     for seat in seats:
         if seat not in partners:
-            raise ValueError(f"no partner for {seat!r}; partners name {', '.join(map(repr, partners)) or 'nobody'}.")
+            raise UserValueError(
+                f"no partner for {seat!r}; partners name {', '.join(map(repr, partners)) or 'nobody'}."
+            )
         if not (callable(partners[seat]) or hasattr(partners[seat], "act")):
-            raise TypeError(f"partner {partners[seat]!r} of {seat!r} can neither be called nor act; give a function.")
+            raise UserTypeError(
+                f"partner {partners[seat]!r} of {seat!r} can neither be called nor act; give a function."
+            )
     return dict(partners)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from maporl.errors import UserValueError
+
 __all__ = ["AnyText", "ShownScore", "observation_space"]
 
 # What a random speaker says: prose, digits, markup, newlines, several scripts, an emoji. Never a lone surrogate, which a
@@ -34,7 +36,7 @@ class AnyText(spaces.Text):
             ValueError: A mask or probabilities were given: there is no finite alphabet to put them on.
         """
         if mask is not None or probability is not None:
-            raise ValueError("AnyText has no finite alphabet, so it takes neither mask nor probability.")
+            raise UserValueError("AnyText has no finite alphabet, so it takes neither mask nor probability.")
         length = int(self.np_random.integers(0, min(40, self.max_length) + 1))
         return "".join(self.np_random.choice(self.character_list, size=length))
 
@@ -64,7 +66,7 @@ class ShownScore(spaces.Space[Any]):
             ValueError: A mask or probabilities were given.
         """
         if mask is not None or probability is not None:
-            raise ValueError("ShownScore takes neither mask nor probability.")
+            raise UserValueError("ShownScore takes neither mask nor probability.")
         return None if self.np_random.random() < 1 / 8 else float(self.np_random.random())
 
     @property

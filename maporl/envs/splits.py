@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 
+from maporl.errors import UserTypeError, UserValueError
 from maporl.types import Question
 
 __all__ = ["SPLITS", "VERIFIER", "check_share", "check_split", "is_validation", "split_questions", "unique"]
@@ -17,14 +18,14 @@ VALIDATION_SHARE = 0.05
 
 def check_split(split: str) -> str:
     if split not in (*SPLITS, VERIFIER):
-        raise ValueError(f"unknown split {split!r}; one of: {', '.join(SPLITS)}, {VERIFIER}.")
+        raise UserValueError(f"unknown split {split!r}; one of: {', '.join(SPLITS)}, {VERIFIER}.")
     return split
 
 
 def check_share(share: float) -> float:
     """`share` if it is a share of the training questions that leaves some of them."""
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise ValueError(f"verifier_share is {share!r}; give a number from 0 to below 1, such as 0.3.")
+        raise UserValueError(f"verifier_share is {share!r}; give a number from 0 to below 1, such as 0.3.")
     return float(share)
 
 
@@ -43,7 +44,7 @@ def unique(questions: Iterable[Question], where: str) -> tuple[Question, ...]:
     kept: dict[str, Question] = {}
     for index, question in enumerate(questions):
         if not isinstance(question, Question):
-            raise TypeError(
+            raise UserTypeError(
                 f"{where} yields a {type(question).__name__} at place {index}; it must yield Question objects."
             )
         kept.setdefault(question.hash, question)
@@ -76,14 +77,14 @@ def split_questions(
         warnings.warn(f"{task} has no test questions; its validation questions stand in.", stacklevel=4)
     everything = load("train")
     if not everything:
-        raise ValueError(f"{task} has no questions: load('train') yielded nothing.")
+        raise UserValueError(f"{task} has no questions: load('train') yielded nothing.")
     held_out = tuple(question for question in everything if is_validation(question))
     kept = tuple(question for question in everything if not is_validation(question))
     small = not held_out or not kept
     train, verifiers = _shared_out(everything if small else kept, verifier_share, task)
     if split == VERIFIER:
         if not verifier_share:
-            raise ValueError(f"{task} keeps no questions for a verifier; set verifier_share, for example 0.3.")
+            raise UserValueError(f"{task} keeps no questions for a verifier; set verifier_share, for example 0.3.")
         return verifiers
     if small and split == "validation":
         warnings.warn(
@@ -101,7 +102,7 @@ def _shared_out(
     train = tuple(question for question in questions if not _is_verifiers(question, share))
     verifiers = tuple(question for question in questions if _is_verifiers(question, share))
     if share and not (train and verifiers):
-        raise ValueError(
+        raise UserValueError(
             f"verifier_share {share:g} of {task}'s {len(questions)} training questions leaves {len(train)} for training and "
             f"{len(verifiers)} for the verifier; choose another share, or use more questions."
         )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from maporl.errors import UserValueError
 from maporl.types import Transcript, Turn
 
 __all__ = [
@@ -121,7 +122,7 @@ def weighted(
     values = [float(weights(turn)) for turn in turns]
     for turn, value in zip(turns, values, strict=True):
         if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"the weight of {turn.agent}'s message is {value}; weights are finite and at least 0.")
+            raise UserValueError(f"the weight of {turn.agent}'s message is {value}; weights are finite and at least 0.")
     return vote(turns, values, equivalent, oracle)
 
 

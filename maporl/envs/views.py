@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from maporl.envs.protocols.base import Protocol
+from maporl.errors import UserValueError
 from maporl.types import Message, Observation, Question, Seat, Transcript
 
 __all__ = ["check_view", "joint_view", "own_view", "private_seats", "private_view", "told"]
@@ -20,9 +21,9 @@ def check_view(view: str | None, num_agents: int) -> str | None:
         ValueError: Neither None, "all" nor a seat; or a seat's view for a whole team.
     """
     if view is not None and not (isinstance(view, str) and view):
-        raise ValueError(f"view is {view!r}; give a seat such as 'agent_1', or 'all'.")
+        raise UserValueError(f"view is {view!r}; give a seat such as 'agent_1', or 'all'.")
     if view not in (None, ALL) and num_agents > 1:
-        raise ValueError(
+        raise UserValueError(
             f"view {view!r} is for a lone agent and there are {num_agents}; use num_agents 1, 'all', or leave it out."
         )
     return view

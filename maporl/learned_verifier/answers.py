@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from maporl.errors import UserValueError
 from maporl.jsonl import read_jsonl
 from maporl.types import Question
 
@@ -69,17 +70,17 @@ def read_answers(path: str | Path) -> list[LabelledAnswer]:
     """
     file = Path(path)
     if not file.is_file():
-        raise ValueError(f"answers {str(path)!r}: there is no such file; give a jsonl file of labelled answers.")
+        raise UserValueError(f"answers {str(path)!r}: there is no such file; give a jsonl file of labelled answers.")
     found = []
     for number, row in read_jsonl(file):
         where = f"{path}, line {number}"
         if not isinstance(row, Mapping):
-            raise ValueError(
+            raise UserValueError(
                 f"{where}: a {type(row).__name__}; a row is an object with question, gold, response, correct."
             )
         found.append(_answer(row, where))
     if not found:
-        raise ValueError(f"answers {str(path)!r} has no rows.")
+        raise UserValueError(f"answers {str(path)!r} has no rows.")
     return found
 
 
@@ -89,13 +90,13 @@ def _answer(row: Mapping[str, Any], where: str) -> LabelledAnswer:
         value = row.get(name, default)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
             wanted = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
-            raise ValueError(f"{where}: {name!r} is {value!r}; it must be {wanted}.")
+            raise UserValueError(f"{where}: {name!r} is {value!r}; it must be {wanted}.")
         return value
 
     gold = field(("gold", "answer"), (str, int, float))
     private = field(("private",), dict, {})
     if not all(isinstance(view, str) for view in private.values()):
-        raise ValueError(f"{where}: 'private' is {private!r}; it must map agents to texts.")
+        raise UserValueError(f"{where}: 'private' is {private!r}; it must map agents to texts.")
     question = Question(field(("question",), str), str(gold), private=private)
     generator = field(("generator", "model"), str, "")
     return LabelledAnswer(
@@ -149,7 +150,7 @@ def balanced(
             )
         return list(answers), Balance(None, len(groups), 0, len(answers), before, before)
     if k < 1:
-        raise ValueError(f"k is {k}; at least one right and one wrong answer to each question are needed.")
+        raise UserValueError(f"k is {k}; at least one right and one wrong answer to each question are needed.")
     rng = np.random.default_rng([seed, k])
     kept: list[LabelledAnswer] = []
     dropped = 0
@@ -162,7 +163,7 @@ def balanced(
             kept += _different_first(half, k, rng)
     if not kept:
         most = max((min(sum(a.correct for a in g), sum(not a.correct for a in g)) for g in groups.values()), default=0)
-        raise ValueError(
+        raise UserValueError(
             f"none of {len(groups)} questions has {k} right and {k} wrong answers; the most of both is {most}. Lower k, or sample more."
         )
     return kept, Balance(k, len(groups) - dropped, dropped, len(kept), before, 0.5)
@@ -191,7 +192,7 @@ def divided(answers: Sequence[LabelledAnswer]) -> dict[str, list[LabelledAnswer]
     for name, part in parts.items():
         if len({a.correct for a in part}) < 2:
             number = len(by_question(answers))
-            raise ValueError(
+            raise UserValueError(
                 f"the {name} part of {number} questions has {len(part)} answers and not both right and wrong ones; give more questions."
             )
     return parts

@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from maporl.atomic_files import write_whole
 from maporl.envs.verifiers import Verifier
 from maporl.envs.verifiers.quality import Bin, accuracy, auroc, auroc_interval, brier, ece, reliability
+from maporl.errors import UserValueError
 from maporl.learned_verifier.answers import LabelledAnswer
 
 __all__ = ["Figures", "Report", "evaluate", "figures", "generator_rates", "temperature_of", "values_of"]
@@ -140,11 +141,11 @@ def evaluate(
         ValueError: It has seen some of the questions, or there are no answers.
     """
     if not answers:
-        raise ValueError("there are no answers to judge a verifier on; give some.")
+        raise UserValueError("there are no answers to judge a verifier on; give some.")
     known, asked = verifier.seen_questions(), {a.question.hash: a.question for a in answers}
     overlap = [q for q in asked.values() if q.hash in known or q.asked in known]
     if overlap:
-        raise ValueError(
+        raise UserValueError(
             f"the verifier was fitted to {len(overlap)} of these {len(asked)} questions; judge it on others, such as its own held-out ones."
         )
     values = values_of(verifier, answers)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from maporl.errors import UserValueError
 from maporl.learned_verifier.answers import Balance, LabelledAnswer, balanced, divided, seen, write_answers
 from maporl.learned_verifier.evaluation import Report, evaluate, temperature_of, values_of
 from maporl.learned_verifier.model import Card, Reading
@@ -77,7 +78,7 @@ def make_verifier(
 def check_free(folder: str | Path) -> None:
     """Raise a ValueError if a folder holds a verifier."""
     if (Path(folder) / "verifier.json").exists():
-        raise ValueError(f"{str(folder)!r} holds a verifier already; choose another folder, or delete it.")
+        raise UserValueError(f"{str(folder)!r} holds a verifier already; choose another folder, or delete it.")
 
 
 def _told(balance: Balance) -> str:

@@ -19,6 +19,7 @@ from maporl.agents.models.policy import Policy
 from maporl.agents.models.value_model import ValueHead, ValueModel
 from maporl.agents.prompts import ChatEncoder, PromptTemplate
 from maporl.atomic_files import write_whole
+from maporl.errors import UserValueError
 from maporl.printable import encodable
 from maporl.types import Observation, Question
 
@@ -51,7 +52,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.reads not in READS:
-            raise ValueError(f"reads {self.reads!r} is unknown; use one of {list(READS)}.")
+            raise UserValueError(f"reads {self.reads!r} is unknown; use one of {list(READS)}.")
         PromptTemplate.load(self.prompts)
 
 
@@ -88,14 +89,16 @@ class Card:
         """
         file = Path(folder) / CARD
         if not file.is_file():
-            raise ValueError(
+            raise UserValueError(
                 f"verifier {str(folder)!r}: no {CARD} there; give a folder written by maporl verifier train."
             )
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
             return cls(**{**found, "questions": tuple(found["questions"]), "reading": Reading(**found["reading"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"verifier {str(folder)!r}: {CARD} cannot be read ({error}); train it again.") from error
+            raise UserValueError(
+                f"verifier {str(folder)!r}: {CARD} cannot be read ({error}); train it again."
+            ) from error
 
     def save(self, folder: str | Path) -> None:
         write_whole(Path(folder) / CARD, json.dumps(asdict(self), indent=1) + "\n")
@@ -118,7 +121,7 @@ class Network:
             self.value_model.head.load_state_dict(load_file(Path(folder) / HEAD))
         except (OSError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise ValueError(
+            raise UserValueError(
                 f"verifier {str(folder)!r}: {HEAD} is missing, damaged or of another size ({reason}); train it again."
             ) from error
 
@@ -141,12 +144,12 @@ class Network:
         try:
             policy = Policy.from_pretrained(path, device=device, dtype=dtype, chat_template=card.chat_template)
         except ValueError as error:
-            raise ValueError(
+            raise UserValueError(
                 f"verifier {str(folder)!r} needs its base model {path!r}; say where it is (base; --model on the command line). {error}"
             ) from error
         found = fingerprint(policy.model, policy.tokenizer)
         if found != card.base_fingerprint:
-            raise ValueError(
+            raise UserValueError(
                 f"verifier {str(folder)!r} was trained on {card.base!r}, and {path!r} is another model (tokenizer or weights differ); "
                 "give the base that it was trained on, or train it again on this one."
             )

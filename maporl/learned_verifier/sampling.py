@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from maporl.agents.team import Team
 from maporl.envs.discussion import DiscussionEnv
+from maporl.errors import UserValueError
 from maporl.learned_verifier.answers import LabelledAnswer
 from maporl.rollouts.play import rollout
 from maporl.types import Question
@@ -55,7 +56,7 @@ def sample_answers(
         ValueError: The task has no ground truth.
     """
     if env.ground_truth is None:
-        raise ValueError(
+        raise UserValueError(
             f"{type(env).__name__} has no rule that says what is right, so its answers cannot be labelled; give ground_truth."
         )
     found: dict[str, list[LabelledAnswer]] = {q.hash: [] for q in questions}

@@ -11,6 +11,7 @@ from typing import Any
 
 from maporl import __version__
 from maporl.envs.verifiers import Verifier
+from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["LONGEST_TEXT", "Batcher", "application", "serve"]
@@ -195,7 +196,7 @@ def serve(verifier: Verifier, *, host: str = "127.0.0.1", port: int = 8000) -> N
     try:
         listener.bind((host, port))
     except (OSError, OverflowError) as error:
-        raise ValueError(
+        raise UserValueError(
             f"{host}:{port} cannot be served at ({error}); choose another --port, or 0 for a free one."
         ) from error
     app = application(verifier)
@@ -210,4 +211,4 @@ def serve(verifier: Verifier, *, host: str = "127.0.0.1", port: int = 8000) -> N
 def _check_installed() -> None:
     for name in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(name) is None:
-            raise ValueError(f"serving a verifier needs {name}; pip install 'maporl[serve]'.")
+            raise UserValueError(f"serving a verifier needs {name}; pip install 'maporl[serve]'.")

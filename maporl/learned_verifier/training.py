@@ -21,6 +21,7 @@ from maporl.agents.models.make_model import without_progress_bars
 from maporl.agents.models.value_model import ValueHead
 from maporl.agents.prompts import ChatEncoder
 from maporl.algorithms.hf_training import TrainerSettings, global_settings_kept, train
+from maporl.errors import UserValueError
 from maporl.learned_verifier.answers import LabelledAnswer, seen
 from maporl.learned_verifier.model import Card, Reading, Row, fingerprint, rows_of, save_head
 
@@ -55,7 +56,7 @@ class Settings(TrainerSettings):
         super().__post_init__()
         self._check_positive("r", "alpha", "epochs", "max_length")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; it lies in [0, 1).")
+            raise UserValueError(f"dropout is {self.dropout}; it lies in [0, 1).")
 
 
 def fit(
@@ -82,7 +83,7 @@ def fit(
     """
     settings, reading = settings or Settings(), reading or Reading()
     if len({a.correct for a in answers}) < 2:
-        raise ValueError(
+        raise UserValueError(
             f"all {len(answers)} answers are {'right' if answers and answers[0].correct else 'wrong'}: there is nothing to tell apart; "
             "sample or label answers of both kinds."
         )
@@ -104,7 +105,7 @@ def fit(
         )
         kept = [n for n, (prompt, response) in enumerate(rows) if len(prompt) + len(response) <= settings.max_length]
         if len({answers[n].correct for n in kept}) < 2:
-            raise ValueError(
+            raise UserValueError(
                 f"of {len(rows)} answers {len(kept)} have at most {settings.max_length} tokens (max_length), not both right and wrong ones."
             )
         if len(kept) < len(rows):

@@ -11,6 +11,7 @@ import numpy as np
 
 from maporl.envs.verifiers import Verifier
 from maporl.envs.verifiers.remembered import Remembered
+from maporl.errors import Diverged
 from maporl.learned_verifier.model import Card, Network, rows_of
 from maporl.types import Question, Score
 
@@ -79,7 +80,7 @@ class LearnedVerifier(Verifier):
             asked, said = [questions[n] for n in places], [responses[n] for n in places]
             values = self.network.probabilities(self._rows(asked, said), self.batch_tokens or self._fitting)
             if not np.isfinite(values).all():
-                raise FloatingPointError(
+                raise Diverged(
                     f"verifier {str(self.path)!r} gives scores that are no numbers: its training diverged, or a file of it is damaged; "
                     "train it again, with a lower learning rate."
                 )

@@ -11,6 +11,7 @@ import numpy as np
 from maporl.agents.team import Team, act_together
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.rules import Rules
+from maporl.errors import UserValueError
 from maporl.types import Completion, Episode, Question, Seat, Transcript, Turn
 
 __all__ = ["Play", "cross", "episode", "rollout", "rollout_together"]
@@ -142,7 +143,7 @@ def cross(env: DiscussionEnv, team: Team, episodes: Sequence[Episode]) -> list[E
         ValueError: More than one round, or agents that hear one another: a message that answers another cannot be recombined.
     """
     if env.num_rounds > 1 or not (env.protocol.simultaneous or len(env.possible_agents) == 1):
-        raise ValueError(
+        raise UserValueError(
             f"joint is 'cross' with {env.num_rounds} rounds of protocol {env.protocol.name!r}: a message that answers another cannot be "
             "recombined. Use one round of 'debate', or joint='aligned'."
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from maporl.envs.team_answer import TeamAnswer
+from maporl.errors import UserTypeError
 from maporl.types import Completion, Episode, Score, Turn
 
 __all__ = ["VERSION", "Record", "encode_turn", "read_records", "record", "sampled_tokens", "write_records"]
@@ -113,7 +114,7 @@ def _number(value: Any) -> Any:
     """numpy's numbers, which scores of one's own may hold, as Python's."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"a record holds a {type(value).__name__} ({value!r}), which JSON cannot hold.")
+    raise UserTypeError(f"a record holds a {type(value).__name__} ({value!r}), which JSON cannot hold.")
 
 
 def read_records(path: str | Path, problems: list[str] | None = None) -> list[Record]:

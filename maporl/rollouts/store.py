@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from maporl.atomic_files import write_whole
+from maporl.errors import UserValueError
 from maporl.rollouts.records import Record, read_records, write_records
 from maporl.types import Completion, Episode, Question, Score, Transcript, Turn, Views
 
@@ -76,7 +77,7 @@ class EpisodeStore:
         records = read_records(self.folder / f"{name}.jsonl", problems)
         if problems or not records or any("whole" not in r for r in records):
             why = problems[0] if problems else "it holds no whole discussions"
-            raise ValueError(f"{self.folder / name}: {why}; name a shard that this version of maporl wrote.")
+            raise UserValueError(f"{self.folder / name}: {why}; name a shard that this version of maporl wrote.")
         file = self.folder / f"{name}.safetensors"
         completions = _completions(load_file(file)) if file.is_file() else {}
         return [_episode(r, n, completions, views) for n, r in enumerate(records)]

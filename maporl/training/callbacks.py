@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from maporl.errors import UserTypeError
 from maporl.types import Episode
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Callbacks(Callback):
         self.callbacks = tuple(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(
+                raise UserTypeError(
                     f"{callback!r} is no Callback; give instances of subclasses of maporl.training.Callback."
                 )
 

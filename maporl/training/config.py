@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from maporl import registry
+from maporl.errors import UserValueError
 from maporl.roster import WARM_START, Roster
 from maporl.settings import called, full_path, importable, nearest, parameters, plain, read_settings, typed
 
@@ -159,20 +160,22 @@ class RunConfig:
             object.__setattr__(self, f.name, value)
         for name, least in _LEAST.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+                raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         for name, remedy in _POSITIVE.items():
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and finite{remedy}.")
+                raise UserValueError(f"{name} is {getattr(self, name)}; it must be above 0 and finite{remedy}.")
         if self.matmul_precision not in _PRECISIONS:
-            raise ValueError(f"matmul_precision {self.matmul_precision!r} is unknown; use one of {list(_PRECISIONS)}.")
+            raise UserValueError(
+                f"matmul_precision {self.matmul_precision!r} is unknown; use one of {list(_PRECISIONS)}."
+            )
         if self.curriculum is not None and self.curriculum not in _CURRICULA:
-            raise ValueError(
+            raise UserValueError(
                 f"curriculum {self.curriculum!r} is unknown; use one of {list(_CURRICULA)}, or leave it out."
             )
         if self.reference not in ("base", "warm_start"):
-            raise ValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
+            raise UserValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
         if self.reference == "warm_start" and not self.init_adapter:
-            raise ValueError(
+            raise UserValueError(
                 "reference is 'warm_start', but there is no init_adapter; name its PEFT folder, or use 'base'."
             )
 
@@ -191,7 +194,7 @@ class RunConfig:
         changes: dict[str, Any] = {}
         for key, value in values.items():
             if key not in known:
-                raise ValueError(
+                raise UserValueError(
                     f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(sorted(known))}."
                 )
             mine = getattr(self, key)
@@ -216,7 +219,7 @@ class RunConfig:
         arguments = {k: v for k, v in given.items() if v is not None} | dict(self.env_args) | overrides
         env: DiscussionEnv = called("env", self.env, registry.load("env", self.env), arguments)
         if self.data is not None and not Path(self.data).expanduser().exists():
-            raise ValueError(
+            raise UserValueError(
                 f"data {self.data!r}: there is no such file or folder; give a path, or leave it out for the task's own."
             )
         return env
@@ -247,7 +250,7 @@ class RunConfig:
         own = [file if (file := Path(model) / "prompts.yaml").is_file() else None for model in models if model]
         brought = [PromptTemplate.load(file) for file in own] or [PromptTemplate()]
         if any(template != brought[0] for template in brought):
-            raise ValueError(
+            raise UserValueError(
                 f"the models {models} bring different prompts.yaml with them; say which with --prompts FILE."
             )
         return brought[0]
@@ -285,7 +288,7 @@ class RunConfig:
 
         strangers = sorted(set(self.build_prompts().personas) - set(env.possible_agents))
         if strangers:
-            raise ValueError(f"prompts: personas names {strangers}; the agents are {env.possible_agents}.")
+            raise UserValueError(f"prompts: personas names {strangers}; the agents are {env.possible_agents}.")
         roster = self.roster(env.possible_agents, env.num_rounds)
         return Loader().team(roster, self.voice(), seed=self.seed)
 
@@ -375,5 +378,5 @@ class RunConfig:
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device {self.device!r} cannot be used here; leave it out, or use 'cpu'.") from error
+            raise UserValueError(f"device {self.device!r} cannot be used here; leave it out, or use 'cpu'.") from error
         return self.device

@@ -12,6 +12,7 @@ import numpy as np
 from maporl.agents.team import Team
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
+from maporl.errors import UserValueError
 from maporl.rollouts.play import rollout
 from maporl.rollouts.records import record, write_records
 from maporl.types import Question, Transcript
@@ -70,11 +71,11 @@ def evaluate(
     check_team_answer(team_answer)
     check_oracle(env, allow_oracle)
     if not questions:
-        raise ValueError("there is no question to evaluate; give num_eval_questions >= 1.")
+        raise UserValueError("there is no question to evaluate; give num_eval_questions >= 1.")
     episodes = rollout(env, team, questions, seed=seed, greedy=greedy)
     answers = [env.labelled(TEAM_ANSWERS[team_answer](env, e.transcript)) for e in episodes]
     if any(a.oracle for a in answers) and not allow_oracle:
-        raise ValueError(
+        raise UserValueError(
             "the team's answer is chosen by a verifier that knows the gold answer: that is an oracle, not a result. Use a majority vote, "
             "or pass --allow_oracle to get a figure labelled oracle."
         )
@@ -105,13 +106,13 @@ def evaluate(
 def check_team_answer(word: str) -> None:
     """Raise a ValueError if `word` is no way to a team's answer."""
     if word not in TEAM_ANSWERS:
-        raise ValueError(f"team_answer {word!r} is unknown; use one of {list(TEAM_ANSWERS)}.")
+        raise UserValueError(f"team_answer {word!r} is unknown; use one of {list(TEAM_ANSWERS)}.")
 
 
 def check_oracle(env: DiscussionEnv, allow_oracle: bool) -> None:
     """Raise a ValueError if the gold answer has a part in this environment's discussions, unless that is allowed."""
     if env.oracle and not allow_oracle:
-        raise ValueError(
+        raise UserValueError(
             f"{env.protocol!r} reads the scores of a verifier that knows the gold answer: what the team then answers is an oracle's, not "
             "a result. Use a learned verifier, leave show_scores and the score of stop out, or pass --allow_oracle to get a figure "
             "labelled oracle."

@@ -23,6 +23,7 @@ from maporl.agents import LLMAgent, Team
 from maporl.agents.models.make_model import without_progress_bars
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.envs.discussion import DiscussionEnv
+from maporl.errors import UserValueError
 from maporl.rollouts.records import Record, record, write_records
 from maporl.rollouts.store import EpisodeStore
 from maporl.roster import Roster, Speaker
@@ -60,12 +61,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
-            raise ValueError(f"keep is {self.keep}; it is a share of the discussions: above 0, at most 1.")
+            raise UserValueError(f"keep is {self.keep}; it is a share of the discussions: above 0, at most 1.")
         for name in ("steps", "batch_size"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1.")
+                raise UserValueError(f"{name} is {value}; it must be at least 1.")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0 and finite.")
+            raise UserValueError(f"learning_rate is {self.learning_rate}; it must be above 0 and finite.")
 
 
 class GoodDiscussions(Trainer):
@@ -82,12 +83,12 @@ class GoodDiscussions(Trainer):
         config = run.config
         self.settings = called("algorithm", config.algorithm, Settings, dict(config.algorithm_args))
         if run.env.verifier is None:
-            raise ValueError(
+            raise UserValueError(
                 f"{config.env!r} has no verifier to say which discussions are good; give one: env_args.verifier."
             )
         self.team = replace(config, team="frozen", frozen=()).build_team(run.env)
         if len(self.team.policies) != 1:
-            raise ValueError(
+            raise UserValueError(
                 f"sft fine-tunes one base model, not {len(self.team.policies)}; give all agents the same model."
             )
         run.config = with_threads(config, self.team)
@@ -145,7 +146,7 @@ def best(episodes: Sequence[Episode], keep: float, seed: int) -> list[Episode]:
     lots = np.random.default_rng([seed, SHUFFLE]).permutation(len(episodes))
     good = [i for i, (last, _) in enumerate(scores) if last > 0]
     if not good:
-        raise ValueError(
+        raise UserValueError(
             f"none of the {len(episodes)} sampled discussions ends with a score above 0, so there is nothing to learn from: sample more "
             "(num_iterations, episodes_per_iteration), or begin with a better model."
         )
@@ -204,7 +205,7 @@ def _learn(
     """Fine-tune `base` on what was said; returns what `sft` measured."""
     rows = chats(kept, team)
     if not rows:
-        raise ValueError(
+        raise UserValueError(
             f"all messages of the {len(kept)} best discussions are empty or were cut off; raise max_new_tokens."
         )
     steps = arguments.steps or math.ceil(EPOCHS * len(rows) / arguments.batch_size)

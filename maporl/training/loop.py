@@ -15,6 +15,7 @@ from maporl.agents.team import Team
 from maporl.algorithms.algorithm import Algorithm, Update
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.quality import auroc, ece
+from maporl.errors import UserValueError
 from maporl.rollouts.play import cross, rollout
 from maporl.training.callbacks import Callback
 from maporl.types import Episode, Observation, Question
@@ -52,7 +53,7 @@ class Collector:
     def __post_init__(self) -> None:
         number, size = self.episodes_per_iteration, self.group_size
         if number < 1 or number % size:
-            raise ValueError(
+            raise UserValueError(
                 f"episodes_per_iteration is {number}; the algorithm needs a multiple of its group_size {size}, and at least one."
             )
 
@@ -209,7 +210,7 @@ def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> N
     messages, longest = sum(not m["text"] for m in empty["transcript"]), member.sampling.max_new_tokens
     needed, window = len(member.encode([empty])[0]) + (messages + 1) * longest, member.policy.context_window
     if needed > window:
-        raise ValueError(
+        raise UserValueError(
             f"the longest question ({question.id}) may need a prompt and answer of {needed} tokens in the last round ({messages} earlier "
             f"messages of {longest}), more than the model's window of {window}: lower --max_new_tokens or --num_rounds, or use "
             "--env_args.history last_round (a centralised critic reads the full history all the same: use ippo or magrpo then)."

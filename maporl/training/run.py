@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maporl.agents import Loader, Team
+from maporl.errors import UserValueError
 from maporl.roster import Roster
 from maporl.training.callbacks import Callback, Callbacks
 from maporl.training.config import RunConfig
@@ -46,7 +47,7 @@ def train(
     """
     if resume is not None:
         if config is not None or settings:
-            raise ValueError(f"resume goes on with the configuration in {str(resume)!r}; leave other settings out.")
+            raise UserValueError(f"resume goes on with the configuration in {str(resume)!r}; leave other settings out.")
         folder = RunFolder(resume)
         config = folder.config
         if folder.status == "complete":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from maporl.atomic_files import write_whole
 from maporl.envs.verifiers.verifier import VerifierUnavailable
+from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class RunFolder:
             folder.path.mkdir(parents=True, exist_ok=True)
             config.save(folder.path / "config.yaml")
         except OSError as error:
-            raise ValueError(
+            raise UserValueError(
                 f"output_dir {str(path)!r} cannot be written ({error.strerror}); choose another."
             ) from error
         return folder
@@ -46,7 +47,7 @@ class RunFolder:
     def check_free(self) -> None:
         """Raise a ValueError if a run lives here already."""
         if (self.path / "config.yaml").exists():
-            raise ValueError(
+            raise UserValueError(
                 f"output_dir {str(self.path)!r} holds a run already; choose another, delete it, or go on with "
                 f"maporl train --resume {self.path}."
             )
@@ -59,7 +60,7 @@ class RunFolder:
             ValueError: This is not a run folder.
         """
         if not (self.path / "config.yaml").is_file():
-            raise ValueError(
+            raise UserValueError(
                 f"{str(self.path)!r} is not a run folder: it holds no config.yaml; name a folder that maporl train wrote."
             )
         return RunConfig.load(self.path / "config.yaml")

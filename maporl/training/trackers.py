@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from maporl.errors import UserValueError
 from maporl.settings import nearest
 from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
@@ -53,6 +54,8 @@ def _check(trackers: Sequence[str]) -> None:
     packages = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
     for name in trackers:
         if name not in packages:
-            raise ValueError(f"tracker {name!r} is unknown.{nearest(name, packages)} There are: {', '.join(packages)}.")
+            raise UserValueError(
+                f"tracker {name!r} is unknown.{nearest(name, packages)} There are: {', '.join(packages)}."
+            )
         if importlib.util.find_spec(packages[name]) is None:
-            raise ValueError(f"tracker {name!r} is not installed; pip install 'maporl[{name}]', or leave it out.")
+            raise UserValueError(f"tracker {name!r} is not installed; pip install 'maporl[{name}]', or leave it out.")

@@ -23,6 +23,7 @@ from maporl.agents import LLMAgent, Sampling, Team
 from maporl.agents.models.make_model import without_progress_bars
 from maporl.algorithms.hf_training import global_settings_kept
 from maporl.envs.discussion import DiscussionEnv
+from maporl.errors import UserValueError
 from maporl.roster import Roster, Speaker, checkpoint_of
 from maporl.settings import called
 from maporl.training.config import RunConfig
@@ -52,11 +53,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.group_size < 2:
-            raise ValueError(f"group_size is {self.group_size}; a group-relative advantage needs at least 2.")
+            raise UserValueError(f"group_size is {self.group_size}; a group-relative advantage needs at least 2.")
         if self.num_minibatches < 1:
-            raise ValueError(f"num_minibatches is {self.num_minibatches}; it must be at least 1.")
+            raise UserValueError(f"num_minibatches is {self.num_minibatches}; it must be at least 1.")
         if self.kl_coef < 0:
-            raise ValueError(f"kl_coef is {self.kl_coef}; it must be at least 0.")
+            raise UserValueError(f"kl_coef is {self.kl_coef}; it must be at least 0.")
 
 
 class TRLGRPO(Trainer):
@@ -99,19 +100,19 @@ class TRLGRPO(Trainer):
 
 def _check(config: RunConfig, env: DiscussionEnv, arguments: Settings) -> None:
     if len(env.possible_agents) > 1 or env.num_rounds > 1:
-        raise ValueError(
+        raise UserValueError(
             f"trl_grpo trains one agent in one turn, not {len(env.possible_agents)} agents in {env.num_rounds} rounds; use num_agents 1 "
             "and num_rounds 1, or magrpo for a team."
         )
     if env.verifier is None:
-        raise ValueError(f"{config.env!r} has no verifier, so TRL has no reward; give one: env_args.verifier.")
+        raise UserValueError(f"{config.env!r} has no verifier, so TRL has no reward; give one: env_args.verifier.")
     for name in ("group_size", "num_minibatches"):
         if config.episodes_per_iteration % (size := getattr(arguments, name)):
-            raise ValueError(
+            raise UserValueError(
                 f"episodes_per_iteration is {config.episodes_per_iteration}; trl_grpo needs a multiple of its {name} {size}."
             )
     if arguments.kl_coef and config.init_adapter and config.reference == "base":
-        raise ValueError(
+        raise UserValueError(
             "with an init_adapter TRL's KL reference is that adapter; use reference 'warm_start', or kl_coef 0."
         )
 

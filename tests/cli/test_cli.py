@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,10 +20,11 @@ import torch
 from run_toys import SMALL
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from maporl import RunConfig
+from maporl import RunConfig, errors
 from maporl.algorithms.mappo import MAPPO
-from maporl.cli import COMMANDS, main, raised_on_purpose
+from maporl.cli import COMMANDS, main
 from maporl.cli.flags import Parser, settings_of
+from maporl.envs.verifiers import VerifierUnavailable
 from maporl.training.run import RunFolder, load_team, train
 from maporl.types import Episode
 
@@ -200,26 +203,81 @@ class TestMistakes:
             main(["train", "--env", LETTERS, "--model", tiny_model, "--env_args.shaping", "run_toys:FailsLater",
                   "--output_dir", str(tmp_path / "run"), *QUICK])  # fmt: skip
 
-    def test_a_bug_of_the_library_shows_its_traceback(self) -> None:
-        def caught(work: Callable[[], Any]) -> Exception:
-            try:
-                work()
-            except Exception as error:
-                return error
-            raise AssertionError
+    @pytest.mark.parametrize(
+        "kind",
+        [VerifierUnavailable, *(e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception))],
+        ids=lambda e: e.__name__,
+    )
+    def test_a_users_mistake_keeps_its_words_on_the_way_from_another_process(self, kind: type[Exception]) -> None:
+        """Workers of a study send their errors pickled, and a note says where one happened."""
+        error = kind("lower it")
+        error.add_note("in cell 3")
+        back = pickle.loads(pickle.dumps(error))
+        assert type(back) is kind and str(back) == "lower it" and back.__notes__ == ["in cell 3"]
 
+    @pytest.mark.parametrize(
+        ("error", "one_line"),
+        [
+            (errors.UserValueError("lower it"), True),
+            (VerifierUnavailable("start it"), True),
+            (ValueError("the user's own, or a bug of ours"), False),
+            (NotImplementedError(), False),
+            (KeyError("x"), False),
+            (RuntimeError("the discussion is over"), False),
+        ],
+        ids=repr,
+    )
+    def test_the_type_alone_decides_what_is_one_line(
+        self, error: Exception, one_line: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever raises it: the library, a worker process, or code of the user's."""
+
+        def fails(args: Any) -> int:
+            raise error
+
+        monkeypatch.setattr("maporl.cli.algorithms.run", fails)
+        if one_line:
+            code, _, told = run("algorithms")
+            assert code == 2 and told == f"maporl: error: {error}\n"
+        else:
+            with pytest.raises(type(error)):
+                run("algorithms")
+
+    def test_every_raise_of_the_library_that_says_something_is_of_a_users_mistake(self) -> None:
+        """The built-in kinds with a message are for other people's code; ours that names a remedy has a type that says so."""
+        root = Path(errors.__file__).parent
+        plain = {
+            "ValueError",
+            "TypeError",
+            "NotImplementedError",
+            "MemoryError",
+            "FloatingPointError",
+            "ConnectionError",
+        }
+        for path in root.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Raise | ast.Return) and isinstance(
+                    call := getattr(node, "exc", None) or getattr(node, "value", None), ast.Call
+                ):
+                    assert not (isinstance(call.func, ast.Name) and call.func.id in plain), (
+                        f"{path.relative_to(root)}:{node.lineno}"
+                    )
+
+    def test_mistakes_are_of_the_builtin_kinds_too(self) -> None:
         from maporl.envs.protocols import count_of
         from maporl.settings import read_yaml, typed
 
-        assert raised_on_purpose(caught(lambda: count_of("num_agents", 0)))
-        assert raised_on_purpose(caught(lambda: count_of("num_agents", "two"))), "a TypeError raised on purpose"
-        assert raised_on_purpose(caught(lambda: read_yaml("a: ["))), "raised from another error"
-        assert not raised_on_purpose(caught(lambda: int("two"))), "raised by Python"
-        assert not raised_on_purpose(caught(lambda: typed("x", 1, int).nothing)), "an AttributeError"
-        assert not raised_on_purpose(caught(lambda: typed(*[1]))), "called wrongly"  # type: ignore[arg-type]
-        assert not raised_on_purpose(caught(lambda: (_ for _ in ()).throw(ValueError("the user's")))), (
-            "outside the library"
-        )
+        for kind, work in (
+            (ValueError, lambda: count_of("num_agents", 0)),
+            (TypeError, lambda: count_of("num_agents", "two")),
+            (ValueError, lambda: read_yaml("a: [")),
+        ):
+            with pytest.raises(kind) as raised:
+                work()
+            assert isinstance(raised.value, errors.UserError)
+        with pytest.raises(TypeError) as raised:
+            typed(*[1])  # type: ignore[call-arg, arg-type]
+        assert not isinstance(raised.value, errors.UserError), "called wrongly: a bug"
 
 
 class TestTrain:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from maporl.errors import UserValueError
+
 __all__ = ["base_record", "check_base", "write_base"]
 
 FILE = "maporl_base.json"
@@ -45,7 +47,7 @@ def check_base(folder: Path, record: Mapping[str, Any]) -> None:
     try:
         recorded = dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise ValueError(
+        raise UserValueError(
             f"adapter {str(folder)!r}: {FILE} cannot be read; copy the folder again, or delete that file to load it unchecked."
         ) from error
     other = [name for name, value in record.items() if name in recorded and recorded[name] != value]
@@ -53,6 +55,6 @@ def check_base(folder: Path, record: Mapping[str, Any]) -> None:
         return
     shapes = [f"{name} {recorded[name]} there, {record[name]} here" for name in other if name != "tokens_sha256"]
     what = "; ".join(shapes) or "the same number of tokens, but other tokens by the same ids"
-    raise ValueError(
+    raise UserValueError(
         f"adapter {str(folder)!r} does not fit this base model, for it was trained on another ({what}); load that one."
     )

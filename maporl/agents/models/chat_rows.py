@@ -12,6 +12,7 @@ from typing import Any
 
 from maporl.agents.models.checkpoints import context_window, eos_ids
 from maporl.agents.prompts import encode_chat
+from maporl.errors import UserValueError
 from maporl.jsonl import read_jsonl
 
 __all__ = ["IGNORE", "ROW_FORMS", "encode_row", "encode_rows", "read_rows"]
@@ -27,7 +28,7 @@ def read_rows(path: str | Path) -> list[tuple[str, Any]]:
         ValueError: No such file, or a line that is not JSON.
     """
     if not Path(path).is_file():
-        raise ValueError(f"rows {str(path)!r}: no such file; give a jsonl file with rows {ROW_FORMS}.")
+        raise UserValueError(f"rows {str(path)!r}: no such file; give a jsonl file with rows {ROW_FORMS}.")
     return [(f"{path}, line {number}", row) for number, row in read_jsonl(path)]
 
 
@@ -58,7 +59,9 @@ def encode_row(
     chat, first = _chat_of(row, where)
     stops: set[int] = {tokenizer.eos_token_id, *ends} - {None}
     if not stops:
-        raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no EOS token; set one and save it again.")
+        raise UserValueError(
+            f"the tokenizer of {tokenizer.name_or_path!r} has no EOS token; set one and save it again."
+        )
     prompts = {} if prompts is None else prompts
     sequences: list[dict[str, list[int]]] = []
     for index in range(first, len(chat)):
@@ -95,7 +98,7 @@ def _completion(tokenizer: Any, prompt: list[int], chat: Sequence[Mapping[str, s
 def _chat_of(row: Any, where: str) -> tuple[list[dict[str, str]], int]:
     """The chat of a row, and the index of the first message that may be learned."""
     if not isinstance(row, Mapping):
-        raise ValueError(f"{where}: a row is an object, not {type(row).__name__}; use {ROW_FORMS}.")
+        raise UserValueError(f"{where}: a row is an object, not {type(row).__name__}; use {ROW_FORMS}.")
     if "messages" in row:
         chat, first = row["messages"], 0
     elif "prompt" in row and "completion" in row:
@@ -103,19 +106,19 @@ def _chat_of(row: Any, where: str) -> tuple[list[dict[str, str]], int]:
         before = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         answer = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
         if not isinstance(before, list) or not isinstance(answer, list):
-            raise ValueError(f"{where}: prompt and completion must be text or lists of messages; use {ROW_FORMS}.")
+            raise UserValueError(f"{where}: prompt and completion must be text or lists of messages; use {ROW_FORMS}.")
         chat, first = [*before, *answer], len(before)
     else:
-        raise ValueError(f"{where}: has the keys {sorted(row)}; use {ROW_FORMS}.")
+        raise UserValueError(f"{where}: has the keys {sorted(row)}; use {ROW_FORMS}.")
     if not isinstance(chat, list):
-        raise ValueError(f"{where}: 'messages' must be a list, not {type(chat).__name__}; use {ROW_FORMS}.")
+        raise UserValueError(f"{where}: 'messages' must be a list, not {type(chat).__name__}; use {ROW_FORMS}.")
     for message in chat:
         if not isinstance(message, Mapping) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
-            raise ValueError(f"{where}: {message!r} is not a message; each needs the texts 'role' and 'content'.")
+            raise UserValueError(f"{where}: {message!r} is not a message; each needs the texts 'role' and 'content'.")
     if not any(message["role"] == "assistant" for message in chat[first:]):
-        raise ValueError(f"{where}: no assistant message, so there is nothing to learn; add one.")
+        raise UserValueError(f"{where}: no assistant message, so there is nothing to learn; add one.")
     if chat[0]["role"] == "assistant":
-        raise ValueError(f"{where}: begins with the assistant; put a user message before it.")
+        raise UserValueError(f"{where}: begins with the assistant; put a user message before it.")
     return chat, first
 
 
@@ -142,11 +145,11 @@ def encode_rows(
             known[id(row)] = (row, encode_row(row, tokenizer, ends, where, prompts))
         for sequence in known[id(row)][1]:
             if len(sequence["input_ids"]) > window:
-                raise ValueError(
+                raise UserValueError(
                     f"{where}: {len(sequence['input_ids'])} tokens, more than the model's window of {window}; shorten it."
                 )
             data["input_ids"].append(sequence["input_ids"])
             data["labels"].append(sequence["labels"])
     if not data["input_ids"]:
-        raise ValueError(f"there are no rows to learn from; give rows {ROW_FORMS}.")
+        raise UserValueError(f"there are no rows to learn from; give rows {ROW_FORMS}.")
     return data

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents.models.quantised import check_quantization, quantization_config
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
+from maporl.errors import UserValueError
 from maporl.hub import reachable
 
 __all__ = ["DTYPES", "TINY", "context_window", "ensure_pad_token", "eos_ids", "load_causal_lm", "load_tokenizer"]
@@ -48,7 +49,7 @@ def load_causal_lm(
         ValueError: Unknown dtype, no such model, neither chat template nor EOS token, or no bitsandbytes or GPU to quantise with.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
+        raise UserValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
     check_quantization(quantization, device)
     # Quantised weights are made where they stay; others are moved.
     placed: dict[str, Any] = {}
@@ -81,7 +82,7 @@ def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
     if chat_template is not None:
         tokenizer.chat_template = _read_chat_template(chat_template)
     if not tokenizer.chat_template:
-        raise ValueError(
+        raise UserValueError(
             f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
         )
     return tokenizer
@@ -106,7 +107,7 @@ def ensure_pad_token(model: Any, tokenizer: Any) -> None:
         return
     ends = eos_ids(model, tokenizer)
     if not ends:
-        raise ValueError(
+        raise UserValueError(
             f"the tokenizer of {tokenizer.name_or_path!r} has neither a pad nor an EOS token; set one and save it again."
         )
     tokenizer.pad_token_id = min(ends)
@@ -140,7 +141,7 @@ def _one_line_errors(path: str) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         what = "folder" if Path(path).exists() else "local folder or reachable hub id"
         detail = " ".join(str(error).split())
-        raise ValueError(
+        raise UserValueError(
             f"model {path!r} cannot be loaded: not a usable {what}. Give a folder written by save_pretrained (maporl make-model "
             f"DIR makes a small one), or a hub id while online. ({detail[:200]})"
         ) from error
@@ -150,5 +151,5 @@ def _read_chat_template(spec: str) -> str:
     if spec == "plain":
         return PLAIN_CHAT_TEMPLATE
     if not Path(spec).is_file():
-        raise ValueError(f"chat_template {spec!r} is neither 'plain' nor a file; give a Jinja file.")
+        raise UserValueError(f"chat_template {spec!r} is neither 'plain' nor a file; give a Jinja file.")
     return Path(spec).read_text(encoding="utf-8")

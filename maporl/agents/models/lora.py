@@ -15,6 +15,7 @@ from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 
 from maporl.agents.models.memory import out_of_memory
+from maporl.errors import UserValueError
 
 __all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights", "plain_layers"]
 
@@ -33,11 +34,13 @@ class LoRA:
 
     def __post_init__(self) -> None:
         if self.r < 1:
-            raise ValueError(f"lora: r is {self.r}; it must be at least 1.")
+            raise UserValueError(f"lora: r is {self.r}; it must be at least 1.")
         if not self.alpha > 0:
-            raise ValueError(f"lora: alpha is {self.alpha}; it must be above 0.")
+            raise UserValueError(f"lora: alpha is {self.alpha}; it must be above 0.")
         if not isinstance(self.target_modules, str) and not all(isinstance(m, str) for m in self.target_modules):
-            raise ValueError(f"lora: target_modules is {self.target_modules!r}; write 'all-linear' or names of layers.")
+            raise UserValueError(
+                f"lora: target_modules is {self.target_modules!r}; write 'all-linear' or names of layers."
+            )
 
     def config(self) -> LoraConfig:
         targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)

@@ -19,6 +19,7 @@ from torch import nn
 
 from maporl.agents.models.base_record import base_record, check_base, write_base
 from maporl.agents.models.lora import LoRA, fuse, mergeable, merged_weights, plain_layers
+from maporl.errors import UserValueError
 
 __all__ = ["LoRAModel"]
 
@@ -57,9 +58,9 @@ class LoRAModel:
             ValueError: The name is taken, the folder is not an adapter of this base, or `lora` names layers that it does not have.
         """
         if name in self.adapters:
-            raise ValueError(f"adapter {name!r} exists already; choose another name.")
+            raise UserValueError(f"adapter {name!r} exists already; choose another name.")
         if not re.fullmatch(r"[\w-]+", name) or name in "lora_":  # which PEFT takes for its own parameters' names
-            raise ValueError(
+            raise UserValueError(
                 f"{name!r} cannot name an adapter; use letters, digits, '_' and '-' (and no part of 'lora_')."
             )
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -86,14 +87,14 @@ class LoRAModel:
             self._forget(name)
             found = (n.removesuffix(".base_layer") for n, m in self.model.named_modules() if isinstance(m, nn.Linear))
             linear = sorted({n.rpartition(".")[-1] for n in found if ".lora_" not in n})
-            raise ValueError(
+            raise UserValueError(
                 f"lora: target_modules {self.lora.target_modules!r} does not fit this model; use 'all-linear', or a list of its "
                 f"layers {linear}. ({' '.join(str(error).split())[:120]})"
             ) from error
 
     def _load_adapter(self, name: str, path: Path) -> None:
         if not (path / "adapter_config.json").is_file():
-            raise ValueError(f"adapter {str(path)!r}: no adapter_config.json there; give a folder written by PEFT.")
+            raise UserValueError(f"adapter {str(path)!r}: no adapter_config.json there; give a folder written by PEFT.")
         check_base(path, self._base_record)
         try:
             if self._peft is None:
@@ -104,10 +105,10 @@ class LoRAModel:
             # PEFT drops layers that the base lacks, and leaves those that the file lacks at random, with a warning at most.
             found = get_peft_model_state_dict(loaded, adapter_name=name).keys()
             if load_peft_weights(str(path), "cpu").keys() != found:
-                raise ValueError("its file holds other layers")
+                raise UserValueError("its file holds other layers")
         except (RuntimeError, ValueError, SafetensorError) as error:
             self._forget(name)
-            raise ValueError(
+            raise UserValueError(
                 f"adapter {str(path)!r} does not fit this base model (other layers or shapes); load the base it was trained on."
             ) from error
         self._peft = loaded
@@ -128,7 +129,7 @@ class LoRAModel:
     def save_adapter(self, adapter: str, path: str | Path) -> None:
         """Write one adapter in PEFT's own format into the folder `path`."""
         if adapter not in self.adapters or self._peft is None:
-            raise ValueError(self._unknown(adapter))
+            raise UserValueError(self._unknown(adapter))
         target = Path(path)
         self._peft.save_pretrained(str(target), selected_adapters=[adapter])
         nested = target / adapter  # PEFT puts every adapter not called "default" into a subfolder
@@ -141,7 +142,7 @@ class LoRAModel:
     def export(self, adapter: str | None, path: str | Path) -> None:
         """Write a plain model folder with the adapter merged into the base (None: the base itself); this model stays as it is."""
         if getattr(self.model, "is_quantized", False):
-            raise ValueError(
+            raise UserValueError(
                 "a quantised base cannot be merged with an adapter: load the base without quantization and the adapter from its folder, "
                 "and export that (maporl export does)."
             )
@@ -149,7 +150,7 @@ class LoRAModel:
         with self.using(adapter):
             layers = {} if adapter is None else plain_layers(self.model, adapter)
             if layers is None:
-                raise ValueError(
+                raise UserValueError(
                     f"adapter {adapter!r} is more than W + BA (DoRA, biases or embeddings) and cannot be merged into a plain model; "
                     "save_adapter writes it as it is."
                 )
@@ -177,7 +178,7 @@ class LoRAModel:
                 yield
             return
         if adapter not in self.adapters:
-            raise ValueError(self._unknown(adapter))
+            raise UserValueError(self._unknown(adapter))
         if self._active != adapter and self._peft is not None:
             self._peft.set_adapter(adapter)
             self._active = adapter

@@ -17,6 +17,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from maporl.errors import UserValueError
+
 __all__ = ["ARCHITECTURES", "CHAT_TEMPLATE", "make_model", "make_tokenizer", "without_progress_bars"]
 
 # What a family calls a size differently from Llama, and what its defaults would get wrong at this scale.
@@ -92,7 +94,7 @@ def make_tokenizer(
     special = [PAD, END, *(f"<|{role}|>" for role in ROLES)]
     smallest = len(special) + 256
     if vocab_size < smallest:
-        raise ValueError(
+        raise UserValueError(
             f"vocab_size {vocab_size} is too small: {smallest} are needed for the bytes and special tokens."
         )
     tokenizer = Tokenizer(models.BPE())
@@ -198,11 +200,11 @@ def _config(
     context: int,
 ) -> PreTrainedConfig:
     if architecture not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {architecture!r}; known: {', '.join(ARCHITECTURES)}.")
+        raise UserValueError(f"unknown architecture {architecture!r}; known: {', '.join(ARCHITECTURES)}.")
     if num_heads < 1 or hidden_size < 1 or hidden_size % (2 * num_heads):
-        raise ValueError(f"hidden_size {hidden_size} must be a multiple of 2 x num_heads = {2 * num_heads}.")
+        raise UserValueError(f"hidden_size {hidden_size} must be a multiple of 2 x num_heads = {2 * num_heads}.")
     if min(num_layers, intermediate_size, context) < 1:
-        raise ValueError(
+        raise UserValueError(
             f"num_layers {num_layers}, intermediate_size {intermediate_size} and context {context} must be positive."
         )
     sizes = {

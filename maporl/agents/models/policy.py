@@ -26,6 +26,7 @@ from maporl.agents.prompts import ChatEncoder
 from maporl.agents.sampling.in_process import InProcessSampler
 from maporl.agents.sampling.reference import ReferenceSampler
 from maporl.agents.sampling.sampler import Request, Sampled, Sampler, sampler_type
+from maporl.errors import Diverged, UserValueError
 
 __all__ = ["LoRA", "Policy"]
 
@@ -59,7 +60,7 @@ class Policy(LoRAModel):
     ) -> None:
         self.sampler_type = sampler_type(sampler)
         if "past_key_values" not in inspect.signature(model.forward).parameters:
-            raise ValueError(f"{type(model).__name__} keeps no key-value cache; use an attention model.")
+            raise UserValueError(f"{type(model).__name__} keeps no key-value cache; use an attention model.")
         ensure_pad_token(model, tokenizer)
         super().__init__(model, tokenizer, lora)
         self.max_batch_tokens = max_batch_tokens
@@ -138,7 +139,7 @@ class Policy(LoRAModel):
         """
         for row, request in enumerate(requests):
             if not len(request.prompt):
-                raise ValueError(
+                raise UserValueError(
                     f"prompt {row} has no token: there is nothing to go on from; begin it with any one token."
                 )
         self.sampler_calls += 1
@@ -153,7 +154,7 @@ class Policy(LoRAModel):
     def _publish(self, adapter: str) -> None:
         """Tell the sampler of weights that it has not seen."""
         if adapter not in self.adapters:
-            raise ValueError(self._unknown(adapter))
+            raise UserValueError(self._unknown(adapter))
         version = self.version(adapter)
         if self._published.get(adapter) != version:
             # False: whether the base's embeddings belong to it is nothing to ask a hub now.
@@ -187,7 +188,7 @@ class Policy(LoRAModel):
     def speaking(self, adapter: str | None) -> Iterator[None]:
         """Within the block the model is the base with `adapter`, merged into its weights where that is exact: nothing is trained here."""
         if adapter is not None and adapter not in self.adapters:
-            raise ValueError(self._unknown(adapter))
+            raise UserValueError(self._unknown(adapter))
         with (
             self.using(adapter),
             contextlib.nullcontext() if adapter is None else merged(self._mergeable[adapter], adapter),
@@ -245,7 +246,7 @@ def _check_numbers(requests: Sequence[Request], sampled: Sequence[Sampled]) -> N
     broken = [r.adapter for r, s in zip(requests, sampled, strict=True) if not np.isfinite(s.logprobs).all()]
     if broken:
         adapter, asked = broken[0], [r.adapter for r in requests]
-        raise FloatingPointError(
+        raise Diverged(
             f"{broken.count(adapter)} of {asked.count(adapter)} messages of {adapter or 'the base model'!r} were sampled from logits that "
             "are no numbers: its weights have diverged, or overflow in 16 bit. Go on from an earlier checkpoint with a lower "
             "learning_rate, or use --dtype bfloat16 or float32."

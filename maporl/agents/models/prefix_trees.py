@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maporl.errors import UserValueError
+
 __all__ = ["Packed", "common_prefix", "in_order", "pack", "spelled"]
 
 
@@ -88,7 +90,7 @@ def pack(
     """
     for row in rows:
         if not len(prompts[row]) or not len(completions[row]):
-            raise ValueError(f"message {row} has an empty prompt or completion; leave it out.")
+            raise UserValueError(f"message {row} has an empty prompt or completion; leave it out.")
     sequences = {int(row): np.concatenate([prompts[row], completions[row][:-1]]) for row in rows}
     pairs_per_token = None if hidden_size is None else 6 * hidden_size
     trees = sorted(_trees(sequences, token_budget, pairs_per_token), key=len)

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from maporl.errors import UserValueError
+
 __all__ = ["QUANTIZATIONS", "check_quantization", "quantization_config"]
 
 QUANTIZATIONS = ("4bit",)
@@ -21,19 +23,19 @@ def check_quantization(quantization: str | None, device: str) -> None:
     if quantization is None:
         return
     if quantization not in QUANTIZATIONS:
-        raise ValueError(
+        raise UserValueError(
             f"quantization {quantization!r} is unknown; use one of {list(QUANTIZATIONS)}, or leave it out."
         )
     # On CPUs bitsandbytes packs the weights for inference, and gradients through them are silently wrong.
     if torch.device(device).type != "cuda":
-        raise ValueError(
+        raise UserValueError(
             f"quantization is {quantization!r}, but device is {device!r}: quantised bases need a CUDA GPU. Use a machine with one, or "
             "leave quantization out (adapters trained on a quantised base load on the unquantised one)."
         )
     try:
         importlib.metadata.version("bitsandbytes")
     except importlib.metadata.PackageNotFoundError as error:
-        raise ValueError(
+        raise UserValueError(
             f"quantization is {quantization!r}, but bitsandbytes is not installed: pip install 'maporl[quantised]', or leave "
             "quantization out."
         ) from error

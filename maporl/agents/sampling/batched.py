@@ -15,6 +15,7 @@ from maporl.agents.models.memory import out_of_memory, release
 from maporl.agents.models.prefix_trees import in_order
 from maporl.agents.sampling.sampler import Request, Sampled, Sampler
 from maporl.agents.sampling.settings import Sampling
+from maporl.errors import OutOfMemory
 
 if TYPE_CHECKING:
     from maporl.agents.models.policy import Policy
@@ -79,7 +80,7 @@ class BatchedSampler(Sampler):
                     raise
                 room = self.forget()
                 if not room and rows == 1:
-                    raise MemoryError(
+                    raise OutOfMemory(
                         f"one message of up to {tokens[0]} tokens does not fit into memory; lower max_new_tokens, or use a smaller "
                         "model or dtype."
                     ) from error

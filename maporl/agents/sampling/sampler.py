@@ -12,6 +12,7 @@ from torch import Tensor
 
 from maporl import registry
 from maporl.agents.sampling.settings import Sampling
+from maporl.errors import UserValueError
 
 if TYPE_CHECKING:
     from maporl.agents.models.policy import Policy
@@ -98,7 +99,7 @@ def sampler_type(spec: str | type[Sampler]) -> type[Sampler]:
     """
     found = registry.load("sampler", spec)
     if not (isinstance(found, type) and issubclass(found, Sampler)):
-        raise ValueError(
+        raise UserValueError(
             f"sampler {spec!r} is no sampler; name a subclass of maporl.agents.Sampler, or one of "
             f"{', '.join(registry.names('sampler'))}."
         )

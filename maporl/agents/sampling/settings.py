@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from maporl.errors import UserValueError
+
 __all__ = ["Sampling", "filter_logits", "sample"]
 
 _BLOCK = 512
@@ -31,15 +33,15 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens is {self.max_new_tokens}; a message needs at least 1.")
+            raise UserValueError(f"max_new_tokens is {self.max_new_tokens}; a message needs at least 1.")
         if not 0 < self.temperature < math.inf:
-            raise ValueError(
+            raise UserValueError(
                 f"temperature is {self.temperature}; it must be > 0 and finite (for the likeliest token ask for greedy)."
             )
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k is {self.top_k}; it must be at least 1, or None.")
+            raise UserValueError(f"top_k is {self.top_k}; it must be at least 1, or None.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}; it must lie in (0, 1], or be None.")
+            raise UserValueError(f"top_p is {self.top_p}; it must lie in (0, 1], or be None.")
 
     @property
     def filtered(self) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from maporl.benchmarks.analysis.statistics import check_level, check_outcomes, wilson_interval
+from maporl.errors import UserValueError
 
 __all__ = [
     "MIN_RUNS",
@@ -72,7 +73,7 @@ def t_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, 
     check_level(level)
     runs = np.asarray(values, dtype=float)
     if runs.size == 0:
-        raise ValueError("there are 0 runs, and no mean of them; give the scores of at least one.")
+        raise UserValueError("there are 0 runs, and no mean of them; give the scores of at least one.")
     check_outcomes(runs)
     k, mean = len(runs), float(runs.mean())
     if k == 1:
@@ -153,7 +154,9 @@ def probability_of_improvement(
     check_level(level)
     ours, theirs = _checked(first), _checked(second)
     if len(ours) != len(theirs):
-        raise ValueError(f"the methods have runs on {len(ours)} and {len(theirs)} tasks; give the same tasks for both.")
+        raise UserValueError(
+            f"the methods have runs on {len(ours)} and {len(theirs)} tasks; give the same tasks for both."
+        )
     rng = np.random.default_rng(seed)
     won = [(np.sign(x[:, None] - y) + 1) / 2 for x, y in zip(ours, theirs, strict=True)]  # [N, K] each
     draws = np.mean([((_counts(rng, len(w)) @ w) * _counts(rng, w.shape[1])).sum(axis=1) for w in won], axis=0)
@@ -165,13 +168,13 @@ def _checked(scores: Sequence[Sequence[float]]) -> list[np.ndarray]:
     tasks = [np.asarray(runs, dtype=float) for runs in scores]
     number = sum(len(runs) for runs in tasks)
     if number < MIN_RUNS:
-        raise ValueError(
+        raise UserValueError(
             f"{number} runs are too few for a bootstrap; give {MIN_RUNS} or more, or show each with a t interval."
         )
     for i, runs in enumerate(tasks):
         check_outcomes(runs, "score")
         if len(runs) < MIN_RUNS_PER_TASK:
-            raise ValueError(
+            raise UserValueError(
                 f"task number {i} has {len(runs)} runs, too few to draw from; give {MIN_RUNS_PER_TASK} or more, or leave the task out."
             )
     return tasks

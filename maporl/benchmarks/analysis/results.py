@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maporl.errors import UserValueError
 from maporl.rollouts.records import VERSION, Record, read_records
 from maporl.settings import read_yaml
 
@@ -113,7 +114,7 @@ def load_results(paths: Sequence[str | Path]) -> Results:
         elif path in runs:
             cells += _cells_of_run(path, names[path], problems)
         else:
-            raise ValueError(
+            raise UserValueError(
                 f"{str(path)!r} is neither a study nor a run: it holds no study.yaml and no config.yaml; name a folder that maporl "
                 "benchmark or maporl train wrote."
             )

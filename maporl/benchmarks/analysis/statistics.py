@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import bdtr, ndtri, stdtrit  # scipy.stats does the same and takes 100 times as long a call
 
 from maporl.envs.verifiers.quality import wilson
+from maporl.errors import UserValueError
 
 __all__ = [
     "Comparison",
@@ -73,7 +74,7 @@ def question_means(values: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray
         ValueError: No question, a question without an outcome, an outcome that is NaN or outside 0..1.
     """
     if len(values) == 0:
-        raise ValueError("there are 0 questions, and no mean of them; give the outcomes of at least one.")
+        raise UserValueError("there are 0 questions, and no mean of them; give the outcomes of at least one.")
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype != object:
         values = values[:, None]
     if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1]:
@@ -81,7 +82,7 @@ def question_means(values: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray
         return values.mean(axis=1, dtype=float)
     counts = np.array([len(v) for v in values])
     if not counts.all():
-        raise ValueError(f"question number {int(counts.argmin())} has 0 outcomes; leave it out, or answer it.")
+        raise UserValueError(f"question number {int(counts.argmin())} has 0 outcomes; leave it out, or answer it.")
     flat = np.fromiter(chain.from_iterable(values), dtype=float, count=int(counts.sum()))
     check_outcomes(flat)
     return np.add.reduceat(flat, np.cumsum(counts) - counts) / counts
@@ -173,7 +174,7 @@ def compare(
     check_level(level)
     shared = [q for q in first if q in second]
     if not shared:
-        raise ValueError(
+        raise UserValueError(
             f"the methods share 0 of {len(first)} and {len(second)} questions; compare methods that answered the same ones."
         )
     ours, theirs = (question_means([method[q] for q in shared]) for method in (first, second))
@@ -289,7 +290,9 @@ def minimum_detectable_paired(sd: float, n: float, *, level: float = 0.95, power
         ValueError: sd or n not positive, level or power outside (0, 1).
     """
     if not 0 < sd < math.inf:
-        raise ValueError(f"the standard deviation of the differences is {sd}; give one above 0 (`Comparison.sd` is).")
+        raise UserValueError(
+            f"the standard deviation of the differences is {sd}; give one above 0 (`Comparison.sd` is)."
+        )
     _check_number(n)
     return min(1.0, _both_quantiles(level, power) * sd / math.sqrt(n))
 
@@ -297,21 +300,21 @@ def minimum_detectable_paired(sd: float, n: float, *, level: float = 0.95, power
 def check_level(level: float, name: str = "level") -> None:
     """Raise a ValueError unless 0 < level < 1."""
     if not 0 < level < 1:
-        raise ValueError(f"{name} is {level}; give a number between 0 and 1, for example 0.95.")
+        raise UserValueError(f"{name} is {level}; give a number between 0 and 1, for example 0.95.")
 
 
 def check_outcomes(values: np.ndarray, name: str = "outcome") -> None:
     """Raise a ValueError, which names the first one, if a value is NaN or outside 0..1."""
     wrong = ~((values >= 0) & (values <= 1))  # also true for NaN
     if wrong.any():
-        raise ValueError(
+        raise UserValueError(
             f"{name} {values[wrong][0]} is outside 0..1; give shares of 1, not percent, and leave out what is unknown."
         )
 
 
 def _check_number(n: float) -> None:
     if not 0 < n < math.inf:
-        raise ValueError(f"the number of questions is {n}; give a positive number.")
+        raise UserValueError(f"the number of questions is {n}; give a positive number.")
 
 
 def _right_or_wrong(means: np.ndarray) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from maporl.errors import UserValueError
 from maporl.settings import nearest
 
 __all__ = ["EXPERIMENTS", "configuration"]
@@ -23,6 +24,6 @@ def configuration(spec: str | Path) -> Path:
         return path
     if str(spec) in EXPERIMENTS:
         return EXPERIMENTS[str(spec)]
-    raise ValueError(
+    raise UserValueError(
         f"config {str(spec)!r} is no file.{nearest(str(spec), EXPERIMENTS)} Shipped configurations: {', '.join(EXPERIMENTS)}."
     )

@@ -47,6 +47,7 @@ from maporl.agents.prompts import PromptTemplate
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.tasks.combinations import ITEMS
+from maporl.errors import UserValueError
 from maporl.registry import load
 from maporl.types import Observation, Turn
 
@@ -132,7 +133,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for task in self.tasks:
             if task not in SPEAKERS:
-                raise ValueError(f"there is no warm start for {task!r}; there is one for: {', '.join(SPEAKERS)}.")
+                raise UserValueError(f"there is no warm start for {task!r}; there is one for: {', '.join(SPEAKERS)}.")
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer, last_round, vote
+from maporl.errors import UserValueError
 from maporl.roster import Roster
 from maporl.training.config import RunConfig
 from maporl.types import Episode, Turn
@@ -206,7 +207,7 @@ class SelfConsistency(SingleAgent):
 
     def __init__(self, k: int = 5) -> None:
         if k < 1:
-            raise ValueError(f"k is {k}; a vote needs at least one sample.")
+            raise UserValueError(f"k is {k}; a vote needs at least one sample.")
         self.samples = k
 
     @property

@@ -14,6 +14,7 @@ from typing import Any
 
 from maporl import registry
 from maporl.benchmarks.methods.method import Method
+from maporl.errors import UserValueError
 from maporl.settings import called, nearest
 
 __all__ = ["Named", "named", "trains"]
@@ -62,15 +63,15 @@ def named(spec: str | Mapping[str, Any]) -> Named:
     """
     arguments: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     if not isinstance(word := arguments.pop("name", None), str):
-        raise ValueError(f"method {spec!r} has no 'name'; write a word, or {{name: WORD, ...arguments}}.")
+        raise UserValueError(f"method {spec!r} has no 'name'; write a word, or {{name: WORD, ...arguments}}.")
     label, settings, origin = (arguments.pop(key, None) for key in ("label", "settings", "trained_on"))
     head, slash, algorithm = word.partition("/")
     if slash and not algorithm:
-        raise ValueError(f"method {word!r} names no algorithm; write {head}/mappo, or {head}.")
+        raise UserValueError(f"method {word!r} names no algorithm; write {head}/mappo, or {head}.")
     name, at, k = head.partition("@")
     if at:
         if not k.isdecimal():
-            raise ValueError(f"method {word!r}: {k!r} is no number of samples; write {name}@5.")
+            raise UserValueError(f"method {word!r}: {k!r} is no number of samples; write {name}@5.")
         arguments["k"] = int(k)
     if not algorithm and trains(name):
         name, algorithm = "discussion", name
@@ -123,7 +124,7 @@ def trains(name: str) -> bool:
 def _method_class(word: str, name: str) -> Any:
     known = [*registry.names("method"), *registry.names("algorithm")]
     if ":" not in name and name not in known:
-        raise ValueError(
+        raise UserValueError(
             f"unknown method {word!r}.{nearest(name, known)} Methods: {', '.join(registry.names('method'))}; trained teams: "
             f"{', '.join(registry.names('algorithm'))}; both: single_agent/mappo; your own: package.module:Class."
         )
@@ -132,23 +133,23 @@ def _method_class(word: str, name: str) -> Any:
 
 def _check(word: str, name: str, method: Any, algorithm: str, origin: Any) -> None:
     if not isinstance(method, Method):
-        raise ValueError(
+        raise UserValueError(
             f"method {word!r} is a {type(method).__name__}; name a subclass of maporl.benchmarks.methods.method.Method."
         )
     if method.samples < 1:
-        raise ValueError(f"method {word!r}: samples is {method.samples}; an answer needs at least one discussion.")
+        raise UserValueError(f"method {word!r}: samples is {method.samples}; an answer needs at least one discussion.")
     if algorithm and not trains(algorithm):
         known = registry.names("algorithm")
-        raise ValueError(
+        raise UserValueError(
             f"method {word!r}: unknown algorithm {algorithm!r}.{nearest(algorithm, known)} One of: {known}."
         )
     if origin is not None and not (algorithm and isinstance(origin, str)):
-        raise ValueError(
+        raise UserValueError(
             f"method {word!r}: trained_on is {origin!r}; name a task of the study, and what trained its agents, as in {name}/mappo."
         )
     if method.needs_training and not algorithm:
-        raise ValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
+        raise UserValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
     if algorithm == "trl_grpo" and not method.trains_one_turn:
-        raise ValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
+        raise UserValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
     if algorithm == "sft" and not method.trains_on_discussions:
-        raise ValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")
+        raise UserValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from maporl.benchmarks.methods.method import Method, SingleAgent
+from maporl.errors import UserValueError
 from maporl.roster import Roster
 from maporl.training.config import RunConfig
 
@@ -38,7 +39,7 @@ class AloneThenTeam(Method):
 
     def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
         if isinstance(config.model, Mapping) and len({config.model.get(a) for a in agents}) > 1:
-            raise ValueError(
+            raise UserValueError(
                 f"agents trained alone share one base and model is {dict(config.model)}; give one model, or leave this row out."
             )
         alone = SingleAgent()
@@ -50,7 +51,7 @@ class AloneThenTeam(Method):
             return {"": Roster.joined(dict.fromkeys(agents, alone[""]))}
         for agent in agents:
             if agent not in alone:
-                raise ValueError(
+                raise UserValueError(
                     f"{agent!r} knows nothing alone, so nobody was trained in its seat; ask {list(alone)}."
                 )
         return {"": Roster.joined({agent: alone[agent] for agent in agents})}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from maporl.atomic_files import write_whole
 from maporl.benchmarks.report.data import Payload
+from maporl.errors import UserValueError
 
 __all__ = ["SCRIPTS", "page", "write_report"]
 
@@ -58,7 +59,9 @@ def write_report(payload: Payload, path: str | Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, write)  # it may be reloaded while a run goes on
     except OSError as error:
-        raise ValueError(f"--output {str(path)!r} cannot be written ({error.strerror}); name another file.") from error
+        raise UserValueError(
+            f"--output {str(path)!r} cannot be written ({error.strerror}); name another file."
+        ) from error
     return target
 
 

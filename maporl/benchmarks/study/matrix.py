@@ -29,6 +29,7 @@ from maporl.benchmarks.study.cell_folder import clash, describe, fail, is_comple
 from maporl.benchmarks.study.provenance import difference, run_holds_work, settings_of_run
 from maporl.benchmarks.study.study import CellKey, Study, TrainingKey, matched_samples
 from maporl.benchmarks.study.workers import News, OnNews, Workers, workers
+from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
 from maporl.training.run_folder import RunFolder
 
@@ -102,7 +103,7 @@ class _Matrix:
         for training in (t for c in self.cells for t in self._needs(c)):
             first = asked.setdefault(training.folder, training.config)
             if settings_of_run(first) != settings_of_run(training.config):
-                raise ValueError(
+                raise UserValueError(
                     f"two rows would share the training {training.folder.as_posix()!r} with different settings; give one of them a label."
                 )
             place = self.folder / training.folder
@@ -111,7 +112,7 @@ class _Matrix:
                 made.append((training.folder.as_posix(), training.folder, other))
         for name, place, other in made:
             if other is not None:
-                raise ValueError(
+                raise UserValueError(
                     f"output_dir {str(self.folder)!r} holds {name} with {other}; choose another folder, or delete {self.folder / place}."
                 )
 
@@ -328,7 +329,7 @@ def _united(study: Study, folder: Path) -> Study:
     file = folder / "study.yaml"
     if not file.is_file():
         if folder.is_dir() and any(folder.iterdir()):
-            raise ValueError(f"output_dir {str(folder)!r} holds something that is no study; choose another.")
+            raise UserValueError(f"output_dir {str(folder)!r} holds something that is no study; choose another.")
         return study
     before = Study.load(file)
     words = {named(spec).word for spec in study.methods}

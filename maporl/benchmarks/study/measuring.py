@@ -19,6 +19,7 @@ from maporl.benchmarks.study.seating import Planned, Seating, Tasks, by_models, 
 from maporl.benchmarks.study.study import CellKey, Study
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierUnavailable
+from maporl.errors import UserValueError
 from maporl.rollouts.play import Play, rollout_together
 from maporl.rollouts.records import Record, record
 from maporl.training.config import RunConfig
@@ -176,7 +177,7 @@ def _prepared(
         env = tasks.of(seating.config)
         known = {q.id: q for q in env.questions("test")}
         if missing := [q.id for q in asked if q.id not in known]:
-            raise ValueError(
+            raise UserValueError(
                 f"method {key.named.word!r} asks other questions than the task ({missing[0]} is missing); keep the task's questions."
             )
         questions = {q.id: known[q.id] for q in asked}

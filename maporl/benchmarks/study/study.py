@@ -17,6 +17,7 @@ from maporl import registry
 from maporl.benchmarks.methods.method import SingleAgent
 from maporl.benchmarks.methods.naming import Named, named, trains
 from maporl.envs.discussion import DiscussionEnv
+from maporl.errors import UserValueError
 from maporl.settings import deeply, importable, nearest, plain, read_settings, typed
 from maporl.training.config import RunConfig
 
@@ -113,20 +114,22 @@ class Study:
     def __post_init__(self) -> None:
         for name in ("num_samples", "num_workers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+                raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if self.num_questions is not None and self.num_questions < 1:
-            raise ValueError(f"num_questions is {self.num_questions}; it must be at least 1 (leave it out to ask all).")
+            raise UserValueError(
+                f"num_questions is {self.num_questions}; it must be at least 1 (leave it out to ask all)."
+            )
         for name in ("methods", "tasks", "seeds"):
             if not getattr(self, name):
-                raise ValueError(f"{name} is empty; a study needs at least one.")
+                raise UserValueError(f"{name} is empty; a study needs at least one.")
         if len(set(self.seeds)) < len(self.seeds) or not all(isinstance(s, int) and s >= 0 for s in self.seeds):
-            raise ValueError(f"seeds is {list(self.seeds)}; write different whole numbers from 0.")
+            raise UserValueError(f"seeds is {list(self.seeds)}; write different whole numbers from 0.")
         for name in ("methods", "algorithms"):
             object.__setattr__(self, name, plain(name, getattr(self, name)))
         object.__setattr__(self, "tasks", plain("tasks", _tasks(self.tasks)))
         words = [entry.word for entry in self.named]
         if twice := sorted({word for word in words if words.count(word) > 1}):
-            raise ValueError(
+            raise UserValueError(
                 f"method {twice[0]!r} is there twice; give one of them another label: {{name: ..., label: ...}}."
             )
         self._check_settings()
@@ -143,21 +146,23 @@ class Study:
         given += [(f"method {n.word!r}: settings", n.settings, set()) for n in self.named if n.settings is not None]
         for where, settings, allowed in given:
             if not isinstance(settings, Mapping):
-                raise ValueError(f"{where} is {settings!r}; it must be a mapping of settings.")
+                raise UserValueError(f"{where} is {settings!r}; it must be a mapping of settings.")
             for key in settings:
                 if key in NOT_SHARED and key not in allowed:
-                    raise ValueError(f"{where}: {key!r} is not set there; use {NOT_SHARED[key]}.")
+                    raise UserValueError(f"{where}: {key!r} is not set there; use {NOT_SHARED[key]}.")
         for entry in self.named:
             if entry.trained_on is not None and entry.trained_on not in self.tasks:
-                raise ValueError(
+                raise UserValueError(
                     f"method {entry.word!r}: trained_on {entry.trained_on!r} is no task of the study; its tasks: {', '.join(self.tasks)}."
                 )
             if len(self.seeds) < (least := entry.method.least_seeds):
-                raise ValueError(f"method {entry.word!r} seats agents of different runs; give at least {least} seeds.")
+                raise UserValueError(
+                    f"method {entry.word!r} seats agents of different runs; give at least {least} seeds."
+                )
         for name in self.algorithms:
             if not trains(name):
                 known = registry.names("algorithm")
-                raise ValueError(
+                raise UserValueError(
                     f"algorithms: unknown algorithm {name!r}.{nearest(name, known)} One of: {', '.join(known)}."
                 )
 
@@ -167,14 +172,14 @@ class Study:
             names: dict[str, str] = {}
             for word in words:
                 if (other := names.setdefault(file_name(word), word)) != word:
-                    raise ValueError(
+                    raise UserValueError(
                         f"{kind}: {other!r} and {word!r} would share the folder {file_name(word)!r}; rename one."
                     )
         trained: dict[str, Named] = {}
         for entry in self.named:
             other_row = trained.setdefault(file_name(entry.trained_as), entry)
             if other_row is not entry and not other_row.shares_with(entry):
-                raise ValueError(
+                raise UserValueError(
                     f"methods: {other_row.word!r} and {entry.word!r} would share the trainings {entry.trained_as!r}; choose another label."
                 )
 
@@ -208,12 +213,12 @@ class Study:
             elif key in own:
                 mine[key] = _typed(key, value)
             elif key in NOT_SHARED:
-                raise ValueError(f"{key!r} is no setting of a whole study; use {NOT_SHARED[key]}.")
+                raise UserValueError(f"{key!r} is no setting of a whole study; use {NOT_SHARED[key]}.")
             elif key in shared:
                 theirs[key] = value
             else:
                 known = sorted({*own, *shared} - set(NOT_SHARED))
-                raise ValueError(
+                raise UserValueError(
                     f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(known)}."
                 )
         return replace(self, **mine, settings=self.settings.merged(theirs))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maporl.benchmarks.study.provenance import difference, keep_settings, run_holds_work, settings_of_run
 from maporl.benchmarks.study.study import TrainingKey
+from maporl.errors import UserValueError
 from maporl.training.callbacks import Callback
 from maporl.training.run import RunFolder
 from maporl.training.run import train as train_run
@@ -32,7 +33,7 @@ def train(training: TrainingKey, folder: Path, callbacks: Sequence[Callback] = (
     settings = settings_of_run(training.config)
     if (other := difference(folder, settings)) is not None:
         if run_holds_work(folder):
-            raise ValueError(f"{str(folder)!r} holds a training with {other}; choose another folder, or delete it.")
+            raise UserValueError(f"{str(folder)!r} holds a training with {other}; choose another folder, or delete it.")
         shutil.rmtree(folder)
     keep_settings(folder, settings)
     if (folder / "config.yaml").exists():

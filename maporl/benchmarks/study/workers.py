@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from queue import Empty
 from typing import Any
 
+from maporl.errors import OutOfMemory
+
 __all__ = ["News", "OnNews", "Workers", "workers"]
 
 
@@ -96,7 +98,7 @@ def workers(number: int, watch: OnNews) -> Iterator[Workers]:
         try:
             yield mine
         except BrokenProcessPool as error:
-            raise MemoryError(
+            raise OutOfMemory(
                 "a process of the study died, most likely for lack of memory; the same command goes on with what is missing: give it "
                 "fewer --num_workers."
             ) from error

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from maporl.envs.protocols.consensus import Consensus, build_stop
 from maporl.envs.team_answer import TeamAnswer, majority
+from maporl.errors import UserTypeError, UserValueError
 from maporl.registry import build, names
 from maporl.types import Message, Seat, Transcript, Turn
 
@@ -25,9 +26,9 @@ def count_of(name: str, value: Any) -> int:
         ValueError: Less than one.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); give an integer of at least 1.")
+        raise UserTypeError(f"{name} is {value!r} ({type(value).__name__}); give an integer of at least 1.")
     if int(value) < 1:
-        raise ValueError(f"{name} is {value}; a discussion needs at least 1.")
+        raise UserValueError(f"{name} is {value}; a discussion needs at least 1.")
     return int(value)
 
 
@@ -59,7 +60,7 @@ class Protocol:
     def __init__(self, num_rounds: int = 2, history: str = "all", show_scores: bool = False) -> None:
         self.num_rounds = count_of("num_rounds", num_rounds)
         if history not in HISTORIES:
-            raise ValueError(f"unknown history {history!r}; one of: {', '.join(HISTORIES)}.")
+            raise UserValueError(f"unknown history {history!r}; one of: {', '.join(HISTORIES)}.")
         self.history, self.show_scores = history, show_scores
 
     @property
@@ -75,7 +76,7 @@ class Protocol:
             ValueError: Too few for this protocol.
         """
         if count_of("num_agents", num_agents) < self.least_agents:
-            raise ValueError(
+            raise UserValueError(
                 f"{self!r} needs at least {self.least_agents} agents and num_agents is {num_agents}; give more, or use plain 'debate'."
             )
         return tuple(f"agent_{index}" for index in range(num_agents))
@@ -204,7 +205,7 @@ class Debate(Protocol):
     ) -> None:
         super().__init__(num_rounds, history, show_scores)
         if topology not in TOPOLOGIES:
-            raise ValueError(f"unknown topology {topology!r}; one of: {', '.join(TOPOLOGIES)}.")
+            raise UserValueError(f"unknown topology {topology!r}; one of: {', '.join(TOPOLOGIES)}.")
         self.topology, self.stop = topology, build_stop(stop)
         # A lone agent would agree with itself at once.
         self.least_agents = max(TOPOLOGIES[topology], 1 if stop is None else 2)
@@ -249,9 +250,11 @@ def build_protocol(spec: Any, num_rounds: int | None, history: str | None, defau
     defaults = {"num_rounds": rounds, "history": "all" if history is None else history}
     protocol = build("protocol", spec, **defaults)
     if not isinstance(protocol, Protocol):
-        raise TypeError(f"protocol {spec!r} is no Protocol; give one of {', '.join(names('protocol'))} or a subclass.")
+        raise UserTypeError(
+            f"protocol {spec!r} is no Protocol; give one of {', '.join(names('protocol'))} or a subclass."
+        )
     if protocol is spec:
         for name, asked in (("num_rounds", num_rounds), ("history", history)):
             if asked is not None and asked != getattr(protocol, name):
-                raise ValueError(f"{name} is {asked!r} but {protocol!r} was given; set it in one place.")
+                raise UserValueError(f"{name} is {asked!r} but {protocol!r} was given; set it in one place.")
     return protocol

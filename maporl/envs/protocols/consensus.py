@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maporl.envs.team_answer import answer_of, last_round
+from maporl.errors import UserValueError
 from maporl.settings import called
 from maporl.types import Transcript, Turn
 
@@ -35,11 +36,11 @@ class Consensus:
 
     def __post_init__(self) -> None:
         if not 0.5 < self.share <= 1:
-            raise ValueError(
+            raise UserValueError(
                 f"share is {self.share}; a consensus is of more than half of the agents: give a number above 0.5 and at most 1."
             )
         if not 0 <= self.score <= 1:
-            raise ValueError(f"score is {self.score}; give a number from 0 (the verifier is not asked) to 1.")
+            raise UserValueError(f"score is {self.score}; give a number from 0 (the verifier is not asked) to 1.")
 
     @property
     def reads_scores(self) -> bool:
@@ -69,7 +70,7 @@ def build_stop(spec: str | Mapping[str, Any] | Consensus | None) -> Consensus | 
     arguments = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     name = arguments.pop("name", None)
     if name != _WORD:
-        raise ValueError(
+        raise UserValueError(
             f"unknown stop {spec!r}; write {_WORD!r}, {{'name': {_WORD!r}, 'share': 0.6, 'score': 0.5}}, or leave it out."
         )
     stop: Consensus = called("stop", _WORD, Consensus, arguments)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from maporl.envs.protocols.base import Protocol
 from maporl.envs.team_answer import TeamAnswer, last_round, last_speaker
+from maporl.errors import UserValueError
 from maporl.types import Message, Transcript, Turn
 
 __all__ = ["MixtureOfAgents"]
@@ -40,7 +41,7 @@ class MixtureOfAgents(Protocol):
     def __init__(self, num_rounds: int = 2, history: str = "all", show_scores: bool = False) -> None:
         super().__init__(num_rounds, history, show_scores)
         if self.num_rounds < 2:
-            raise ValueError(
+            raise UserValueError(
                 f"num_rounds is {num_rounds}; {self.name} needs 2: a layer of proposers and the aggregator."
             )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from maporl.envs.protocols.base import Protocol, count_of
 from maporl.envs.team_answer import TeamAnswer, last_speaker
+from maporl.errors import UserValueError
 from maporl.types import Transcript
 
 __all__ = ["Pipeline"]
@@ -42,12 +43,12 @@ class Pipeline(Protocol):
     ) -> None:
         super().__init__(num_rounds, history, show_scores)
         if scored_turns not in ("last", "all"):
-            raise ValueError(f"unknown scored_turns {scored_turns!r}; one of: last, all.")
+            raise UserValueError(f"unknown scored_turns {scored_turns!r}; one of: last, all.")
         if isinstance(roles, str) or (roles is not None and len(roles) == 0):
-            raise ValueError(f"roles is {roles!r}; give the names of at least one role in speaking order.")
+            raise UserValueError(f"roles is {roles!r}; give the names of at least one role in speaking order.")
         for role in roles or ():
             if not re.fullmatch(r"[A-Za-z][A-Za-z_]*", role):
-                raise ValueError(f"role {role!r} is no name; use letters and underscores.")
+                raise UserValueError(f"role {role!r} is no name; use letters and underscores.")
         self.roles = None if roles is None else tuple(roles)
         self.instructions = {**_ROLES, **(roles if isinstance(roles, Mapping) else {})}
         self.scored_turns = scored_turns
@@ -61,7 +62,9 @@ class Pipeline(Protocol):
         if roles is None:
             roles = ("generator", *["verifier"] * (num_agents - 2), "refiner")[-num_agents:]
         if len(roles) != num_agents:
-            raise ValueError(f"num_agents is {num_agents} but the pipeline has {len(roles)} roles: {', '.join(roles)}.")
+            raise UserValueError(
+                f"num_agents is {num_agents} but the pipeline has {len(roles)} roles: {', '.join(roles)}."
+            )
         return tuple(f"{role}_{roles[:index].count(role)}" for index, role in enumerate(roles))
 
     def role(self, agent: str, round: int) -> str:

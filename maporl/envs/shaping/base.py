@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from maporl.errors import UserTypeError, UserValueError
 from maporl.registry import build, names
 from maporl.types import Transcript
 
@@ -54,7 +55,7 @@ class Sum(Shaping):
         self.parts = parts
         self.weights = (1.0,) * len(parts) if weights is None else tuple(float(weight) for weight in weights)
         if not parts or len(parts) != len(self.weights):
-            raise ValueError(
+            raise UserValueError(
                 f"a sum of {len(parts)} shapings with {len(self.weights)} weights; give one weight to each."
             )
 
@@ -96,5 +97,5 @@ def build_shaping(spec: Any) -> Shaping:
         return Sum(*(build_shaping(part) for part in spec))
     shaping = build("shaping", spec)
     if not isinstance(shaping, Shaping):
-        raise TypeError(f"shaping {spec!r} is no Shaping; give one of {', '.join(names('shaping'))} or a subclass.")
+        raise UserTypeError(f"shaping {spec!r} is no Shaping; give one of {', '.join(names('shaping'))} or a subclass.")
     return shaping

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from maporl.envs.shaping.base import Shaping
+from maporl.errors import UserValueError
 from maporl.types import Transcript
 
 __all__ = ["FormatPenalty", "longest_repeat"]
@@ -38,16 +39,18 @@ class FormatPenalty(Shaping):
 
     def __post_init__(self) -> None:
         if not self.penalty >= 0:
-            raise ValueError(f"penalty is {self.penalty}; give what a bad message loses, at least 0.")
+            raise UserValueError(f"penalty is {self.penalty}; give what a bad message loses, at least 0.")
         if self.max_repeats is not None and self.max_repeats < 1:
-            raise ValueError(f"max_repeats is {self.max_repeats}; every phrase stands once, give at least 1 or None.")
+            raise UserValueError(
+                f"max_repeats is {self.max_repeats}; every phrase stands once, give at least 1 or None."
+            )
         if not self.text_after and self.pattern is None:
-            raise ValueError("text_after=False needs a pattern after which nothing may follow.")
+            raise UserValueError("text_after=False needs a pattern after which nothing may follow.")
         if self.pattern is not None:
             try:
                 re.compile(self.pattern)
             except re.error as error:
-                raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}.") from error
+                raise UserValueError(f"pattern {self.pattern!r} is no regular expression: {error}.") from error
 
     def violations(self, text: str) -> tuple[str, ...]:
         """Which rules `text` breaks: "too_short", "repetition", "no_pattern", "text_after"."""

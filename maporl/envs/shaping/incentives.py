@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maporl.envs.shaping.base import Shaping
+from maporl.errors import UserValueError
 from maporl.types import Seat, Transcript
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Incentives(Shaping):
 
     def __post_init__(self) -> None:
         if self.signs not in PERSUADED:
-            raise ValueError(f"unknown signs {self.signs!r}; one of: {', '.join(PERSUADED)}.")
+            raise UserValueError(f"unknown signs {self.signs!r}; one of: {', '.join(PERSUADED)}.")
 
     @property
     def contains_future(self) -> bool:  # type: ignore[override]
@@ -87,15 +88,15 @@ class Incentives(Shaping):
 
     def check(self, protocol: Protocol, num_agents: int) -> None:
         if not protocol.simultaneous:
-            raise ValueError(
+            raise UserValueError(
                 f"incentives need a simultaneous protocol such as debate; {protocol.name!r} is sequential."
             )
         if not protocol.everybody_speaks:
-            raise ValueError(
+            raise UserValueError(
                 f"incentives compare everybody's rounds; not everybody speaks in each of {protocol.name!r}, use debate."
             )
         if num_agents < 2:
-            raise ValueError("incentives compare an agent with the others; num_agents is 1, give at least 2.")
+            raise UserValueError("incentives compare an agent with the others; num_agents is 1, give at least 2.")
 
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
         rewards = {turn.seat: 0.0 for turn in transcript.turns}

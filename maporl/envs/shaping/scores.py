@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maporl.envs.shaping.base import Shaping
+from maporl.errors import UserValueError
 from maporl.types import Transcript, Turn
 
 __all__ = [
@@ -134,7 +135,7 @@ class DiscountedTeam(Shaping):
 
 def check_gamma(gamma: float) -> None:
     if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma is {gamma}; a discount lies in [0, 1].")
+        raise UserValueError(f"gamma is {gamma}; a discount lies in [0, 1].")
 
 
 def discounted(values: Sequence[float], gamma: float) -> float:

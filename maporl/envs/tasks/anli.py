@@ -16,6 +16,7 @@ from typing import Any
 
 from maporl.envs.data import HubSource, read_rows
 from maporl.envs.discussion import DiscussionEnv
+from maporl.errors import UserValueError
 from maporl.types import Question
 
 __all__ = ["ANLI"]
@@ -47,7 +48,7 @@ class ANLI(DiscussionEnv):
 
     def __init__(self, *args: Any, anli_round: int | str = "all", **arguments: Any) -> None:
         if str(anli_round) not in ("1", "2", "3", "all"):
-            raise ValueError(f"anli_round={anli_round!r}; one of: 1, 2, 3, 'all'.")
+            raise UserValueError(f"anli_round={anli_round!r}; one of: 1, 2, 3, 'all'.")
         rounds = ("1", "2", "3") if anli_round == "all" else (str(anli_round),)
         self.hub = HubSource(
             train=(_HUB, tuple(f"train_r{n}" for n in rounds)),

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.tasks.combinations import TEST_SHARE
+from maporl.errors import UserValueError
 from maporl.types import Question
 
 __all__ = ["Arithmetic"]
@@ -56,7 +57,7 @@ class Arithmetic(DiscussionEnv):
     ) -> None:
         super().__init__(num_agents, num_rounds, **arguments)
         if max_operand < 1 or num_questions < 5:
-            raise ValueError(
+            raise UserValueError(
                 f"max_operand {max_operand} must be at least 1 and num_questions {num_questions} at least 5."
             )
         self.max_operand, self.num_questions, self.task_seed = max_operand, num_questions, task_seed

@@ -26,6 +26,7 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import aec_to_parallel
 
 from maporl.envs.rendering import check_render_mode, print_any
+from maporl.errors import UserValueError
 
 __all__ = ["COLLABORATE", "EFFECTS", "INDEPENDENT", "CollaborationGame", "GameRules"]
 
@@ -65,14 +66,14 @@ class GameRules:
         for name, lowest in (("num_agents", 2), ("num_rounds", 1), ("threshold", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < lowest:
-                raise ValueError(f"{name} {value!r} must be a whole number, at least {lowest}.")
+                raise UserValueError(f"{name} {value!r} must be a whole number, at least {lowest}.")
         for name in ("r_col", "r_ind", "r_syn"):
             if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} {getattr(self, name)!r} must be a finite number.")
+                raise UserValueError(f"{name} {getattr(self, name)!r} must be a finite number.")
         if self.r_col >= self.r_ind:
-            raise ValueError(f"r_col {self.r_col} must be less than r_ind {self.r_ind}: collaborating costs.")
+            raise UserValueError(f"r_col {self.r_col} must be less than r_ind {self.r_ind}: collaborating costs.")
         if self.effect not in EFFECTS:
-            raise ValueError(f"unknown effect {self.effect!r}; one of: {', '.join(EFFECTS)}.")
+            raise UserValueError(f"unknown effect {self.effect!r}; one of: {', '.join(EFFECTS)}.")
 
     @property
     def max_count(self) -> int:
@@ -103,11 +104,11 @@ class GameRules:
         shape = (self.num_rounds, self.max_count + 1)
         given = np.asarray(policy, dtype=np.float64)
         if given.shape not in ((), shape):
-            raise ValueError(
+            raise UserValueError(
                 f"a policy table has shape {shape} (round, count), this one {given.shape}; or give one number."
             )
         if not ((given >= 0) & (given <= 1)).all():
-            raise ValueError("a policy must hold probabilities of collaborating, numbers from 0 to 1.")
+            raise UserValueError("a policy must hold probabilities of collaborating, numbers from 0 to 1.")
         return np.broadcast_to(given, shape)
 
 
@@ -149,7 +150,7 @@ class CollaborationGame(AECEnv[str, NDArray[np.int64], int]):
             self.rules = replace(self.rules, num_rounds=max_cycles)
         self._opponents = None if isinstance(opponents, str) else self.rules.table(opponents)
         if isinstance(opponents, str) and opponents != "learner":
-            raise ValueError(f"unknown opponents {opponents!r}; 'learner', a probability, or a table of them.")
+            raise UserValueError(f"unknown opponents {opponents!r}; 'learner', a probability, or a table of them.")
         self.possible_agents = [
             f"agent_{i}" for i in range(1 if self._opponents is not None else self.rules.num_agents)
         ]
@@ -210,7 +211,7 @@ class CollaborationGame(AECEnv[str, NDArray[np.int64], int]):
             self._was_dead_step(action)  # type: ignore[arg-type]
             return
         if not self.action_space(agent).contains(action):
-            raise ValueError(
+            raise UserValueError(
                 f"an action is {COLLABORATE} (collaborate) or {INDEPENDENT} (independent), not {action!r}."
             )
         self._cumulative_rewards[agent] = 0.0

@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 
 from maporl.envs.tasks.collaboration_game import COLLABORATE, INDEPENDENT, Array, GameRules
+from maporl.errors import UserValueError
 
 __all__ = [
     "Play",
@@ -54,7 +55,7 @@ def payoff_matrix(rules: GameRules) -> Array:
         ValueError: Not two agents and two rounds, or the effect is in the same round.
     """
     if (rules.num_agents, rules.num_rounds, rules.effect) != (2, 2, "next_round"):
-        raise ValueError(f"the matrix is that of two agents, two rounds and effect 'next_round', not of {rules}.")
+        raise UserValueError(f"the matrix is that of two agents, two rounds and effect 'next_round', not of {rules}.")
     first, after = rules.rewards()[0], rules.next_counts()[0]  # own action x number of others who collaborate
     matrix = first + np.where(after >= rules.threshold, rules.r_syn, rules.r_ind)
     return matrix[:, ::-1]  # action 0 of the other one is one who collaborates
@@ -216,10 +217,10 @@ def ascent(
         ValueError: `start` is not strictly between 0 and 1, or an unknown word for `sees`.
     """
     if not 0 < start < 1:
-        raise ValueError(f"start {start} must be strictly between 0 and 1: a certain policy has no gradient.")
+        raise UserValueError(f"start {start} must be strictly between 0 and 1: a certain policy has no gradient.")
     axes = {"round_and_count": (), "round": (1,), "count": (0,)}
     if sees not in axes:
-        raise ValueError(f"unknown sees {sees!r}; one of: {', '.join(axes)}.")
+        raise UserValueError(f"unknown sees {sees!r}; one of: {', '.join(axes)}.")
     logits = np.full((rules.num_rounds, rules.max_count + 1), math.log(start / (1 - start)))
     while True:
         policy = _logistic(logits)
@@ -304,11 +305,11 @@ def _fixed_point(response: Callable[[Array], Array], start: Array, step: float) 
         if np.abs(change).max() < RESIDUAL:
             return p
         p += step * change
-    raise ValueError(
+    raise UserValueError(
         f"no fixed point: residual {np.abs(change).max():.1e} after {MAX_STEPS} iterations at step {step}; use a smaller step."
     )
 
 
 def _check_tau(tau: float) -> None:
     if not tau > 0:
-        raise ValueError(f"tau {tau} must be positive.")
+        raise UserValueError(f"tau {tau} must be positive.")

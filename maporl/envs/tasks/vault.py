@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.tasks.combinations import ITEMS, of_split
+from maporl.errors import UserValueError
 from maporl.types import Question
 
 __all__ = ["MAX_QUESTIONS", "Vault", "lone_ceiling"]
@@ -64,11 +65,11 @@ class Vault(DiscussionEnv):
         team = len(self.possible_agents)
         self.num_digits = max(2, team) if num_digits is None else num_digits
         if not 2 <= self.num_digits <= MAX_DIGITS:
-            raise ValueError(
+            raise UserValueError(
                 f"num_digits {self.num_digits} must be from 2 to {MAX_DIGITS}; choose fewer agents or digits."
             )
         if team not in (1, self.num_digits):
-            raise ValueError(f"num_digits {self.num_digits} needs as many agents, or a lone one; there are {team}.")
+            raise UserValueError(f"num_digits {self.num_digits} needs as many agents, or a lone one; there are {team}.")
 
     def load(self, split: str) -> Iterator[Question]:
         """The items and codes of the split."""

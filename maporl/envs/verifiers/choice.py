@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from maporl.envs.verifiers.markers import marked, plain
 from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
+from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["Choice"]
@@ -140,7 +141,7 @@ class Choice(Verifier):
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))  # YAML gives a list
         if not all(isinstance(x, str) and x.strip() for x in self.labels) or len({*map(str.casefold, self.labels)}) < 2:
-            raise ValueError(f"labels={self.labels!r}; give at least two different non-empty strings.")
+            raise UserValueError(f"labels={self.labels!r}; give at least two different non-empty strings.")
 
     def __call__(self, question: Question, response: str) -> Score:
         answer, gold = _extract(response, self._choices(question)), question.answer.strip()
@@ -151,7 +152,7 @@ class Choice(Verifier):
     def check_gold(self, question: Question) -> None:
         labels = tuple(self._choices(question))
         if question.answer.strip() not in labels:
-            raise ValueError(
+            raise UserValueError(
                 f"question {question.id}: gold answer {question.answer[:80]!r} is none of the choices "
                 f"{', '.join(labels)}; correct or remove the row."
             )

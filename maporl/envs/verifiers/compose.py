@@ -8,6 +8,7 @@ from typing import Any
 
 from maporl.envs.verifiers.function import Function
 from maporl.envs.verifiers.verifier import Verifier
+from maporl.errors import UserValueError
 from maporl.registry import build
 from maporl.types import Question, Score
 
@@ -86,7 +87,9 @@ class WeightedSum(Composite):
         parts = tuple(verifier_of(spec) for spec in self.parts)
         weights = tuple(float(weight) for weight in self.weights) or (1.0,) * len(parts)
         if not parts or len(weights) != len(parts) or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-            raise ValueError(f"weights={self.weights!r} for {len(parts)} parts; give one non-negative number per part.")
+            raise UserValueError(
+                f"weights={self.weights!r} for {len(parts)} parts; give one non-negative number per part."
+            )
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "weights", weights)
 

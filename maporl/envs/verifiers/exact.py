@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from maporl.envs.verifiers.markers import marked, plain
 from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
+from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["Exact", "Regex"]
@@ -76,7 +77,7 @@ class Regex(Verifier):
         try:
             compiled = re.compile(self.pattern, re.IGNORECASE if self.ignore_case else 0)
         except re.error as error:
-            raise ValueError(f"pattern={self.pattern!r} is no regular expression: {error}.") from None
+            raise UserValueError(f"pattern={self.pattern!r} is no regular expression: {error}.") from None
         object.__setattr__(self, "_compiled", compiled)
 
     def __call__(self, question: Question, response: str) -> Score:
@@ -105,4 +106,4 @@ def _canonical(text: str, ignore_case: bool, ignore_space: bool) -> str:
 
 def _check_not_empty(question: Question) -> None:
     if not question.answer.strip():
-        raise ValueError(f"question {question.id}: the gold answer is empty; correct or remove the row.")
+        raise UserValueError(f"question {question.id}: the gold answer is empty; correct or remove the row.")

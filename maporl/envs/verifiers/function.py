@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from maporl.envs.verifiers.verifier import Verifier, verdict
+from maporl.errors import UserTypeError, UserValueError
 from maporl.registry import load
 from maporl.types import Question, Score
 
@@ -92,7 +93,9 @@ class TRLReward(Verifier):
             **_columns(questions),
         )
         if len(rewards) != len(responses):
-            raise ValueError(f"{_name(self.function)} gave {len(rewards)} rewards for {len(responses)} completions.")
+            raise UserValueError(
+                f"{_name(self.function)} gave {len(rewards)} rewards for {len(responses)} completions."
+            )
         nothing = Score(0.0, None, explanation="the reward function does not apply")
         return [nothing if r is None else _worth(r, self.threshold, self.function) for r in rewards]
 
@@ -111,7 +114,7 @@ def _columns(questions: Sequence[Question]) -> dict[str, list[Any]]:
 def _resolved(function: Any) -> Any:
     function = load("verifier", function)
     if not callable(function):
-        raise TypeError(f"{function!r} cannot be called; give a function or 'package.module:name'.")
+        raise UserTypeError(f"{function!r} cannot be called; give a function or 'package.module:name'.")
     return function
 
 
@@ -121,7 +124,7 @@ def _worth(value: Any, threshold: float | None, function: Any) -> Score:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or isinstance(value, str):
-        raise TypeError(f"{_name(function)} returned {value!r}; it must return a bool, a finite number or a Score.")
+        raise UserTypeError(f"{_name(function)} returned {value!r}; it must return a bool, a finite number or a Score.")
     return Score(number, None if threshold is None else number >= threshold)
 
 

@@ -8,6 +8,7 @@ from maporl.envs.verifiers.markers import boxed
 from maporl.envs.verifiers.math_spelling import plain_number, spelled
 from maporl.envs.verifiers.math_worker import shared_worker
 from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
+from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["MathExpression"]
@@ -48,9 +49,9 @@ class MathExpression(Verifier):
     def __post_init__(self) -> None:
         object.__setattr__(self, "match_types", tuple(self.match_types))  # YAML gives a list
         if not self.match_types or not set(self.match_types) <= {"latex", "expr"}:
-            raise ValueError(f"match_types={self.match_types!r}; choose from 'latex' and 'expr'.")
+            raise UserValueError(f"match_types={self.match_types!r}; choose from 'latex' and 'expr'.")
         if not self.timeout > 0:
-            raise ValueError(f"timeout={self.timeout!r}; it must be a positive number of seconds.")
+            raise UserValueError(f"timeout={self.timeout!r}; it must be a positive number of seconds.")
 
     def __call__(self, question: Question, response: str) -> Score:
         return self._shortcut(question.answer, response) or self._ask(question.answer, response)
@@ -59,7 +60,9 @@ class MathExpression(Verifier):
         gold = question.answer.strip()
         if not gold or gold.count("{") - gold.count("\\{") != gold.count("}") - gold.count("\\}"):
             fault = "has unbalanced braces" if gold else "is empty"
-            raise ValueError(f"question {question.id}: gold answer {gold[:80]!r} {fault}; correct or remove the row.")
+            raise UserValueError(
+                f"question {question.id}: gold answer {gold[:80]!r} {fault}; correct or remove the row."
+            )
 
     def equivalent(self, a: str, b: str) -> bool:
         """Math-Verify is not symmetric (x = 5 and 5), a vote is: either direction will do."""

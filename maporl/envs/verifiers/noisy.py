@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from maporl.envs.verifiers.compose import Composite, verifier_of
+from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["Noisy"]
@@ -39,9 +40,11 @@ class Noisy(Composite):
 
     def __post_init__(self) -> None:
         if self.verifier is None:
-            raise ValueError("noisy disturbs another verifier; say which: {name: noisy, verifier: number}.")
+            raise UserValueError("noisy disturbs another verifier; say which: {name: noisy, verifier: number}.")
         if not 0 <= self.flip_rate <= 1:
-            raise ValueError(f"flip_rate is {self.flip_rate}; give the share of values that are turned, from 0 to 1.")
+            raise UserValueError(
+                f"flip_rate is {self.flip_rate}; give the share of values that are turned, from 0 to 1."
+            )
         object.__setattr__(self, "verifier", verifier_of(self.verifier))
 
     @property

@@ -11,6 +11,7 @@ from typing import Literal
 
 from maporl.envs.verifiers.markers import marked
 from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
+from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["Number", "canonical", "parse_number"]
@@ -143,9 +144,9 @@ class Number(Verifier):
 
     def __post_init__(self) -> None:
         if self.extract not in _EXTRACTORS:
-            raise ValueError(f"extract={self.extract!r}; one of: {', '.join(_EXTRACTORS)}.")
+            raise UserValueError(f"extract={self.extract!r}; one of: {', '.join(_EXTRACTORS)}.")
         if not 0 <= self.tolerance < 1:
-            raise ValueError(f"tolerance={self.tolerance!r}; it must be in [0, 1).")
+            raise UserValueError(f"tolerance={self.tolerance!r}; it must be in [0, 1).")
 
     def __call__(self, question: Question, response: str) -> Score:
         value = _EXTRACTORS[self.extract](response)
@@ -158,7 +159,7 @@ class Number(Verifier):
 
     def check_gold(self, question: Question) -> None:
         if parse_number(question.answer) is None:
-            raise ValueError(
+            raise UserValueError(
                 f"question {question.id}: gold answer {question.answer[:80]!r} is not a number; "
                 "correct the row, or choose another verifier ('math', 'exact')."
             )

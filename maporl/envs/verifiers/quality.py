@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from maporl.errors import UserValueError
+
 __all__ = ["Bin", "accuracy", "auroc", "auroc_interval", "brier", "ece", "reliability", "wilson"]
 
 
@@ -75,15 +77,19 @@ def auroc_interval(
     """
     scores, labels = _checked(scores, labels)
     if not 0 < level < 1:
-        raise ValueError(f"level is {level}; give a number between 0 and 1, for example 0.95.")
+        raise UserValueError(f"level is {level}; give a number between 0 and 1, for example 0.95.")
     names = range(len(scores)) if clusters is None else clusters
     if len(names) != len(scores):
-        raise ValueError(f"there are {len(scores)} scores and {len(names)} clusters; give one cluster for each score.")
+        raise UserValueError(
+            f"there are {len(scores)} scores and {len(names)} clusters; give one cluster for each score."
+        )
     index: dict[Hashable, int] = {}
     members = np.array([index.setdefault(name, len(index)) for name in names])
     number = len(index)
     if number < 2:
-        raise ValueError("all answers are of one cluster, so nothing says how sure their AUROC is; give at least two.")
+        raise UserValueError(
+            "all answers are of one cluster, so nothing says how sure their AUROC is; give at least two."
+        )
     components = _components(scores, labels)
     area = float(components[labels].mean())
     share = np.where(labels, 1 / labels.sum(), 1 / (~labels).sum())
@@ -116,7 +122,7 @@ def reliability(scores: Any, labels: Any, bins: int = 10) -> list[Bin]:
     """
     scores, labels = _checked(scores, labels)
     if bins < 1:
-        raise ValueError(f"bins is {bins}; give at least 1.")
+        raise UserValueError(f"bins is {bins}; give at least 1.")
     places = np.minimum((scores * bins).astype(int), bins - 1)
     return [
         Bin(k / bins, (k + 1) / bins, int(mine.sum()), float(scores[mine].mean()), float(labels[mine].mean()))
@@ -129,7 +135,7 @@ def _components(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """[N] of a right answer the share of wrong ones below it, of a wrong one the share of right ones above it; equal ones half."""
     right, wrong = np.sort(scores[labels]), np.sort(scores[~labels])
     if not len(right) or not len(wrong):
-        raise ValueError(
+        raise UserValueError(
             f"all {len(scores)} answers are {'right' if len(right) else 'wrong'}; an AUROC needs right and wrong ones."
         )
     below = (np.searchsorted(wrong, scores, "left") + np.searchsorted(wrong, scores, "right")) / (2 * len(wrong))
@@ -153,10 +159,10 @@ def _checked(scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """float64 scores and bool labels, or a ValueError that names what is wrong."""
     values, truth = np.asarray(scores, dtype=float), np.asarray(labels, dtype=bool)
     if values.ndim != 1 or values.shape != truth.shape or not len(values):
-        raise ValueError(
+        raise UserValueError(
             f"scores have the shape {values.shape} and labels {truth.shape}; give two lists of one length, not empty."
         )
     wrong = ~((values >= 0) & (values <= 1))  # also true for NaN
     if wrong.any():
-        raise ValueError(f"score {values[wrong][0]} is outside 0..1; give probabilities.")
+        raise UserValueError(f"score {values[wrong][0]} is outside 0..1; give probabilities.")
     return values, truth

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from maporl.envs.verifiers.remembered import Remembered
 from maporl.envs.verifiers.verifier import Verifier, VerifierUnavailable
+from maporl.errors import UserValueError
 from maporl.printable import encodable
 from maporl.types import Question, Score
 
@@ -81,12 +82,12 @@ class Remote(Verifier):
         remember: int = 100_000,
     ) -> None:
         if not _is_address(url):
-            raise ValueError(f"url {url!r} is no address of a verifier; write http://HOST:PORT.")
+            raise UserValueError(f"url {url!r} is no address of a verifier; write http://HOST:PORT.")
         for name, value in {"timeout": timeout, "batch_size": batch_size, "connections": connections}.items():
             if not value > 0:
-                raise ValueError(f"{name} is {value}; it must be above 0.")
+                raise UserValueError(f"{name} is {value}; it must be above 0.")
         if patience < 0:
-            raise ValueError(f"patience is {patience}; give seconds, 0 to give up at once.")
+            raise UserValueError(f"patience is {patience}; give seconds, 0 to give up at once.")
         self.url, self.timeout, self.patience = url.rstrip("/"), timeout, patience
         self.batch_size, self.connections, self.headers = batch_size, connections, dict(headers or {})
         self.uses_gold = uses_gold
@@ -111,7 +112,7 @@ class Remote(Verifier):
         """
         found: Mapping[str, Any] = self._asked("GET", "/info", None, _checked_info)
         if found["uses_gold"] and not self.uses_gold:
-            raise ValueError(
+            raise UserValueError(
                 f"the verifier at {self.url} reads gold answers; say uses_gold: true to send them (rows that it chooses are then oracles)."
             )
         return found
@@ -183,7 +184,7 @@ class Remote(Verifier):
         except HTTPError as error:
             raise _Failure(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
         if 400 <= reply.status < 500 and reply.status not in LATER:
-            raise ValueError(f"the verifier at {self.url} refuses {method} {path} ({reply.status}): {text[:300]}")
+            raise UserValueError(f"the verifier at {self.url} refuses {method} {path} ({reply.status}): {text[:300]}")
         if reply.status != 200:
             raise _Failure(f"status {reply.status}: {text[:100]}")
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+from maporl.errors import UserError
 from maporl.types import Question, Score, Transcript
 
 __all__ = [
@@ -30,7 +31,7 @@ class VerifierFailed(RuntimeError):
         self.verifier = verifier
 
 
-class VerifierUnavailable(VerifierFailed, ConnectionError):
+class VerifierUnavailable(VerifierFailed, UserError, ConnectionError):
     """A verifier cannot be reached, for now. What it would have said is not known, so nothing may go on as if it were."""
 
 
