@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from peft import PeftModel
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig, GRPOTrainer
 
 from maporl.agents import LLMAgent, Sampling, Team
 from maporl.agents.make_model import without_progress_bars
-from maporl.agents.trainer import QUIET, global_settings_kept, train
+from maporl.agents.trainer import QUIET, global_settings_kept
 from maporl.algorithms.training import check_context, draw
 from maporl.benchmarks.whole_runs import begun_anew, finished, rows_at_once
 from maporl.config import RunConfig
@@ -105,7 +105,7 @@ def train_grpo(config: RunConfig, watch: Watcher | None = None) -> RunFolder:
         record.folder, record.watch = folder, watch
         with folder.keeping_status(resumable=False):
             if config.num_iterations:
-                train(trainer)
+                trainer.train()
             _save(trainer.model, folder.path / "adapters", env.possible_agents[0])
     return folder
 
@@ -192,6 +192,7 @@ def _trainer(config: RunConfig, arguments: _Arguments, agent: LLMAgent, record: 
         callbacks=[record],
     )
     trainer.agent = agent
+    trainer.remove_callback(PrinterCallback)
     return trainer
 
 

@@ -247,8 +247,9 @@ def test_microbatches_save_memory_only(base: Path, tmp_path: Path) -> None:
     assert agree > 0.999
 
 
-def test_lora_is_merged_into_a_plain_folder(base: Path, tmp_path: Path) -> None:
-    sft(base, ROWS, tmp_path, SFTSettings(steps=3, learning_rate=1e-2, lora=LoRA(r=2), **QUICK))
+@pytest.mark.parametrize("more", [{}, {"dtype": "bfloat16", "device": None}])  # None: a CPU if there is nothing better
+def test_lora_is_merged_into_a_plain_folder(base: Path, tmp_path: Path, more: dict) -> None:
+    sft(base, ROWS, tmp_path, SFTSettings(**{**QUICK, "steps": 3, "learning_rate": 1e-2, "lora": LoRA(r=2), **more}))
     assert not list(tmp_path.glob("adapter*"))
     before, after = weights(base), weights(tmp_path)
     assert before.keys() == after.keys()
@@ -274,6 +275,7 @@ def test_the_chat_template_asked_for_is_learned_and_written(base: Path, tmp_path
         sft(tmp_path / "bare", ROWS, tmp_path / "out", settings)
     sft(tmp_path / "bare", ROWS, tmp_path / "out", replace(settings, chat_template="plain"))
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == PLAIN_CHAT_TEMPLATE
+    assert "local_files_only" not in (tmp_path / "out" / "tokenizer_config.json").read_text(), "it may move to a hub"
     assert [answer(tmp_path / "out", f"{digit}?") for digit in "47"] == [" Answer: 4<|end|>", " Answer: 7<|end|>"]
 
 
