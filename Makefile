@@ -24,7 +24,7 @@ test-slow: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy maporl
+	$(BIN)/mypy
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "maporl needs Python 3.11, 3.12 or 3.13; install one, or: make PYTHON=/path/to/python3.12"; exit 1; }

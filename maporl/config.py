@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from maporl import registry
-from maporl.settings import called, importable, nearest, parameters, plain, read_settings, typed
+from maporl.roster import WARM_START, Roster
+from maporl.settings import called, full_path, importable, nearest, parameters, plain, read_settings, typed
 
 if TYPE_CHECKING:
-    from maporl.agents import Agent, Policy, PromptTemplate, Team
+    from maporl.agents import Policy, PromptTemplate, Team, Voice
     from maporl.algorithms import Algorithm
     from maporl.envs import DiscussionEnv
+    from maporl.training.trainer import Run, Trainer
 
 __all__ = ["RunConfig"]
 
@@ -90,7 +92,8 @@ class RunConfig:
         quantization: "4bit" keeps the base model's linear layers in four bits (NF4) and multiplies in dtype; needs a CUDA GPU and
             ``maporl[quantised]``.
         autocast: Compute updates in bfloat16; adapters, their gradients and the optimizer stay float32.
-        engine: What samples: "in_process", or "reference" (transformers' generate: slower, the same messages).
+        sampler: What samples: "in_process", "reference" (transformers' generate: slower, the same messages), or
+            ``package.module:Class``, a `maporl.agents.Sampler`.
         max_batch_tokens: Prompt and new tokens of one sampling batch.
         gradient_checkpointing: Recompute activations in the backward pass.
         microbatch_tokens: Tokens of one forward and backward pass.
@@ -136,7 +139,7 @@ class RunConfig:
     device: str | None = None
     quantization: str | None = None
     autocast: bool = False
-    engine: str = "in_process"
+    sampler: str = "in_process"
     max_batch_tokens: int = 131_072
     gradient_checkpointing: bool = False
     microbatch_tokens: int = 4096
@@ -225,10 +228,9 @@ class RunConfig:
         changes: dict[str, Any] = {name: value for name, value in sizes.items() if name in accepted}
         # A run folder is used from anywhere, so it names files on this machine in full.
         model = self.model
-        changes["model"] = _absolute(model) if isinstance(model, str) else {a: _absolute(m) for a, m in model.items()}
-        changes |= {name: _absolute(getattr(self, name)) for name in ("data", "init_adapter")}
-        if self.chat_template != "plain":
-            changes["chat_template"] = _absolute(self.chat_template)
+        changes["model"] = full_path(model) if isinstance(model, str) else {a: full_path(m) for a, m in model.items()}
+        files = {name: getattr(self, name) for name in ("data", "init_adapter", "chat_template")}
+        changes |= {name: full_path(file) for name, file in files.items() if file not in (None, "plain")}
         return replace(self, **changes, output_dir=str(self.folder), prompts=asdict(self.build_prompts()))
 
     def build_prompts(self) -> PromptTemplate:
@@ -250,110 +252,72 @@ class RunConfig:
             )
         return brought[0]
 
+    def roster(self, agents: Sequence[str], num_rounds: int) -> Roster:
+        """Who speaks and who learns.
+
+        Raises:
+            ValueError: Of `Roster.of`.
+        """
+        return Roster.of(
+            agents,
+            num_rounds,
+            self.model,
+            team=self.team,
+            frozen=self.frozen,
+            partners=self.partners,
+            init_adapter=self.init_adapter,
+        )
+
+    def voice(self) -> Voice:
+        """How agents are loaded, prompted and sampled."""
+        from maporl.agents import Sampling, Voice
+
+        sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        return Voice(self._loading(), self.build_prompts(), sampling)
+
     def build_team(self, env: DiscussionEnv) -> Team:
         """Base models, adapters and seats for everybody in `env`.
 
         Raises:
-            ValueError: A persona for nobody, or of `build_team_for`.
+            ValueError: A persona for nobody, or of `Roster.of` and `Loader.team`.
         """
+        from maporl.agents import Loader
+
         strangers = sorted(set(self.build_prompts().personas) - set(env.possible_agents))
         if strangers:
             raise ValueError(f"prompts: personas names {strangers}; the agents are {env.possible_agents}.")
-        return self.build_team_for(env.possible_agents, env.num_rounds, init_adapter=self.init_adapter)
-
-    def build_team_for(
-        self, agents: Sequence[str], num_rounds: int, init_adapter: str | Mapping[str, Path] | None
-    ) -> Team:
-        """`build_team` for agents by name, starting from given adapters.
-
-        Raises:
-            ValueError: A partner that is no agent, one adapter on two models, or of `Team.build`.
-        """
-        from maporl.agents import Sampling, Team
-
-        partners = self.build_partners()
-        self._check_bases(agents, num_rounds)
-        return Team.build(
-            self._build_policies(),
-            agents,
-            num_rounds,
-            sharing=self.team,
-            frozen=self.frozen,
-            partners=partners,
-            prompts=self.build_prompts(),
-            sampling=Sampling(max_new_tokens=self.max_new_tokens, temperature=self.temperature),
-            init_adapter=init_adapter,
-            seed=self.seed,
-        )
-
-    def build_partners(self) -> dict[str, Agent]:
-        """Agents of one's own, by the seats that they take.
-
-        Raises:
-            ValueError: One that is no agent.
-        """
-        from maporl.agents import Agent
-
-        partners = {agent: registry.build("agent", spec) for agent, spec in self.partners.items()}
-        for agent, partner in partners.items():
-            if not isinstance(partner, Agent):
-                raise ValueError(
-                    f"partners: {self.partners[agent]!r} for {agent!r} is no agent but a {type(partner).__name__}; name a "
-                    "subclass of maporl.agents.Agent (ScriptedAgent makes one of a function)."
-                )
-        return partners
-
-    def _check_bases(self, agents: Sequence[str], num_rounds: int) -> None:
-        """An adapter belongs to one base model: with different ones it cannot be shared."""
-        from maporl.agents import assign
-
-        if not isinstance(self.model, Mapping):
-            return
-        bases: dict[str, dict[str, str]] = {}
-        for (agent, _), adapter in assign(self.team, agents, num_rounds, self.frozen).items():
-            if adapter is not None and agent in self.model and agent not in self.partners:
-                bases.setdefault(adapter, {})[agent] = self.model[agent]
-        for adapter, models in bases.items():
-            if len(set(models.values())) > 1:
-                raise ValueError(
-                    f"adapter {adapter!r} would sit on different models ({models}); use --team per_agent, or one model."
-                )
-
-    def model_of(self, agent: str) -> str:
-        """The checkpoint that `agent` speaks with.
-
-        Raises:
-            ValueError: There is none.
-        """
-        model = self.model.get(agent, "") if isinstance(self.model, Mapping) else self.model
-        if not model:
-            raise ValueError(
-                "no model; name a checkpoint folder or hub id: --model DIR (maporl make-model DIR makes a small one)."
-            )
-        return model
+        roster = self.roster(env.possible_agents, env.num_rounds)
+        return Loader().team(roster, self.voice(), seed=self.seed)
 
     def build_policy(self, path: str) -> Policy:
         """A base model, loaded as the configuration says."""
-        from maporl.agents import LoRA, Policy
+        from maporl.agents import Policy
 
-        return Policy.from_pretrained(
-            path,
-            dtype=self.dtype,
-            device=self.resolved_device,
-            quantization=self.quantization,
-            chat_template=self.chat_template,
-            lora=called("lora", "lora", LoRA, dict(self.lora)),
-            gradient_checkpointing=self.gradient_checkpointing,
-            autocast=self.autocast,
-            engine=self.engine,
-            max_batch_tokens=self.max_batch_tokens,
+        return Policy.from_pretrained(path, **self._loading())
+
+    def _loading(self) -> dict[str, Any]:
+        from maporl.agents import LoRA
+
+        same = (
+            "dtype",
+            "quantization",
+            "chat_template",
+            "gradient_checkpointing",
+            "autocast",
+            "sampler",
+            "max_batch_tokens",
         )
+        lora = called("lora", "lora", LoRA, dict(self.lora))
+        return {name: getattr(self, name) for name in same} | {"device": self.resolved_device, "lora": lora}
 
-    def _build_policies(self) -> Policy | dict[str, Policy]:
-        if isinstance(self.model, Mapping):
-            loaded = {path: self.build_policy(path) for path in dict.fromkeys(self.model.values())}
-            return {agent: loaded[path] for agent, path in self.model.items()}
-        return self.build_policy(self.model_of(""))
+    def build_trainer(self, run: Run) -> Trainer:
+        """What trains: the class that `algorithm` names, or policy gradients by it."""
+        from maporl.training.on_policy import OnPolicy
+        from maporl.training.trainer import Trainer
+
+        loaded = registry.load("algorithm", self.algorithm)
+        kind = loaded if isinstance(loaded, type) and issubclass(loaded, Trainer) else OnPolicy
+        return kind(run)
 
     def build_algorithm(self, team: Team) -> Algorithm:
         """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models.
@@ -361,8 +325,6 @@ class RunConfig:
         It is given those of team, num_updates, learning_rate, microbatch_tokens and seed that its constructor names, and
         `algorithm_args`.
         """
-        from maporl.agents.team import WARM_START
-
         given: dict[str, Any] = {
             "team": team,
             "num_updates": max(self.num_iterations, 1),
@@ -415,9 +377,3 @@ class RunConfig:
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device {self.device!r} cannot be used here; leave it out, or use 'cpu'.") from error
         return self.device
-
-
-def _absolute(path: str | None) -> str | None:
-    """The full path of something that exists here; a hub id or a word as it is."""
-    here = None if path is None else Path(path).expanduser()
-    return str(here.absolute()) if path and here is not None and here.exists() else path

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,11 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from maporl.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from maporl.algorithms.evaluation import Evaluation
+
 __all__ = ["Display", "print_list", "show_table", "summary"]
 
 
-class Display:
-    """A `Watcher` (see `maporl.run`) for people. Warnings go through it, each on one line above the live one.
+class Display(Callback):
+    """A run as it goes on, for people. Warnings go through it, each on one line above the live one.
 
     Args:
         title: Of the work.
@@ -63,13 +68,12 @@ class Display:
         if self.console.is_terminal:
             self._live.stop()
 
-    def __call__(self, event: str, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Show one iteration or evaluation."""
-        if event != "iteration":
-            self._line(f"{_when(event, iteration, self.total):<22} {evaluation_figures(metrics)}")
-            self._figures.plain = "sampling"
-            self._started = time.monotonic() if self._first is None else self._started
-            return
+    def on_evaluation(self, name: str, iteration: int, evaluation: Evaluation) -> None:
+        self._line(f"{_when(name, iteration, self.total):<22} {evaluation_figures(evaluation.metrics)}")
+        self._figures.plain = "sampling"
+        self._started = time.monotonic() if self._first is None else self._started
+
+    def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
         self._first = iteration if self._first is None else self._first
         figures, left = iteration_figures(metrics), self._left(iteration)
         self._progress.update(self._task, completed=iteration, left=left)

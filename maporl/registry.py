@@ -43,6 +43,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "outcome_credit": "maporl.envs.shaping:OutcomeCredit",
         "format_penalty": "maporl.envs.shaping:FormatPenalty",
         "team_score": "maporl.envs.shaping:TeamScore",
+        "discussion_score": "maporl.envs.shaping:DiscussionScore",
     },
     "verifier": {
         "number": "maporl.envs.verifiers:Number",
@@ -55,6 +56,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         "remote": "maporl.envs.verifiers:Remote",
     },
     "agent": {},
+    "sampler": {
+        "in_process": "maporl.agents.in_process_sampler:InProcessSampler",
+        "reference": "maporl.agents.reference_sampler:ReferenceSampler",
+    },
     "method": {
         "single_agent": "maporl.benchmarks.methods:SingleAgent",
         "single_agent_told": "maporl.benchmarks.methods:SingleAgentTold",
@@ -68,9 +73,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         "debate_centralised": "maporl.benchmarks.methods:CentralisedDebate",
         "mixture_of_agents": "maporl.benchmarks.methods:MixtureOfAgents",
         "reconcile": "maporl.benchmarks.methods:ReConcile",
-        "train_one": "maporl.benchmarks.methods:TrainOne",
-        "alone_then_team": "maporl.benchmarks.methods:AloneThenTeam",
-        "partner_swap": "maporl.benchmarks.methods:PartnerSwap",
+        "train_one": "maporl.benchmarks.trained_methods:TrainOne",
+        "alone_then_team": "maporl.benchmarks.trained_methods:AloneThenTeam",
+        "partner_swap": "maporl.benchmarks.trained_methods:PartnerSwap",
     },
     "algorithm": {
         "ippo": "maporl.algorithms.ippo:IPPO",
@@ -79,6 +84,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "mareinforce": "maporl.algorithms.magrpo:MAREINFORCE",
         "marloo": "maporl.algorithms.magrpo:MARLOO",
         "maremax": "maporl.algorithms.magrpo:MAREMAX",
+        "trl_grpo": "maporl.training.trl_grpo:TRLGRPO",
+        "sft": "maporl.training.good_discussions:GoodDiscussions",
     },
 }
 

@@ -6,14 +6,16 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from maporl.algorithms.algorithm import Algorithm
 from maporl.config import RunConfig
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from maporl.training.trainer import Trainer
 
 __all__ = ["RunFolder"]
 
@@ -90,20 +92,22 @@ class RunFolder:
         """Write status.json: "running", "complete", "failed" or "interrupted"."""
         write_whole(self.path / "status.json", json.dumps({"status": status, **more}) + "\n")
 
-    def save_checkpoint(self, iteration: int, algorithm: Algorithm) -> None:
-        """Everything needed to go on after `iteration` updates; either whole or not there."""
-        state = {"iteration": iteration, "algorithm": algorithm.state_dict()}
+    def save_checkpoint(self, iteration: int, trainer: Trainer) -> None:
+        """Everything needed to go on after `iteration` iterations; either whole or not there."""
+
+        state = {"iteration": iteration, "trainer": trainer.state_dict()}
         write_whole(self.path / "checkpoint.pt", lambda f: torch.save(state, f))
 
-    def restore(self, algorithm: Algorithm) -> int:
-        """Put the last complete checkpoint into `algorithm` and forget what was recorded after it; returns its iteration.
+    def restore(self, trainer: Trainer) -> int:
+        """Put the last complete checkpoint into `trainer` and forget what was recorded after it; returns its iteration.
 
         Without a checkpoint the run starts again from nothing.
         """
+
         file = self.path / "checkpoint.pt"
         state: dict[str, Any] = torch.load(file, weights_only=True) if file.exists() else {"iteration": 0}
-        if "algorithm" in state:
-            algorithm.load_state_dict(state["algorithm"])
+        if "trainer" in state:
+            trainer.load_state_dict(state["trainer"])
         iteration = int(state["iteration"])
         # What follows the last update is done again: its evaluations may be in the file already.
         final = (f"iteration_{iteration:04d}", "test") if iteration == self.config.num_iterations else ()

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["called", "deeply", "importable", "nearest", "plain", "read_settings", "read_yaml", "typed"]
+__all__ = ["called", "deeply", "full_path", "importable", "nearest", "plain", "read_settings", "read_yaml", "typed"]
 
 
 class _Loader(yaml.SafeLoader):
@@ -209,3 +209,9 @@ def _resolved(parameter: inspect.Parameter, function: Any) -> inspect.Parameter:
         hints = typing.get_type_hints(annotated, getattr(inspect.unwrap(function), "__globals__", {}))
         return parameter.replace(annotation=hints["x"])
     return parameter
+
+
+def full_path(path: str) -> str:
+    """One name for one file or folder: the full path of what exists here; a hub id or a word as it is."""
+    here = Path(path).expanduser()
+    return str(here.absolute()) if path and here.exists() else path

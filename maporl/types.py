@@ -1,7 +1,8 @@
 """The values that flow through the library. Frozen, standard library and numpy only.
 
-One message is a *turn*; one pass over all agents is a *round* (counted from 0 in code, from 1 in text shown to people);
-a whole discussion is an *episode*. A verifier gives a *score* (is it right?); shaping gives a *reward* (who deserves what?).
+One message is a *turn*; it is said from a *seat*, an agent in a *round* (counted from 0 in code, from 1 in text shown to people), and the
+protocol decides which seats are due; a whole discussion is an *episode*.
+A verifier gives a *score* (is it right?); shaping gives a *reward* (who deserves what?).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
@@ -20,7 +21,7 @@ __all__ = [
     "Observation",
     "Question",
     "Score",
-    "Step",
+    "Seat",
     "Transcript",
     "Turn",
 ]
@@ -115,15 +116,53 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Completion:
+    """What an agent said, and, for a language model, exactly how it was sampled.
+
+    Attributes:
+        text: The message.
+        prompt_ids: [P] int64, the tokens that were conditioned on.
+        completion_ids: [T] int64, the sampled tokens, the EOS token included if one was sampled.
+        logprobs: [T] float32, log-probability of each sampled token under the distribution it was sampled from
+            (temperature included).
+        truncated: Cut at max_new_tokens before an EOS token.
+        overflow: The prompt left no room in the model's window; nothing was sampled.
+        discarded: Tokens that were sampled for this message and thrown away; a cost, and no part of the message.
+    """
+
+    text: str
+    prompt_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    completion_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    logprobs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    truncated: bool = False
+    overflow: bool = False
+    discarded: int = 0
+
+    @property
+    def sampled_tokens(self) -> int:
+        """What the message cost: its tokens and the discarded ones."""
+        return len(self.completion_ids) + self.discarded
+
+
+class Seat(NamedTuple):
+    """From where a message is said: an agent, in a round (from 0)."""
+
+    agent: str
+    round: int
+
+
+@dataclass(frozen=True)
 class Turn:
     """One message of a discussion.
 
     Attributes:
-        agent: Who spoke.
+        agent: Who spoke; of feedback, its source ("tally", "tests"), which is no agent's name.
         round: In which round, from 0.
         text: What was said.
         score: The verifier's verdict; None for a turn the protocol does not score.
         truth: The ground truth's verdict (the same as `score` unless the verifier is learned); None like `score`.
+        completion: How it was sampled; None where nobody knows (feedback, a given prefix).
+        kind: "said" by an agent, or "feedback" from outside, from which nobody learns.
     """
 
     agent: str
@@ -131,6 +170,22 @@ class Turn:
     text: str
     score: Score | None = None
     truth: Score | None = None
+    completion: Completion | None = field(default=None, compare=False, repr=False)
+    kind: Literal["said", "feedback"] = "said"
+
+    @property
+    def seat(self) -> Seat:
+        """The agent and round that the message was said from."""
+        return Seat(self.agent, self.round)
+
+    @property
+    def said(self) -> bool:
+        """Whether an agent said it."""
+        return self.kind == "said"
+
+    def scored(self, score: Score | None, truth: Score | None) -> Turn:
+        """The same turn with its verdicts."""
+        return Turn(self.agent, self.round, self.text, score, truth, self.completion, self.kind)
 
     @property
     def value(self) -> float:
@@ -151,9 +206,12 @@ class Transcript:
         question: What is discussed.
         agents: Everybody's name, in speaking order.
         num_rounds: How many rounds the whole discussion has.
-        turns: The messages so far, in the order in which they were spoken.
+        turns: The messages so far, in the order in which they were spoken, feedback among them.
         team_scores: One verdict per completed round, when the task scores joint actions.
-        ended: Nobody is left to speak, though not everybody has spoken in every round. Set by the environment.
+        verdict: On the whole discussion, once it is over, when the task scores that.
+        ended: Nobody is left to speak, though not everybody has spoken in every round. Set by the rules.
+        completed_rounds: Rounds in which everybody has spoken who speaks in them. Set by the rules, for the protocol decides; left out,
+            those in which every agent has spoken.
     """
 
     question: Question
@@ -162,16 +220,16 @@ class Transcript:
     turns: tuple[Turn, ...] = ()
     team_scores: tuple[Score, ...] = ()
     ended: bool = False
+    completed_rounds: int = -1
+    verdict: Score | None = None
 
-    def append(self, turn: Turn) -> Transcript:
-        """A new transcript with one more turn."""
-        return replace(self, turns=(*self.turns, turn))
-
-    @property
-    def completed_rounds(self) -> int:
-        """Rounds in which everybody has spoken who speaks in them: all agents, but for the last round of an ended discussion."""
-        full, rest = divmod(len(self.turns), len(self.agents))
-        return full + (self.ended and rest > 0)
+    def __post_init__(self) -> None:
+        if self.completed_rounds < 0:
+            spoken = {turn.seat for turn in self.turns if turn.said}
+            rounds = (r for r in range(self.num_rounds) if not all((agent, r) in spoken for agent in self.agents))
+            unfinished = next(rounds, self.num_rounds)
+            cut = self.ended and any(round == unfinished for _, round in spoken)
+            object.__setattr__(self, "completed_rounds", unfinished + cut)
 
     @property
     def is_complete(self) -> bool:
@@ -179,56 +237,43 @@ class Transcript:
         return self.ended or self.completed_rounds >= self.num_rounds
 
     def round(self, index: int) -> tuple[Turn, ...]:
-        """The turns of round `index`, in speaking order."""
-        size = len(self.agents)
-        return self.turns[index * size : (index + 1) * size]
+        """What agents said in round `index`, in speaking order."""
+        return tuple(turn for turn in self.turns if turn.round == index and turn.said)
 
     def standing(self, index: int) -> tuple[Turn, ...]:
         """What stands when round `index` is over: its turns, or those of the last round of a discussion that ended before it."""
         return self.round(min(index, self.completed_rounds - 1)) if self.completed_rounds else ()
 
+    def before(self, index: int) -> Transcript:
+        """The discussion as it was when turn `index` was due."""
+        round = self.turns[index].round
+        return replace(
+            self,
+            turns=self.turns[:index],
+            team_scores=self.team_scores[:round],
+            ended=False,
+            completed_rounds=round,
+            verdict=None,
+        )
 
-@dataclass(frozen=True)
-class Completion:
-    """What an agent said, and, for a language model, exactly how it was sampled.
-
-    Attributes:
-        text: The message.
-        prompt_ids: [P] int64, the tokens that were conditioned on.
-        completion_ids: [T] int64, the sampled tokens, the EOS token included if one was sampled.
-        logprobs: [T] float32, log-probability of each sampled token under the distribution it was sampled from
-            (temperature included).
-        truncated: Cut at max_new_tokens before an EOS token.
-        overflow: The prompt left no room in the model's window; nothing was sampled.
-    """
-
-    text: str
-    prompt_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    completion_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    logprobs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    truncated: bool = False
-    overflow: bool = False
+    @property
+    def spoken(self) -> Transcript:
+        """The same discussion without the feedback, as shaping reads it."""
+        return (
+            self
+            if all(turn.said for turn in self.turns)
+            else replace(self, turns=tuple(t for t in self.turns if t.said))
+        )
 
 
-@dataclass(frozen=True)
-class Step:
-    """One turn of an episode as a learner needs it.
+class Views(Protocol):
+    """What is shown of a discussion (`maporl.envs.rules.Rules`, or a game's own)."""
 
-    Attributes:
-        agent: Who spoke.
-        round: In which round, from 0.
-        observation: What the agent was shown.
-        state: The joint view for a centralised critic: all private views, all messages settled before this turn.
-        completion: What it said.
-        reward: What shaping gave this turn (exact credit, not the AEC payment).
-    """
+    def observe(self, transcript: Transcript, seat: Seat) -> Observation:
+        """What an agent is shown when it speaks from `seat`."""
 
-    agent: str
-    round: int
-    observation: Observation
-    state: Observation
-    completion: Completion
-    reward: float
+    def state(self, transcript: Transcript, seat: Seat) -> Observation:
+        """What a centralised critic of that message reads."""
 
 
 @dataclass(frozen=True)
@@ -237,17 +282,44 @@ class Episode:
 
     Attributes:
         transcript: The discussion.
-        steps: One per turn, in speaking order.
+        rewards: What shaping gave each turn of it (exact credit, not the AEC payments); 0 for feedback.
+        learns: Of each turn, whether somebody learns from it.
+        given: Turns at the beginning that were not said in this episode, but given to go on from.
         contains_future: The rewards already contain the future, so they are returns: nothing may bootstrap across rounds.
         group: Episodes of one group answer the same question (group-relative advantages).
+        views: Computes what each speaker, and a centralised critic, was shown.
     """
 
     transcript: Transcript
-    steps: tuple[Step, ...]
+    rewards: tuple[float, ...]
+    learns: tuple[bool, ...] = ()
+    given: int = 0
     contains_future: bool = False
     group: int = 0
+    views: Views | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def said(self) -> list[tuple[int, Turn]]:
+        """What agents said in this episode, each with its place in the transcript."""
+        turns = self.transcript.turns
+        return [(i, turns[i]) for i in range(self.given, len(turns)) if turns[i].said]
+
+    @property
+    def completions(self) -> list[Completion]:
+        """How each of these messages was sampled."""
+        return [turn.completion for _, turn in self.said if turn.completion is not None]
+
+    def observation(self, index: int) -> Observation:
+        """What the speaker of turn `index` was shown."""
+        assert self.views is not None
+        return self.views.observe(self.transcript.before(index), self.transcript.turns[index].seat)
+
+    def state(self, index: int) -> Observation:
+        """The joint view before turn `index`: all private views, all messages settled before it."""
+        assert self.views is not None
+        return self.views.state(self.transcript.before(index), self.transcript.turns[index].seat)
 
     @property
     def overflow(self) -> bool:
         """Some prompt did not fit the model's window: the episode is dropped from updates and counted."""
-        return any(step.completion.overflow for step in self.steps)
+        return any(completion.overflow for completion in self.completions)

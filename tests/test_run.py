@@ -21,7 +21,9 @@ import maporl
 from maporl.agents import LLMAgent
 from maporl.algorithms.records import read_records
 from maporl.config import RunConfig
-from maporl.run import RunFolder, fastest_threads, load_team, train, with_threads
+from maporl.roster import Roster
+from maporl.run import RunFolder, load_team, train
+from maporl.threads import fastest_threads, with_threads
 
 LETTERS = "run_toys:Letters"
 
@@ -364,6 +366,14 @@ class TestBadInput:
         with pytest.raises(ValueError, match="has no adapters yet.*--resume"):
             load_team(tmp_path)
 
+    def test_a_folder_of_an_earlier_version(self, finished: RunFolder, tmp_path: Path) -> None:
+        finished.config.save(tmp_path / "config.yaml")
+        (tmp_path / "adapters").mkdir()
+        (tmp_path / "adapters" / "team.json").write_text('{"agent_0": ["base", "agent_0"]}')
+        with pytest.raises(ValueError, match="team.json' was written by an earlier version.* train anew") as error:
+            load_team(tmp_path)
+        assert "\n" not in str(error.value)
+
 
 class TestAfterwards:
     def test_the_loaded_team_speaks_as_the_trained_one(self, finished: RunFolder) -> None:
@@ -410,25 +420,13 @@ class TestTeams:
             env=LETTERS, model=tiny_model, frozen="round_1", partners={"agent_1": "run_toys:Parrot"}, output_dir=tmp_path / "run",
             **SMALL,
         )  # fmt: skip
-        plan = json.loads((folder.path / "adapters" / "team.json").read_text())
-        assert plan == {"agent_0": ["base", "agent_0"], "agent_1": [None, None]}
+        roster = Roster.load(folder.path / "adapters")
+        assert [(s.adapter, s.trains) for s in roster.rounds("agent_0")] == [(None, False), ("agent_0", True)]
+        assert [s.partner for s in roster.rounds("agent_1")] == ["run_toys:Parrot"] * 2
         records = [json.loads(line) for line in (folder.path / "evaluations" / "test.jsonl").open()]
         assert {t["text"] for r in records for t in r["turns"] if t["agent"] == "agent_1"} == {"parrot"}
         loaded = load_team(folder.path)
         assert [type(loaded.member("agent_1", r)).__name__ for r in range(2)] == ["Parrot", "Parrot"]
-
-    def test_heterogeneous_bases(self, tiny_model: str, tmp_path: Path) -> None:
-        from maporl.agents.make_model import make_model
-
-        make_model(tmp_path / "other", architecture="qwen2", hidden_size=32, num_layers=1, context=512)
-        folder = train(
-            env=LETTERS,
-            model={"agent_0": tiny_model, "agent_1": str(tmp_path / "other")},
-            output_dir=tmp_path / "run",
-            **SMALL,
-        )
-        team = load_team(folder.path)
-        assert len(team.policies) == 2
 
     def test_warm_start_as_reference(self, finished: RunFolder, tiny_model: str, tmp_path: Path) -> None:
         folder = train(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from maporl.agents.team import Team
-from maporl.types import Completion, Episode, Message, Observation, Question, Score, Step, Transcript, Turn
+from maporl.types import Completion, Episode, Message, Observation, Question, Score, Seat, Transcript, Turn
 
 Reward = Callable[[str], float]
 
@@ -58,20 +58,38 @@ def play(
     agents = team.agents
     numbered = [(g, q) for g, q in enumerate(questions) for _ in range(group_size)]
     said: list[list[Turn]] = [[] for _ in numbered]
-    steps: list[list[Step]] = [[] for _ in numbered]
     for r in range(rounds):
         asked = [(i, a) for i in range(len(numbered)) for a in agents]
         shown = [view(numbered[i][1], agents, a, r, said[i], joint=False) for i, a in asked]
-        states = [view(numbered[i][1], agents, a, r, said[i], joint=True) for i, a in asked]
         rngs = [np.random.default_rng([seed, i, agents.index(a), r]) for i, a in asked]
-        for (i, a), o, s, c in zip(asked, shown, states, team.act(shown, rngs), strict=True):
-            value = reward(c.text)
-            said[i].append(Turn(a, r, c.text, Score(value, None), Score(value, None)))
-            steps[i].append(Step(a, r, o, s, c, value))
+        for (i, a), c in zip(asked, team.act(shown, rngs), strict=True):
+            score = Score(reward(c.text), None)
+            said[i].append(Turn(a, r, c.text, score, score, c))
     return [
-        Episode(Transcript(q, agents, rounds, tuple(said[i])), tuple(steps[i]), contains_future, g)
+        Episode(
+            Transcript(q, agents, rounds, tuple(said[i])),
+            tuple(turn.value for turn in said[i]),
+            tuple(team.learner(*turn.seat) is not None for turn in said[i]),
+            contains_future=contains_future,
+            group=g,
+            views=Views(),
+        )
         for i, (g, q) in enumerate(numbered)
     ]
+
+
+class Views:
+    """What is shown in these debates."""
+
+    def observe(self, transcript: Transcript, seat: Seat) -> Observation:
+        return self._view(transcript, seat, joint=False)
+
+    def state(self, transcript: Transcript, seat: Seat) -> Observation:
+        return self._view(transcript, seat, joint=True)
+
+    def _view(self, transcript: Transcript, seat: Seat, joint: bool) -> Observation:
+        settled = [turn for turn in transcript.turns if turn.round < seat.round]
+        return view(transcript.question, transcript.agents, *seat, settled, joint=joint)
 
 
 def questions(number: int, agents: Sequence[str] = ("agent_0", "agent_1")) -> list[Question]:
@@ -90,15 +108,12 @@ def episode(
     *,
     contains_future: bool = False,
     group: int = 0,
+    learns: Sequence[bool] | None = None,
 ) -> Episode:
     """From (agent, round, completion, reward) in speaking order."""
-    question = Question("q", "a")
-    said = [Turn(a, r, c.text) for a, r, c, _ in turns]
-    steps = []
-    for a, r, c, value in turns:
-        before = [t for t in said if t.round < r]
-        shown, state = (view(question, agents, a, r, before, joint=joint) for joint in (False, True))
-        steps.append(Step(a, r, shown, state, c, value))
     rounds = 1 + max(r for _, r, _, _ in turns)
-    transcript = Transcript(question, tuple(agents), rounds, tuple(said))
-    return Episode(transcript, tuple(steps), contains_future, group)
+    said = tuple(Turn(a, r, c.text, completion=c) for a, r, c, _ in turns)
+    transcript = Transcript(Question("q", "a"), tuple(agents), rounds, said)
+    rewards = tuple(value for *_, value in turns)
+    learns = (True,) * len(said) if learns is None else tuple(learns)
+    return Episode(transcript, rewards, learns, contains_future=contains_future, group=group, views=Views())

@@ -15,6 +15,8 @@ from maporl.agents.critic import Critic
 from maporl.agents.make_model import make_model
 from maporl.agents.policy import Policy
 from maporl.agents.prefix_trees import Packed
+from maporl.agents.sampler import Request, Sampled
+from maporl.agents.sampling import Sampling
 from maporl.types import Message, Observation
 
 SIZES = dict(hidden_size=32, num_layers=2, intermediate_size=64, vocab_size=300, context=512)
@@ -98,6 +100,14 @@ def values_of(critic: Critic, contexts: Sequence, completions: Sequence) -> torc
     """Values [N, T] before each completion token."""
     packs = critic.policy.pack(np.arange(len(contexts)), contexts, completions, 4096)
     return per_message(packs, [critic.values(p) for p in packs])
+
+
+def generate(
+    policy: Policy, adapter: str | None, prompts: Sequence, sampling: Sampling, uniforms: np.ndarray | None
+) -> list[Sampled]:
+    """One adapter's messages; uniforms [N, max_new_tokens]."""
+    draws = [None] * len(prompts) if uniforms is None else uniforms
+    return policy.sample([Request(adapter, p, sampling, u) for p, u in zip(prompts, draws, strict=True)])
 
 
 def random_uniforms(rows: int, steps: int, seed: int = 0) -> np.ndarray:

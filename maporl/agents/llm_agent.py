@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from maporl.agents.agent import Learner
 from maporl.agents.policy import Policy
 from maporl.agents.prompts import PromptTemplate
+from maporl.agents.sampler import Request
 from maporl.agents.sampling import Sampling
 from maporl.types import Completion, Observation
 
-__all__ = ["LLMAgent"]
+__all__ = ["LLMAgent", "complete"]
 
 
 class LLMAgent(Learner):
@@ -46,30 +48,34 @@ class LLMAgent(Learner):
         chats = [self.prompts.messages(o) for o in observations]
         return [ids.astype(np.int64) for ids in self.policy.encode_chats(chats)]
 
+    def requests(
+        self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
+    ) -> list[Request]:
+        """What it asks of the policy's sampler for each observation; arguments as in `act`."""
+        if any(o["transcript"] for o in observations):
+            self.policy.say_if_rounds_are_read_anew()
+        prompts, steps = self.encode(observations) if observations else [], self.sampling.max_new_tokens
+        # Drawn for every message whatever happens to it, so that it depends on its own stream alone.
+        draws = [None if greedy else rng.random(steps, dtype=np.float32) for rng in rngs]
+        return [Request(self.adapter, p, self.sampling, u) for p, u in zip(prompts, draws, strict=True)]
+
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
-        if not observations:
-            return []
-        prompts = self.encode(observations)
-        if any(o["transcript"] for o in observations):
-            self.policy.say_if_rounds_are_read_anew()
-        # Drawn for every row whatever happens to it, so that a message depends on its own stream alone.
-        steps = self.sampling.max_new_tokens
-        uniforms = None if greedy else np.stack([rng.random(steps, dtype=np.float32) for rng in rngs])
-        window = self.policy.context_window
-        fits = [i for i, p in enumerate(prompts) if len(p) + steps <= window]
-        sampled, texts = {}, {}
-        if fits:
-            rows = self.policy.generate(
-                self.adapter, [prompts[i] for i in fits], self.sampling, None if uniforms is None else uniforms[fits]
-            )
-            sampled = dict(zip(fits, rows, strict=True))
-            decoded = self.policy.tokenizer.batch_decode([s.ids for s in rows], skip_special_tokens=True)
-            texts = {i: text.strip() for i, text in zip(fits, decoded, strict=True)}
-        return [
-            Completion(texts[i], prompt, sampled[i].ids, sampled[i].logprobs, truncated=sampled[i].truncated)
-            if i in sampled
-            else Completion("", prompt, overflow=True)
-            for i, prompt in enumerate(prompts)
-        ]
+        """See `Agent`."""
+        return complete(self.policy, self.requests(observations, rngs, greedy=greedy))
+
+
+def complete(policy: Policy, requests: Sequence[Request]) -> list[Completion]:
+    """Sample all requests that fit the model's window in one call, and decode; the others overflow: their messages are empty."""
+    fits = [len(r.prompt) + r.sampling.max_new_tokens <= policy.context_window for r in requests]
+    asked = list(itertools.compress(requests, fits))
+    sampled = policy.sample(asked) if asked else []
+    texts = policy.tokenizer.batch_decode([s.ids for s in sampled], skip_special_tokens=True)
+    said = iter(
+        Completion(text.strip(), r.prompt, s.ids, s.logprobs, truncated=s.truncated, discarded=s.discarded)
+        for r, s, text in zip(asked, sampled, texts, strict=True)
+    )
+    return [
+        next(said) if fit else Completion("", r.prompt, overflow=True) for r, fit in zip(requests, fits, strict=True)
+    ]

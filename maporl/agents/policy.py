@@ -13,23 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from peft import get_peft_model_state_dict
 from torch import Tensor, nn
 
-from maporl.agents.backbone import Backbone, Tokens
+from maporl.agents.backbone import Backbone
 from maporl.agents.checkpoints import context_window, ensure_pad_token, eos_ids, load_causal_lm
-from maporl.agents.engine import Engine, Sampled
-from maporl.agents.in_process_engine import InProcessEngine
+from maporl.agents.in_process_sampler import InProcessSampler
 from maporl.agents.lora import LoRA, merged
 from maporl.agents.lora_model import LoRAModel
 from maporl.agents.output_layer import OutputLayer
 from maporl.agents.prefix_trees import Packed, pack
 from maporl.agents.prompts import ChatEncoder
-from maporl.agents.reference_engine import ReferenceEngine
-from maporl.agents.sampling import Sampling
+from maporl.agents.reference_sampler import ReferenceSampler
+from maporl.agents.sampler import Request, Sampled, Sampler, sampler_type
 
-__all__ = ["ENGINES", "LoRA", "Policy"]
-
-ENGINES = ("in_process", "reference")
+__all__ = ["LoRA", "Policy"]
 
 
 class Policy(LoRAModel):
@@ -41,11 +39,11 @@ class Policy(LoRAModel):
         lora: Settings of every adapter added.
         gradient_checkpointing: Recompute activations in the backward pass.
         autocast: Compute training passes in bfloat16; adapters and their gradients stay float32.
-        engine: "in_process" (fast), or "reference" (transformers' generate).
+        sampler: "in_process" (fast), "reference" (transformers' generate), ``package.module:Class``, or a subclass of `Sampler`.
         max_batch_tokens: Tokens of one sampling batch.
 
     Raises:
-        ValueError: The tokenizer has neither pad nor EOS token, or the model no key-value cache.
+        ValueError: The tokenizer has neither pad nor EOS token, the model no key-value cache, or there is no such sampler.
     """
 
     def __init__(
@@ -56,11 +54,10 @@ class Policy(LoRAModel):
         lora: LoRA | None = None,
         gradient_checkpointing: bool = False,
         autocast: bool = False,
-        engine: str = "in_process",
+        sampler: str | type[Sampler] = "in_process",
         max_batch_tokens: int = 131_072,
     ) -> None:
-        if engine not in ENGINES:
-            raise ValueError(f"engine {engine!r} is unknown; use one of {list(ENGINES)}.")
+        self.sampler_type = sampler_type(sampler)
         if "past_key_values" not in inspect.signature(model.forward).parameters:
             raise ValueError(f"{type(model).__name__} keeps no key-value cache; use an attention model.")
         ensure_pad_token(model, tokenizer)
@@ -69,10 +66,11 @@ class Policy(LoRAModel):
         self.encode_chats = ChatEncoder(tokenizer)
         self.eos_ids = eos_ids(model, tokenizer)
         self.pad_id: int = tokenizer.pad_token_id
-        self.engine_calls, self._warned = 0, False
+        self.sampler_calls, self._warned = 0, False
+        self._published: dict[str, int] = {}  # adapter -> version
         _float32_logits(model)
         self.backbone = Backbone(model)
-        self._engine, self.autocast, self._gradient_checkpointing = engine, autocast, gradient_checkpointing
+        self.autocast, self._gradient_checkpointing = autocast, gradient_checkpointing
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.eval()
@@ -124,51 +122,56 @@ class Policy(LoRAModel):
 
     def add_adapter(self, name: str, *, seed: int = 0, path: str | Path | None = None) -> None:
         super().add_adapter(name, seed=seed, path=path)
-        # The output layer may be adapted from now on, and no longer known to the engine.
-        self.backbone.output = OutputLayer.of(self.model)
-        self.__dict__.pop("engine", None)
+        self.backbone.output = OutputLayer.of(self.model)  # it may be adapted from now on
+        if self.sampler_type is InProcessSampler:  # and this sampler no longer exact
+            self.__dict__.pop("sampler", None)
 
     # -- sampling and log-probs ----------------------------------------------------------------------------------------
 
-    def generate(
-        self, adapter: str | None, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
-    ) -> list[Sampled]:
-        """One engine call: a message for every prompt (see `Engine.generate`)."""
-        for row, prompt in enumerate(prompts):
-            if not len(prompt):
+    def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+        """A message for every request, in one call of the sampler, which is given the weights that have changed before.
+
+        Raises:
+            ValueError: A prompt without a token, or an unknown adapter.
+            FloatingPointError: The model's logits are not numbers.
+            MemoryError: A single message does not fit.
+        """
+        for row, request in enumerate(requests):
+            if not len(request.prompt):
                 raise ValueError(
                     f"prompt {row} has no token: there is nothing to go on from; begin it with any one token."
                 )
-        self.engine_calls += 1
+        self.sampler_calls += 1
         if self.model.training:
             self.model.eval()
-        return self.engine.generate(adapter, prompts, sampling, uniforms)
+        for adapter in dict.fromkeys(r.adapter for r in requests if r.adapter is not None):
+            self._publish(adapter)
+        sampled = self.sampler.sample(requests)
+        _check_numbers(requests, sampled)
+        return sampled
+
+    def _publish(self, adapter: str) -> None:
+        """Tell the sampler of weights that it has not seen."""
+        if adapter not in self.adapters:
+            raise ValueError(self._unknown(adapter))
+        version = self.version(adapter)
+        if self._published.get(adapter) != version:
+            # False: whether the base's embeddings belong to it is nothing to ask a hub now.
+            weights = get_peft_model_state_dict(self._peft, adapter_name=adapter, save_embedding_layers=False)
+            self.sampler.publish(adapter, version, weights)
+            self._published[adapter] = version
 
     @cached_property
-    def engine(self) -> Engine:
-        """The engine asked for; the reference if the fast one would not be exact for this model."""
-        if self._engine == "in_process" and self.backbone.exact:
-            return InProcessEngine(
-                self.backbone,
-                self.speaking,
-                self._version,
-                eos_ids=self.eos_ids,
-                pad_id=self.pad_id,
-                max_batch_tokens=self.max_batch_tokens,
-            )
-        if self._engine == "in_process":
+    def sampler(self) -> Sampler:
+        """The sampler asked for; the reference if the fast one would not be exact for this model."""
+        if self.sampler_type is InProcessSampler and not self.backbone.exact:
             warnings.warn(
                 f"{type(self.model).__name__} does something of its own with masks, cache or logits: its messages are sampled by "
                 "transformers' generate, which is slower, and no prompt is shared.",
                 stacklevel=3,
             )
-        return ReferenceEngine(
-            self.model,
-            self.speaking,
-            eos_ids=self.eos_ids,
-            pad_id=self.pad_id,
-            max_batch_tokens=self.max_batch_tokens,
-        )
+            return ReferenceSampler(self)
+        return self.sampler_type(self)
 
     def say_if_rounds_are_read_anew(self) -> None:
         """Warn, once, of a chat template that makes every round cost as much as a first one."""
@@ -191,9 +194,11 @@ class Policy(LoRAModel):
         ):
             yield
 
-    def _version(self, adapter: str | None) -> tuple[int, ...]:
-        """Changes with the adapter: torch counts every change of a tensor in place."""
-        return () if adapter is None else tuple(p._version for p in self.parameters(adapter))
+    def version(self, adapter: str | None) -> int:
+        """Grows whenever the adapter's weights change, for torch counts the changes of a tensor in place (those through `.data` it
+        does not see); 0 for the base.
+        """
+        return 0 if adapter is None else sum(p._version for p in self.parameters(adapter))
 
     def pack(
         self,
@@ -233,6 +238,18 @@ class Policy(LoRAModel):
     def describe(self) -> Mapping[str, Any]:
         """What a run folder records about this policy."""
         return {"model": self.tokenizer.name_or_path, "adapters": list(self.adapters), "lora": asdict(self.lora)}
+
+
+def _check_numbers(requests: Sequence[Request], sampled: Sequence[Sampled]) -> None:
+    """Raise a FloatingPointError if a log-prob is no number."""
+    broken = [r.adapter for r, s in zip(requests, sampled, strict=True) if not np.isfinite(s.logprobs).all()]
+    if broken:
+        adapter, asked = broken[0], [r.adapter for r in requests]
+        raise FloatingPointError(
+            f"{broken.count(adapter)} of {asked.count(adapter)} messages of {adapter or 'the base model'!r} were sampled from logits that "
+            "are no numbers: its weights have diverged, or overflow in 16 bit. Go on from an earlier checkpoint with a lower "
+            "learning_rate, or use --dtype bfloat16 or float32."
+        )
 
 
 def _float32_logits(model: Any) -> None:

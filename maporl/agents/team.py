@@ -1,9 +1,8 @@
-"""Who sits where: (agent, round) -> agent. Sharing everything, an adapter per agent or per round, or frozen seats are one mapping."""
+"""Who sits where: (agent, round) -> agent, loaded and ready to speak."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,80 +11,15 @@ from typing import Any
 import numpy as np
 
 from maporl.agents.agent import Agent, Learner
-from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.llm_agent import LLMAgent, complete
 from maporl.agents.policy import Policy
 from maporl.agents.prompts import PromptTemplate
+from maporl.agents.sampler import Request
 from maporl.agents.sampling import Sampling
+from maporl.roster import Roster, Speaker
 from maporl.types import Completion, Observation
 
-__all__ = ["BASE", "WARM_START", "SHARING", "Team", "act_together", "assign"]
-
-BASE = "base"
-"""The word for a seat that speaks with the frozen base model."""
-
-WARM_START = "warm_start"
-"""The adapter of frozen seats, and of the reference, when every adapter starts from a given one."""
-
-SHARING = ("shared", "per_agent", "per_agent_round", "frozen")
-
-
-def assign(
-    sharing: str | Mapping[str, Any], agents: Sequence[str], num_rounds: int, frozen: Iterable[str] = ()
-) -> dict[tuple[str, int], str | None]:
-    """The adapter of every seat; None is the frozen base.
-
-    Args:
-        sharing: "shared", "per_agent", "per_agent_round", "frozen", or {agent: adapter | [adapter of each round]} with "base" for the
-            frozen base.
-        agents: Everybody's name.
-        num_rounds: Rounds of the discussion.
-        frozen: Agents ("agent_1"), rounds ("round_1", counted from 1) or single seats ("agent_1/round_1") to freeze at the base.
-
-    Raises:
-        ValueError: Unknown word, agent or round.
-    """
-    named = {
-        "shared": lambda agent, r: "shared",
-        "per_agent": lambda agent, r: agent,
-        "per_agent_round": lambda agent, r: f"{agent}_round_{r + 1}",
-        "frozen": lambda agent, r: None,
-    }
-    if isinstance(sharing, Mapping) and set(sharing) - set(agents):
-        raise ValueError(f"team names {sorted(set(sharing) - set(agents))}; the agents are {list(agents)}.")
-    seats: dict[tuple[str, int], str | None] = {}
-    for agent in agents:
-        for r in range(num_rounds):
-            if isinstance(sharing, Mapping):
-                if agent not in sharing:
-                    raise ValueError(
-                        f"team has no entry for {agent!r}; name an adapter (or {BASE!r}) for each of {list(agents)}."
-                    )
-                entry = sharing[agent]
-                if isinstance(entry, str):
-                    name: str | None = entry
-                else:
-                    if len(entry) != num_rounds:
-                        raise ValueError(
-                            f"team names {len(entry)} adapters for {agent!r}, but there are {num_rounds} rounds; one each, or one word."
-                        )
-                    name = entry[r]
-                seats[agent, r] = None if name in (BASE, None) else name
-            elif sharing in named:
-                seats[agent, r] = named[sharing](agent, r)
-            else:
-                raise ValueError(
-                    f"team {sharing!r} is unknown; use one of {list(SHARING)}, or a mapping agent -> adapter."
-                )
-    known = {*agents, *(f"round_{r + 1}" for r in range(num_rounds)), *(f"{a}/round_{r + 1}" for a, r in seats)}
-    for word in frozen:
-        if word not in known:
-            raise ValueError(
-                f"frozen names {word!r}; use an agent of {list(agents)}, 'round_1' to 'round_{num_rounds}', or AGENT/round_K."
-            )
-        for agent, r in seats:
-            if word in (agent, f"round_{r + 1}", f"{agent}/round_{r + 1}"):
-                seats[agent, r] = None
-    return seats
+__all__ = ["Team", "act_together"]
 
 
 def act_together(
@@ -94,7 +28,8 @@ def act_together(
     rngs: Sequence[np.random.Generator],
     greedy: Sequence[bool],
 ) -> list[Completion]:
-    """One message for every observation, with one call per distinct agent and way of decoding, whatever teams they speak in.
+    """One message for every observation, whatever teams the speakers belong to: language models on one base are sampled in one call;
+    others, and those with an `act` of their own, are called once per distinct agent and way of decoding.
 
     Args:
         members: Who speaks.
@@ -105,23 +40,31 @@ def act_together(
     for i, key in enumerate(zip(members, greedy, strict=True)):
         groups.setdefault(key, []).append(i)
     completions: dict[int, Completion] = {}
+    requests: dict[Policy, dict[int, Request]] = {}
     for (agent, greedily), rows in groups.items():
-        spoken = agent.act([observations[i] for i in rows], [rngs[i] for i in rows], greedy=greedily)
-        completions.update(zip(rows, spoken, strict=True))
+        shown, streams = [observations[i] for i in rows], [rngs[i] for i in rows]
+        if isinstance(agent, LLMAgent) and type(agent).act is LLMAgent.act:
+            asked = agent.requests(shown, streams, greedy=greedily)
+            requests.setdefault(agent.policy, {}).update(zip(rows, asked, strict=True))
+        else:
+            completions.update(zip(rows, agent.act(shown, streams, greedy=greedily), strict=True))
+    for policy, wanted in requests.items():
+        completions.update(zip(wanted, complete(policy, list(wanted.values())), strict=True))
     return [completions[i] for i in range(len(observations))]
 
 
 class Team:
-    """A seating plan, and batched speaking for all who may speak now.
+    """A roster whose speakers are loaded, and batched speaking for all who may speak now.
 
     Args:
         seats: (agent, round) -> Agent, rounds from 0. An agent asked for a later round than it has seats for uses its last seat.
+        roster: What they were made of, seat by seat, if anything.
     """
 
-    def __init__(self, seats: Mapping[tuple[str, int], Agent]) -> None:
+    def __init__(self, seats: Mapping[tuple[str, int], Agent], roster: Roster | None = None) -> None:
         if not seats:
             raise ValueError("a team needs at least one seat; give {(agent, round): Agent}.")
-        self.seats = dict(seats)
+        self.seats, self._roster = dict(seats), roster
         self.agents = tuple(dict.fromkeys(agent for agent, _ in seats))
         self._last_round = {agent: max(r for a, r in seats if a == agent) for agent in self.agents}
         self._learning_round: int | None = None
@@ -143,57 +86,32 @@ class Team:
         partners: Mapping[str, Agent] | None = None,
         prompts: PromptTemplate | None = None,
         sampling: Sampling | None = None,
-        init_adapter: str | Path | Mapping[str, str | Path] | None = None,
+        init_adapter: str | Path | None = None,
         seed: int = 0,
     ) -> Team:
-        """A team of language models from one policy, or one per agent, adding the adapters that the seating plan names.
+        """A team on base models that are loaded already: one for everybody, or agent -> base.
 
         Args:
-            policies: One base for everybody, or agent -> base.
-            agents: Everybody's name.
-            num_rounds: Rounds of the discussion.
-            sharing: See `assign`.
-            frozen: See `assign`.
+            policies: Which; they are given the adapters that the roster names, and that they do not have.
+            agents, num_rounds, frozen, init_adapter: See `Roster.of`; `sharing` is its `team`.
             partners: Agents that take all seats of a name instead (scripted, frozen from another run ...).
-            prompts: Shared by all.
-            sampling: Shared by all.
-            init_adapter: PEFT folder from which every new adapter starts, frozen seats included (a warm start), or one folder per
-                adapter name.
+            prompts, sampling: Shared by all.
             seed: Of the adapters' initial weights.
 
         Raises:
-            ValueError: Of `assign`; a partner or base model for an unknown agent, an agent without a base model, or one adapter on two.
+            ValueError: Of `Roster.of`.
         """
-        partners = dict(partners or {})
-        for what, given in (("partners", partners), ("policies", agents if isinstance(policies, Policy) else policies)):
-            if set(given) - set(agents):
-                raise ValueError(f"{what} names {sorted(set(given) - set(agents))}; the agents are {list(agents)}.")
-        members: dict[tuple[Policy, str | None], LLMAgent] = {}
-        seats: dict[tuple[str, int], Agent] = {}
-        start = WARM_START if isinstance(init_adapter, str | Path) else None
-        for (agent, r), assigned in assign(sharing, agents, num_rounds, frozen).items():
-            adapter = assigned or start  # a frozen seat speaks as everybody did before training
-            if agent in partners:
-                seats[agent, r] = partners[agent]
-                continue
-            if not isinstance(policies, Policy) and agent not in policies:
-                raise ValueError(f"policies has no base model for {agent!r}; give one for each of {list(agents)}.")
-            policy = policies if isinstance(policies, Policy) else policies[agent]
-            other = next((p for p, name in members if name == adapter and p is not policy), None)
-            if assigned is not None and other is not None:
-                raise ValueError(
-                    f"adapter {assigned!r} would sit on two base models ({_name_of(other)}, and {_name_of(policy)} for {agent!r}), but "
-                    "belongs to one: use sharing 'per_agent', or give those agents one Policy."
-                )
-            key = (policy, adapter)
-            if key not in members:
-                if adapter is not None and adapter not in policy.adapters:
-                    path = init_adapter.get(adapter) if isinstance(init_adapter, Mapping) else init_adapter
-                    policy.add_adapter(adapter, seed=seed + len(members), path=path)
-                trainable = assigned not in (None, WARM_START)  # also when a saved team is seated again
-                members[key] = LLMAgent(policy, adapter, prompts=prompts, sampling=sampling, trainable=trainable)
-            seats[agent, r] = members[key]
-        return cls(seats)
+        from maporl.agents.loading import Loader, Voice
+
+        loaded = policies.values() if isinstance(policies, Mapping) else [policies]
+        names = {policy: f"{policy.tokenizer.name_or_path} ({n})" for n, policy in enumerate(dict.fromkeys(loaded))}
+        model = {a: names[p] for a, p in policies.items()} if isinstance(policies, Mapping) else names[policies]
+        words = {agent: _class_of(partner) for agent, partner in (partners or {}).items()}
+        roster = Roster.of(
+            agents, num_rounds, model, team=sharing, frozen=frozen, partners=words, init_adapter=init_adapter
+        )
+        loader = Loader({name: policy for policy, name in names.items()}, partners)
+        return cls(loader.team(roster, Voice({}, prompts, sampling), seed=seed).seats)
 
     @property
     def language_models(self) -> list[LLMAgent]:
@@ -246,13 +164,13 @@ class Team:
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
-        """One message for every observation, with one call per distinct agent, however many discussions there are."""
+        """One message for every observation, as few calls as in `act_together`, however many discussions there are."""
         members = [self.member(o["agent"], o["round"]) for o in observations]
         return act_together(members, observations, rngs, [greedy] * len(members))
 
     def forget(self) -> bool:
-        """The discussions are over: nothing that engines keep of their prompts will be of use. Was there anything?"""
-        return any([policy.engine.forget() for policy in self.policies if "engine" in vars(policy)])
+        """The discussions are over: nothing that samplers keep of their prompts will be of use. Was there anything?"""
+        return any([policy.sampler.forget() for policy in self.policies if "sampler" in vars(policy)])
 
     @contextlib.contextmanager
     def at_temperature(self, temperature: float | None) -> Iterator[None]:
@@ -267,20 +185,26 @@ class Team:
             for m, sampling in before.items():
                 m.sampling = sampling
 
+    @property
+    def roster(self) -> Roster:
+        """Who sits here, as a value: that which the team was made of, else what its agents say of themselves."""
+        if self._roster is not None:
+            return self._roster
+        return Roster({seat: _speaker(member) for seat, member in self.seats.items()})
+
     def save(self, folder: str | Path) -> None:
-        """Write every adapter in PEFT's format into `folder`/NAME, and the seating plan into `folder`/team.json."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        plan: dict[str, list[str | None]] = {}
-        for (agent, _), member in sorted(self.seats.items()):
-            name = (member.adapter or BASE) if isinstance(member, LLMAgent) else None
-            plan.setdefault(agent, []).append(name)
+        """Write every adapter in PEFT's format into `folder`/NAME, and the roster beside them."""
+        self.roster.save(folder)
         for member in self.language_models:
             if member.adapter is not None:
-                member.policy.save_adapter(member.adapter, target / member.adapter)
-        (target / "team.json").write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+                member.policy.save_adapter(member.adapter, Path(folder) / member.adapter)
 
 
-def _name_of(policy: Policy) -> str:
-    """The checkpoint's path."""
-    return repr(policy.tokenizer.name_or_path)
+def _speaker(agent: Agent) -> Speaker:
+    if isinstance(agent, LLMAgent):
+        return Speaker(agent.policy.tokenizer.name_or_path, agent.adapter, trains=agent.trainable)
+    return Speaker(partner=_class_of(agent))
+
+
+def _class_of(agent: Agent) -> str:
+    return f"{type(agent).__module__}:{type(agent).__qualname__}"

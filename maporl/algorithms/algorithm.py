@@ -7,9 +7,8 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,9 +22,9 @@ from maporl.agents.team import Team
 from maporl.agents.trainable import Trainable
 from maporl.algorithms.batch import TurnBatch, minibatches
 from maporl.algorithms.losses import KL_ESTIMATORS, LOSS_AGGREGATIONS, clipped_surrogate, kl, token_weights
-from maporl.types import Episode, Step
+from maporl.types import Episode
 
-__all__ = ["Algorithm", "PolicyGradient", "Tally"]
+__all__ = ["Algorithm", "PolicyGradient", "Tally", "Update"]
 
 OLD_LOGPROBS = ("sampled", "recomputed")
 T = TypeVar("T")
@@ -37,6 +36,20 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 """Factor on the learning rate when the share `done` of all updates is over; linear ends at .1 (MAPoRL), cosine at .05."""
 
 
+@dataclass(frozen=True)
+class Update:
+    """What came of one update.
+
+    Attributes:
+        metrics: Named ``train/...``.
+        advantages: (number of the episode, number of the turn) -> mean advantage of its tokens. For people to read; an algorithm may
+            leave it empty.
+    """
+
+    metrics: dict[str, float]
+    advantages: Mapping[tuple[int, int], float] = field(default_factory=dict)
+
+
 class Algorithm(ABC):
     """Turns episodes into better agents. It sees episodes and the team, never an environment, a trainer or a configuration.
 
@@ -44,21 +57,18 @@ class Algorithm(ABC):
         group_size: Discussions of each question that `update` wants to see.
         joint: "aligned", or "cross" if `update` wants every combination of the group's samples as an episode of its own.
         reads_state: `update` reads the joint state of every turn, which then has to fit the models' windows.
-        turn_advantages: What the last `update` thought of each trained turn: ``id(step)`` -> mean advantage of its tokens. For people to
-            read; an algorithm may leave it empty.
     """
 
     group_size: int = 1
     joint: str = "aligned"
     reads_state: bool = False
-    turn_advantages: Mapping[int, float] = MappingProxyType({})
 
     def __init__(self, team: Team) -> None:
         self.team = team
 
     @abstractmethod
-    def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
-        """Learn from the episodes of one iteration; returns metrics named ``train/...``."""
+    def update(self, episodes: Sequence[Episode]) -> Update:
+        """Learn from the episodes of one iteration, from the turns that their `learns` marks."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -90,7 +100,7 @@ class PolicyGradient(Algorithm):
         microbatch_tokens: Tokens of one forward and backward pass, padding included. Changes memory, not the gradient. Halved when
             memory runs out.
         old_logprobs: "sampled": those stored when sampling are the denominator of the ratio; "recomputed": those of a forward pass
-            before the update, for an engine that samples with another rounding.
+            before the update, for a sampler that computes with another rounding.
         seed: Of the division into minibatches.
 
     Raises:
@@ -178,12 +188,6 @@ class PolicyGradient(Algorithm):
 
     # -- what subclasses call ------------------------------------------------------------------------------------------
 
-    def learner_of(self, step: Step) -> Learner:
-        """The trained agent that spoke a turn."""
-        member = self.team.member(step.agent, step.round)
-        assert isinstance(member, Learner)
-        return member
-
     def with_old_logprobs(self, batch: TurnBatch) -> TurnBatch:
         """The batch with the log-probs that ratios are taken to: those of sampling, or of a forward pass of the agents as they are."""
         if self.old_logprobs == "sampled" or batch.old_logprobs is not batch.sampled_logprobs:
@@ -211,7 +215,7 @@ class PolicyGradient(Algorithm):
 
     def improve(
         self, batch: TurnBatch, advantages: Tensor, ref_logprobs: Tensor | None = None, rows: np.ndarray | None = None
-    ) -> dict[str, float]:
+    ) -> Update:
         """Move every learner up the (clipped) policy gradient of the batch: epochs, minibatches, microbatches.
 
         Args:
@@ -224,7 +228,6 @@ class PolicyGradient(Algorithm):
         advantages = advantages[:, None].expand_as(batch.old_logprobs) if advantages.dim() == 1 else advantages
         counted = batch.completion_mask.sum(1).clamp(min=1)
         means = ((advantages * batch.completion_mask).sum(1) / counted).tolist()
-        self.turn_advantages = {id(step): mean for step, mean in zip(batch.steps, means, strict=True)}
         every = np.arange(len(batch)) if rows is None else rows
         batch = self.with_old_logprobs(batch)
         tally = Tally()
@@ -241,7 +244,7 @@ class PolicyGradient(Algorithm):
             if len(mine):
                 self.schedulers[name].step()
         mask = batch.completion_mask
-        return {
+        metrics = {
             **tally.means(),
             "train/idle_messages": 1.0 - float(self._moves(every, batch, advantages).mean()),
             "train/reward_std": float(batch.rewards.std(correction=0)),
@@ -249,6 +252,7 @@ class PolicyGradient(Algorithm):
             "train/dropped_episodes": float(batch.dropped),
             "train/learning_rate": float(next(iter(self.schedulers.values())).get_last_lr()[0]),
         }
+        return Update(metrics, dict(zip(batch.places, means, strict=True)))
 
     def _moves(self, rows: np.ndarray, batch: TurnBatch, advantages: Tensor) -> np.ndarray:
         """Which messages have a gradient at all: without KL and entropy in the loss, those with an advantage."""
@@ -332,7 +336,7 @@ class PolicyGradient(Algorithm):
                 restart()
             for policy in self.team.policies:
                 release(policy.device)
-            if room:  # it may fit without what engines had kept
+            if room:  # it may fit without what samplers had kept
                 continue
             self.microbatch_tokens = max(min(tokens, self.microbatch_tokens) // 2, 1)
             warnings.warn(

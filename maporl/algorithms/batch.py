@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maporl.agents.agent import Learner
 from maporl.agents.team import Team
-from maporl.types import Episode, Step
+from maporl.types import Completion, Episode, Turn
 
 __all__ = ["TurnBatch", "discount_between_rounds", "minibatches"]
 
@@ -21,7 +22,8 @@ class TurnBatch:
     """N trained messages; T is the longest one's number of tokens. Everything is in the episodes' order, on the CPU.
 
     Attributes:
-        steps: The turns themselves.
+        turns: The messages themselves.
+        places: Of each message: (number of its episode, number of its turn in the transcript).
         learners: [N] adapter that spoke each message.
         prompts: N arrays [P_n] int64, what each message was conditioned on.
         completions: N arrays [T_n] int64, EOS included.
@@ -36,7 +38,8 @@ class TurnBatch:
         dropped: Episodes left out because a prompt overflowed the model's window.
     """
 
-    steps: list[Step]
+    turns: list[Turn]
+    places: list[tuple[int, int]]
     learners: np.ndarray
     prompts: list[np.ndarray]
     completions: list[np.ndarray]
@@ -54,86 +57,67 @@ class TurnBatch:
     dropped: int
 
     @classmethod
-    def collect(cls, episodes: Sequence[Episode], team: Team, gamma_round: float | None = None) -> TurnBatch:
-        """The messages that the team's learners spoke.
+    def collect(
+        cls,
+        episodes: Sequence[Episode],
+        team: Team,
+        gamma_round: float | None = None,
+        keep: Sequence[bool] | None = None,
+    ) -> TurnBatch:
+        """The messages that are learned from (`Episode.learns`).
 
         Args:
             episodes: Finished discussions; those with an overflowed prompt are dropped and counted.
-            team: Says which adapter spoke each turn, and which are trained now.
+            team: Says which adapter spoke each turn.
             gamma_round: Discount between an agent's own messages; None is 0 if the rewards contain the future, else 1.
+            keep: Which episodes are not dropped; None: all without an overflow.
 
         Raises:
             ValueError: gamma_round > 0 with rewards that contain the future, or nothing is left to train on.
         """
-        kept = [e for e in episodes if not e.overflow]
-        contains_future = any(e.contains_future for e in kept)
+        keep = [not e.overflow for e in episodes] if keep is None else keep
+        kept = [n for n, wanted in enumerate(keep) if wanted]
+        contains_future = any(episodes[n].contains_future for n in kept)
         gamma = discount_between_rounds(gamma_round, contains_future)
-        steps: list[Step] = []
-        learners: list[str | None] = []
-        gaps: list[int] = []
-        groups: list[int] = []
-        chains: list[list[int]] = []
-        agents: list[int] = []
-        rewards: list[float] = []
-        for episode in kept:
-            for index, agent in enumerate(episode.transcript.agents):
-                chain: list[int] = []
-                since = 0
-                for step in episode.steps:
-                    if step.agent != agent:
-                        continue
-                    since += 1
-                    learner = team.learner(agent, step.round)
-                    if learner is not None:
-                        if chain:
-                            gaps[chain[-1]] = since
-                        chain.append(len(steps))
-                        steps.append(step)
-                        learners.append(learner.adapter)
-                        rewards.append(step.reward)
-                        gaps.append(0)
-                        groups.append(episode.group)
-                        agents.append(index)
-                        since = 0
-                    elif chain:  # a frozen message's reward is still this agent's return
-                        rewards[chain[-1]] += gamma**since * step.reward
-                if chain:
-                    chains.append(chain)
-        if not steps:
+        chains = [chain for n in kept for chain in _chains(n, episodes[n], gamma)]
+        messages = [message for chain in chains for message in chain]
+        if not messages:
             raise ValueError(
-                f"no message to train on: of {len(episodes)} episodes {len(episodes) - len(kept)} overflowed the model's window, and the "
-                f"team trains {list(team.learners)}. Shorten prompts or max_new_tokens, or unfreeze a seat."
+                f"no message to train on: of {len(episodes)} episodes {len(episodes) - len(kept)} were dropped (overflowed the model's "
+                f"window), and the team trains {list(team.learners)}. Shorten prompts or max_new_tokens, or unfreeze a seat."
             )
-        completions = [s.completion.completion_ids for s in steps]
-        width = max(len(c) for c in completions)
-        mask = torch.zeros(len(steps), width, dtype=torch.bool)
-        old = torch.zeros(len(steps), width)
-        for n, step in enumerate(steps):
-            size = len(step.completion.completion_ids)
+        turns = [m.turn for m in messages]
+        said = [_completion(turn) for turn in turns]
+        mask = torch.zeros(len(turns), max(len(c.completion_ids) for c in said), dtype=torch.bool)
+        old = torch.zeros(mask.shape)
+        for n, completion in enumerate(said):
+            size = len(completion.completion_ids)
             mask[n, :size] = True
-            old[n, :size] = torch.from_numpy(step.completion.logprobs)
+            old[n, :size] = torch.from_numpy(completion.logprobs)
+        ends = np.cumsum([len(chain) for chain in chains])
         numbers: dict[int, int] = {}
         return cls(
-            steps=steps,
-            learners=np.array(learners),
-            prompts=[s.completion.prompt_ids for s in steps],
-            completions=completions,
+            turns=turns,
+            places=[m.place for m in messages],
+            learners=np.array([learner_of(team, turn).adapter for turn in turns]),
+            prompts=[c.prompt_ids for c in said],
+            completions=[c.completion_ids for c in said],
             completion_mask=mask,
             old_logprobs=old,
             sampled_logprobs=old,
-            rewards=torch.tensor(rewards, dtype=torch.float32),
-            gaps=np.array(gaps, np.int64),
-            chains=chains,
-            rounds=np.array([s.round for s in steps], np.int64),
-            agents=np.array(agents, np.int64),
-            groups=np.array(groups, np.int64),
-            samples=np.array([numbers.setdefault(id(s.completion), len(numbers)) for s in steps], np.int64),
+            rewards=torch.tensor([m.reward for m in messages], dtype=torch.float32),
+            gaps=np.array([m.gap for m in messages], np.int64),
+            chains=[list(range(end - len(chain), end)) for chain, end in zip(chains, ends, strict=True)],
+            rounds=np.array([turn.round for turn in turns], np.int64),
+            agents=np.array([episodes[m.place[0]].transcript.agents.index(m.turn.agent) for m in messages], np.int64),
+            groups=np.array([episodes[m.place[0]].group for m in messages], np.int64),
+            samples=np.array([numbers.setdefault(id(c), len(numbers)) for c in said], np.int64),
             contains_future=contains_future,
             dropped=len(episodes) - len(kept),
         )
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.turns)
 
     @cached_property
     def chain_of(self) -> np.ndarray:
@@ -142,6 +126,45 @@ class TurnBatch:
         for number, rows in enumerate(self.chains):
             numbers[rows] = number
         return numbers
+
+
+@dataclass
+class _Message:
+    """A message while its batch is collected."""
+
+    place: tuple[int, int]
+    turn: Turn
+    reward: float
+    gap: int = 0
+
+
+def _chains(number: int, episode: Episode, gamma: float) -> list[list[_Message]]:
+    """Each agent's trained messages in one episode, in order. What comes between two of them, or after the last, counts for the earlier."""
+    chains: dict[str, list[_Message]] = {agent: [] for agent in episode.transcript.agents}
+    since = dict.fromkeys(chains, 0)
+    for index, turn in episode.said:
+        chain, reward = chains[turn.agent], episode.rewards[index]
+        since[turn.agent] += 1
+        if episode.learns[index]:
+            if chain:
+                chain[-1].gap = since[turn.agent]
+            chain.append(_Message((number, index), turn, reward))
+            since[turn.agent] = 0
+        elif chain:  # a frozen message's reward is still this agent's return
+            chain[-1].reward += gamma ** since[turn.agent] * reward
+    return [chain for chain in chains.values() if chain]
+
+
+def learner_of(team: Team, turn: Turn) -> Learner:
+    """The trained agent that spoke a turn."""
+    member = team.member(*turn.seat)
+    assert isinstance(member, Learner)
+    return member
+
+
+def _completion(turn: Turn) -> Completion:
+    assert turn.completion is not None, "nobody learns from a message of which it is not known how it was sampled"
+    return turn.completion
 
 
 def discount_between_rounds(gamma_round: float | None, contains_future: bool) -> float:

@@ -21,10 +21,10 @@ __all__ = ["TEAM_ANSWERS", "Evaluation", "check_oracle", "check_team_answer", "e
 
 TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
     "protocol": lambda env, transcript: env.team_answer(transcript),
-    "majority": lambda env, transcript: majority(transcript, env.judges.equivalent),
+    "majority": lambda env, transcript: majority(transcript, env.verifiers.equivalent),
     "last_speaker": lambda env, transcript: last_speaker(transcript),
-    "confidence": lambda env, transcript: by_confidence(transcript, env.judges.equivalent),
-    "verifier": lambda env, transcript: by_score(transcript, env.verifier, env.judges.equivalent),
+    "confidence": lambda env, transcript: by_confidence(transcript, env.verifiers.equivalent),
+    "verifier": lambda env, transcript: by_score(transcript, env.verifier, env.verifiers.equivalent),
 }
 """Ways from a discussion to the team's one answer; "confidence" and "verifier" are votes weighted by what is stated and scored."""
 
@@ -86,12 +86,10 @@ def evaluate(
         "eval/tied": float(np.mean([a.tied > 1 for a in answers])),
         "eval/questions": float(len(questions)),
         "eval/overflow": float(np.mean([e.overflow for e in episodes])),
-        "eval/truncated": float(np.mean([s.completion.truncated for e in episodes for s in e.steps])),
-        "eval/completion_tokens": float(
-            np.mean([sum(len(s.completion.completion_ids) for s in e.steps) for e in episodes])
-        ),
-        "eval/prompt_tokens": float(np.mean([sum(len(s.completion.prompt_ids) for s in e.steps) for e in episodes])),
-        "eval/reward_mean": float(np.mean([s.reward for e in episodes for s in e.steps])),
+        "eval/truncated": float(np.mean([c.truncated for e in episodes for c in e.completions])),
+        "eval/completion_tokens": float(np.mean([sum(c.sampled_tokens for c in e.completions) for e in episodes])),
+        "eval/prompt_tokens": float(np.mean([sum(len(c.prompt_ids) for c in e.completions) for e in episodes])),
+        "eval/reward_mean": float(np.mean([e.rewards[i] for e in episodes for i, _ in e.said])),
     }
     if turns:
         metrics["eval/parse_rate"] = float(np.mean([t.truth is not None and t.truth.answer is not None for t in turns]))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from maporl.agents.critic import Critic
-from maporl.algorithms.ppo import PPO
-from maporl.types import Step
+from maporl.algorithms.batch import learner_of
+from maporl.algorithms.ppo import PPO, Place
+from maporl.types import Episode, Turn
 
 __all__ = ["IPPO"]
 
@@ -22,8 +23,9 @@ class IPPO(PPO):
             for index, (name, agent) in enumerate(self.team.learners.items())
         }
 
-    def critic_of(self, step: Step) -> str:
-        return f"critic_{self.learner_of(step).adapter}"
+    def critic_of(self, turn: Turn) -> str:
+        return f"critic_{learner_of(self.team, turn).adapter}"
 
-    def contexts_of(self, steps: Sequence[Step]) -> list[np.ndarray]:
-        return [step.completion.prompt_ids for step in steps]
+    def contexts(self, episodes: Sequence[Episode], places: Sequence[Place]) -> dict[Place, np.ndarray]:
+        turns = {(n, i): episodes[n].transcript.turns[i] for n, i in places}
+        return {place: turn.completion.prompt_ids for place, turn in turns.items() if turn.completion is not None}

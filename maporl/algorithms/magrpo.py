@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from maporl.agents.team import Team
 from maporl.algorithms.advantages import group_advantages, returns_to_go
-from maporl.algorithms.algorithm import PolicyGradient, _check
+from maporl.algorithms.algorithm import PolicyGradient, Update, _check
 from maporl.algorithms.batch import TurnBatch, discount_between_rounds
 from maporl.types import Episode
 
@@ -71,18 +72,15 @@ class MAGRPO(PolicyGradient):
         self.group_size, self.joint = group_size, joint
         self.gamma_round, self.standardise = gamma_round, standardise
 
-    def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
-        comparable = _full_groups(episodes)
-        batch = TurnBatch.collect(comparable, self.team, self.gamma_round)
+    def update(self, episodes: Sequence[Episode]) -> Update:
+        batch = TurnBatch.collect(episodes, self.team, self.gamma_round, _comparable(episodes))
         gamma_round = discount_between_rounds(self.gamma_round, batch.contains_future)
         returns = returns_to_go(batch.rewards, batch.chains, batch.gaps, gamma_round)
         keys = _group_keys(batch)
         advantages = group_advantages(returns, batch.samples, keys, self.baseline, self.standardise)
         ref_logprobs = self.reference_logprobs(batch) if self.kl_coef else None
         _, distinct = np.unique(batch.samples, return_index=True)  # cross joint actions share samples: train each once
-        metrics = self.improve(batch, advantages, ref_logprobs, rows=distinct)
-        metrics["train/dropped_episodes"] = float(len(episodes) - len(comparable))
-        return metrics
+        return self.improve(batch, advantages, ref_logprobs, rows=distinct)
 
 
 class MAREINFORCE(MAGRPO):
@@ -109,20 +107,17 @@ def _group_keys(batch: TurnBatch) -> np.ndarray:
     return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _full_groups(episodes: Sequence[Episode]) -> list[Episode]:
-    """Without overflowed episodes, and without groups of which fewer than two are left to compare.
+def _comparable(episodes: Sequence[Episode]) -> list[bool]:
+    """Which episodes count: those without overflow, of groups of which at least two are left to compare.
 
     Raises:
         ValueError: No group has two episodes.
     """
-    left: dict[int, list[Episode]] = {}
-    for episode in episodes:
-        if not episode.overflow:
-            left.setdefault(episode.group, []).append(episode)
-    kept = [e for group in left.values() if len(group) > 1 for e in group]
-    if not kept:
+    left = Counter(e.group for e in episodes if not e.overflow)
+    keep = [not e.overflow and left[e.group] > 1 for e in episodes]
+    if not any(keep):
         raise ValueError(
             f"no group of the {len(episodes)} episodes has two discussions to compare; give every question group_size >= 2 discussions "
             "that fit the model's window."
         )
-    return kept
+    return keep

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from maporl.agents.agent import Learner
 from maporl.agents.critic import Critic
 from maporl.agents.team import Team
 from maporl.algorithms.algorithm import _check, policies
-from maporl.algorithms.ppo import PPO
-from maporl.types import Step
+from maporl.algorithms.batch import learner_of
+from maporl.algorithms.ppo import PPO, Place
+from maporl.types import Episode, Turn
 
 __all__ = ["MAPPO"]
 
@@ -61,12 +63,14 @@ class MAPPO(PPO):
             self._names[agent, r] = name
         return made
 
-    def critic_of(self, step: Step) -> str:
-        return self._names[self.team.seat(step.agent, step.round)]
+    def critic_of(self, turn: Turn) -> str:
+        return self._names[self.team.seat(*turn.seat)]
 
-    def contexts_of(self, steps: Sequence[Step]) -> list[np.ndarray]:
-        contexts: dict[int, np.ndarray] = {}
-        for learner in self.team.learners.values():
-            mine = [n for n, step in enumerate(steps) if self.learner_of(step) is learner]
-            contexts.update(zip(mine, learner.encode([steps[n].state for n in mine]), strict=True))
-        return [contexts[n] for n in range(len(steps))]
+    def contexts(self, episodes: Sequence[Episode], places: Sequence[Place]) -> dict[Place, np.ndarray]:
+        spoken: dict[Learner, list[Place]] = {}
+        for n, i in places:
+            spoken.setdefault(learner_of(self.team, episodes[n].transcript.turns[i]), []).append((n, i))
+        contexts: dict[Place, np.ndarray] = {}
+        for learner, mine in spoken.items():
+            contexts.update(zip(mine, learner.encode([episodes[n].state(i) for n, i in mine]), strict=True))
+        return contexts

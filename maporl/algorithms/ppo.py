@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,15 @@ from maporl.agents.critic import Critic
 from maporl.agents.prefix_trees import Packed
 from maporl.agents.team import Team
 from maporl.algorithms.advantages import NORMALISATIONS, chain_tokens, chain_turns, normalise
-from maporl.algorithms.algorithm import PolicyGradient, Tally, _check
-from maporl.algorithms.batch import TurnBatch, discount_between_rounds, minibatches
+from maporl.algorithms.algorithm import PolicyGradient, Tally, Update, _check
+from maporl.algorithms.batch import TurnBatch, discount_between_rounds, learner_of, minibatches
 from maporl.algorithms.losses import clipped_value_loss, kl, token_weights
-from maporl.types import Episode, Step
+from maporl.types import Episode, Turn
 
-__all__ = ["PPO"]
+__all__ = ["PPO", "Place"]
+
+Place = tuple[int, int]
+"""(number of an episode, number of a turn in its transcript)."""
 
 
 class PPO(PolicyGradient):
@@ -89,46 +92,41 @@ class PPO(PolicyGradient):
         """The critics by name."""
 
     @abstractmethod
-    def critic_of(self, step: Step) -> str:
+    def critic_of(self, turn: Turn) -> str:
         """The name of the critic that judges a turn."""
 
     @abstractmethod
-    def contexts_of(self, steps: Sequence[Step]) -> list[np.ndarray]:
-        """The token ids [P] that the critic reads before each message."""
+    def contexts(self, episodes: Sequence[Episode], places: Sequence[Place]) -> dict[Place, np.ndarray]:
+        """Of each message at `places` the token ids [P] that its critic reads before it."""
 
     # -- one update ----------------------------------------------------------------------------------------------------
 
-    def update(self, episodes: Sequence[Episode]) -> dict[str, float]:
-        trained = [step for e in episodes if not e.overflow for step in self._trained(e)]
-        read = {id(step): context for step, context in zip(trained, self.contexts_of(trained), strict=True)}
-        fitting = [e for e in episodes if not e.overflow and self._fits(e, read)]
-        batch = self.with_old_logprobs(TurnBatch.collect(fitting, self.team, self.gamma_round))
-        contexts = [read[id(step)] for step in batch.steps]
-        judges = np.array([self.critic_of(step) for step in batch.steps])
+    def update(self, episodes: Sequence[Episode]) -> Update:
+        whole = [n for n, e in enumerate(episodes) if not e.overflow]
+        read = self.contexts(episodes, [(n, i) for n in whole for i, learns in enumerate(episodes[n].learns) if learns])
+        unfit = {n for (n, i), context in read.items() if not self._fits(episodes[n].transcript.turns[i], context)}
+        keep = [not e.overflow and n not in unfit for n, e in enumerate(episodes)]
+        batch = self.with_old_logprobs(TurnBatch.collect(episodes, self.team, self.gamma_round, keep))
+        contexts = [read[place] for place in batch.places]
+        judges = np.array([self.critic_of(turn) for turn in batch.turns])
         ref_logprobs = self.reference_logprobs(batch) if self.kl_coef else None
         values, mask = self.values(batch, contexts, judges)
         advantages = self.advantages(batch, values, ref_logprobs)
         returns = values + advantages
         normalised = normalise(advantages, mask, self.normalise_advantages, batch.rounds, batch.agents)
         spread = normalised if self.credit == "token" else normalised[:, 0]
-        metrics = self.improve(batch, spread, ref_logprobs)
-        metrics |= self.fit_critics(batch, contexts, judges, values, returns, mask)
+        update = self.improve(batch, spread, ref_logprobs)
+        update.metrics.update(self.fit_critics(batch, contexts, judges, values, returns, mask))
         if ref_logprobs is not None:
             drift = (batch.old_logprobs - ref_logprobs)[batch.completion_mask]
-            metrics["train/kl_to_reference"] = float(drift.mean())
-        metrics["train/dropped_episodes"] = float(len(episodes) - len(fitting))
-        return metrics
+            update.metrics["train/kl_to_reference"] = float(drift.mean())
+        return update
 
-    def _trained(self, episode: Episode) -> list[Step]:
-        """The turns that somebody learns from."""
-        return [step for step in episode.steps if self.team.learner(step.agent, step.round) is not None]
-
-    def _fits(self, episode: Episode, contexts: Mapping[int, np.ndarray]) -> bool:
-        """Whether the critics' contexts fit the model's window, too: a joint state can be longer than any prompt."""
-        return all(
-            len(contexts[id(step)]) + len(step.completion.completion_ids) <= self.learner_of(step).policy.context_window
-            for step in self._trained(episode)
-        )
+    def _fits(self, turn: Turn, context: np.ndarray) -> bool:
+        """Whether the critic's context fits the model's window, too: a joint state can be longer than any prompt."""
+        assert turn.completion is not None
+        window = learner_of(self.team, turn).policy.context_window
+        return len(context) + len(turn.completion.completion_ids) <= window
 
     def advantages(self, batch: TurnBatch, values: Tensor, ref_logprobs: Tensor | None) -> Tensor:
         """Generalised advantages, [N, T] per token or [N, 1] per turn, KL penalty included when it belongs to the reward."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from maporl.envs.team_answer import TeamAnswer
-from maporl.types import Completion, Episode, Score, Step, Turn
+from maporl.types import Completion, Episode, Score, Turn
 
-__all__ = ["VERSION", "Record", "encode_turn", "read_records", "record", "write_records"]
+__all__ = ["VERSION", "Record", "encode_turn", "read_records", "record", "sampled_tokens", "write_records"]
 
 VERSION = 1
 """Of the form of a record; a reader leaves out those of another one."""
@@ -41,15 +41,13 @@ def record(
         greedy: It was decoded greedily.
         sample: Which of several discussions of the same question.
         seat: Whose private information a lone agent was given.
-        advantages: One per step of the episode, as an algorithm computed them; None where it computed none.
+        advantages: One per turn of the transcript, as an algorithm computed them; None where it computed none.
     """
     transcript, question = episode.transcript, episode.transcript.question
-    given = len(transcript.turns) - len(episode.steps)
-    credit = [None] * len(episode.steps) if advantages is None else list(advantages)
-    turns = [encode_turn(turn, None, None) for turn in transcript.turns[:given]]
-    turns += [
-        encode_turn(turn, step, advantage)
-        for turn, step, advantage in zip(transcript.turns[given:], episode.steps, credit, strict=True)
+    credit = [None] * len(transcript.turns) if advantages is None else list(advantages)
+    turns = [
+        encode_turn(turn, reward if i >= episode.given else None, advantage)
+        for i, (turn, reward, advantage) in enumerate(zip(transcript.turns, episode.rewards, credit, strict=True))
     ]
     return {
         "version": VERSION,
@@ -72,21 +70,29 @@ def record(
     }
 
 
-def encode_turn(turn: Turn, step: Step | None, advantage: float | None = None) -> Record:
-    """One message, ready for JSON; `step` is None for a message that was given, not spoken."""
-    said = Completion("") if step is None else step.completion
+def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None) -> Record:
+    """One turn, ready for JSON; `reward` is None of a turn that was given, not said in this episode."""
+    completion = turn.completion if turn.completion is not None and reward is not None else Completion("")
     return {
         "agent": turn.agent,
         "round": turn.round,
         "text": turn.text,
         "score": _score(turn.score),
         "truth": _score(turn.truth),
-        "reward": None if step is None else step.reward,
+        "reward": reward if turn.said else None,
         "advantage": advantage,
-        "prompt_tokens": len(said.prompt_ids),
-        "completion_tokens": len(said.completion_ids),
-        "truncated": said.truncated,
+        "prompt_tokens": len(completion.prompt_ids),
+        "completion_tokens": len(completion.completion_ids),
+        "truncated": completion.truncated,
+        **({} if turn.said else {"kind": turn.kind}),
+        **({"overflow": True} if completion.overflow else {}),
+        **({"discarded_tokens": completion.discarded} if completion.discarded else {}),
     }
+
+
+def sampled_tokens(turn: Mapping[str, Any]) -> int:
+    """What an encoded message cost: its completion tokens, and those that were sampled for it and thrown away."""
+    return int(turn["completion_tokens"] + turn.get("discarded_tokens", 0))
 
 
 def _score(score: Score | None) -> Record | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ import numpy as np
 
 from maporl.agents.team import Team, act_together
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.scoring import Verdict
-from maporl.types import Completion, Episode, Observation, Question, Step, Transcript
+from maporl.envs.rules import Rules
+from maporl.types import Completion, Episode, Question, Seat, Transcript, Turn
 
-__all__ = ["Play", "cross", "rollout", "rollout_together"]
+__all__ = ["Play", "cross", "episode", "rollout", "rollout_together"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Play:
     """Discussions to be played: one from every start.
 
     Attributes:
-        env: The task; only copies of it are played.
+        env: The task.
         team: Who speaks.
         starts: A question (a fresh discussion), or a transcript to go on from.
         seed: Of all random streams; a sequence such as (run seed, iteration) names a stream of its own.
@@ -51,13 +50,13 @@ def rollout(
 ) -> list[Episode]:
     """Play one whole discussion from every start.
 
-    A message's randomness depends on `seed`, the number of its discussion, the agent and the round alone: neither on the other
-    discussions nor on how they are batched.
+    A message's randomness depends on `seed`, the number of its discussion, its seat and how often it has spoken before in this round
+    alone: neither on the other discussions nor on how they are batched.
 
     Args: those of `Play`.
 
     Returns:
-        One episode for every start, in order; the turns of a given prefix are part of its transcript, but not of its steps.
+        One episode for every start, in order; the turns of a given prefix are part of its transcript, but `given`.
     """
     return rollout_together([Play(env, team, starts, seed, greedy, groups)])[0]
 
@@ -68,64 +67,73 @@ def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
     Returns:
         The episodes of each play: the same ones as if it had been played alone.
     """
-    games = [_Game(play, place, start) for play in plays for place, start in enumerate(play.starts)]
+    games = [_Game(play, play.first + n, start) for play in plays for n, start in enumerate(play.starts)]
     try:
-        while speaking := [(game, agent) for game in games for agent in game.speakers]:
-            observations = [game.env.observe(agent) for game, agent in speaking]
-            states = [game.env.joint_observation(agent) for game, agent in speaking]
+        while due := [(game, seat) for game in games for seat in game.due]:
             completions = act_together(
-                [
-                    game.play.team.member(o["agent"], o["round"])
-                    for (game, _), o in zip(speaking, observations, strict=True)
-                ],
-                observations,
-                [game.rng(agent, o["round"]) for (game, agent), o in zip(speaking, observations, strict=True)],
-                [game.play.greedy for game, _ in speaking],
+                [game.play.team.member(*seat) for game, seat in due],
+                [game.rules.observe(game.transcript, seat) for game, seat in due],
+                [game.rng(seat) for game, seat in due],
+                [game.play.greedy for game, _ in due],
             )
-            verdicts = _verdicts(speaking, completions)
-            for (game, agent), observation, state, completion, verdict in zip(
-                speaking, observations, states, completions, verdicts, strict=True
-            ):
-                game.env.advance(completion.text, *verdict)
-                game.played.append((agent, observation, state, completion))
+            _continue(due, completions)
     finally:
         for team in {id(play.team): play.team for play in plays}.values():
             team.forget()
-    episodes = iter([_episode(game.env, game.played, game.group) for game in games])
+    episodes = iter([game.episode() for game in games])
     return [list(itertools.islice(episodes, len(play.starts))) for play in plays]
 
 
 class _Game:
     """One discussion of a play."""
 
-    def __init__(self, play: Play, place: int, start: Question | Transcript) -> None:
-        self.play, self.env = play, _started(play.env, start)
-        number = play.first + place
-        self.group = number if play.groups is None else play.groups[place]
+    def __init__(self, play: Play, number: int, start: Question | Transcript) -> None:
+        self.play, self.number, self.rules = play, number, play.env.rules
+        fresh = isinstance(start, Question)
+        self.transcript = self.rules.start(start) if fresh else self.rules.replayed(start)  # type: ignore[arg-type]
+        self.given = len(self.transcript.turns)
         self.stream = [*([play.seed] if isinstance(play.seed, int | np.integer) else play.seed), number]
-        self.played: list[tuple[str, Observation, Observation, Completion]] = []
 
     @property
-    def speakers(self) -> tuple[str, ...]:
-        return self.env.protocol.speakers(self.env.transcript)
+    def due(self) -> tuple[Seat, ...]:
+        return self.rules.due(self.transcript)
 
-    def rng(self, agent: str, round: int) -> np.random.Generator:
-        return np.random.default_rng([*map(int, self.stream), self.env.possible_agents.index(agent), round])
+    def rng(self, seat: Seat) -> np.random.Generator:
+        """The random stream of the next message from a seat; a second one from it in a round has another."""
+        before = sum(t.agent == seat.agent for t in self.transcript.round(seat.round))
+        place = [self.rules.agents.index(seat.agent), seat.round, *([before] if before else [])]
+        return np.random.default_rng([*map(int, self.stream), *place])
 
-
-def _verdicts(speaking: Sequence[tuple[_Game, str]], completions: Sequence[Completion]) -> list[Verdict]:
-    """Every message's verdict, all those of one task scored at once."""
-    tasks: dict[int, list[int]] = {}
-    for i, (game, _) in enumerate(speaking):
-        tasks.setdefault(id(game.play.env), []).append(i)
-    verdicts: dict[int, Verdict] = {}
-    for rows in tasks.values():
-        said = [(speaking[i][0].env.transcript, speaking[i][1], completions[i].text) for i in rows]
-        verdicts.update(zip(rows, speaking[rows[0]][0].play.env.score_batch(said), strict=True))
-    return [verdicts[i] for i in range(len(speaking))]
+    def episode(self) -> Episode:
+        play, groups = self.play, self.play.groups
+        group = self.number if groups is None else groups[self.number - play.first]
+        return episode(self.rules, play.team, self.transcript, given=self.given, group=group)
 
 
-def cross(env: DiscussionEnv, episodes: Sequence[Episode]) -> list[Episode]:
+def _continue(due: Sequence[tuple[_Game, Seat]], completions: Sequence[Completion]) -> None:
+    """Every discussion goes on with what was said in it; those of one task together, so that its verifiers are asked once."""
+    said: dict[_Game, list[Turn]] = {}
+    for (game, seat), completion in zip(due, completions, strict=True):
+        said.setdefault(game, []).append(Turn(*seat, completion.text, completion=completion))
+    tasks: dict[int, list[_Game]] = {}
+    for game in said:
+        tasks.setdefault(id(game.play.env), []).append(game)
+    for games in tasks.values():
+        longer = games[0].rules.extend([(game.transcript, said[game]) for game in games])
+        for game, transcript in zip(games, longer, strict=True):
+            game.transcript = transcript
+
+
+def episode(rules: Rules, team: Team, transcript: Transcript, *, given: int = 0, group: int = 0) -> Episode:
+    """A finished discussion with what each message earned and who learns from it."""
+    learns = tuple(
+        n >= given and turn.said and team.learner(*turn.seat) is not None for n, turn in enumerate(transcript.turns)
+    )
+    future = rules.shaping.contains_future
+    return Episode(transcript, rules.rewards(transcript), learns, given, future, group, rules)
+
+
+def cross(env: DiscussionEnv, team: Team, episodes: Sequence[Episode]) -> list[Episode]:
     """Every combination of the group's samples as an episode (MAGRPO's cross joint actions): G^N for one round of N agents.
 
     Nothing is sampled again and no message is scored again; only what depends on the joint action is.
@@ -138,32 +146,14 @@ def cross(env: DiscussionEnv, episodes: Sequence[Episode]) -> list[Episode]:
             f"joint is 'cross' with {env.num_rounds} rounds of protocol {env.protocol.name!r}: a message that answers another cannot be "
             "recombined. Use one round of 'debate', or joint='aligned'."
         )
-    result = []
+    rules, joint, groups = env.rules, [], []
     for number in dict.fromkeys(e.group for e in episodes):
-        members = [e for e in episodes if e.group == number]
-        for choice in itertools.product(members, repeat=len(members[0].transcript.agents)):
-            joint = _started(env, members[0].transcript.question)
-            turns = []
-            for seat, source in enumerate(choice):
-                step, turn = source.steps[seat], source.transcript.turns[seat]
-                joint.advance(turn.text, turn.score, turn.truth)
-                turns.append((step.agent, step.observation, step.state, step.completion))
-            result.append(_episode(joint, turns, number))
-    return result
-
-
-def _started(env: DiscussionEnv, start: Question | Transcript) -> DiscussionEnv:
-    mine = copy.copy(env)
-    mine.reset(options={"question" if isinstance(start, Question) else "transcript": start})
-    return mine
-
-
-def _episode(
-    env: DiscussionEnv, turns: Sequence[tuple[str, Observation, Observation, Completion]], group: int
-) -> Episode:
-    rewards = env.turn_rewards[len(env.transcript.turns) - len(turns) :]
-    steps = tuple(
-        Step(agent, observation["round"], observation, state, completion, float(reward))
-        for (agent, observation, state, completion), reward in zip(turns, rewards, strict=True)
-    )
-    return Episode(env.transcript, steps, contains_future=env.shaping.contains_future, group=group)
+        members = [e.transcript for e in episodes if e.group == number]
+        for choice in itertools.product(members, repeat=len(members[0].agents)):
+            turns = [source.turns[seat] for seat, source in enumerate(choice)]
+            joint.append((rules.start(members[0].question), turns))
+            groups.append(number)
+    return [
+        episode(rules, team, transcript, group=group)
+        for transcript, group in zip(rules.extend(joint), groups, strict=True)
+    ]

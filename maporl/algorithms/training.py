@@ -5,35 +5,82 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.team import Team
-from maporl.algorithms.algorithm import Algorithm
+from maporl.algorithms.algorithm import Algorithm, Update
 from maporl.algorithms.rollout import cross, rollout
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.quality import auroc, ece
-from maporl.envs.views import joint_view, own_view
-from maporl.types import Episode, Observation, Question, Score, Transcript, Turn
+from maporl.training.callbacks import Callback
+from maporl.types import Episode, Observation, Question
 
-__all__ = ["check_context", "check_group_size", "draw", "learn", "rollout_metrics"]
+__all__ = ["Collector", "check_context", "draw", "learn", "learning_from", "rollout_metrics"]
 
 TRAIN, EVALUATE, ASK = range(3)  # random streams of one seed that never meet
 
 
+@dataclass(frozen=True)
+class Collector:
+    """Where experience comes from: discussions of the training questions, in groups of the same question.
+
+    Attributes:
+        env: The task; questions come from its training split.
+        team: Who discusses.
+        episodes_per_iteration: Discussions sampled for one update; a multiple of the group size.
+        group_size: Discussions of each question.
+        joint: "aligned", or "cross" for every combination of a group's samples.
+        seed: Of questions and sampling.
+        curriculum: Iteration -> the round, from 0, whose messages are learned from (`LastRoundFirst`); None: all of them.
+
+    Raises:
+        ValueError: episodes_per_iteration is no multiple of the group size.
+    """
+
+    env: DiscussionEnv
+    team: Team
+    episodes_per_iteration: int
+    group_size: int = 1
+    joint: str = "aligned"
+    seed: int = 0
+    curriculum: Callable[[int], int] | None = None
+
+    def __post_init__(self) -> None:
+        number, size = self.episodes_per_iteration, self.group_size
+        if number < 1 or number % size:
+            raise ValueError(
+                f"episodes_per_iteration is {number}; the algorithm needs a multiple of its group_size {size}, and at least one."
+            )
+
+    @classmethod
+    def of(cls, algorithm: Algorithm, env: DiscussionEnv, episodes_per_iteration: int, **settings: Any) -> Collector:
+        """What an algorithm wants to see."""
+        group_size, joint = algorithm.group_size, algorithm.joint
+        return cls(env, algorithm.team, episodes_per_iteration, group_size=group_size, joint=joint, **settings)
+
+    def collect(self, iteration: int) -> list[Episode]:
+        """The experience of an iteration (from 0): a function of the seed, of `iteration` and of the team's weights alone."""
+        size, pool = self.group_size, self.env.questions("train")
+        drawn = draw(pool, self.episodes_per_iteration // size, self.seed, iteration)
+        questions = [question for question in drawn for _ in range(size)]
+        groups = [i // size for i in range(len(questions))]
+        episodes = rollout(self.env, self.team, questions, seed=(self.seed, TRAIN, iteration), groups=groups)
+        if self.joint == "cross":
+            episodes = cross(self.env, self.team, episodes)
+        return episodes if self.curriculum is None else learning_from(episodes, self.curriculum(iteration))
+
+
 def learn(
-    env: DiscussionEnv,
-    team: Team,
+    collector: Collector,
     algorithm: Algorithm,
     *,
     num_iterations: int,
-    episodes_per_iteration: int,
-    seed: int = 0,
     start: int = 0,
-    curriculum: Callable[[int], int] | None = None,
-    watch: Callable[[int, Sequence[Episode]], None] | None = None,
+    callback: Callback | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train, one iteration at each `next`; yields its metrics.
 
@@ -41,64 +88,47 @@ def learn(
     had happened.
 
     Args:
-        env: The task; questions come from its training split.
-        team: Who discusses.
-        algorithm: Learns from the episodes, and says how many discussions of each question it wants.
+        collector: Where the experience comes from.
+        algorithm: Learns from it.
         num_iterations: Last iteration + 1.
-        episodes_per_iteration: Discussions sampled for one update; a multiple of the algorithm's group size.
-        seed: Of questions and sampling.
         start: First iteration.
-        curriculum: Iteration -> the round, from 0, whose messages it learns from (`LastRoundFirst`); None: all of them.
-        watch: Shown (iteration, from 1; its episodes) after each update.
-
-    Raises:
-        ValueError: episodes_per_iteration is no multiple of the group size.
+        callback: Told of the experience and of each update.
     """
-    check_group_size(algorithm, episodes_per_iteration)
-    size = algorithm.group_size
-    pool = env.questions("train")
+    told = callback or Callback()
     for iteration in range(start, num_iterations):
         began = time.perf_counter()
-        questions = [q for q in draw(pool, episodes_per_iteration // size, seed, iteration) for _ in range(size)]
-        groups = [i // size for i in range(len(questions))]
-        episodes = rollout(env, team, questions, seed=(seed, TRAIN, iteration), groups=groups)
-        if algorithm.joint == "cross":
-            episodes = cross(env, episodes)
+        episodes = collector.collect(iteration)
+        told.on_experience(iteration + 1, episodes)
         sampled = time.perf_counter()
-        learned = _update(algorithm, team, episodes, None if curriculum is None else curriculum(iteration))
+        update = _update(algorithm, episodes)
         ended = time.perf_counter()
-        if watch is not None:
-            watch(iteration + 1, episodes)
+        told.on_update(iteration + 1, episodes, update)
         yield {
-            **rollout_metrics(episodes, env),
-            **learned,
+            **rollout_metrics(episodes, collector.env),
+            **update.metrics,
             "time/rollout_s": sampled - began,
             "time/update_s": ended - sampled,
             "time/tokens_per_s": _tokens(episodes) / (ended - began),
         }
 
 
-def _update(algorithm: Algorithm, team: Team, episodes: Sequence[Episode], round: int | None) -> dict[str, float]:
-    """An update from one round's messages, or from all; none if no discussion got that far, as in a team that agrees early."""
-    with team.learning_from(round):
-        kept = (s for e in episodes if not e.overflow for s in e.steps)
-        if round is None or any(team.learner(s.agent, s.round) is not None for s in kept):
-            return algorithm.update(episodes)
-    algorithm.turn_advantages = MappingProxyType({})
+def learning_from(episodes: Sequence[Episode], round: int) -> list[Episode]:
+    """The episodes, of which only messages of `round` (from 0) are learned from: the others are as good as frozen."""
+    return [
+        replace(e, learns=tuple(learns and e.transcript.turns[i].round == round for i, learns in enumerate(e.learns)))
+        for e in episodes
+    ]
+
+
+def _update(algorithm: Algorithm, episodes: Sequence[Episode]) -> Update:
+    """None if there is nothing to learn from: where a curriculum waits for a round, in a team that agrees before it."""
+    if any(any(e.learns) for e in episodes if not e.overflow) or all(e.overflow for e in episodes):
+        return algorithm.update(episodes)
     warnings.warn(
-        f"no discussion of this iteration reached round {round + 1}, which the curriculum learns from now: its update is skipped.",
+        "no discussion of this iteration reached the round that the curriculum learns from now: its update is skipped.",
         stacklevel=3,
     )
-    return {"train/skipped_updates": 1.0}
-
-
-def check_group_size(algorithm: Algorithm, episodes_per_iteration: int) -> None:
-    """Raise a ValueError unless an iteration is made of whole groups."""
-    size = algorithm.group_size
-    if episodes_per_iteration < 1 or episodes_per_iteration % size:
-        raise ValueError(
-            f"episodes_per_iteration is {episodes_per_iteration}; {type(algorithm).__name__} needs a multiple of its group_size {size}."
-        )
+    return Update({"train/skipped_updates": 1.0})
 
 
 def draw(pool: Sequence[Question], number: int, seed: int, iteration: int) -> list[Question]:
@@ -110,23 +140,23 @@ def draw(pool: Sequence[Question], number: int, seed: int, iteration: int) -> li
 
 def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str, float]:
     """What the sampled discussions looked like: rewards, correctness by round, lengths."""
-    steps = [s for e in episodes for s in e.steps]
-    spoken = [s for s in steps if len(s.completion.completion_ids)]
+    earned = [[e.rewards[i] for i, _ in e.said] for e in episodes]
+    sampled = [c for e in episodes for c in e.completions if len(c.completion_ids)]
     metrics = {
-        "rollout/reward_mean": float(np.mean([s.reward for s in steps])),
-        "rollout/episode_reward_mean": float(np.mean([sum(s.reward for s in e.steps) for e in episodes])),
+        "rollout/reward_mean": float(np.mean([reward for rewards in earned for reward in rewards])),
+        "rollout/episode_reward_mean": float(np.mean([sum(rewards) for rewards in earned])),
         "rollout/overflow": float(np.mean([e.overflow for e in episodes])),
     }
-    if spoken:
-        metrics["rollout/truncated"] = float(np.mean([s.completion.truncated for s in spoken]))
-        metrics["rollout/completion_tokens"] = float(np.mean([len(s.completion.completion_ids) for s in spoken]))
+    if sampled:
+        metrics["rollout/truncated"] = float(np.mean([c.truncated for c in sampled]))
+        metrics["rollout/completion_tokens"] = float(np.mean([len(c.completion_ids) for c in sampled]))
     for r in range(env.num_rounds):
         judged = [t.correct for e in episodes for t in e.transcript.standing(r) if t.truth is not None]
         if judged:
             metrics[f"rollout/accuracy_round_{r + 1}"] = float(np.mean([bool(c) for c in judged]))
     if env.verifier is not None and env.ground_truth is not env.verifier:
         metrics |= _judged(episodes, env.num_rounds)
-    counted = [env.shaping.metrics(e.transcript) for e in episodes]
+    counted = [env.shaping.metrics(e.transcript.spoken) for e in episodes]
     for name in sorted({name for c in counted for name in c}):
         metrics[f"rollout/{name}"] = float(np.mean([c.get(name, 0.0) for c in counted]))
     return metrics
@@ -163,18 +193,13 @@ def check_context(env: DiscussionEnv, team: Team, questions: Sequence[Question],
         ValueError: It does not; the message says by how much and what helps.
     """
     question = max(questions, key=lambda q: len(q.text) + max((len(v) for v in q.private.values()), default=0))
-    transcript = Transcript(question, tuple(env.possible_agents), env.num_rounds)
-    last: dict[str, Transcript] = {}  # agent -> the discussion before its last message
-    while (agent := env.protocol.speaker(transcript)) is not None:
-        last[agent] = transcript
-        # Everybody answers something else, longer than most answers, so that no protocol ends the discussion or has little to tell.
-        disagreeing = Score(0.0, None, answer=f"{agent} said ".ljust(20, "7"))
-        transcript = transcript.append(Turn(agent, transcript.completed_rounds, "", disagreeing))
-    for agent, before in last.items():
-        member = team.member(agent, before.completed_rounds)
+    rules = env.rules
+    last = {seat.agent: (transcript, seat) for transcript, seat in rules.longest(question)}
+    for transcript, seat in last.values():
+        member = team.member(*seat)
         if isinstance(member, LLMAgent):
-            for view in (own_view, joint_view) if joint else (own_view,):
-                _check_prompt(member, view(before, env.protocol, agent, env.instruction), question)
+            for view in (rules.observe, rules.state) if joint else (rules.observe,):
+                _check_prompt(member, view(transcript, seat), question)
 
 
 def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> None:
@@ -190,5 +215,5 @@ def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> N
 
 
 def _tokens(episodes: Sequence[Episode]) -> int:
-    distinct = {id(s.completion): s.completion for e in episodes for s in e.steps}
-    return sum(len(c.completion_ids) for c in distinct.values())
+    distinct = {id(c): c for e in episodes for c in e.completions}  # cross joint actions share theirs
+    return sum(c.sampled_tokens for c in distinct.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from maporl.agents import Deaf, Team
@@ -42,13 +41,16 @@ def unheard(played: Mapping[Name, tuple[Play, Sequence[Episode]]]) -> dict[Name,
             transcript = episode.transcript
             before = transcript.num_rounds - 1
             if transcript.completed_rounds > before:
-                heard = transcript.turns[: before * len(transcript.agents)]
-                prefix = replace(transcript, turns=heard, team_scores=transcript.team_scores[:before], ended=False)
+                first = next(i for i, turn in enumerate(transcript.turns) if turn.said and turn.round == before)
+                prefix = transcript.before(first)
                 plays.append(Play(env, team, [prefix], play.seed, first=play.first + n))
                 places.append((name, n))
     for (name, n), (episode,) in zip(places, rollout_together(plays), strict=True):
         result[name][n] = episode
-    for play, _ in played.values():  # what engines keep of these prompts, too: a deaf team does not know of any engine
+    for (
+        play,
+        _,
+    ) in played.values():  # what samplers keep of these prompts, too: a deaf team does not know of any sampler
         play.team.forget()
     return result
 
@@ -57,8 +59,7 @@ def spoken_again(method: Method, env: DiscussionEnv, episode: Episode | None) ->
     """What a record keeps of an `unheard` discussion: the answer that the method makes of it, and the new messages."""
     if episode is None:
         return None
-    turns = episode.transcript.turns[-len(episode.steps) :]
     return {
         "team_correct": method.answer(env, [episode]).correct,
-        "turns": [encode_turn(turn, step) for turn, step in zip(turns, episode.steps, strict=True)],
+        "turns": [encode_turn(turn, episode.rewards[i]) for i, turn in episode.said],
     }

@@ -1,4 +1,4 @@
-"""Which of several teams, in each of which another seat was trained, is the row: one may not choose it by the test that it reports."""
+"""Where each seat was trained in a team of its own: which of these teams a method reports, chosen by validation, not by the test."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def best_seat(runs: Mapping[str, Path]) -> str:
     Args:
         runs: Seat -> run folder; at least one.
     """
-    found = {seat: _validated(runs[seat]) for seat in sorted(runs)}
-    known = {seat: value for seat, value in found.items() if value is not None}
-    return max(known, key=known.__getitem__) if len(known) == len(runs) else min(runs)
+    accuracies = {seat: _validated(runs[seat]) for seat in sorted(runs)}
+    validated = {seat: value for seat, value in accuracies.items() if value is not None}
+    return max(validated, key=validated.__getitem__) if len(validated) == len(runs) else min(runs)
 
 
 def _validated(run: Path) -> float | None:
     """Accuracy in the last validation of a run; the test's own lines say "test/accuracy"."""
-    found = (row.get("eval/accuracy", row.get("eval/oracle_accuracy")) for row in reversed(RunFolder(run).metrics))
-    return next((float(value) for value in found if isinstance(value, int | float)), None)
+    accuracies = (row.get("eval/accuracy", row.get("eval/oracle_accuracy")) for row in reversed(RunFolder(run).metrics))
+    return next((float(value) for value in accuracies if isinstance(value, int | float)), None)

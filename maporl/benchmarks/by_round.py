@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from maporl.benchmarks.flips import MAJORITIES, Discussion, Round, flips_by_majority, majority_flips, share
-from maporl.benchmarks.outcomes import Measured, Outcomes, Run, accuracy, mean_of_known
+from maporl.benchmarks.outcomes import Measured, Outcomes, Run, accuracy, mean_of_known, pooled
 from maporl.benchmarks.statistics import compare
 
 __all__ = ["accuracy_by_round", "flip_lines", "flip_rates"]
@@ -26,7 +26,7 @@ def accuracy_by_round(measured: Measured) -> dict[str, Any] | None:
         return None
     outcomes = {run.seed: [_outcomes(run, t) for t in range(longest)] for run in measured.runs}
     seeds = {seed: [accuracy(one) if one else None for one in rounds] for seed, rounds in outcomes.items()}
-    first, last = (_pooled(rounds[t] for rounds in outcomes.values()) for t in (0, -1))
+    first, last = (pooled(rounds[t] for rounds in outcomes.values()) for t in (0, -1))
     compared = compare(last, first) if first.keys() & last.keys() else None
     means = [mean_of_known(rounds[t] for rounds in seeds.values()) for t in range(longest)]
     return {
@@ -52,13 +52,13 @@ def _discussions(run: Run) -> Iterator[Discussion]:
 
 
 def _outcomes(run: Run, t: int) -> Outcomes:
-    """By question, the share of right messages in what stands after round t, discussion by discussion."""
-    found: Outcomes = {}
+    """By question, for each discussion the share of right messages in round t, or in its last round if it ended earlier."""
+    outcomes: Outcomes = {}
     for question, discussions in run.discussions.items():
-        known = [value for d in discussions if (value := _right(_standing(d, t))) is not None]
-        if known:
-            found[question] = known
-    return found
+        shares = [value for d in discussions if (value := _right(_standing(d, t))) is not None]
+        if shares:
+            outcomes[question] = shares
+    return outcomes
 
 
 def _standing(discussion: Discussion, t: int) -> Round:
@@ -66,17 +66,9 @@ def _standing(discussion: Discussion, t: int) -> Round:
 
 
 def _right(members: Round) -> float | None:
-    """None of a round whose messages nobody judged."""
+    """Share of right messages among those judged; None if none was."""
     judged = [said.right for said in members.values() if said.judged]
     return share(sum(judged), len(judged))
-
-
-def _pooled(parts: Iterable[Outcomes]) -> Outcomes:
-    pooled: Outcomes = {}
-    for part in parts:
-        for question, values in part.items():
-            pooled.setdefault(question, []).extend(values)
-    return pooled
 
 
 def flip_rates(measured: Measured) -> dict[str, Any] | None:
@@ -87,24 +79,21 @@ def flip_rates(measured: Measured) -> dict[str, Any] | None:
         the majority of the others was before) and others {own_right, own_wrong} (flips of that majority by what the agent was before);
         each with the rates of every run, "right_to_wrong_rates" and "wrong_to_right_rates".
     """
-    every = [list(_discussions(run)) for run in measured.runs]
-    discussions = [d for found in every for d in found]
-    agents = list(dict.fromkeys(agent for d in discussions for members in d.values() for agent in members))
-    pooled = [found(discussions, agents) for found in (flips_by_majority, majority_flips)]
-    if not pooled[0]["rounds"]:
-        return None
-    runs = [[found(mine, agents)["all"] for mine in every] for found in (flips_by_majority, majority_flips)]
-    own, others = (
-        {given: {**matrix, **_of_runs([run[given] for run in mine])} for given, matrix in all_of_them["all"].items()}
-        for all_of_them, mine in zip(pooled, runs, strict=True)
-    )
-    return {"own": own, "others": others}
-
-
-def _of_runs(matrices: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
-    """Every run's two rates."""
+    runs = [list(_discussions(run)) for run in measured.runs]
+    together = [d for discussions in runs for d in discussions]
+    agents = list(dict.fromkeys(agent for d in together for members in d.values() for agent in members))
     rates = ("right_to_wrong_rate", "wrong_to_right_rate")
-    return {f"{rate}s": [matrix[rate] for matrix in matrices] for rate in rates}
+    tables: dict[str, Any] = {}
+    for whose, count in (("own", flips_by_majority), ("others", majority_flips)):
+        table = count(together, agents)
+        if not table["rounds"] and not tables:
+            return None
+        of_runs = [count(discussions, agents)["all"] for discussions in runs]
+        tables[whose] = {
+            given: {**matrix, **{f"{rate}s": [run[given][rate] for run in of_runs] for rate in rates}}
+            for given, matrix in table["all"].items()
+        }
+    return tables
 
 
 def flip_lines(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maporl.algorithms.records import VERSION, Record, write_records
+from maporl.algorithms.records import VERSION, Record, sampled_tokens, write_records
 from maporl.benchmarks.made_with import PARTNERS, difference, keep_settings, settings_of_cell
 from maporl.benchmarks.study import CellKey, Study
 from maporl.envs.verifiers.verifier import VerifierUnavailable
@@ -143,7 +143,8 @@ class Begun:
             if record["greedy"]:
                 continue
             mine = self.sums.setdefault(record["seat"] or "", dict.fromkeys(("answers", *PER_ANSWER, "eval_s"), 0.0))
-            prompt, completion = (sum(t[name] for t in record["turns"]) for name in PER_ANSWER[1:])
+            prompt = sum(t["prompt_tokens"] for t in record["turns"])
+            completion = sum(map(sampled_tokens, record["turns"]))
             mine["answers"] += 1
             mine["generations"] += len(record["turns"])
             mine["prompt_tokens"] += prompt

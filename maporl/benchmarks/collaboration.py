@@ -14,20 +14,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from maporl.benchmarks.flips import (
-    MAJORITIES,
     Discussion,
     Round,
     Said,
     flips,
     flips_by_majority,
-    majority,
     majority_flips,
     round_trips,
     share,
     steps,
 )
 
-__all__ = ["Said", "collaboration", "rounds_of", "vote_correct"]
+__all__ = ["Said", "answer_of", "collaboration", "rounds_of", "vote_correct"]
 
 
 def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -59,6 +57,7 @@ def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     spoken = [d for d in discussions if d]
     named = (name for record in records for name in record["agents"])
     agents = list(dict.fromkeys([*named, *(a for d in spoken for r in d.values() for a in r)]))
+    by_majority = flips_by_majority(spoken, agents)
     return {
         "records": len(records),
         "agents": agents,
@@ -70,11 +69,11 @@ def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "first": _accuracies([d[min(d)] for d in spoken]),
         "final": _accuracies([d[max(d)] for d in spoken]),
         "flips": flips(spoken, agents),
-        "flips_by_majority": flips_by_majority(spoken, agents),
+        "flips_by_majority": by_majority,
         "majority_flips": majority_flips(spoken, agents),
         "round_trips": round_trips(spoken, agents),
         "persuasion": persuasion(spoken, agents),
-        "conformity": conformity(spoken, agents),
+        "conformity": conformity(by_majority),
         "marginal_contribution": marginal_contribution(spoken, agents),
         "ablation": ablation(records),
     }
@@ -82,16 +81,18 @@ def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def rounds_of(turns: Iterable[Mapping[str, Any]]) -> Discussion:
     """The turns of a record, by round and agent."""
-    found: Discussion = {}
+    rounds: Discussion = {}
     for turn in turns:
-        truth, score = turn["truth"], turn["score"]
-        answer = truth["answer"] if truth else None
-        if answer is None and score:
-            answer = score["answer"]
+        truth = turn["truth"]
         verdict = truth["correct"] if truth else None
-        said = Said(verdict is True, answer, verdict is not None, truth is not None, turn["truncated"])
-        found.setdefault(turn["round"], {})[turn["agent"]] = said
-    return dict(sorted(found.items()))
+        message = Said(verdict is True, answer_of(turn), verdict is not None, truth is not None, turn["truncated"])
+        rounds.setdefault(turn["round"], {})[turn["agent"]] = message
+    return dict(sorted(rounds.items()))
+
+
+def answer_of(turn: Mapping[str, Any]) -> str | None:
+    """The canonical answer of a recorded message as the truth's verifier found it, else the score's; None if neither found one."""
+    return next((s["answer"] for s in (turn["truth"], turn["score"]) if s and s["answer"] is not None), None)
 
 
 def vote_correct(messages: Iterable[Said]) -> float:
@@ -189,25 +190,26 @@ def persuasion(discussions: Iterable[Discussion], agents: Sequence[str]) -> dict
     return {**_turned(counts, agents), "unaided": _turned(counts, [None])["all"]}
 
 
-def conformity(discussions: Iterable[Discussion], agents: Sequence[str]) -> dict[str, Any]:
+def conformity(flips: Mapping[str, Any]) -> dict[str, Any]:
     """Of the right agents, the share that is wrong one round later, by what the majority of the others was before.
 
-    `wrong_majority`: more than half of the agent's peers of that round were wrong (whatever their answers); `tie`: exactly half;
-    `right_majority`: fewer, which is what to hold the first against.
+    `right_majority` is what to hold `wrong_majority` against.
+
+    Args:
+        flips: As `flips_by_majority` counts them.
     """
-    counts: dict[str, Counter[tuple[str | None, bool]]] = {k: Counter() for k in MAJORITIES}
-    for _, now, after in steps(discussions):
-        peers = len(now) - 1
-        right_peers = sum(said.right for said in now.values()) - 1  # of an agent that is right itself
-        kind = majority(right_peers, peers)
-        for agent, said in now.items():
-            if peers and said.right and agent in after:
-                counts[kind][agent, not after[agent].right] += 1
-    tables = {kind: _turned(counted, agents) for kind, counted in counts.items()}
-    return {
-        "all": {kind: table["all"] for kind, table in tables.items()},
-        "agents": {a: {kind: table["agents"][a] for kind, table in tables.items()} for a in agents},
-    }
+
+    def entry(matrices: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            kind: {
+                "turned": matrix["right_wrong"],
+                "chances": matrix["right_right"] + matrix["right_wrong"],
+                "rate": matrix["right_to_wrong_rate"],
+            }
+            for kind, matrix in matrices.items()
+        }
+
+    return {"all": entry(flips["all"]), "agents": {a: entry(matrices) for a, matrices in flips["agents"].items()}}
 
 
 def _turned(counts: Mapping[tuple[str | None, bool], int], names: Sequence[str | None]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from maporl.benchmarks.results import Cell
 from maporl.run_folder import RunFolder
 
-__all__ = ["learning_curves"]
+__all__ = ["learning_curves", "metric_name"]
 
 
 def learning_curves(cells: Iterable[Cell], *, points: int | None = None) -> list[dict[str, Any]]:
@@ -24,19 +25,18 @@ def learning_curves(cells: Iterable[Cell], *, points: int | None = None) -> list
     curves, seen = [], set()
     for cell in cells:
         for run in cell.runs:
-            found = {} if run in seen else _curve(run, points)
+            metrics = {} if run in seen else _curve(run, points)
             seen.add(run)
-            if found:
-                # Of a plain run every evaluation is a cell: the training bears the run's name alone.
-                label = cell.method.rpartition("/")[0] if run == cell.folder else cell.label
+            if metrics:
+                label = cell.run_name or cell.label
                 about = {"task": cell.task, "method": cell.method, "label": label, "seed": cell.seed, "run": run.name}
-                curves.append({**about, "metrics": found})
+                curves.append({**about, "metrics": metrics})
     return curves
 
 
 def _curve(run: Path, most: int | None) -> dict[str, list[list[float]]]:
     """Metric -> [[iteration, value], ...]; what lines of the test say is no point of a curve."""
-    found: dict[str, list[list[float]]] = {}
+    curves: dict[str, list[list[float]]] = {}
     for row in RunFolder(run).metrics:
         iteration = row.get("iteration")
         if iteration is None:
@@ -46,5 +46,25 @@ def _curve(run: Path, most: int | None) -> dict[str, list[list[float]]]:
             row["rollout/accuracy_last_round"] = row[max(rounds, key=lambda name: (len(name), name))]
         for name, value in row.items():
             if "/" in name and not name.startswith("test/") and isinstance(value, int | float):
-                found.setdefault(name, []).append([iteration, value])
-    return {name: points[:: -(-len(points) // most) if most else 1] for name, points in found.items()}
+                curves.setdefault(name, []).append([iteration, value])
+    return {name: points[:: -(-len(points) // most) if most else 1] for name, points in curves.items()}
+
+
+METRICS = (
+    (r"eval/accuracy", "accuracy in evaluations", True),
+    (r"rollout/accuracy_last_round", "accuracy while training, last round", True),
+    (r"rollout/accuracy_round_(\d+)", "accuracy while training, round {}", True),
+    (r"rollout/reward_mean", "reward while training", False),
+    (r"rollout/verifier_score_round_(\d+)", "verifier's score while training, round {}", False),
+    (r"rollout/verifier_gap_round_(\d+)", "verifier's score minus accuracy, round {}", False),
+    (r"eval/agent_accuracy", "accuracy of single messages in evaluations", True),
+)
+"""Metrics by what people ask for first: pattern, name with the round, whether it is a share. Others keep their own names."""
+
+
+def metric_name(metric: str) -> tuple[tuple[int, int, str], str, bool]:
+    """(key to sort by, name for people, whether it is a share) of a metric; later rounds come first."""
+    for rank, (pattern, name, share) in enumerate(METRICS):
+        if found := re.fullmatch(pattern, metric):
+            return (rank, -int(found[1]) if found.groups() else 0, metric), name.format(*found.groups()), share
+    return (len(METRICS), 0, metric), metric, bool(re.search("accuracy|rate", metric))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from maporl import registry
 from maporl.algorithms.evaluation import subset
-from maporl.benchmarks.naming import TRAINERS, Named
+from maporl.benchmarks.naming import Named
 from maporl.benchmarks.study import Study, Training, seats_of
 from maporl.config import RunConfig
 from maporl.display import print_list
 from maporl.envs.discussion import DiscussionEnv
-from maporl.types import Question, Transcript, Turn
+from maporl.types import Question
 
 __all__ = ["Expected", "expected", "print_expected"]
 
@@ -67,17 +68,14 @@ def _discussed(config: RunConfig) -> int:
     evaluations = (
         2 + (n > 0) + max(n - 1, 0) // config.eval_every
     )  # the first, the test, the last, and those in between
-    if config.algorithm in TRAINERS:  # they have none
+    if not getattr(registry.load("algorithm", config.algorithm), "evaluated", True):
         evaluations = 0
     return n * config.episodes_per_iteration + evaluations * config.num_eval_questions
 
 
 def _spoken(env: DiscussionEnv) -> int:
     """Messages of a discussion, at most: as if it did not end early."""
-    transcript = Transcript(Question("", ""), tuple(env.possible_agents), env.num_rounds)
-    while (speaker := env.protocol.speaker(transcript)) is not None:
-        transcript = transcript.append(Turn(speaker, transcript.completed_rounds, ""))
-    return len(transcript.turns)
+    return sum(1 for _ in env.rules.longest(Question("", "")))
 
 
 def _hear(env: DiscussionEnv) -> bool:

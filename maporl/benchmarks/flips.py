@@ -45,6 +45,7 @@ class Said(NamedTuple):
     truncated: bool = False
 
 
+Key = tuple[Any, ...]  # of a count: what happened, beginning with (round, agent) where those are apart
 Round = dict[str, Said]  # agent -> its message, in speaking order
 Discussion = dict[int, Round]  # number of the round -> the round, ascending
 
@@ -64,13 +65,9 @@ def flips(discussions: Iterable[Discussion], agents: Sequence[str]) -> dict[str,
         {all, agents: {agent: matrix}, rounds: [{round: t, all, agents}]}; a matrix is {right_right, right_wrong, wrong_right, wrong_wrong,
         right_to_wrong_rate = RW / (RW + RR), wrong_to_right_rate = WR / (WR + WW)}.
     """
-    counts = Counter(
-        (t, agent, said.right, after[agent].right)
-        for t, now, after in steps(discussions)
-        for agent, said in now.items()
-        if agent in after
-    )
-
+    counts: Counter[Key] = Counter()
+    for (t, agent, _, *verdicts), number in _own_steps(discussions).items():
+        counts[t, agent, *verdicts] += number
     return _tables(counts, agents, _matrix)
 
 
@@ -82,19 +79,20 @@ def flips_by_majority(discussions: Iterable[Discussion], agents: Sequence[str]) 
     Returns:
         As `flips`, but for every matrix {wrong_majority, tie, right_majority} of matrices. A lone agent has no others and is not in it.
     """
-    counts: Counter[tuple[Any, ...]] = Counter()
+    counts = {key: number for key, number in _own_steps(discussions).items() if key[2]}
+    return _tables(counts, agents, lambda of_agents: {kind: _matrix(_of(of_agents, kind)) for kind in MAJORITIES})
+
+
+def _own_steps(discussions: Iterable[Discussion]) -> Counter[Key]:
+    """How often each (round t, agent, majority of its others in t or "" without others, right in t, right in t + 1)."""
+    counts: Counter[Key] = Counter()
     for t, now, after in steps(discussions):
-        if len(now) > 1:
-            right = sum(said.right for said in now.values())
-            for agent, said in now.items():
-                if agent in after:
-                    kind = majority(right - said.right, len(now) - 1)
-                    counts[t, agent, kind, said.right, after[agent].right] += 1
-
-    def table(mine: Mapping[tuple[Any, ...], int]) -> dict[str, Any]:
-        return {kind: _matrix(_of(mine, kind)) for kind in MAJORITIES}
-
-    return _tables(counts, agents, table)
+        right = sum(said.right for said in now.values())
+        for agent, said in now.items():
+            if agent in after:
+                kind = majority(right - said.right, len(now) - 1) if len(now) > 1 else ""
+                counts[t, agent, kind, said.right, after[agent].right] += 1
+    return counts
 
 
 def majority_flips(discussions: Iterable[Discussion], agents: Sequence[str]) -> dict[str, Any]:
@@ -106,7 +104,7 @@ def majority_flips(discussions: Iterable[Discussion], agents: Sequence[str]) -> 
         As `flips`, but for every matrix {own_right, own_wrong} of matrices of the others' majority, each with `tied`: the steps in
         which they were tied in t or in t + 1, which are in no cell. A step without others in both rounds is left out.
     """
-    counts: Counter[tuple[Any, ...]] = Counter()
+    counts: Counter[Key] = Counter()
     for t, now, after in steps(discussions):
         right, later = (sum(said.right for said in members.values()) for members in (now, after))
         for agent, said in now.items():
@@ -118,8 +116,8 @@ def majority_flips(discussions: Iterable[Discussion], agents: Sequence[str]) -> 
                 cell = ("tied",) if "tie" in (before, then) else (before == MAJORITIES[2], then == MAJORITIES[2])
                 counts[t, agent, "own_right" if said.right else "own_wrong", *cell] += 1
 
-    def table(mine: Mapping[tuple[Any, ...], int]) -> dict[str, Any]:
-        halves = {own: _of(mine, own) for own in ("own_right", "own_wrong")}
+    def table(of_agents: Mapping[Key, int]) -> dict[str, Any]:
+        halves = {own: _of(of_agents, own) for own in ("own_right", "own_wrong")}
         return {own: {**_matrix(half), "tied": half.get(("tied",), 0)} for own, half in halves.items()}
 
     return _tables(counts, agents, table)
@@ -157,29 +155,28 @@ def round_trips(discussions: Iterable[Discussion], agents: Sequence[str]) -> dic
     return {"all": entry(agents), "agents": {a: entry([a]) for a in agents}}
 
 
-Table = Callable[[Mapping[tuple[Any, ...], int]], dict[str, Any]]
-
-
-def _tables(counts: Mapping[tuple[Any, ...], int], agents: Sequence[str], table: Table) -> dict[str, Any]:
+def _tables(
+    counts: Mapping[Key, int], agents: Sequence[str], table: Callable[[Mapping[Key, int]], dict[str, Any]]
+) -> dict[str, Any]:
     """{all, agents, rounds} of tables of counts whose keys are (round, agent, ...)."""
 
     def of(t: int | None) -> dict[str, Any]:
-        mine: dict[str, Counter[tuple[Any, ...]]] = {agent: Counter() for agent in agents}
+        by_agent: dict[str, Counter[Key]] = {agent: Counter() for agent in agents}
         for (round, agent, *key), number in counts.items():
             if t is None or round == t:
-                mine[agent][tuple(key)] += number
-        everybody = sum(mine.values(), Counter())
-        return {"all": table(everybody), "agents": {agent: table(found) for agent, found in mine.items()}}
+                by_agent[agent][tuple(key)] += number
+        together = sum(by_agent.values(), Counter())
+        return {"all": table(together), "agents": {agent: table(counted) for agent, counted in by_agent.items()}}
 
     return {**of(None), "rounds": [{"round": t, **of(t)} for t in sorted({key[0] for key in counts})]}
 
 
-def _of(counts: Mapping[tuple[Any, ...], int], first: str) -> dict[tuple[Any, ...], int]:
+def _of(counts: Mapping[Key, int], first: str) -> dict[Key, int]:
     """The counts whose keys begin with `first`, by the rest of the key."""
     return {key[1:]: number for key, number in counts.items() if key[0] == first}
 
 
-def _matrix(counts: Mapping[tuple[Any, ...], int]) -> dict[str, Any]:
+def _matrix(counts: Mapping[Key, int]) -> dict[str, Any]:
     """From counts of (right in t, right in t + 1)."""
     rr, rw, wr, ww = (counts.get((now, after), 0) for now in (True, False) for after in (True, False))
     return {

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from maporl.benchmarks.methods import PartnerSwap
 from maporl.benchmarks.study import CellKey, Study
 from maporl.config import RunConfig
 from maporl.run_folder import RunFolder
@@ -36,7 +35,7 @@ def settings_of_cell(study: Study, key: CellKey) -> Settings:
         "trained_by": key.named.algorithm,
         **{name: getattr(study, name) for name in ("num_questions", "num_samples", "ablate_messages")},
     }
-    if isinstance(key.named.method, PartnerSwap):
+    if key.named.method.least_seeds > 1:
         own[PARTNERS] = [t.seed for t in study.trainings(key.task, key.named, key.seed)]  # who sits beside whom
     if key.named.trained_on is not None:
         own["trained_on"] = key.named.trained_on

@@ -25,7 +25,6 @@ from maporl import __version__
 from maporl.benchmarks.best_seat import best_seat
 from maporl.benchmarks.cell_folder import clash, describe, fail, is_complete, one_line, read_cell, write_cell
 from maporl.benchmarks.made_with import difference, run_holds_work, settings_of_run
-from maporl.benchmarks.methods import SelfConsistency
 from maporl.benchmarks.naming import Named, named
 from maporl.benchmarks.study import CellKey, Study, Training, matched_samples
 from maporl.benchmarks.workers import News, Watch, Workers, workers
@@ -119,12 +118,12 @@ class _Matrix:
     def run(self, mine: Workers) -> None:
         """Do what is missing."""
         self.workers, self.news = mine, mine.watch
-        rows = [c for c in self.cells if not _is_vote(c.named)]
-        votes = [c for c in self.cells if _is_vote(c.named)]
+        rows = [c for c in self.cells if not c.named.method.vote]
+        votes = [c for c in self.cells if c.named.method.vote]
         self._plan(self.cells)
         done, trainings = len(self.cells) - len(self.todo), len(self.training)
         self.news(News("plan", "", done=done, total=len(self.cells) + trainings))
-        missing = [c for c in self.todo if not _is_vote(c.named)]
+        missing = [c for c in self.todo if not c.named.method.vote]
         self.waiting = [c for c in missing if c.named.algorithm is not None]
         untrained = [c for c in missing if c.named.algorithm is None]
         self._finish(chain(self._evaluate(untrained), self._train_all()))
@@ -269,11 +268,6 @@ def _row(cell: CellKey) -> tuple[str, str, int]:
     return cell.task, cell.named.word, cell.seed
 
 
-def _is_vote(entry: Named) -> bool:
-    """Of how many, those that cost as much as a team have to wait for the teams to say."""
-    return isinstance(entry.method, SelfConsistency)
-
-
 def _mean(costs: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
     """Over seeds."""
     return {n: sum(c[n] for c in costs.values()) / len(costs) for n in ("prompt_tokens", "completion_tokens")}
@@ -297,17 +291,18 @@ def _train(folder: Path, training: Training, send: Watch) -> str:
 
     from maporl.agents.make_model import without_progress_bars
     from maporl.benchmarks.trainers import train
+    from maporl.training.callbacks import Callback
 
     place = folder / training.folder
 
-    def watch(event: str, iteration: int, metrics: Mapping[str, float]) -> None:
-        if event == "iteration":
+    class Tell(Callback):
+        def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
             send(News("training", str(training.folder), iteration, training.config.num_iterations, dict(metrics)))
 
     try:
         with without_progress_bars(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # hundreds of runs would each say that nothing is left to learn
-            train(training, place, watch)
+            train(training, place, [Tell()])
     except Exception as error:
         place.mkdir(parents=True, exist_ok=True)
         (place / "traceback.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,21 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from maporl.agents import Team
+from maporl.agents import Loader, Team
+from maporl.agents.checkpoints import TINY
 from maporl.algorithms.evaluation import subset
 from maporl.algorithms.records import Record, record
 from maporl.algorithms.rollout import Play, rollout_together
 from maporl.algorithms.training import check_context
 from maporl.benchmarks.ablation import spoken_again, unheard
 from maporl.benchmarks.cell_folder import Begun, fail
-from maporl.benchmarks.methods import AloneThenTeam, PartnerSwap
-from maporl.benchmarks.seats import Seats, model_name
-from maporl.benchmarks.study import CellKey, Study, seats_of
+from maporl.benchmarks.seating import Planned, Seating, Tasks, by_models, seatings, voices
+from maporl.benchmarks.study import CellKey, Study
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierUnavailable
-from maporl.run import TINY, torch_settings, with_threads
-from maporl.run_folder import RunFolder
+from maporl.threads import torch_settings, with_threads
 from maporl.types import Episode, Question
 
 __all__ = ["measure"]
@@ -38,7 +36,7 @@ AT_ONCE = 1024
 """Discussions in one lockstep, after which records are written: enough to fill batches, few enough to lose with an interruption."""
 
 AT_ONCE_SLOW = 128
-"""Of a model above `maporl.run.TINY` on a CPU, where larger batches are no faster."""
+"""Of a model above `TINY` on a CPU, where larger batches are no faster."""
 
 Watch = Callable[[int, int], None]
 Stream = tuple[int, bool]  # (number of the random stream, greedy)
@@ -49,6 +47,7 @@ class _Part:
     """One team on one environment: a cell has several where a lone agent is measured in every seat."""
 
     seat: str | None
+    config: RunConfig
     env: DiscussionEnv
     team: Team
     questions: Mapping[str, Question]
@@ -82,44 +81,32 @@ def measure(study: Study, cells: Sequence[CellKey], folder: Path, watch: Watch |
     tell = watch or (lambda done, total: None)
     with torch_settings(study.settings), _little_garbage(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        groups = _by_models(study, cells, folder)
-        envs: dict[str, DiscussionEnv] = {}
+        tasks = Tasks()
+        planned: list[Planned] = []
+        for key in cells:
+            try:
+                planned.append((key, seatings(study, key, folder, tasks)))
+            except Exception as error:
+                fail(study, folder, key, error)
+        groups = by_models(planned)
         for n, group in enumerate(groups):
-            _measure_group(study, group, folder, envs, lambda d, t, n=n: tell(n * t + d, len(groups) * t))  # type: ignore[misc]
+            _measure_group(study, group, folder, tasks, lambda d, t, n=n: tell(n * t + d, len(groups) * t))  # type: ignore[misc]
             if n + 1 < len(groups):
                 gc.collect()  # its models
 
 
-def _by_models(study: Study, cells: Sequence[CellKey], folder: Path) -> list[list[CellKey]]:
-    """Cells that need the same base models, which make room for others when these are measured; every run of ``sft`` is a model."""
-
-    def models(key: CellKey) -> frozenset[str]:
-        try:
-            runs = [RunFolder(folder / t.folder).config for t in study.trainings(key.task, key.named, key.seed)]
-        except Exception:  # its own to tell
-            return frozenset()
-        found = [c.model for c in runs or [study.config(key.task, key.named, key.seed)]]
-        return frozenset(
-            model_name(m) for model in found for m in ([model] if isinstance(model, str) else model.values())
-        )
-
-    groups: list[tuple[frozenset[str], list[CellKey]]] = []
-    for needed, key in sorted(((models(key), key) for key in cells), key=lambda pair: -len(pair[0])):
-        fitting = next((group for there, group in groups if needed <= there), None)
-        if fitting is None:
-            groups.append((needed, fitting := []))
-        fitting.append(key)
-    return [group for _, group in groups]
-
-
 def _measure_group(
-    study: Study, cells: Sequence[CellKey], folder: Path, envs: dict[str, DiscussionEnv], watch: Watch
+    study: Study,
+    cells: Sequence[Planned],
+    folder: Path,
+    tasks: Tasks,
+    watch: Watch,
 ) -> None:
-    seats = Seats()
+    loader = Loader()
     ready: list[_Cell] = []
-    for key in cells:
+    for key, parts in cells:
         try:
-            ready.append(_prepared(study, key, folder, seats, envs))
+            ready.append(_prepared(study, key, parts, folder, loader, tasks))
         except Exception as error:
             fail(study, folder, key, error)
     if ready:
@@ -143,7 +130,7 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) 
         return _play_all(study, cells, folder, watch)
     except VerifierUnavailable as error:
         # It was waited for long enough: not once more for every row that asks it.
-        stranded = [cell for cell in cells if not cell.over and _asks(cell, getattr(error, "judge", None))]
+        stranded = [cell for cell in cells if not cell.over and _asks(cell, error.verifier, cells)]
         for cell in stranded or [cell for cell in cells if not cell.over]:
             fail(study, folder, cell.key, error)
             cell.over = True
@@ -157,74 +144,46 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) 
         _measured(study, group, folder, watch)
 
 
-def _asks(cell: _Cell, judge: Any) -> bool:
-    """Whether a judge, or one like it (every environment makes its own), has a say in a cell."""
-
-    def named(one: Any) -> str:
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(one))
-
-    return any(named(judge) == named(mine) for part in cell.parts for mine in part.env.judges.all)
+def _asks(cell: _Cell, judge: Any, cells: Sequence[_Cell]) -> bool:
+    """Whether a judge has a say in a cell. Every environment makes its own: those are one that are configured alike."""
+    asked = [name for c in cells for part in c.parts for own, name in _judges(part) if own is judge]
+    return any(name in asked for part in cell.parts for _, name in _judges(part))
 
 
-def _prepared(study: Study, key: CellKey, folder: Path, seats: Seats, envs: dict[str, DiscussionEnv]) -> _Cell:
+def _judges(part: _Part) -> list[tuple[Any, Any]]:
+    """(judge, what configures it) of an environment; the task's own is configured by the task."""
+    judges, given = part.env.verifiers, part.config.env_args
+    found = [
+        (judges.verifier, given.get("verifier") or {"of": part.config.env}),
+        (judges.ground_truth, given.get("ground_truth")),
+        (judges.team_verifier, given.get("team_verifier")),
+    ]
+    return [(judge, name) for judge, name in found if judge is not None and name is not None]
+
+
+def _prepared(
+    study: Study, key: CellKey, seatings: Sequence[Seating], folder: Path, loader: Loader, tasks: Tasks
+) -> _Cell:
     """The teams and environments of a cell.
 
     Raises:
-        ValueError: A slip in its settings, another task's questions, or a discussion that does not fit the model's window.
+        ValueError: Another task's questions, or a discussion that does not fit the model's window.
     """
-
-    def environment(config: RunConfig) -> DiscussionEnv:
-        word = repr((config.env, config.env_args, config.data, config.num_agents, config.num_rounds))
-        if word not in envs:
-            envs[word] = config.build_env()
-        return envs[word]
-
-    task = environment(study.budget(key.task, None))
+    task = tasks.of(study.budget(key.task, None))
     asked = subset(task.questions("test"), study.num_questions or len(task.questions("test")))
-    config = study.config(key.task, key.named, key.seed)
     parts = []
-    for seat, view, team_of in _teams(study, key, folder, seats, task, config):
-        env = environment(view)
+    for seating in seatings:
+        env = tasks.of(seating.config)
         known = {q.id: q for q in env.questions("test")}
         if missing := [q.id for q in asked if q.id not in known]:
             raise ValueError(
                 f"method {key.named.word!r} asks other questions than the task ({missing[0]} is missing); keep the task's questions."
             )
         questions = {q.id: known[q.id] for q in asked}
-        team = team_of(env)
+        team = loader.team(seating.roster, voices(seating.config))
         check_context(env, team, list(questions.values()))
-        parts.append(_Part(seat, env, team, questions))
+        parts.append(_Part(seating.seat, seating.config, env, team, questions))
     return _Cell(key, parts, Begun.of(study, folder, key))
-
-
-def _teams(
-    study: Study, key: CellKey, folder: Path, seats: Seats, task: DiscussionEnv, config: RunConfig
-) -> Iterator[tuple[str | None, RunConfig, Callable[[DiscussionEnv], Team]]]:
-    """(seat, configuration, team for its environment) of every part of a cell."""
-    method = key.named.method
-    trainings = study.trainings(key.task, key.named, key.seed)
-    runs = {t.seat: folder / t.folder for t in trainings}
-    if isinstance(method, AloneThenTeam):
-        yield None, config, lambda env: seats.joined(runs, config, env)
-    elif isinstance(method, PartnerSwap):
-        yield None, config, lambda env: seats.swapped([folder / t.folder for t in trainings], config, env)
-    elif trainings:
-        there = seats_of(task, "test")  # agents trained on another task may have had another view, or none
-        for training in trainings:
-            own = [training.seat] if training.seat in there else there or [""]
-            for seat in own if method.lone else [""]:
-                yield (
-                    training.seat or seat or None,
-                    _viewed(config, seat),
-                    lambda env, run=runs[training.seat]: seats.trained(run, config, env),  # type: ignore[misc]
-                )
-    else:
-        for seat in (seats_of(task, "test") if method.lone else ()) or ("",):
-            yield seat or None, _viewed(config, seat), lambda env: seats.untrained(config, env)
-
-
-def _viewed(config: RunConfig, seat: str) -> RunConfig:
-    return replace(config, env_args={**config.env_args, "view": seat}) if seat else config
 
 
 def _play_all(study: Study, cells: Sequence[_Cell], folder: Path, watch: Watch) -> None:
@@ -270,8 +229,8 @@ def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequenc
     began = time.perf_counter()
     played = dict(zip(plays, rollout_together(list(plays.values())), strict=True))
     seconds = time.perf_counter() - began
-    said = [step.completion for episodes in played.values() for episode in episodes for step in episode.steps]
-    tokens = sum(len(completion.prompt_ids) + len(completion.completion_ids) for completion in said)
+    said = [completion for episodes in played.values() for episode in episodes for completion in episode.completions]
+    tokens = sum(len(completion.prompt_ids) + completion.sampled_tokens for completion in said)
     again = unheard({same: (plays[same], played[same]) for same in plays if same in heard})
     for cell in cells:
         try:
@@ -329,15 +288,19 @@ def _as_one(episodes: Sequence[Episode]) -> Episode:
     question, agents = episodes[0].transcript.question, episodes[0].transcript.agents
     lone = len(agents) == 1  # else it is a vote among whole discussions
     name = {(i, a): f"sample_{i}" if lone else f"sample_{i}/{a}" for i in range(len(episodes)) for a in agents}
-    turns = [replace(t, agent=name[i, t.agent]) for i, e in enumerate(episodes) for t in e.transcript.turns]
-    steps = [replace(s, agent=name[i, s.agent]) for i, e in enumerate(episodes) for s in e.steps]
+    spoken = [
+        (replace(turn, agent=name[i, turn.agent]), reward)
+        for i, e in enumerate(episodes)
+        for turn, reward in zip(e.transcript.turns, e.rewards, strict=True)
+        if turn.said
+    ]
+    spoken.sort(key=lambda pair: pair[0].round)
     told = next(iter(question.private.values()), "")
     private = {"every sample": told} if lone else {n: question.private.get(a, "") for (_, a), n in name.items()}
-    order = sorted(range(len(turns)), key=lambda i: turns[i].round)
     transcript = replace(
         episodes[0].transcript,
         question=replace(question, private=private),
         agents=tuple(name.values()),
-        turns=tuple(turns[i] for i in order),
+        turns=tuple(turn for turn, _ in spoken),
     )
-    return Episode(transcript, tuple(steps[i] for i in order), episodes[0].contains_future)
+    return Episode(transcript, tuple(reward for _, reward in spoken), contains_future=episodes[0].contains_future)

@@ -12,56 +12,77 @@ from typing import Any, ClassVar
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer, last_round, vote
+from maporl.roster import Roster
 from maporl.types import Episode, Turn
 
 __all__ = [
-    "AloneThenTeam",
     "BestOfK",
     "Debate",
     "Discussion",
     "Method",
     "MixtureOfAgents",
-    "PartnerSwap",
     "ProtocolMethod",
     "ReConcile",
     "SelfConsistency",
     "SelfRefine",
     "SingleAgent",
     "SingleAgentTold",
-    "TrainOne",
     "VerifierVote",
 ]
 
 
 class Method:
-    """Base of all methods; the task's own discussion.
+    """Base of all methods; the task's own discussion. Two of one class with equal attributes are equal.
 
     A method of your own is a subclass, named ``package.module:Class``: override `discussion` for what is said, `answer` for what is
-    made of it.
+    made of it. What is trained for it is said by `trainings`, `trained_as` and `seeds`, and by `seat` who of those that were trained
+    sits in the discussions that are measured.
 
     Attributes:
         title: Its name for people, the class's if ""; "{k}" in that of a vote is its number of samples.
         lone: One agent. On a task with private information it is measured in every seat: its row is the mean over them.
         samples: Discussions of a question whose messages together make one answer.
+        vote: A vote of `samples` answers of a lone agent, which its word tells (``self_consistency@5``); it is measured after the teams,
+            for some votes cost as much as those have.
         best_seat: With several trainings, one a seat: the best one is the row, not the mean.
         needs_training: It means nothing without an algorithm.
+        trains_one_turn: What is trained for it is one agent that speaks once, as TRL's GRPO can.
+        trains_on_discussions: What is trained for it is a whole team, as fine-tuning on its good discussions can.
+        least_seeds: How many seeds a study must have, where agents of several of them sit together.
     """
 
     title: ClassVar[str] = ""
     lone: ClassVar[bool] = False
+    vote: ClassVar[bool] = False
     best_seat: ClassVar[bool] = False
     needs_training: ClassVar[bool] = False
+    trains_on_discussions: ClassVar[bool] = False
+    least_seeds: ClassVar[int] = 1
     samples: int = 1
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
 
     @property
     def label(self) -> str:
         """Its name for people, settings included."""
         return self.title or type(self).__name__
 
+    def trained_label(self, algorithm: str) -> str:
+        """Its name for people where an algorithm trains its agents."""
+        return f"{self.label}, trained by {algorithm}"
+
     @property
     def team(self) -> bool:
         """More than one agent: compared with votes of a lone one that cost as much."""
         return not self.lone
+
+    @property
+    def trains_one_turn(self) -> bool:
+        return False
 
     def discussion(self, config: RunConfig) -> RunConfig:
         """The discussion that is held, from the task's own one: agents, rounds, ``env_args`` such as the protocol."""
@@ -84,11 +105,35 @@ class Method:
         """
         return {"": config}
 
+    def trained_as(self, algorithm: str) -> str | None:
+        """The word of the row whose trainings it uses: `trainings` must say the same as that one's. None: it has its own."""
+        return None
+
+    def seeds(self, seed: int, of_study: Sequence[int], agents: Sequence[str]) -> Sequence[int]:
+        """Of which seeds it needs the trainings, for its cell of `seed`."""
+        return [seed]
+
+    def seat(self, trained: Sequence[tuple[str, Roster]], agents: Sequence[str]) -> dict[str, Roster]:
+        """The teams that are measured: seat (or "" where there is but one team) -> who speaks. By default each as it was trained.
+
+        Args:
+            trained: (seat, team) of every training, seed by seed in the order of `seeds`; ("", the untrained team) if there is none.
+            agents: Whom to seat.
+
+        Raises:
+            ValueError: There is nobody for a seat.
+        """
+        return {seat: roster.seated(agents) for seat, roster in trained}
+
 
 class Discussion(Method):
     """The task's own discussion: what a trained team does, untrained."""
 
     title = "untrained team"
+    trains_on_discussions = True
+
+    def trained_label(self, algorithm: str) -> str:
+        return f"{algorithm}-trained team" if self.title == Discussion.title else super().trained_label(algorithm)
 
 
 class SingleAgent(Method):
@@ -101,6 +146,15 @@ class SingleAgent(Method):
     @property
     def team(self) -> bool:
         return False
+
+    @property
+    def trains_one_turn(self) -> bool:
+        return self.num_rounds == 1
+
+    def trained_as(self, algorithm: str) -> str | None:
+        kind = type(self)
+        plain = (kind.discussion, kind.trainings) == (SingleAgent.discussion, SingleAgent.trainings)
+        return f"single_agent/{algorithm}" if plain and self.num_rounds == 1 else None
 
     def discussion(self, config: RunConfig) -> RunConfig:
         teams = ("history", "num_agents", "num_rounds", "max_cycles")
@@ -148,6 +202,7 @@ class SelfConsistency(SingleAgent):
     """
 
     title = "vote of {k}"
+    vote = True
 
     def __init__(self, k: int = 5) -> None:
         if k < 1:
@@ -160,7 +215,7 @@ class SelfConsistency(SingleAgent):
 
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         turns = _last_turns(episodes)
-        return vote(turns, [1.0] * len(turns), env.judges.equivalent, oracle=False)
+        return vote(turns, [1.0] * len(turns), env.verifiers.equivalent, oracle=False)
 
 
 class BestOfK(SelfConsistency):
@@ -182,7 +237,7 @@ class VerifierVote(SelfConsistency):
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         turns = _last_turns(episodes)
         weights = [max(turn.value, 0.0) for turn in turns]
-        return vote(turns, weights, env.judges.equivalent, oracle=bool(env.verifier.uses_gold))
+        return vote(turns, weights, env.verifiers.equivalent, oracle=bool(env.verifier.uses_gold))
 
 
 class SelfRefine(SingleAgent):
@@ -232,6 +287,7 @@ class Debate(ProtocolMethod):
     """
 
     title = "debate"
+    trains_on_discussions = True
 
     def __init__(
         self,
@@ -279,43 +335,6 @@ class ReConcile(ProtocolMethod):
 
     title = "ReConcile"
     protocol = {"name": "reconcile"}
-
-
-class TrainOne(Discussion):
-    """One agent is trained beside frozen partners, every one in its turn: the best of these teams is the row."""
-
-    title = "train-one"
-    best_seat = True
-    needs_training = True
-
-    def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
-        return {s: _changed(config, frozen=[other for other in agents if other != s]) for s in agents}
-
-
-class AloneThenTeam(Discussion):
-    """Each agent is trained alone, then they discuss: the runs of ``single_agent`` in one team."""
-
-    title = "trained alone, then a team"
-    needs_training = True
-
-    def trainings(self, config: RunConfig, agents: Sequence[str], seats: Sequence[str]) -> dict[str, RunConfig]:
-        if isinstance(config.model, Mapping) and len({config.model.get(a) for a in agents}) > 1:
-            raise ValueError(
-                f"agents trained alone share one base and model is {dict(config.model)}; give one model, or leave this row out."
-            )
-        alone = SingleAgent()
-        return alone.trainings(alone.discussion(config), agents, seats)
-
-
-class PartnerSwap(Discussion):
-    """Agents that were trained together with others: agent i is that of the co-trained run i seeds further on.
-
-    What a team has agreed on in training is of no use among strangers; what it has learned about discussing is. Nothing is trained for
-    it: the runs are those of the co-trained team, of all seeds of the study (`maporl.benchmarks.study.Study.trainings`).
-    """
-
-    title = "partners swapped between runs"
-    needs_training = True
 
 
 def _last_turns(episodes: Sequence[Episode]) -> list[Turn]:

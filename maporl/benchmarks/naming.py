@@ -13,21 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from maporl import registry
-from maporl.benchmarks.methods import (
-    AloneThenTeam,
-    Debate,
-    Discussion,
-    Method,
-    PartnerSwap,
-    SelfConsistency,
-    SingleAgent,
-)
+from maporl.benchmarks.methods import Method
 from maporl.settings import called, nearest
 
-__all__ = ["TRAINERS", "Named", "named", "trained_alone", "trains"]
-
-TRAINERS = ("trl_grpo", "sft")
-"""Words beside the algorithms': TRL's GRPO (one agent), and fine-tuning on the team's own good discussions."""
+__all__ = ["Named", "named", "trains"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +27,7 @@ class Named:
         word: Unique in its study: the key of records, tables and folders.
         label: For people.
         method: The method.
-        algorithm: What trains it: an algorithm's word or class, one of `TRAINERS`, or None.
+        algorithm: What trains it: an algorithm's word or class, or None.
         settings: Fields of the run configuration that only this row changes.
         trained_as: The name of its trainings, which rows of the same agents share: a vote of k is trained as a single agent.
         trained_on: The task that its agents were trained on, where that is not the one that they are asked.
@@ -52,10 +41,13 @@ class Named:
     trained_as: str = ""
     trained_on: str | None = None
 
-    @property
-    def borrows(self) -> bool:
-        """Whether its trainings are those of another row by design; those of lone agents are shared among themselves."""
-        return self.trained_on is not None or isinstance(self.method, PartnerSwap)
+    def shares_with(self, other: Named) -> bool:
+        """Whether it is meant that both use the trainings of one name: one says so, and the other is the row that it means."""
+        if self.trained_on is not None or other.trained_on is not None:
+            return True
+        meant = {row.method.trained_as(row.algorithm or "") for row in (self, other)}
+        owners = [row.method for row in (self, other) if row.method.trained_as(row.algorithm or "") is None]
+        return len(owners) < 2 and all(named(word).method == owner for owner in owners for word in meant if word)
 
 
 def named(spec: str | Mapping[str, Any]) -> Named:
@@ -84,14 +76,14 @@ def named(spec: str | Mapping[str, Any]) -> Named:
         name, algorithm = "discussion", name
     method = called("method", name, _method_class(word, name), arguments)
     _check(word, name, method, algorithm, origin)
-    if isinstance(method, SelfConsistency) and not k:  # its word says how many, as those of matched votes do
+    if method.vote and not k:  # its word says how many, as those of matched votes do
         word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
     trained_as = _trained_as(word, label, method, algorithm, settings, origin)
     word = str(label or (f"{word} from {origin}" if origin else word))
-    told = f"{algorithm}-trained team" if type(method) is Discussion else f"{method.label}, trained by {algorithm}"
+    told = method.trained_label(algorithm) if algorithm else method.label
     return Named(
         word=word,
-        label=str(label or (told if algorithm else method.label) + (f", on {origin}" if origin else "")),
+        label=str(label or told + (f", on {origin}" if origin else "")),
         method=method,
         algorithm=algorithm or None,
         settings=settings or None,
@@ -102,10 +94,8 @@ def named(spec: str | Mapping[str, Any]) -> Named:
 
 def _trained_as(word: str, label: Any, method: Method, algorithm: str, settings: Any, origin: str | None) -> str:
     """The name of a row's trainings: its own word, unless they are those of another row."""
-    if trained_alone(method):
-        return f"single_agent/{algorithm}{_digest(settings)}"
-    if isinstance(method, PartnerSwap):
-        return f"{algorithm}{_digest(settings)}"
+    if algorithm and (other := method.trained_as(algorithm)) is not None:
+        return f"{other}{_digest(settings)}"
     return str(label) if label and not origin else f"{word}{_digest(settings)}"
 
 
@@ -117,31 +107,25 @@ def _digest(settings: Any) -> str:
     return f"@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def trained_alone(method: Method) -> bool:
-    """Whether what is trained for it is just what is trained for a single agent."""
-    kind = type(method)
-    same = (kind.discussion, kind.trainings) == (SingleAgent.discussion, SingleAgent.trainings)
-    return kind is AloneThenTeam or (same and isinstance(method, SingleAgent) and method.num_rounds == 1)
-
-
 def trains(name: str) -> bool:
     """Whether a word means an algorithm, not a method."""
-    if name in TRAINERS or name in registry.names("algorithm"):
+    if name in registry.names("algorithm"):
         return True
     if ":" not in name:
         return False
     from maporl.algorithms.algorithm import Algorithm
+    from maporl.training.trainer import Trainer
 
     loaded = registry.load("method", name)
-    return isinstance(loaded, type) and issubclass(loaded, Algorithm)
+    return isinstance(loaded, type) and issubclass(loaded, Algorithm | Trainer)
 
 
 def _method_class(word: str, name: str) -> Any:
-    known = [*registry.names("method"), *registry.names("algorithm"), *TRAINERS]
+    known = [*registry.names("method"), *registry.names("algorithm")]
     if ":" not in name and name not in known:
         raise ValueError(
             f"unknown method {word!r}.{nearest(name, known)} Methods: {', '.join(registry.names('method'))}; trained teams: "
-            f"{', '.join([*registry.names('algorithm'), *TRAINERS])}; both: single_agent/mappo; your own: package.module:Class."
+            f"{', '.join(registry.names('algorithm'))}; both: single_agent/mappo; your own: package.module:Class."
         )
     return registry.load("method", name)
 
@@ -154,7 +138,7 @@ def _check(word: str, name: str, method: Any, algorithm: str, origin: Any) -> No
     if method.samples < 1:
         raise ValueError(f"method {word!r}: samples is {method.samples}; an answer needs at least one discussion.")
     if algorithm and not trains(algorithm):
-        known = [*registry.names("algorithm"), *TRAINERS]
+        known = registry.names("algorithm")
         raise ValueError(
             f"method {word!r}: unknown algorithm {algorithm!r}.{nearest(algorithm, known)} One of: {known}."
         )
@@ -164,8 +148,7 @@ def _check(word: str, name: str, method: Any, algorithm: str, origin: Any) -> No
         )
     if method.needs_training and not algorithm:
         raise ValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
-    one_turn = (isinstance(method, SingleAgent) and method.num_rounds == 1) or isinstance(method, AloneThenTeam)
-    if algorithm == "trl_grpo" and not one_turn:
+    if algorithm == "trl_grpo" and not method.trains_one_turn:
         raise ValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
-    if algorithm == "sft" and type(method) not in (Discussion, Debate, PartnerSwap):
+    if algorithm == "sft" and not method.trains_on_discussions:
         raise ValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")

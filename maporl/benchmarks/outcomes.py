@@ -5,34 +5,33 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from maporl.algorithms.records import Record
+from maporl.algorithms.records import Record, sampled_tokens
 from maporl.benchmarks.best_seat import best_seat
-from maporl.benchmarks.collaboration import rounds_of
+from maporl.benchmarks.collaboration import answer_of, rounds_of
 from maporl.benchmarks.flips import Discussion
 from maporl.benchmarks.results import Cell
 from maporl.benchmarks.study import file_name
 
-__all__ = ["Measured", "Outcomes", "Run", "accuracy", "counts", "mean_of_known"]
+__all__ = ["Measured", "Outcomes", "Run", "accuracy", "counts", "mean_of_known", "pooled"]
 
 Outcomes = dict[str, list[float]]  # question -> everything measured on it
 
 
 @dataclass(frozen=True)
 class Run:
-    """A cell that was measured.
+    """What one cell (method, task, seed) got right.
 
     Attributes:
-        seed: Its seed.
-        outcomes: Of sampled answers; of one seat alone where that is the row.
-        greedy: Of greedy answers, likewise.
-        seats: The accuracy of each seat.
-        parsed: Share of messages that an answer was found in; None if nobody looked for one.
-        costs: Per question, of what `outcomes` holds.
-        discussions: By question, what `outcomes` holds.
+        seed: Of the cell.
+        outcomes: Of sampled discussions; of the best seat's alone if the cell reports only that.
+        greedy: Of greedily decoded discussions, of the same seats.
+        seats: Seat -> accuracy; one seat "" where agents have no private information.
+        parsed: Share of judged messages in which an answer was found; None if no message was judged.
+        costs: "generations", "prompt_tokens" and "completion_tokens" per question of `outcomes`.
+        discussions: By question, the discussions behind `outcomes`.
     """
 
     seed: int
@@ -58,16 +57,12 @@ class Measured:
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """Of all seeds together."""
+        """Outcomes of all seeds together, by question."""
         return self.outcomes_of(self.seeds)
 
     def outcomes_of(self, seeds: Collection[int]) -> Outcomes:
-        """Of some seeds together."""
-        pooled: Outcomes = {}
-        for run in self.runs:
-            for question, values in run.outcomes.items() if run.seed in seeds else ():
-                pooled.setdefault(question, []).extend(values)
-        return pooled
+        """Outcomes of these seeds together, by question."""
+        return pooled(run.outcomes for run in self.runs if run.seed in seeds)
 
     @cached_property
     def seeds(self) -> dict[int, float]:
@@ -84,17 +79,17 @@ class Measured:
 
     @property
     def baseline(self) -> str | None:
-        """The single agent that it is to be compared with, if somebody wrote it down."""
+        """The single agent that it is to be compared with; None for that one itself."""
         return next((cell.baseline for cell in self.cells if cell.baseline), None)
 
 
 def counts(cell: Cell) -> bool:
-    """Whether it is whole, as each evaluation of a run folder is, whatever became of the run."""
+    """Whether a cell's records count: it is complete, or an evaluation of a plain run, which is complete even if the run failed later."""
     return cell.status == "complete" or cell.folder in cell.runs
 
 
 def _run(cell: Cell) -> Run | None:
-    """What a cell got right; None if nothing of it counts."""
+    """Outcomes, costs and discussions of a cell, read from its records; None without records that count."""
     records = cell.records() if counts(cell) else []
     # In one order, whatever order they were written in: sums and random sign flips come out the same.
     records.sort(key=lambda r: (str(r["question_id"]), r["sample"], r["seat"] or ""))
@@ -109,9 +104,9 @@ def _run(cell: Cell) -> Run | None:
     if cell.best_seat:
         trained = {seat: run for run in cell.runs for seat in seats if file_name(seat) == run.parent.name}
         best = best_seat(trained) if len(trained) == len(seats) else min(seats)
-        sampled, greedy = ([r for r in found if (r["seat"] or "") == best] for found in (sampled, greedy))
+        sampled, greedy = ([r for r in kind if (r["seat"] or "") == best] for kind in (sampled, greedy))
     turns = [t for r in sampled for t in r["turns"]]
-    parsed = [_answer(t) is not None for t in turns if t["score"] or t["truth"]]
+    parsed = [answer_of(t) is not None for t in turns if t["score"] or t["truth"]]
     return Run(
         cell.seed,
         _outcomes(sampled),
@@ -121,28 +116,33 @@ def _run(cell: Cell) -> Run | None:
         {
             "generations": len(turns) / len(sampled),
             "prompt_tokens": sum(t["prompt_tokens"] for t in turns) / len(sampled),
-            "completion_tokens": sum(t["completion_tokens"] for t in turns) / len(sampled),
+            "completion_tokens": sum(map(sampled_tokens, turns)) / len(sampled),
         },
         _discussions(sampled),
     )
 
 
 def _outcomes(records: Iterable[Record]) -> Outcomes:
-    found: Outcomes = {}
+    outcomes: Outcomes = {}
     for r in records:
-        found.setdefault(r["question_id"], []).append(float(r["team_correct"]))
-    return found
+        outcomes.setdefault(r["question_id"], []).append(float(r["team_correct"]))
+    return outcomes
 
 
 def _discussions(records: Iterable[Record]) -> dict[str, list[Discussion]]:
-    found: dict[str, list[Discussion]] = {}
+    by_question: dict[str, list[Discussion]] = {}
     for r in records:
-        found.setdefault(r["question_id"], []).append(rounds_of(r["turns"]))
-    return found
+        by_question.setdefault(r["question_id"], []).append(rounds_of(r["turns"]))
+    return by_question
 
 
-def _answer(turn: Mapping[str, Any]) -> str | None:
-    return next((s["answer"] for s in (turn["truth"], turn["score"]) if s and s["answer"] is not None), None)
+def pooled(parts: Iterable[Outcomes]) -> Outcomes:
+    """Everything measured on each question in any of the parts."""
+    together: Outcomes = {}
+    for part in parts:
+        for question, values in part.items():
+            together.setdefault(question, []).extend(values)
+    return together
 
 
 def accuracy(outcomes: Outcomes) -> float:
@@ -151,6 +151,6 @@ def accuracy(outcomes: Outcomes) -> float:
 
 
 def mean_of_known(values: Iterable[float | None]) -> float | None:
-    """Of what is known; None if nothing is."""
+    """Mean of the values that are not None; None if all are."""
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None

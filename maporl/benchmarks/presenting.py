@@ -23,20 +23,19 @@ NARROWEST, WIDE = 80, 1000
 """Columns that a table may take at least, and where no screen limits it."""
 
 
-def present(paths: Sequence[str | Path], folder: Path, console: Console, title: str | None = None) -> None:
+def present(paths: Sequence[str | Path], folder: Path, console: Console) -> None:
     """Write the tables, ``plots/`` and ``report.html``, and show the tables.
 
     Args:
         paths: Study and run folders.
         folder: Where to write.
         console: Where to show.
-        title: Of the page; the results' own if None.
     """
     results = load_results(paths)
     summary = summarise(results)
-    payload = collect(results, summary, title=title)
+    payload = collect(results, summary)
     write_tables(summary, folder)
-    write_plots(payload.figures, folder / "plots")
+    write_plots(payload.plots, payload.looks, folder / "plots")
     page = write_report(payload, folder / "report.html")
     for part in screen(summary):
         _show(part, console)
@@ -44,7 +43,7 @@ def present(paths: Sequence[str | Path], folder: Path, console: Console, title: 
 
 
 def _show(part: Screen, console: Console) -> None:
-    """On a terminal long names are broken, if need be, and figures never; elsewhere nothing is, whatever its width."""
+    """Print a table. A terminal that is too narrow wraps the names, never the numbers; in a pipe nothing is wrapped."""
     table = Table(title=Text(part.heading), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, name in enumerate(part.names):
         table.add_column(name, justify="right" if number else "left", no_wrap=number > 0, overflow="fold")

@@ -56,7 +56,7 @@ class StudyProgress:
         getattr(self, f"_{news.kind.replace(' ', '_')}")(news)
 
     def _plan(self, news: News) -> None:
-        """There are two: how many samples a vote takes is known when the teams are measured."""
+        """A plan comes twice: the votes that match the teams' costs are planned once the teams are measured."""
         self._began, self._part = self._clock(), {}
         self._total, self._over, self._before = news.total, news.done, news.done
         if self._whole is None:
@@ -95,7 +95,7 @@ class StudyProgress:
         self._say(f"{f'FAILED {name}: {news.error}' if news.error else name}  {far}")
 
     def left(self) -> str:
-        """For how much longer, if the rest takes as long a piece as what is done; "" while nobody knows."""
+        """The time left, if the rest takes as long per cell as what is done; "" until 5 % of a cell is done."""
         done = self._over - self._before + sum(self._part.values())
         rest = self._total - self._over - sum(self._part.values())
         if done < 0.05 or rest <= 0:
@@ -124,7 +124,7 @@ class StudyProgress:
 
 def _accuracy(metrics: Mapping[str, float]) -> str:
     """Of the last round, in an iteration of a training."""
-    found = {
+    by_round = {
         int(name.rsplit("_", 1)[1]): v for name, v in metrics.items() if name.startswith("rollout/accuracy_round_")
     }
-    return f"accuracy {found[max(found)]:.3f}" if found else ""
+    return f"accuracy {by_round[max(by_round)]:.3f}" if by_round else ""

@@ -28,9 +28,11 @@ class Cell:
         team: More than one agent discusses.
         trained: Something was trained for it.
         oracle: A verifier that knows the gold answer chose the answer: an upper bound, no baseline.
-        best_seat: Of several trainings, one a seat, one is the row (`maporl.benchmarks.best_seat`); else the row is the mean over seats.
+        best_seat: The method reports only the best of several teams, in each of which another seat was trained
+            (`maporl.benchmarks.best_seat`); otherwise it reports the mean over seats.
         matched: For a vote of a lone agent: (method of the team it spends as much as, "completion" | "all" tokens).
-        baseline: The single agent that it is to be compared with; None where nobody wrote it down.
+        baseline: The single agent that it is to be compared with; None for that one itself.
+        run_name: Of a plain run, each of whose evaluations is a cell: the name of its training.
         costs: "questions"; per question "generations", "prompt_tokens", "completion_tokens"; "eval_s".
         folder: Where it lives.
         records_file: Its discussions; may not exist yet.
@@ -52,6 +54,7 @@ class Cell:
     best_seat: bool = False
     matched: tuple[tuple[str, str], ...] = ()
     baseline: str | None = None
+    run_name: str = ""
     costs: Mapping[str, float] = field(default_factory=dict)
     runs: tuple[Path, ...] = ()
     problems: list[str] = field(default_factory=list, compare=False)
@@ -78,6 +81,13 @@ class Results:
     settings: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
+    def by_method(self) -> dict[tuple[str, str], list[Cell]]:
+        """The cells of every (task, method)."""
+        groups: dict[tuple[str, str], list[Cell]] = {}
+        for cell in self.cells:
+            groups.setdefault((cell.task, cell.method), []).append(cell)
+        return groups
+
 
 def load_results(paths: Sequence[str | Path]) -> Results:
     """The cells of study folders (``maporl benchmark``) and run folders (``maporl train``).
@@ -96,10 +106,10 @@ def load_results(paths: Sequence[str | Path]) -> Results:
     for path in given:
         if path in studies:
             study = _read(path / "study.yaml", problems, dict, "left out")
-            mine = list(_cells_of_study(path, problems))
-            problems += _other_meanings(path, study, mine, meanings)
+            study_cells = list(_cells_of_study(path, problems))
+            problems += _other_meanings(path, study, study_cells, meanings)
             settings |= study | _read(path / "machine.json", problems, dict, "left out")
-            cells += mine
+            cells += study_cells
         elif path in runs:
             cells += _cells_of_run(path, names[path], problems)
         else:
@@ -107,25 +117,24 @@ def load_results(paths: Sequence[str | Path]) -> Results:
                 f"{str(path)!r} is neither a study nor a run: it holds no study.yaml and no config.yaml; name a folder that maporl "
                 "benchmark or maporl train wrote."
             )
-    seen: set[tuple[str, str, int]] = set()
+    first: dict[tuple[str, str, int], Cell] = {}
     for cell in cells:
-        if (cell.task, cell.method, cell.seed) in seen:
+        if first.setdefault((cell.task, cell.method, cell.seed), cell) is not cell:
             problems.append(
                 f"{cell.folder}: {cell.task}, {cell.method}, seed {cell.seed} is there already; the first one counts"
             )
-        seen.add((cell.task, cell.method, cell.seed))
     title = str(settings.get("title") or ", ".join(Path(p).resolve().name for p in paths))
     return Results(title, tuple(cells), settings, tuple(problems))
 
 
 def _names(runs: Sequence[Path]) -> dict[Path, str]:
-    """A name for each run: of its path the last folders, as many as tell it from the others."""
+    """A name for each run: the last parts of its path, as many as tell it from the other runs."""
     parts = {run: run.resolve().parts for run in runs}
     names = {}
-    for run, mine in parts.items():
+    for run, own in parts.items():
         others = [other for twin, other in parts.items() if twin is not run]
-        depth = next(d for d in range(1, len(mine) + 1) if all(other[-d:] != mine[-d:] for other in others))
-        names[run] = "/".join(mine[-depth:])
+        depth = next(d for d in range(1, len(own) + 1) if all(other[-d:] != own[-d:] for other in others))
+        names[run] = "/".join(own[-depth:])
     return names
 
 
@@ -135,12 +144,15 @@ def _other_meanings(
     cells: Sequence[Cell],
     meanings: dict[tuple[str, str], tuple[Path, dict[str, Any]]],
 ) -> list[str]:
-    """A line for words that an earlier study, in `meanings`, used with other settings; the words of this one are added."""
+    """A problem for every method that an earlier study ran under the same name with other settings.
+
+    `meanings` holds (study, settings) by task and method of the earlier ones; those of this study are added.
+    """
     other: dict[tuple[Path, str], list[str]] = {}
     for key in dict.fromkeys((cell.task, cell.method) for cell in cells):
-        mine = _meaning(study, *key)
-        first, theirs = meanings.setdefault(key, (path, mine))
-        names = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
+        own = _meaning(study, *key)
+        first, earlier = meanings.setdefault(key, (path, own))
+        names = sorted(name for name in {*own, *earlier} if own.get(name) != earlier.get(name))
         if names:
             other.setdefault((first, ", ".join(names)), []).append(f"{key[1]} on {key[0]}")
     return [
@@ -153,8 +165,8 @@ def _meaning(study: Mapping[str, Any], task: str, word: str) -> dict[str, Any]:
     """The settings of a method on a task, as far as a study changes them."""
 
     def mapping(value: Any, key: str) -> dict[str, Any]:
-        found = value.get(key) if isinstance(value, Mapping) else None
-        return dict(found) if isinstance(found, Mapping) else {}
+        inner = value.get(key) if isinstance(value, Mapping) else None
+        return dict(inner) if isinstance(inner, Mapping) else {}
 
     specs = [spec for spec in study.get("methods") or () if isinstance(spec, Mapping)]
     spec = next((dict(s) for s in specs if (s.get("label") or s.get("name")) == word), {"name": word})
@@ -166,19 +178,19 @@ def _meaning(study: Mapping[str, Any], task: str, word: str) -> dict[str, Any]:
 
 
 def _read(file: Path, problems: list[str], kind: type, instead: str) -> Any:
-    """What a YAML or JSON file holds; an empty `kind` if it is not there, half written or holds something else."""
+    """The content of a YAML or JSON file; an empty `kind` if the file is missing, or (with a problem) unreadable or of another type."""
     if not file.is_file():
         return kind()
     try:
         text = file.read_text(encoding="utf-8")
-        found = json.loads(text) if file.suffix == ".json" else read_yaml(text)
+        content = json.loads(text) if file.suffix == ".json" else read_yaml(text)
     except (OSError, ValueError) as error:
         problems.append(f"{file}: cannot be read ({' '.join(str(error).split())}); {instead}")
         return kind()
-    if not isinstance(found, kind):
-        problems.append(f"{file}: holds a {type(found).__name__}, not a {kind.__name__}; {instead}")
+    if not isinstance(content, kind):
+        problems.append(f"{file}: holds a {type(content).__name__}, not a {kind.__name__}; {instead}")
         return kind()
-    return found
+    return content
 
 
 def _cells_of_study(path: Path, problems: list[str]) -> Iterator[Cell]:
@@ -191,17 +203,17 @@ def _cells_of_study(path: Path, problems: list[str]) -> Iterator[Cell]:
             problems.append(_foreign(plan, entry))
             return
         folder = path / entry["folder"]
-        known = {**entry, "status": "running" if folder.is_dir() else "waiting"}
+        about = {**entry, "status": "running" if folder.is_dir() else "waiting"}
         written = _read(folder / "cell.json", problems, dict, "taken as interrupted")
         if written and written.get("version") != VERSION:
             problems.append(_foreign(folder, written))
             continue
-        known |= written
-        if known["status"] == "complete" and not _size(folder / "records.jsonl"):
+        about |= written
+        if about["status"] == "complete" and not _size(folder / "records.jsonl"):
             problems.append(f"{folder}: complete, but its records are gone; taken as interrupted, run the study again")
-            known["status"] = "running"
+            about["status"] = "running"
         try:
-            yield _cell(known, folder, tuple(path / run for run in entry.get("runs", ())))
+            yield _cell(about, folder, tuple(path / run for run in entry.get("runs", ())))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             problems.append(f"{folder}: its entry has an unexpected form ({error!r}); left out, run the study again")
 
@@ -210,27 +222,27 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
-def _foreign(place: Path, found: Mapping[str, Any]) -> str:
-    return f"{place}: of version {found.get('version')}, not {VERSION}; left out, run it again"
+def _foreign(place: Path, content: Mapping[str, Any]) -> str:
+    return f"{place}: of version {content.get('version')}, not {VERSION}; left out, run it again"
 
 
-def _cell(known: Mapping[str, Any], folder: Path, runs: tuple[Path, ...]) -> Cell:
+def _cell(about: Mapping[str, Any], folder: Path, runs: tuple[Path, ...]) -> Cell:
     return Cell(
-        task=known["task"],
-        method=known["method"],
-        label=known["label"],
-        seed=int(known["seed"]),
-        status=known["status"],
+        task=about["task"],
+        method=about["method"],
+        label=about["label"],
+        seed=int(about["seed"]),
+        status=about["status"],
         folder=folder,
         records_file=folder / "records.jsonl",
-        error=known.get("error"),
-        team=bool(known.get("team")),
-        trained=bool(known.get("trained")),
-        oracle=bool(known.get("oracle")),
-        best_seat=bool(known.get("best_seat")),
-        matched=tuple((m["method"], m["on"]) for m in known.get("matched_to") or ()),
-        baseline=known.get("baseline"),
-        costs=dict(known.get("costs") or {}),
+        error=about.get("error"),
+        team=bool(about.get("team")),
+        trained=bool(about.get("trained")),
+        oracle=bool(about.get("oracle")),
+        best_seat=bool(about.get("best_seat")),
+        matched=tuple((m["method"], m["on"]) for m in about.get("matched_to") or ()),
+        baseline=about.get("baseline"),
+        costs=dict(about.get("costs") or {}),
         runs=runs,
     )
 
@@ -261,5 +273,6 @@ def _cells_of_run(path: Path, name: str, problems: list[str]) -> Iterator[Cell]:
             records_file=file,
             team=num_agents > 1,
             trained=True,
+            run_name=name,
             runs=(path,),
         )

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from maporl import registry
-from maporl.benchmarks.methods import PartnerSwap, SelfConsistency, SingleAgent
-from maporl.benchmarks.naming import TRAINERS, Named, named, trained_alone, trains
+from maporl.benchmarks.methods import SingleAgent
+from maporl.benchmarks.naming import Named, named, trains
 from maporl.config import RunConfig
 from maporl.envs.discussion import DiscussionEnv
 from maporl.settings import deeply, importable, nearest, plain, read_settings, typed
@@ -152,11 +152,11 @@ class Study:
                 raise ValueError(
                     f"method {entry.word!r}: trained_on {entry.trained_on!r} is no task of the study; its tasks: {', '.join(self.tasks)}."
                 )
-            if isinstance(entry.method, PartnerSwap) and len(self.seeds) < 2:
-                raise ValueError(f"method {entry.word!r} seats agents of different runs; give at least two seeds.")
+            if len(self.seeds) < (least := entry.method.least_seeds):
+                raise ValueError(f"method {entry.word!r} seats agents of different runs; give at least {least} seeds.")
         for name in self.algorithms:
             if not trains(name):
-                known = [*registry.names("algorithm"), *TRAINERS]
+                known = registry.names("algorithm")
                 raise ValueError(
                     f"algorithms: unknown algorithm {name!r}.{nearest(name, known)} One of: {', '.join(known)}."
                 )
@@ -173,8 +173,7 @@ class Study:
         trained: dict[str, Named] = {}
         for entry in self.named:
             other_row = trained.setdefault(file_name(entry.trained_as), entry)
-            lone = trained_alone(other_row.method) and trained_alone(entry.method)
-            if other_row is not entry and not (lone or other_row.borrows or entry.borrows):
+            if other_row is not entry and not other_row.shares_with(entry):
                 raise ValueError(
                     f"methods: {other_row.word!r} and {entry.word!r} would share the trainings {entry.trained_as!r}; choose another label."
                 )
@@ -242,9 +241,9 @@ class Study:
         return tuple(asked)
 
     @cached_property
-    def _seats(self) -> dict[str, tuple[str, ...]]:
-        """Task -> seats with private information, as they are asked for: a task's questions are read once for all its rows."""
-        return {}
+    def _seats(self) -> list[tuple[tuple[Any, ...], tuple[str, ...]]]:
+        """(task, its seats with private information), as they are asked for: a task's questions are read once for all its rows."""
+        return []
 
     def budget(self, task: str, algorithm: str | None) -> RunConfig:
         """Of a task's own discussion, with what is set for an algorithm."""
@@ -260,29 +259,26 @@ class Study:
         return replace(config, seed=seed, output_dir=None)
 
     def trainings(self, task: str, entry: Named, seed: int) -> list[Training]:
-        """What has to be trained for a cell, one for each seat where it has several; of swapped partners one for each agent, in order."""
+        """What has to be trained for a cell, one for each seat where it has several, seed by seed where it needs several."""
         if entry.algorithm is None:
             return []
         task = entry.trained_on or task
-        if isinstance(entry.method, PartnerSwap):
-            number = len(environment(self.config(task, entry, seed)).possible_agents)
-            origins = self.swapped(seed, number)
-            return [Training(task, entry.trained_as, "", s, self.config(task, entry, s)) for s in origins]
-        team = self.budget(task, entry.algorithm).merged(entry.settings or {})
-        word = repr((team.env, team.env_args, team.data, team.num_agents, team.num_rounds))
-        if word not in self._seats:
-            self._seats[word] = seats_of(environment(team))
         config = self.config(task, entry, seed)
         env = environment(config)
         if env.oracle:  # the row is labelled; its training has figures of its own, which then are too
             config = replace(config, allow_oracle=True)
-        runs = entry.method.trainings(config, env.possible_agents, self._seats[word])
-        return [Training(task, entry.trained_as, seat, seed, run) for seat, run in runs.items()]
+        private = self._private_seats(self.budget(task, entry.algorithm).merged(entry.settings or {}))
+        return [
+            Training(task, entry.trained_as, seat, origin, run)
+            for origin in entry.method.seeds(seed, self.seeds, env.possible_agents)
+            for seat, run in entry.method.trainings(replace(config, seed=origin), env.possible_agents, private).items()
+        ]
 
-    def swapped(self, seed: int, number: int) -> list[int]:
-        """The seeds of the runs that `number` agents come from, where partners are swapped: its own, the next one, ... round and round."""
-        seeds = sorted(self.seeds)
-        return [seeds[(seeds.index(seed) + i) % len(seeds)] for i in range(number)]
+    def _private_seats(self, team: RunConfig) -> tuple[str, ...]:
+        task = discussed(team)
+        if (found := next((seats for known, seats in self._seats if known == task), None)) is None:
+            self._seats.append((task, found := seats_of(environment(team))))
+        return found
 
     def cells(self) -> Iterator[CellKey]:
         """All cells asked for; those of the matched votes come later, when it is known what the teams spend.
@@ -300,7 +296,7 @@ class Study:
     def baseline(self, team: Named) -> Named:
         """The single agent whose vote a team is compared with: of the team's own base model if a row has it; trained by the team's
         algorithm, else by a kindred one, else by any, if the team is trained and there is one; else untrained."""
-        single = [n for n in self.named if type(n.method) is SingleAgent]
+        single = [n for n in self.named if n.method == SingleAgent()]
         own = [n for n in single if _model(n) == _model(team)] or single  # of its base model, where there is one
         untrained = next((n for n in own if n.algorithm is None), next(filter(_is_the_single_agent, single)))
         trained = [n for n in own if n.algorithm is not None]
@@ -318,8 +314,11 @@ class Study:
         """The vote of k answers of a single agent."""
         vote = named(f"self_consistency@{k}{'/' * bool(single.algorithm)}{single.algorithm or ''}")
         asked = next((n for n in self.named if n.word == vote.word), vote)
-        meant = type(asked.method) is SelfConsistency and vars(asked.method) == vars(vote.method)
-        if meant and (asked.algorithm, asked.settings, single.settings) == (vote.algorithm, None, None):
+        if asked.method == vote.method and (asked.algorithm, asked.settings, single.settings) == (
+            vote.algorithm,
+            None,
+            None,
+        ):
             return asked
         return replace(vote, word=f"{single.word}@{k}", settings=single.settings, trained_as=single.trained_as)
 
@@ -341,6 +340,11 @@ def environment(config: RunConfig) -> DiscussionEnv:
     return config.build_env()
 
 
+def discussed(config: RunConfig) -> tuple[Any, ...]:
+    """What of a configuration decides its environment: equal ones need only one."""
+    return config.env, config.env_args, config.data, config.num_agents, config.num_rounds
+
+
 def seats_of(task: DiscussionEnv, split: str = "train") -> tuple[str, ...]:
     """The seats in which a lone agent knows something of its own: () also where everybody is told the same (``view``)."""
     return () if task.view is not None else task.private_seats(split)
@@ -353,7 +357,7 @@ def file_name(word: str) -> str:
 
 def _is_the_single_agent(entry: Named) -> bool:
     """Nothing trained, nothing changed."""
-    return entry.word == "single_agent" and type(entry.method) is SingleAgent and entry.settings is None
+    return entry.word == "single_agent" and entry.method == SingleAgent() and entry.settings is None
 
 
 def _model(entry: Named) -> Any:

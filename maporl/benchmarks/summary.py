@@ -25,9 +25,7 @@ __all__ = ["pooled_runs", "summarise"]
 
 
 def summarise(results: Results) -> dict[str, Any]:
-    """Figures of all methods, JSON-ready.
-
-    What counts are cells that are complete, and the evaluations of run folders, each of which is whole whatever became of the run.
+    """Accuracies, costs and comparisons of all methods, JSON-ready, from complete cells and from the evaluations of plain runs.
 
     Returns:
         | key | value |
@@ -54,7 +52,12 @@ def summarise(results: Results) -> dict[str, Any]:
         Pooled: method, oracle, runs, iqm, low, high, and of all but single agents and oracles improvement, improvement_low,
         improvement_high.
     """
-    measured = {key: Measured.of(cells) for key, cells in _by_method(results.cells).items()}
+    measured = {}
+    for key, cells in results.by_method().items():
+        by_seed: dict[int, Cell] = {}
+        for cell in cells:  # of two studies with the same cell the first counts: they are no two runs
+            by_seed.setdefault(cell.seed, cell)
+        measured[key] = Measured.of(list(by_seed.values()))
     rows = _ordered([_row(task, method, one) for (task, method), one in measured.items()])
     trainings = learning_curves(cell for one in measured.values() for cell in one.cells)
     gaps = [gap | {"oracle": measured[gap["task"], gap["method"]].oracle} for gap in verifier_gaps(trainings)]
@@ -73,17 +76,10 @@ def _of_each(
     measured: Mapping[tuple[str, str], Measured],
     figures: Callable[[Measured], dict[str, Any] | None],
 ) -> list[dict[str, Any]]:
-    """Figures of the rows that have some, in their order."""
+    """What `figures` computes of each row's measurements, where that is not None, in the order of the rows."""
     keys = ("task", "method", "oracle")
-    found = [({key: row[key] for key in keys}, figures(measured[row["task"], row["method"]])) for row in rows]
-    return [about | more for about, more in found if more]
-
-
-def _by_method(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    groups: dict[tuple[str, str], dict[int, Cell]] = {}
-    for cell in cells:  # of two studies with the same cell the first counts: they are no two runs
-        groups.setdefault((cell.task, cell.method), {}).setdefault(cell.seed, cell)
-    return {key: list(by_seed.values()) for key, by_seed in groups.items()}
+    pairs = [({key: row[key] for key in keys}, figures(measured[row["task"], row["method"]])) for row in rows]
+    return [about | values for about, values in pairs if values]
 
 
 def _row(task: str, method: str, measured: Measured) -> dict[str, Any]:
@@ -127,61 +123,54 @@ def _row(task: str, method: str, measured: Measured) -> dict[str, Any]:
 
 
 def _seconds(run: Path) -> float:
-    """Sampling and updates of a training, so far."""
+    """Seconds that a training has spent on sampling and updates so far."""
     return sum(row.get("time/rollout_s", 0.0) + row.get("time/update_s", 0.0) for row in RunFolder(run).metrics)
 
 
 def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As the study names them; a matched vote behind the first team that it is matched to, oracles at the end of their task."""
+    """Rows by task in the order of the study; a matched vote follows the first team that it is matched to, oracles come last."""
     ordered: list[dict[str, Any]] = []
     for task in dict.fromkeys(row["task"] for row in rows):
-        mine = [row for row in rows if row["task"] == task]
-        leaders = {row["method"] for row in mine if not row["matched"] and not row["oracle"]}
-        followers = [row for row in mine if row["matched"] and not row["oracle"]]
-        for row in mine:
+        of_task = [row for row in rows if row["task"] == task]
+        leaders = {row["method"] for row in of_task if not row["matched"] and not row["oracle"]}
+        followers = [row for row in of_task if row["matched"] and not row["oracle"]]
+        for row in of_task:
             if row["method"] in leaders:
                 votes = [v for v in followers if v["matched"][0][0] == row["method"]]
                 ordered += [row, *sorted(votes, key=lambda v: v["matched"][0][1] != "completion")]
         ordered += [
             v for v in followers if v["matched"][0][0] not in leaders
         ]  # of an oracle, or of a team that is not here
-        ordered += [row for row in mine if row["oracle"]]
+        ordered += [row for row in of_task if row["oracle"]]
     return ordered
 
 
 def _pairs(measured: Mapping[tuple[str, str], Measured]) -> Iterator[tuple[str, str, str, str, str | None]]:
     """(family, task, method, baseline, on) of everything that is compared."""
-    voters: dict[tuple[str, str], str] = {}  # what trained the lone agent that votes against a team, "" for nothing
     for task, team in measured:
         votes = [(on, vote) for (t, vote), one in measured.items() if t == task for by, on in one.matched if by == team]
         for on, vote in sorted(votes, key=lambda pair: pair[0] != "completion"):
-            voters[task, team] = vote.partition("/")[2]
             yield "vote of equal cost", task, team, vote, on
     for (task, method), one in measured.items():
-        if one.matched:
-            continue  # a yardstick itself
-        trainers = (method.partition("/")[2], method, voters.get((task, method), ""))
-        by_words = (*(f"single_agent/{t}" for t in trainers if t), "single_agent")
-        for single in (one.baseline,) if one.baseline else by_words:
-            if (task, single) in measured and single != method:
-                yield "single agent", task, method, single, None
-                break
+        # A matched vote is a yardstick itself.
+        if one.baseline and not one.matched and (task, one.baseline) in measured:
+            yield "single agent", task, method, one.baseline, None
 
 
 def _comparisons(measured: Mapping[tuple[str, str], Measured]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = []
     for family, task, method, baseline, on in _pairs(measured):
-        ours, theirs = measured[task, method], measured[task, baseline]
-        first, second = ours.seeds, theirs.seeds
+        tested, reference = measured[task, method], measured[task, baseline]
+        first, second = tested.seeds, reference.seeds
         differences = {seed: first[seed] - second[seed] for seed in first if seed in second}
         # Unequal seeds would let one side count more of its good runs.
-        sides = [one.outcomes_of(differences) if differences else one.outcomes for one in (ours, theirs)]
-        if ours.oracle or theirs.oracle or not sides[0].keys() & sides[1].keys():
+        sides = [one.outcomes_of(differences) if differences else one.outcomes for one in (tested, reference)]
+        if tested.oracle or reference.oracle or not sides[0].keys() & sides[1].keys():
             continue
         compared = compare(*sides)
         # The interval is made for shares, so differences are moved from -1..1 to 0..1 and back.
         across = t_interval([(d + 1) / 2 for d in differences.values()]) if differences else None
-        found.append(
+        comparisons.append(
             {
                 "family": family,
                 "task": task,
@@ -201,29 +190,29 @@ def _comparisons(measured: Mapping[tuple[str, str], Measured]) -> list[dict[str,
                 "seeds_left_out": sorted(first.keys() ^ second.keys()) if differences else [],
             }
         )
-    for family in dict.fromkeys(c["family"] for c in found):
-        members = [c for c in found if c["family"] == family]
+    for family in dict.fromkeys(c["family"] for c in comparisons):
+        members = [c for c in comparisons if c["family"] == family]
         tests = {_test(c): c["p"] for c in members}
         corrected = dict(zip(tests, holm(list(tests.values())), strict=True))
         for comparison in members:
             comparison["p_holm"] = float(corrected[_test(comparison)])
-    return found
+    return comparisons
 
 
 def _test(comparison: Mapping[str, Any]) -> tuple[str, ...]:
-    """A vote that costs as much by both kinds of tokens is compared twice and tested once."""
+    """Which hypothesis a comparison tests: a vote that matches both kinds of tokens makes two comparisons and one test."""
     return tuple(comparison[name] for name in ("task", "method", "baseline"))
 
 
 def pooled_runs(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
     """The accuracies of a method's runs on every task, of the methods that have enough of them to be pooled."""
     tasks = set(row["task"] for row in rows)
-    found: dict[str, list[list[float]]] = {}
+    pooled: dict[str, list[list[float]]] = {}
     for method in dict.fromkeys(row["method"] for row in rows):
         runs = [[s["accuracy"] for s in row["seeds"]] for row in rows if row["method"] == method]
         if len(runs) == len(tasks) and sum(map(len, runs)) >= MIN_RUNS and min(map(len, runs)) >= MIN_RUNS_PER_TASK:
-            found[method] = runs
-    return found
+            pooled[method] = runs
+    return pooled
 
 
 def _pooled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

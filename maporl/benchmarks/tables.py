@@ -90,8 +90,8 @@ def _talk(task: str, summary: Mapping[str, Any]) -> Iterator[tuple[str, Sequence
 def _cells(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[list[str]]]:
     """(names of the columns that have something to say, rows, rows of oracles)."""
     used = [(name, show) for name, show in columns if any(show(row) for row in rows)]
-    told = [([show(row) for _, show in used], row.get("oracle", False)) for row in rows]
-    return [name for name, _ in used], [c for c, oracle in told if not oracle], [c for c, oracle in told if oracle]
+    shown = [([show(row) for _, show in used], row.get("oracle", False)) for row in rows]
+    return [name for name, _ in used], [c for c, oracle in shown if not oracle], [c for c, oracle in shown if oracle]
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
@@ -157,15 +157,15 @@ def screen(summary: Mapping[str, Any]) -> list[Screen]:
         ("95 % of it", lambda r: _narrow(r.get("improvement_low"), r.get("improvement_high"))),
     )
     narrow = {id(METHODS): methods, id(COMPARISONS): comparisons, id(POOLED): pooled}
-    found = []
+    screens = []
     for heading, columns, rows in _parts(summary):
         if id(columns) not in narrow:
             continue  # what happens within a discussion is for the files
         names, plain, oracles = _cells(narrow[id(columns)], rows)
         once = [list(cells) for cells in dict.fromkeys(map(tuple, plain))]  # one vote may be matched in both ways
         shown = f"{heading}, accuracy" if columns is METHODS else heading
-        found.append(Screen(shown, names, once, oracles, _notes(rows)))
-    return found
+        screens.append(Screen(shown, names, once, oracles, _notes(rows)))
+    return screens
 
 
 def _short_name(row: Row) -> str:

@@ -1,28 +1,30 @@
-"""How a row's agents are trained: by an algorithm of ours, by TRL's GRPO, or by fine-tuning on good discussions."""
+"""How a row's agents are trained: an ordinary run, begun or gone on with."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from maporl.benchmarks.made_with import difference, keep_settings, run_holds_work, settings_of_run
 from maporl.benchmarks.study import Training
-from maporl.run import RunFolder, Watcher
+from maporl.run import RunFolder
 from maporl.run import train as train_run
+from maporl.training.callbacks import Callback
 
 __all__ = ["train"]
 
 
-def train(training: Training, folder: Path, watch: Watcher | None = None) -> RunFolder:
-    """Train, or go on with what was begun; the folder is an ordinary run folder whoever does it.
+def train(training: Training, folder: Path, callbacks: Sequence[Callback] = ()) -> RunFolder:
+    """Train, or go on with what was begun.
 
     A training that failed with other settings, or was interrupted before there was anything to go on with, is begun anew.
 
     Args:
         training: What.
         folder: Of the run.
-        watch: Told about every iteration.
+        callbacks: Told about every iteration.
 
     Raises:
         ValueError: The folder holds work that was done with other settings.
@@ -33,22 +35,6 @@ def train(training: Training, folder: Path, watch: Watcher | None = None) -> Run
             raise ValueError(f"{str(folder)!r} holds a training with {other}; choose another folder, or delete it.")
         shutil.rmtree(folder)
     keep_settings(folder, settings)
-    try:
-        return _train(training, folder, watch)
-    finally:
-        keep_settings(folder, settings)  # a training that cannot be gone on with has emptied the folder
-
-
-def _train(training: Training, folder: Path, watch: Watcher | None) -> RunFolder:
-    config = replace(training.config, output_dir=str(folder))
-    if config.algorithm == "trl_grpo":
-        from maporl.benchmarks.trl_grpo import train_grpo
-
-        return train_grpo(config, watch)
-    if config.algorithm == "sft":
-        from maporl.benchmarks.good_discussions import train_sft
-
-        return train_sft(config, watch)
     if (folder / "config.yaml").exists():
-        return train_run(resume=folder, watch=watch)
-    return train_run(config, watch=watch)
+        return train_run(resume=folder, callbacks=callbacks)
+    return train_run(replace(training.config, output_dir=str(folder)), callbacks=callbacks)

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from maporl.benchmarks.outcomes import mean_of_known
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-__all__ = ["Point", "draw_gaps", "gap_points", "verifier_gaps"]
+__all__ = ["Point", "gap_points", "verifier_gaps"]
 
 SCORE, GAP, AUROC = (f"rollout/verifier_{name}_round_" for name in ("score", "gap", "auroc"))
 """Beginnings of the metrics that a training writes where what is rewarded is not the truth; the round's number follows."""
 
 LAST = 3
 """Iterations that what stands at the end is the mean of: one has a few dozen discussions."""
-
-PANELS = 3
-"""Side by side."""
-
-LINES = {"score": ("verifier's score", "#d55e00", "--"), "accuracy": ("accuracy", "#0072b2", "-")}  # Okabe and Ito 2008
 
 
 class Point(NamedTuple):
@@ -92,11 +83,11 @@ def verifier_gaps(curves: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _by_method(
     curves: Iterable[Mapping[str, Any]],
 ) -> dict[tuple[str, str], list[tuple[Mapping[str, Any], list[Point]]]]:
-    found: dict[tuple[str, str], list[tuple[Mapping[str, Any], list[Point]]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Mapping[str, Any], list[Point]]]] = {}
     for curve in curves:
         if points := gap_points(curve["metrics"]):
-            found.setdefault((curve["task"], curve["method"]), []).append((curve, points))
-    return found
+            groups.setdefault((curve["task"], curve["method"]), []).append((curve, points))
+    return groups
 
 
 def _mean(points: Sequence[Point]) -> dict[str, float | None]:
@@ -107,45 +98,3 @@ def _mean(points: Sequence[Point]) -> dict[str, float | None]:
         "gap": score - accuracy,
         "auroc": mean_of_known(p.auroc for p in points),
     }
-
-
-def draw_gaps(figure: Figure, task: str, gaps: Sequence[tuple[str, Sequence[Sequence[Point]]]]) -> None:
-    """A panel for every method: the verifier's score and what is true, every run thin, the mean over runs thick.
-
-    Args:
-        figure: To draw on.
-        task: For the title.
-        gaps: (label, points of each run) of every method; at least one run each, and one point a run.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    columns = min(len(gaps), PANELS)
-    panels = figure.subplots(-(-len(gaps) // columns), columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for axes, (label, runs) in zip(panels, gaps, strict=False):
-        _draw(axes, runs)
-        axes.set_title(label.strip(), fontsize=9)
-    for number, axes in enumerate(panels[len(gaps) :], len(gaps)):
-        panels[number - columns].tick_params(labelbottom=True)  # the lowest of its column now
-        axes.remove()
-    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
-    several = any(len(runs) > 1 for _, runs in gaps)
-    figure.suptitle(f"{task}: what the verifier says and what is true", fontsize=10)
-    figure.supxlabel(f"iteration{'; thick: mean over runs, thin: every run' * several}", fontsize=9)
-    figure.supylabel("last round, sampled", fontsize=9)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right")
-
-
-def _draw(axes: Axes, runs: Sequence[Sequence[Point]]) -> None:
-    shared = sorted(set.intersection(*({p.iteration for p in run} for run in runs)))
-    means = []
-    for name, (label, colour, style) in LINES.items():
-        values = [{p.iteration: getattr(p, name) for p in run} for run in runs]
-        for run in values if len(runs) > 1 else ():
-            axes.plot(list(run), list(run.values()), style, color=colour, alpha=0.5, linewidth=0.6)
-        means.append([float(np.mean([run[i] for run in values])) for i in shared])
-        marker = "o" if len(shared) == 1 else None
-        axes.plot(shared, means[-1], style, color=colour, linewidth=2, marker=marker, label=label)
-    axes.fill_between(shared, means[0], means[1], color="#999", alpha=0.2, linewidth=0)
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(low, -0.02), max(high, 1.02))  # a verifier of one's own may say anything
-    axes.grid()

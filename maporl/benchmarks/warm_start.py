@@ -29,7 +29,6 @@ examples agree with one another. The second part then overwrites the rates.
 from __future__ import annotations
 
 import argparse
-import copy
 import hashlib
 import itertools
 import json
@@ -49,7 +48,7 @@ from maporl.agents.sft import SFTSettings, sft
 from maporl.envs.combinations import ITEMS
 from maporl.envs.discussion import DiscussionEnv
 from maporl.registry import load
-from maporl.types import Observation
+from maporl.types import Observation, Turn
 
 __all__ = [
     "HONEST",
@@ -260,16 +259,18 @@ def _discussion(
     env: DiscussionEnv, speak: Speaker, habits: Habits, rng: np.random.Generator
 ) -> list[list[dict[str, str]]]:
     """One discussion of habit-driven speakers, as each of them saw it: exactly the prompts of a rollout."""
-    questions = env.questions("train")
-    env = copy.copy(env)
-    env.reset(options={"question": questions[int(rng.integers(len(questions)))]})
-    item = str(env.transcript.question.metadata.get("item", ""))
+    questions, rules = env.questions("train"), env.rules.unjudged
+    transcript = rules.start(questions[int(rng.integers(len(questions)))])
+    item = str(transcript.question.metadata.get("item", ""))
     seen: dict[str, list[dict[str, str]]] = {}
-    while not env.transcript.is_complete:
-        observation = env.observe(env.agent_selection)
-        text = speak(observation, item, habits, rng)
-        seen[env.agent_selection] = [*PROMPTS.messages(observation), {"role": "assistant", "content": text}]
-        env.advance(text, None, None)
+    while due := rules.due(transcript):
+        said = []
+        for seat in due:
+            observation = rules.observe(transcript, seat)
+            text = speak(observation, item, habits, rng)
+            seen[seat.agent] = [*PROMPTS.messages(observation), {"role": "assistant", "content": text}]
+            said.append(Turn(*seat, text))
+        (transcript,) = rules.extend([(transcript, said)])
     return list(seen.values())
 
 

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if not raised_on_purpose(error):
+        # Of a failed verifier it depends on why: one of ours names a remedy, a bug in one's own needs its traceback.
+        if not raised_on_purpose(error) and not raised_on_purpose(error.__cause__):
             raise
         told = [str(error), *getattr(error, "__notes__", [])]
         print(f"maporl: error: {' '.join(' '.join(told).split())}", file=sys.stderr)
@@ -62,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 _WITH_A_REMEDY = ValueError | TypeError | NotImplementedError | FloatingPointError | MemoryError | ConnectionError
 
 
-def raised_on_purpose(error: BaseException) -> bool:
+def raised_on_purpose(error: BaseException | None) -> bool:
     """Whether `error` comes from a ``raise`` statement of this package (see the module's docstring)."""
-    trace = error.__traceback__
+    trace = error.__traceback__ if error is not None else None
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is None or not isinstance(error, _WITH_A_REMEDY):

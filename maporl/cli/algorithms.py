@@ -23,9 +23,10 @@ def run(args: argparse.Namespace) -> int:
     for name in [args.name] if args.name else registry.names("algorithm"):
         algorithm = registry.load("algorithm", name)
         print(f"{name}: {(algorithm.__doc__ or '').strip().partition(chr(10))[0]}")
-        settings = {n: p.default for n, p in parameters(algorithm).items() if n not in FROM_RUN}
+        settled = getattr(algorithm, "Settings", None) or algorithm  # of a trainer they are a value of their own
+        settings = {n: p.default for n, p in parameters(settled).items() if n not in FROM_RUN}
         if args.name:
-            texts = _explained(algorithm)
+            texts = _explained(settled)
             for setting, default in settings.items():
                 print(f"  --algorithm_args.{setting} {default}\n      {texts.get(setting, '')}")
         else:

@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from maporl.algorithms.rollout import rollout
     from maporl.algorithms.training import ASK
     from maporl.envs.rendering import print_any, transcript_text
-    from maporl.run import RunFolder, load_team, torch_settings
+    from maporl.run import RunFolder, load_team
+    from maporl.threads import torch_settings
     from maporl.types import Question
 
     given = dict(args.given)

@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
+from maporl.benchmarks.collaboration import answer_of
 from maporl.printable import printable
 
 __all__ = ["beginning", "marks", "print_discussion", "team_verdict"]
@@ -104,7 +105,7 @@ class _Page:
 
     def turn(self, turn: Record, before: Record | None, *, person: bool) -> None:
         verdict = _verdict(turn)
-        said = _answer(turn)
+        said = answer_of(turn)
         pieces = [
             (turn["agent"] + (" (a person)" if person else ""), "bold cyan"),
             ("  ", ""),
@@ -137,16 +138,11 @@ def _verdict(turn: Record) -> str:
     return {True: "right", False: "wrong"}.get(turn["truth"]["correct"], "unknown")
 
 
-def _answer(turn: Record) -> str | None:
-    answers = [score["answer"] for score in (turn["truth"], turn["score"]) if score]
-    return next((answer for answer in answers if answer is not None), None)
-
-
 def _change(before: Record, turn: Record) -> str:
     """What is new since the agent's previous message."""
     if before["text"] == turn["text"]:
         return "word for word as before"
-    old, new = _answer(before), _answer(turn)
+    old, new = answer_of(before), answer_of(turn)
     was, now = _verdict(before), _verdict(turn)
     if old == new:
         changed = "still no answer" if new is None else "same answer"
@@ -180,6 +176,6 @@ def _team_line(record: Record) -> list[tuple[str, str]]:
 
 
 def _ablated_line(ablated: Record) -> list[tuple[str, str]]:
-    answers = ", ".join(f"{turn['agent']} {_verdict(turn)} ({_answer(turn)})" for turn in ablated["turns"])
+    answers = ", ".join(f"{turn['agent']} {_verdict(turn)} ({answer_of(turn)})" for turn in ablated["turns"])
     verdict = f"team {ablated['team_correct']:.2f}"
     return [(f"The last round again, without the others' messages: {answers}; {verdict}", "dim")]

@@ -60,8 +60,7 @@ def _show(config: RunConfig, agent: str | None) -> None:
     if who not in env.possible_agents:
         raise ValueError(f"--agent {who!r} is none of {env.possible_agents}.")
     tokenizer = _tokenizer(config) if config.model else None
-    env.reset(options={"question": _question(env)})
-    for observation in _observations(env, who):
+    for observation in _observations(env, _question(env), who):
         chat = config.build_prompts().messages(observation)
         print_any(f"===== {who}, round {observation['round'] + 1} =====")
         for message in chat:
@@ -87,16 +86,18 @@ def _question(env: DiscussionEnv) -> Question:
         return Question("<the question>", answer="0")
 
 
-def _observations(env: DiscussionEnv, who: str) -> list[Observation]:
+def _observations(env: DiscussionEnv, question: Question, who: str) -> list[Observation]:
     """What `who` is shown in rounds 1 and 2, when everybody says a stand-in message."""
-    found: list[Observation] = []
-    while len(found) < 2 and not env.transcript.is_complete:
-        speaker = env.agent_selection
-        if speaker == who:
-            found.append(env.observe(who))
-        text = f"<what {speaker} says in round {env.transcript.completed_rounds + 1}>"
-        env.advance(text, None, None)
-    return found
+    from maporl.types import Turn
+
+    rules = env.rules.unjudged
+    shown: list[Observation] = []
+    transcript = rules.start(question)
+    while len(shown) < 2 and (due := rules.due(transcript)):
+        shown += [rules.observe(transcript, seat) for seat in due if seat.agent == who]
+        said = [Turn(*seat, f"<what {seat.agent} says in round {seat.round + 1}>") for seat in due]
+        (transcript,) = rules.extend([(transcript, said)])
+    return shown
 
 
 def _tokenizer(config: RunConfig) -> Any:

@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
     from maporl.agents.make_model import without_progress_bars
     from maporl.algorithms.evaluation import subset
     from maporl.display import show_table
-    from maporl.run import RunFolder, evaluate_run, load_team, torch_settings
+    from maporl.run import RunFolder, load_team
+    from maporl.threads import torch_settings
+    from maporl.training.trainer import evaluate_run
 
     folder = RunFolder(args.run)
     config = retargeted(folder.config, args.given)

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # what is no text in this encoding is not worth a traceback
     from maporl.agents.make_model import without_progress_bars
-    from maporl.run import torch_settings, with_threads
+    from maporl.threads import torch_settings, with_threads
 
     with without_progress_bars(), torch_settings(config):
         team = _team(args.run, config, env)
@@ -123,15 +123,12 @@ def _position(asked: str, pool: Sequence[Question]) -> int:
 
 def _team(run: str | None, config: RunConfig, env: DiscussionEnv) -> Team:
     """Everybody, the person among them; without a single model if nobody needs one."""
-    from maporl.agents import Team
     from maporl.run import load_team
 
     others = [agent for agent in env.possible_agents if agent not in config.partners]
     if run is not None:
         return load_team(run, env=env, config=config)
-    if not others:
-        return Team.build({}, env.possible_agents, env.num_rounds, partners=config.build_partners())
-    if not config.model:
+    if others and not config.model:
         raise ValueError(
             f"nobody speaks for {', '.join(others)}; give --run RUN, --model DIR, or --partners.{others[0]} package.module:Class."
         )

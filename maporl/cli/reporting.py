@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         from maporl.benchmarks.tables import write_tables
 
         write_tables(summary, Path(args.tables))
-        write_plots(payload.figures, Path(args.tables) / "plots")
+        write_plots(payload.plots, payload.looks, Path(args.tables) / "plots")
     for note in payload.figures["notes"]:
         print(f"{note['kind']}: {note['text']}")
     size = output.stat().st_size / 1e6

@@ -7,16 +7,19 @@ A YAML file holds the same names as the flags; flags win. Parts of a mapping hav
 from __future__ import annotations
 
 import argparse
-import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from maporl.cli.flags import Parser, settings_of
 from maporl.config import RunConfig
+from maporl.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from maporl.algorithms.evaluation import Evaluation
 
 __all__ = ["add_arguments", "run"]
 
@@ -44,17 +47,14 @@ def run(args: argparse.Namespace) -> int:
     try:
         with (
             Display(f"{config.algorithm} on {config.env}", config.num_iterations) as display,
-            _interruptions() as raise_if_any,
+            _Interruptions() as interruptions,
         ):
             from maporl.agents.make_model import without_progress_bars
             from maporl.run import train
 
-            def watch(*news: Any) -> None:
-                display(*news)
-                raise_if_any()
-
+            told = [display, interruptions]
             with without_progress_bars():
-                folder = train(resume=path, watch=watch) if args.resume else train(config, watch=watch)
+                folder = train(resume=path, callbacks=told) if args.resume else train(config, callbacks=told)
     except KeyboardInterrupt:
         made = (path / "config.yaml").exists()
         raise KeyboardInterrupt(f"go on with: maporl train --resume {path}" if made else "") from None
@@ -62,27 +62,33 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _interruptions() -> Iterator[Callable[[], None]]:
-    """Ctrl-C interrupts as ever; yields a function that does so again where Python has swallowed it.
+class _Interruptions(Callback):
+    """Ctrl-C interrupts as ever, and does so again where Python has swallowed it.
 
     It does when the signal comes while a destructor runs, of which there are many in an update.
     """
-    seen: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
+    def __init__(self) -> None:
+        self._seen = False
+
+    def __enter__(self) -> _Interruptions:
+        self._before = None
+        if threading.current_thread() is threading.main_thread():  # which alone may listen to signals
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._seen = True
         raise KeyboardInterrupt
 
-    def raise_if_any() -> None:
-        if seen:
+    def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        if self._seen:
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # which alone may listen to signals
-        yield raise_if_any
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield raise_if_any
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def on_evaluation(self, name: str, iteration: int, evaluation: Evaluation) -> None:
+        if self._seen:
+            raise KeyboardInterrupt

@@ -94,7 +94,8 @@ def _train(args: argparse.Namespace) -> int:
     from maporl.learned_verifier.making import check_free, make_verifier
     from maporl.learned_verifier.model import Reading
     from maporl.learned_verifier.training import Settings
-    from maporl.run import RunFolder, torch_settings
+    from maporl.run import RunFolder
+    from maporl.threads import torch_settings
 
     training = {n: args.given.pop(n) for n in (*TRAINING, "gradient_checkpointing") if n in args.given}
     config = retargeted(RunFolder(args.run).config if args.run else RunConfig(team="frozen"), args.given)
@@ -140,7 +141,8 @@ def _sampled(config: RunConfig, k: int, args: argparse.Namespace) -> tuple[list[
     """Labelled answers of a task's questions that are kept for verifiers, and how the task says that they are to be answered."""
     from maporl.algorithms.training import check_context
     from maporl.learned_verifier.sampling import sample_answers
-    from maporl.run import RunFolder, load_team, with_threads
+    from maporl.run import RunFolder, load_team
+    from maporl.threads import with_threads
 
     env = config.build_env()
     questions = env.questions("verifier")

@@ -15,7 +15,7 @@ import numpy as np
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.protocols import Protocol
 from maporl.envs.views import private_view
-from maporl.types import Transcript
+from maporl.types import Transcript, Turn
 
 __all__ = ["check_env"]
 
@@ -155,7 +155,8 @@ def _check_visibility(make: Callable[..., DiscussionEnv]) -> None:
     env = make()
     env.reset(seed=0)
     private = {agent: private_view(env.transcript, agent) for agent in env.possible_agents}
-    while (speaker := env.protocol.speaker(env.transcript)) is not None:
+    while due := env.rules.due(env.transcript):
+        speaker, round = due[0]
         spoken = env.transcript.turns
         for agent in env.possible_agents:
             observation = env.observe(agent)
@@ -172,9 +173,9 @@ def _check_visibility(make: Callable[..., DiscussionEnv]) -> None:
                 own_words = message["agent"] not in env.possible_agents
                 said = (message["agent"], message["round"], message["text"])
                 assert own_words or any((t.agent, t.round, t.text) == said for t in spoken), "a message was made up"
-                late = message["round"] >= env.transcript.completed_rounds
+                late = message["round"] >= round
                 assert not (env.protocol.simultaneous and late), f"{agent} sees a message of the round in progress"
-        env.step(f"{speaker} speaks in round {env.transcript.completed_rounds}.")
+        env.step(f"{speaker} speaks in round {round}.")
 
 
 def _check_payments(make: Callable[..., DiscussionEnv]) -> None:
@@ -182,25 +183,25 @@ def _check_payments(make: Callable[..., DiscussionEnv]) -> None:
     env = make()
     rng = np.random.default_rng(0)
     env.reset(seed=0)
-    whole = _check_totals(env, rng, 0)
+    whole = _check_totals(env, rng, ())
     cut = len(whole.turns) // 2
     prefix = Transcript(whole.question, whole.agents, whole.num_rounds, whole.turns[:cut], whole.team_scores)
     env.reset(options={"transcript": prefix})
-    _check_totals(env, rng, cut)
+    _check_totals(env, rng, prefix.turns)
 
 
-def _check_totals(env: DiscussionEnv, rng: np.random.Generator, start: int) -> Transcript:
-    before = env.turn_rewards
-    assert len(before) == start, "a discussion resumed from a transcript does not hold its turns"
+def _check_totals(env: DiscussionEnv, rng: np.random.Generator, given: tuple[Turn, ...]) -> Transcript:
+    before, begun = env.turn_rewards, env.transcript.turns
+    assert begun[: len(given)] == given, "a discussion resumed from a transcript does not hold its turns"
     paid = play(env, rng)
     turns, after = env.transcript.turns, env.turn_rewards
     for agent in env.possible_agents:
         owed = sum(r for t, r in zip(turns, after, strict=True) if t.agent == agent)
-        owed -= sum(r for t, r in zip(turns[:start], before, strict=True) if t.agent == agent)
+        owed -= sum(r for t, r in zip(begun, before, strict=True) if t.agent == agent)
         assert np.isclose(paid[agent], owed, atol=1e-9), (
             f"{agent} was paid {paid[agent]} in all, but its messages earned {owed}"
         )
-    again = tuple(env.shaping(env.transcript))
+    again = env.rules.rewards(env.transcript)
     assert np.allclose(after, again), (
         f"shaping {env.shaping!r} gave {after} and then {again} for one discussion; "
         "it must be a function of the transcript alone"

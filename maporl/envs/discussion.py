@@ -17,8 +17,7 @@ between them. The state is a function of the transcript, so a discussion can sta
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -29,14 +28,16 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import aec_to_parallel
 
 from maporl.envs.protocols import build_protocol
+from maporl.envs.questions import Questions
 from maporl.envs.rendering import check_render_mode, heading, print_any, transcript_text, turn_text
-from maporl.envs.scoring import Message, Verdict, build_judges
+from maporl.envs.rules import Rules
+from maporl.envs.scoring import build_verifiers
 from maporl.envs.shaping import build_shaping
 from maporl.envs.spaces import AnyText, observation_space
-from maporl.envs.splits import SPLITS, VERIFIER, check_share, check_split, split_questions, unique
+from maporl.envs.splits import check_share, check_split
 from maporl.envs.team_answer import TeamAnswer
-from maporl.envs.views import check_view, joint_view, own_view, private_seats, told
-from maporl.types import Observation, Question, Score, Transcript, Turn
+from maporl.envs.views import check_view
+from maporl.types import Observation, Question, Seat, Transcript, Turn
 
 __all__ = ["DiscussionEnv"]
 
@@ -67,7 +68,6 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
 
     Attributes:
         transcript: The discussion so far.
-        turn_rewards: One exact reward per turn of `transcript`, as of now (AEC rewards are its increments, per agent).
 
     Raises:
         ValueError: Zero agents or rounds, an unknown word, data for a task that reads none, a seat's `view` for a team, or a
@@ -123,7 +123,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self.possible_agents = list(names)
         self.agents = list(names)
 
-        self.judges = build_judges(
+        self.verifiers = build_verifiers(
             verifier,
             ground_truth,
             task.default_team_verifier if team_verifier is None else team_verifier,
@@ -131,7 +131,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         )
         self.shaping = build_shaping(self._shaping_spec(shaping))
         self.shaping.check(self.protocol, len(names))
-        self._check_judges()
+        self._check_verifiers()
 
         self.instruction = task.instruction if instruction is None else instruction
         self.view = check_view(view, len(names))
@@ -147,9 +147,12 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         # One object per agent, for seeding an agent's space must not move another's.
         self._observation_spaces = {agent: observation_space(self.num_rounds, shown) for agent in names}
         self._action_spaces = {agent: AnyText() for agent in names}
-        self._questions: dict[str, tuple[Question, ...]] = {}  # filled once, shared by copies
+        self._questions = Questions(  # filled once, shared by copies
+            self.metadata["name"], self.load, self.verifiers, names, self.view, self.verifier_share
+        )
         self._rng: np.random.Generator | None = None
         self._transcript: Transcript | None = None
+        self._kept: tuple[tuple[Transcript, tuple[tuple[float, ...], dict[str, float]]], ...] = ()
         self._printed = 0
 
     def _shaping_spec(self, shaping: Any) -> Any:
@@ -158,7 +161,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         fallback = "team_score" if self.verifier is None and self.team_verifier is not None else "own_score"
         return type(self).default_shaping or fallback
 
-    def _check_judges(self) -> None:
+    def _check_verifiers(self) -> None:
         """Somebody must score what the shaping reads, or every reward would silently be 0."""
         if self.shaping.needs_team_verifier and self.team_verifier is None:
             raise ValueError(f"shaping {self.shaping!r} reads the team's score; pass team_verifier=.")
@@ -190,77 +193,37 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             ValueError: Unknown split, no questions, a gold answer that the verifier cannot read (naming the question), a
                 `view` that they do not have, or a verifier that was fitted to questions of train, validation or test.
         """
-        if split not in self._questions:
-            self._check_seat(self.private_seats(split))
-            if split != VERIFIER:
-                self._check_unseen()
-            self._questions[split] = tuple(map(self.told, self._teams(split)))
-        return self._questions[split]
+        return self._questions.of(split)
 
     def private_seats(self, split: str = "train") -> tuple[str, ...]:
         """For which seats the questions of a split have private information: () if everybody knows the same.
 
         The seats of a team, whoever is asked here: what `view` may be.
         """
-        return private_seats(self._teams(split))
+        return self._questions.private_seats(split)
 
     def told(self, question: Question) -> Question:
         """One of `load`'s questions as the agents of this environment are asked it (see `view`)."""
-        return told(question, self.view, self.possible_agents)
-
-    def _check_seat(self, seats: tuple[str, ...]) -> None:
-        if self.view is None or self.view in seats or (self.view == "all" and seats):
-            return
-        name = self.metadata["name"]
-        if not seats:
-            raise ValueError(f"view is {self.view!r} but {name} has no private information; leave it out.")
-        raise ValueError(f"view {self.view!r} is no seat of {name}; use one of {', '.join(seats)}, or 'all'.")
-
-    def _teams(self, split: str) -> tuple[Question, ...]:
-        """The questions of a split with everybody's private information."""
-        key = f"team's {split}"
-        if key not in self._questions:
-            self._questions[key] = split_questions(self._loaded, split, self.metadata["name"], self.verifier_share)
-        return self._questions[key]
-
-    def _check_unseen(self) -> None:
-        """A learned verifier's scores of questions that it was fitted to mean nothing; all splits, before anything is trained."""
-        seen = self.judges.seen_questions()
-        for split in SPLITS if seen else ():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # asking for the split itself says what there is to say
-                questions = self._teams(split)
-            overlap = sum(question.hash in seen or question.asked in seen for question in questions)
-            if overlap:
-                raise ValueError(
-                    f"the verifier was fitted to {overlap} of the {len(questions)} {split} questions of {self.metadata['name']}: what it "
-                    "says about those means nothing. Use one that was trained on other questions: verifier_share keeps some of the "
-                    "training questions for it, and must be the same here as in the verifier's training."
-                )
-
-    def _loaded(self, part: str) -> tuple[Question, ...]:
-        """What `load` yields, once: without duplicates, every gold answer checked."""
-        key = f"loaded {part}"
-        if key not in self._questions:
-            questions = unique(self.load(part), f"{self.metadata['name']}: load({part!r})")
-            for question in questions:
-                self.judges.check_gold(question)
-            self._questions[key] = questions
-        return self._questions[key]
+        return self._questions.told(question)
 
     # PettingZoo's AEC interface.
 
     @property
+    def rules(self) -> Rules:
+        """What decides everything here, as pure functions of a transcript."""
+        return Rules(self.protocol, self.verifiers, self.shaping, self.instruction, tuple(self.possible_agents))
+
+    @property
     def verifier(self) -> Any:
-        return self.judges.verifier
+        return self.verifiers.verifier
 
     @property
     def ground_truth(self) -> Any:
-        return self.judges.ground_truth
+        return self.verifiers.ground_truth
 
     @property
     def team_verifier(self) -> Any:
-        return self.judges.team_verifier
+        return self.verifiers.team_verifier
 
     @property
     def transcript(self) -> Transcript:
@@ -289,17 +252,15 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         if seed is not None or self._rng is None:
             self._rng, _ = seeding.np_random(seed)
         start = self._start(options or {})
-        self._transcript = start
+        self._transcript = self._paid_until = start
         self.agents = list(self.possible_agents)
-        self.turn_rewards = self._shaped(start)
-        self._ledger = self._totals(start, self.turn_rewards)
-        self.rewards = dict.fromkeys(self.agents, 0.0)
-        self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
+        self._unread = dict.fromkeys(self.agents, start)
+        self._kept = ()
         self.terminations = dict.fromkeys(self.agents, False)
         self.truncations = dict.fromkeys(self.agents, False)
         self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self._skip_agent_selection = None
-        self.agent_selection = self.protocol.speaker(start) or self.agents[0]
+        self._select()
         self._printed = -1
         if self.render_mode == "human":
             self.render()
@@ -312,50 +273,24 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         if question is not None and prefix is not None:
             raise ValueError("options has both a question and a transcript; the transcript already holds its question.")
         if prefix is not None:
-            return self._resumed(prefix)
+            return self.rules.replayed(prefix)
         if question is None:
             assert self._rng is not None
             pool = self.questions(self.split)
             question = pool[int(self._rng.integers(len(pool)))]
-        return Transcript(question, tuple(self.possible_agents), self.num_rounds)
-
-    def _resumed(self, prefix: Transcript) -> Transcript:
-        """`prefix` checked against this environment, with the scores that it lacks."""
-        if prefix.agents != tuple(self.possible_agents):
-            raise ValueError(
-                f"the transcript's agents are {prefix.agents}, this environment's {tuple(self.possible_agents)}."
-            )
-        resumed = Transcript(prefix.question, prefix.agents, self.num_rounds)
-        for turn in prefix.turns:
-            if resumed.is_complete:
-                break
-            expected = (self.protocol.speaker(resumed), resumed.completed_rounds)
-            if (turn.agent, turn.round) != expected:
-                raise ValueError(
-                    f"the transcript's turn {len(resumed.turns)} is by {(turn.agent, turn.round)}, not {expected}."
-                )
-            if turn.score is None:
-                score, truth = self.score_batch([(resumed, turn.agent, turn.text)])[0]
-                turn = replace(turn, score=score, truth=truth)
-            resumed = self._extended(resumed, turn, prefix.team_scores)
-        if resumed.is_complete:
-            raise ValueError(
-                f"the transcript has {len(prefix.turns)} turns, but after {len(resumed.turns)} nobody is left to speak; give a shorter one."
-            )
-        return resumed
+        return self.rules.start(question)
 
     def observe(self, agent: str) -> Observation:
         """What `agent` is shown: never a message it may not see, never another agent's private information."""
-        return own_view(self.transcript, self.protocol, agent, self.instruction)
-
-    def joint_observation(self, agent: str) -> Observation:
-        """What a centralised critic of `agent`'s next message reads, in the shape of an observation: everybody's private
-        information, and every message that is settled before that one. With one agent it equals `observe`."""
-        return joint_view(self.transcript, self.protocol, agent, self.instruction)
+        return self.rules.observe(self.transcript, self._seat(agent))
 
     def state(self) -> Observation:  # type: ignore[override]
-        """The joint view before the next message."""
-        return self.joint_observation(self.agent_selection)
+        """The joint view before the next message, in the shape of an observation: what a centralised critic of it reads."""
+        return self.rules.state(self.transcript, self._seat(self.agent_selection))
+
+    def _seat(self, agent: str) -> Seat:
+        """From where `agent` would speak now."""
+        return Seat(agent, self.transcript.completed_rounds)
 
     def step(self, action: str | None) -> None:
         """The selected agent says `action` (None once it is finished, as PettingZoo asks).
@@ -366,67 +301,60 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         if self._transcript is not None and not self.agents:
             raise RuntimeError("the discussion is over; call reset().")
         if self._transcript is not None and self.terminations[self.agent_selection]:
+            self._paid_until = self.transcript  # nothing more is paid
             self._was_dead_step(action)  # type: ignore[arg-type]
             return
-        text = self._checked(action)
-        self.advance(text, *self.score(text))
-
-    def score(self, text: str) -> Verdict:
-        """(score, ground truth) of `text` if the selected agent said it now; None where nobody scores it."""
-        return self.score_batch([(self.transcript, self.agent_selection, text)])[0]
-
-    def score_batch(self, messages: Sequence[Message]) -> list[Verdict]:
-        """`score` for messages of any number of discussions, (transcript, agent, text) each, every verifier called once."""
-        return self.judges.score_batch(self.protocol, messages)
-
-    def advance(self, text: str, score: Score | None, truth: Score | None) -> None:
-        """`step` with the scores computed elsewhere (`score_batch`)."""
-        if self.transcript.is_complete:
-            raise RuntimeError("the discussion is over; call reset().")
-        agent, text = self.agent_selection, self._checked(text)
-        turn = Turn(agent, self.transcript.completed_rounds, text, score, truth)
-        self._transcript = self._extended(self.transcript, turn)
-        self.turn_rewards = self._shaped(self._transcript)
-        paid, self._ledger = self._ledger, self._totals(self._transcript, self.turn_rewards)
-        # New dictionaries instead of changed ones: copies of the environment stay independent.
-        self.rewards = {name: self._ledger[name] - paid[name] for name in self.agents}
-        before = {**self._cumulative_rewards, agent: 0.0}
-        self._cumulative_rewards = {name: before[name] + self.rewards[name] for name in self.agents}
-        following = self.protocol.speaker(self._transcript)
-        if following is None:
+        if not isinstance(action, str):
+            kind = type(action).__name__
+            raise TypeError(f"an action is a string; {self.agent_selection} got {action!r} ({kind}).")
+        before, agent = self.transcript, self.agent_selection
+        turn = Turn(agent, before.completed_rounds, str(action))  # a numpy string is a string too
+        (self._transcript,) = self.rules.extend([(before, [turn])])
+        self._paid_until = before
+        self._unread = {**self._unread, agent: before}  # a new one, for copies of the environment stay independent
+        self._select()
+        if self._transcript.is_complete:
             self.terminations = dict.fromkeys(self.agents, True)
             self.infos = {name: {"turn_rewards": self._credit(name)} for name in self.agents}
-        self.agent_selection = following or self.agents[0]
         if self.render_mode == "human":
             self.render()
 
-    def _checked(self, text: Any) -> str:
-        if not isinstance(text, str):
-            raise TypeError(f"an action is a string; {self.agent_selection} got {text!r} ({type(text).__name__}).")
-        return str(text)  # a numpy string is a string too
+    def _select(self) -> None:
+        due = self.rules.due(self.transcript)
+        self.agent_selection = due[0].agent if due else self.agents[0]
 
-    def _extended(self, transcript: Transcript, turn: Turn, known: tuple[Score, ...] = ()) -> Transcript:
-        """`transcript` with one more turn and, if that completes a round, with its team score: the known one or a new one."""
-        transcript = transcript.append(turn)
-        if not transcript.is_complete and self.protocol.speaker(transcript) is None:
-            transcript = replace(transcript, ended=True)
-        done = transcript.completed_rounds
-        if self.team_verifier is None or done == len(transcript.team_scores):
-            return transcript
-        score = known[done - 1] if done <= len(known) else self.judges.score_round(transcript)
-        return replace(transcript, team_scores=(*transcript.team_scores, score))
+    # What agents are paid: computed when somebody asks, for shaping reads the whole discussion.
 
-    def _shaped(self, transcript: Transcript) -> tuple[float, ...]:
-        rewards = tuple(float(reward) for reward in self.shaping(transcript))
-        if len(rewards) != len(transcript.turns):
-            raise ValueError(f"shaping {self.shaping!r} gave {len(rewards)} rewards for {len(transcript.turns)} turns.")
-        return rewards
+    @property
+    def turn_rewards(self) -> tuple[float, ...]:
+        """One exact reward per turn of `transcript`, as of now."""
+        return self._shaped(self.transcript)[0]
 
-    def _totals(self, transcript: Transcript, rewards: tuple[float, ...]) -> dict[str, float]:
-        totals = dict.fromkeys(self.possible_agents, 0.0)
-        for turn, reward in zip(transcript.turns, rewards, strict=True):
-            totals[turn.agent] += reward
-        return totals
+    @property
+    def rewards(self) -> dict[str, float]:  # type: ignore[override]
+        """Agent -> what the last step paid it: what shaping gives its messages now minus what it gave them before."""
+        return {agent: self._paid(agent, self._paid_until) for agent in self.agents}
+
+    @property
+    def _cumulative_rewards(self) -> dict[str, float]:  # type: ignore[override]
+        """Agent -> what it was paid since it spoke last, that step's payment included."""
+        return {agent: self._paid(agent, self._unread[agent]) for agent in self.agents}
+
+    def _paid(self, agent: str, since: Transcript) -> float:
+        return self._shaped(self.transcript)[1][agent] - self._shaped(since)[1][agent]
+
+    def _shaped(self, transcript: Transcript) -> tuple[tuple[float, ...], dict[str, float]]:
+        """The rewards of a discussion, turn by turn and agent by agent; those of the last few are kept."""
+        known = next((found for t, found in self._kept if t is transcript), None)
+        if known is None:
+            rewards = self.rules.rewards(transcript)
+            totals = dict.fromkeys(self.possible_agents, 0.0)
+            for turn, reward in zip(transcript.turns, rewards, strict=True):
+                if turn.said:
+                    totals[turn.agent] += reward
+            known = rewards, totals
+            self._kept = ((transcript, known), *self._kept[: len(self.possible_agents) + 1])
+        return known
 
     def _credit(self, agent: str) -> tuple[float, ...]:
         return tuple(r for turn, r in zip(self.transcript.turns, self.turn_rewards, strict=True) if turn.agent == agent)
@@ -439,7 +367,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     def team_answer(self, transcript: Transcript | None = None) -> TeamAnswer:
         """The team's answer by the protocol's rule, in `transcript` or in the discussion so far; see `labelled`."""
         said = self.transcript if transcript is None else transcript
-        return self.labelled(self.protocol.team_answer(said, self.judges.equivalent))
+        return self.labelled(self.protocol.team_answer(said, self.verifiers.equivalent))
 
     def labelled(self, answer: TeamAnswer) -> TeamAnswer:
         """`answer`, whatever way it was made of a discussion here, marked as an oracle's if the discussion was one."""
@@ -499,6 +427,6 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         twin._rng = copy.deepcopy(self._rng)
         twin.agents = list(self.agents)
         if self._transcript is not None:  # PettingZoo changes these in place when a finished agent steps
-            for name in ("rewards", "_cumulative_rewards", "terminations", "truncations", "infos"):
+            for name in ("terminations", "truncations", "infos"):
                 setattr(twin, name, dict(getattr(self, name)))
         return twin

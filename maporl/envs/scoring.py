@@ -1,19 +1,19 @@
-"""Who judges: `verifier` (what is rewarded), `ground_truth` (what is true) and `team_verifier` (rounds as a whole)."""
+"""What scores: `verifier` (what is rewarded), `ground_truth` (what is true) and `team_verifier` (rounds as a whole)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from maporl.envs.protocols import Protocol
+from maporl.envs.verifiers.verifier import TranscriptVerifier, VerifierFailed, VerifierUnavailable
 from maporl.registry import build, load
 from maporl.settings import parameters
 from maporl.types import Question, Score, Transcript
 
-__all__ = ["Judges", "Message", "Verdict", "build_judges"]
+__all__ = ["Verdict", "Verifiers", "build_verifiers"]
 
-Message = tuple[Transcript, str, str]  # (the discussion so far, who speaks next, what is said)
 Verdict = tuple[Score | None, Score | None]  # (verifier's score, ground truth)
 
 
@@ -36,82 +36,82 @@ def _build_verifier(spec: Any, own: Any = None) -> Any:
     return Function(verifier)
 
 
-def _build_team_verifier(spec: Any) -> Callable[[Question, Mapping[str, str]], Score] | None:
+def _build_team_verifier(spec: Any) -> Any:
     """A team verifier from ``{"name": ..., **arguments}``, ``package.module:Class``, a class, an instance or a function."""
     verifier = None if spec is None else build("verifier", spec)
-    if verifier is not None and not callable(verifier):
+    if not (verifier is None or callable(verifier) or hasattr(verifier, "score_batch")):
         raise TypeError(f"team_verifier {spec!r} cannot be called; give a TeamVerifier or a function.")
     return verifier
 
 
 @dataclass(frozen=True)
-class Judges:
-    """The three slots, any of which may be None (nobody judges that)."""
+class Verifiers:
+    """The three slots, any of which may be None (nobody judges that).
+
+    Every method takes what is to be judged of any number of discussions, and asks each verifier once.
+    """
 
     verifier: Any
     ground_truth: Any
     team_verifier: Any
 
-    def score_batch(self, protocol: Protocol, messages: Sequence[Message]) -> list[Verdict]:
-        """Verdicts on many messages, each verifier called once.
+    def score(self, questions: Sequence[Question], texts: Sequence[str]) -> list[Verdict]:
+        """(score, truth) of each message: one and the same `Score` where the verifier is the ground truth.
 
-        Returns:
-            (score, truth) per message: both None for one that the protocol does not score, and one and the same `Score`
-            where the verifier is the ground truth.
+        Raises:
+            VerifierFailed: A verifier raised an error of its own.
         """
-        scored = [n for n, (t, agent, _) in enumerate(messages) if protocol.scored(agent, t.completed_rounds)]
-        verdicts: list[Verdict] = [(None, None)] * len(messages)
-        if not scored:
-            return verdicts
-        questions = [messages[n][0].question for n in scored]
-        texts = [messages[n][2] for n in scored]
+        if not texts:
+            return []
+        scores = _ask(self.verifier, questions, texts)
+        truths = scores if self.ground_truth is self.verifier else _ask(self.ground_truth, questions, texts)
+        return list(zip(scores, truths, strict=True))
 
-        def ask(judge: Any) -> Sequence[Score | None]:
-            if judge is None:
-                return [None] * len(scored)
-            try:
-                found: Sequence[Score | None] = judge.score_batch(questions, texts)
-            except Exception as error:
-                error.judge = judge  # type: ignore[attr-defined]  # whose failure it is, for those who can do without
-                raise
-            return found
+    @property
+    def scores_rounds(self) -> bool:
+        """Whether the team verifier judges round by round."""
+        return self.team_verifier is not None and not self.scores_discussions
 
-        scores = ask(self.verifier)
-        truths = scores if self.ground_truth is self.verifier else ask(self.ground_truth)
-        for n, score, truth in zip(scored, scores, truths, strict=True):
-            verdicts[n] = (score, truth)
-        return verdicts
+    @property
+    def scores_discussions(self) -> bool:
+        """Whether the team verifier judges whole discussions."""
+        return isinstance(self.team_verifier, TranscriptVerifier)
 
-    def score_round(self, transcript: Transcript) -> Score:
-        """The team verifier's verdict on the last completed round; a TypeError if it is no `Score`."""
-        turns = transcript.round(transcript.completed_rounds - 1)
-        score = self.team_verifier(transcript.question, {turn.agent: turn.text for turn in turns})
-        if not isinstance(score, Score):
-            raise TypeError(f"team verifier {self.team_verifier!r} returned {score!r}; it must return a Score.")
-        return score
+    def score_rounds(self, rounds: Sequence[tuple[Transcript, int]]) -> list[Score]:
+        """The team verifier's verdicts on rounds, (discussion, round) each.
+
+        Raises:
+            VerifierFailed: As `score`; also where it returns no `Score`.
+        """
+        responses = [{turn.agent: turn.text for turn in t.round(index)} for t, index in rounds]
+        return _ask_team(self.team_verifier, [t.question for t, _ in rounds], responses)
+
+    def score_discussions(self, transcripts: Sequence[Transcript]) -> list[Score]:
+        """The team verifier's verdicts on finished discussions; raises as `score_rounds`."""
+        return _ask_team(self.team_verifier, transcripts)
 
     def check_gold(self, question: Question) -> None:
-        """Raise a ValueError if a judge cannot read the question's gold answer."""
-        for judge in self.all:
-            if hasattr(judge, "check_gold"):
-                judge.check_gold(question)
+        """Raise a ValueError if a verifier cannot read the question's gold answer."""
+        for verifier in self.all:
+            if hasattr(verifier, "check_gold"):
+                verifier.check_gold(question)
 
     def prepare(self) -> None:
         """See `Verifier.prepare`."""
-        for judge in self.all:
-            if hasattr(judge, "prepare"):
-                judge.prepare()
+        for verifier in self.all:
+            if hasattr(verifier, "prepare"):
+                verifier.prepare()
 
     def seen_questions(self) -> frozenset[str]:
-        """Hashes of the questions that a judge was fitted to (see `Verifier.seen_questions`)."""
-        known = [judge.seen_questions() for judge in self.all if hasattr(judge, "seen_questions")]
+        """Hashes of the questions that a verifier was fitted to (see `Verifier.seen_questions`)."""
+        known = [verifier.seen_questions() for verifier in self.all if hasattr(verifier, "seen_questions")]
         return frozenset().union(*known)
 
     @property
     def all(self) -> tuple[Any, ...]:
         """Those that are there, each once."""
         slots = (self.verifier, self.ground_truth, self.team_verifier)
-        return tuple({id(judge): judge for judge in slots if judge is not None}.values())
+        return tuple({id(slot): slot for slot in slots if slot is not None}.values())
 
     @property
     def equivalent(self) -> Callable[[str, str], bool] | None:
@@ -119,7 +119,42 @@ class Judges:
         return getattr(self.verifier if self.ground_truth is None else self.ground_truth, "equivalent", None)
 
 
-def build_judges(verifier: Any, ground_truth: Any, team_verifier: Any, task_verifier: Any) -> Judges:
+def _ask(verifier: Any, questions: Sequence[Question], texts: Sequence[str]) -> Sequence[Score | None]:
+    if verifier is None:
+        return [None] * len(texts)
+    with _failing(verifier):
+        scores: Sequence[Score | None] = verifier.score_batch(questions, texts)
+    return scores
+
+
+def _ask_team(verifier: Any, *columns: Sequence[Any]) -> list[Score]:
+    if not columns[0]:
+        return []
+    with _failing(verifier):
+        if hasattr(verifier, "score_batch"):
+            scores = list(verifier.score_batch(*columns))
+        else:
+            scores = [verifier(*row) for row in zip(*columns, strict=True)]
+        wrong = [score for score in scores if not isinstance(score, Score)]
+        if wrong or len(scores) != len(columns[0]):
+            given = repr(wrong[0]) if wrong else f"{len(scores)} scores for {len(columns[0])} rounds"
+            raise TypeError(f"team verifier {verifier!r} returned {given}; it must return a Score.")
+    return scores
+
+
+@contextmanager
+def _failing(verifier: Any) -> Iterator[None]:
+    """Errors within the block are the verifier's own."""
+    try:
+        yield
+    except VerifierUnavailable as error:
+        error.verifier = verifier
+        raise
+    except Exception as error:
+        raise VerifierFailed(f"{type(error).__name__}: {error}", verifier) from error
+
+
+def build_verifiers(verifier: Any, ground_truth: Any, team_verifier: Any, task_verifier: Any) -> Verifiers:
     """The slots from their specifications.
 
     The verifier defaults to the task's own, which is also what one such as "noisy" is made around unless it says around which. The
@@ -134,5 +169,5 @@ def build_judges(verifier: Any, ground_truth: Any, team_verifier: Any, task_veri
     rewarding = default if verifier is None else _build_verifier(verifier, own=default)
     truth = _build_verifier(ground_truth, own=default)
     if truth is None:
-        truth = next((judge for judge in (rewarding, default) if judge is not None and judge.rule_based), None)
-    return Judges(rewarding, truth, _build_team_verifier(team_verifier))
+        truth = next((one for one in (rewarding, default) if one is not None and one.rule_based), None)
+    return Verifiers(rewarding, truth, _build_team_verifier(team_verifier))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from maporl.envs.protocols.base import Protocol
-from maporl.types import Message, Observation, Question, Transcript
+from maporl.types import Message, Observation, Question, Seat, Transcript
 
 __all__ = ["check_view", "joint_view", "own_view", "private_seats", "private_view", "told"]
 
@@ -64,46 +64,40 @@ def private_view(transcript: Transcript, agent: str) -> str:
     return views.get(agent) or views.get(f"agent_{transcript.agents.index(agent)}", "")
 
 
-def own_view(transcript: Transcript, protocol: Protocol, agent: str, instruction: str) -> Observation:
-    """What `agent` is shown: never a message it may not see, never another agent's private information."""
-    private = private_view(transcript, agent)
-    return _view(transcript, protocol, agent, instruction, private, protocol.messages(transcript, agent))
+def own_view(transcript: Transcript, protocol: Protocol, seat: Seat, instruction: str) -> Observation:
+    """What is shown to whoever speaks from `seat`: never a message it may not see, never another agent's private information."""
+    private = private_view(transcript, seat.agent)
+    return _view(transcript, protocol, seat, instruction, private, protocol.messages(transcript, seat.agent))
 
 
-def joint_view(transcript: Transcript, protocol: Protocol, agent: str, instruction: str) -> Observation:
-    """What a centralised critic of `agent`'s next message reads, in the shape of an observation.
+def joint_view(transcript: Transcript, protocol: Protocol, seat: Seat, instruction: str) -> Observation:
+    """What a centralised critic of a message from `seat` reads, in the shape of an observation.
 
     All private information, the speaker's own first (so that the critic knows whose message it judges), and every message that
     is settled before that one. With one agent it equals `own_view`.
     """
+    agent = seat.agent
     names = [agent, *(name for name in transcript.agents if name != agent)]
     views = {name: private_view(transcript, name) for name in names}
     private = views[agent] if len(views) == 1 else "\n".join(f"{name}: {view}" for name, view in views.items() if view)
-    return _view(
-        transcript,
-        protocol,
-        agent,
-        instruction,
-        private,
-        tuple(map(protocol.message, protocol.settled(transcript, agent))),
-    )
+    messages = tuple(map(protocol.message, protocol.settled(transcript, agent)))
+    return _view(transcript, protocol, seat, instruction, private, messages)
 
 
 def _view(
     transcript: Transcript,
     protocol: Protocol,
-    agent: str,
+    seat: Seat,
     instruction: str,
     private: str,
     messages: tuple[Message, ...],
 ) -> Observation:
-    round = transcript.completed_rounds
     return Observation(
-        agent=agent,
-        round=round,
+        agent=seat.agent,
+        round=seat.round,
         question=transcript.question.text,
         private=private,
-        instruction=protocol.instruction(transcript, agent, instruction),
-        role=protocol.role(agent, min(round, transcript.num_rounds - 1)),  # after the end, the last role
+        instruction=protocol.instruction(transcript, seat.agent, instruction),
+        role=protocol.role(seat.agent, min(seat.round, transcript.num_rounds - 1)),  # after the end, the last role
         transcript=messages,
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 from toy_models import (
     change_json,
     completion_logits,
+    generate,
     logprobs_of,
     random_ids,
     random_uniforms,
@@ -24,11 +25,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from maporl.agents.backbone import Backbone, left_pad
 from maporl.agents.critic import Critic
-from maporl.agents.in_process_engine import InProcessEngine
+from maporl.agents.in_process_sampler import InProcessSampler
 from maporl.agents.key_values import KeyValues
 from maporl.agents.make_model import ARCHITECTURES, make_tokenizer
 from maporl.agents.policy import LoRA, Policy
-from maporl.agents.reference_engine import ReferenceEngine
+from maporl.agents.reference_sampler import ReferenceSampler
 from maporl.agents.sampling import Sampling
 
 TOKENIZER = make_tokenizer(vocab_size=300)
@@ -116,7 +117,7 @@ def assert_sampling_is_exact(policy: Policy) -> None:
     prompts[3][:30] = prompts[1][:30]
     sampling = Sampling(max_new_tokens=10)
     for round in range(2):
-        sampled = policy.generate("one", prompts, sampling, random_uniforms(4, 10, round))
+        sampled = generate(policy, "one", prompts, sampling, random_uniforms(4, 10, round))
         with torch.no_grad(), policy.using("one"):
             for prompt, said in zip(prompts, sampled, strict=True):
                 expected = plain(policy, "one", prompt, said.ids)
@@ -130,7 +131,7 @@ def test_every_family_that_make_model_makes(checkpoint: Callable[..., Path], arc
     policy.add_adapter("one", seed=1)
     shake(policy, "one", 0.1)
     assert_training_is_exact(policy)
-    assert policy.backbone.exact and isinstance(policy.engine, InProcessEngine)
+    assert policy.backbone.exact and isinstance(policy.sampler, InProcessSampler)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2"])
@@ -218,7 +219,7 @@ def test_other_families_are_as_exact(name: str) -> None:
     policy = family(kind, **settings)
     assert_training_is_exact(policy)
     assert_sampling_is_exact(policy)
-    assert isinstance(policy.engine, InProcessEngine)
+    assert isinstance(policy.sampler, InProcessSampler)
 
 
 ODD = {
@@ -258,7 +259,7 @@ def test_masks_of_their_own_take_the_plain_way_and_say_so_once(kind: str, recwar
     assert not policy.backbone.exact
     assert_training_is_exact(policy)
     assert_sampling_is_exact(policy)
-    assert isinstance(policy.engine, ReferenceEngine)
+    assert isinstance(policy.sampler, ReferenceSampler)
     said = [str(w.message) for w in recwarn if "does something of its own" in str(w.message)]
     assert len(said) == 1 and said[0].startswith(type(policy.model).__name__) and "\n" not in said[0]
 
@@ -279,17 +280,17 @@ def test_the_plain_way_gives_the_same_numbers_and_gradients(policy: Policy, recw
     prompts, completions = discussion(np.random.default_rng(1))
     trees = logprobs_of(policy, "one", prompts, completions, temperature=0.7)
     slope = gradient(policy, "one", trees.sum())
-    sampled = policy.generate("one", prompts, Sampling(max_new_tokens=5), random_uniforms(12, 5))
+    sampled = generate(policy, "one", prompts, Sampling(max_new_tokens=5), random_uniforms(12, 5))
     policy.backbone = Backbone(policy.model)
-    del policy.engine
+    del policy.sampler
     policy.backbone.output = None
     plainly = logprobs_of(policy, "one", prompts, completions, temperature=0.7)
     assert torch.allclose(trees, plainly, atol=1e-4)
     assert (slope - gradient(policy, "one", plainly.sum())).norm() < 1e-4 * slope.norm()
     for _ in range(2):
-        again = policy.generate("one", prompts, Sampling(max_new_tokens=5), random_uniforms(12, 5))
+        again = generate(policy, "one", prompts, Sampling(max_new_tokens=5), random_uniforms(12, 5))
         assert all(np.array_equal(a.ids, b.ids) for a, b in zip(sampled, again, strict=True))
-    assert isinstance(policy.engine, ReferenceEngine)
+    assert isinstance(policy.sampler, ReferenceSampler)
     assert len([w for w in recwarn if "does something of its own" in str(w.message)]) == 1
 
 
@@ -336,8 +337,8 @@ def test_autocast_is_no_reason_for_the_plain_way(checkpoint: Callable[..., Path]
     policy.add_adapter("one")
     if first == "training":
         logprobs_of(policy, "one", random_ids(5), random_ids(5))
-    policy.generate("one", random_ids(5), Sampling(max_new_tokens=2), None)
-    assert policy.backbone.exact and isinstance(policy.engine, InProcessEngine)
+    generate(policy, "one", random_ids(5), Sampling(max_new_tokens=2), None)
+    assert policy.backbone.exact and isinstance(policy.sampler, InProcessSampler)
 
 
 def test_measuring_leaves_the_model_as_it_was(policy: Policy) -> None:

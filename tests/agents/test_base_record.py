@@ -55,7 +55,6 @@ def test_other_tokens_in_layers_of_the_same_shapes(checkpoint: Callable, saved: 
     for build in (
         lambda: other.add_adapter("one", path=saved),
         lambda: Team.build(other, TWO, 1, init_adapter=saved),
-        lambda: Team.build(other, TWO, 1, init_adapter={"agent_1": saved}),
     ):
         with pytest.raises(ValueError, match=refused) as error:
             build()

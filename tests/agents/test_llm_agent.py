@@ -84,9 +84,9 @@ def test_a_prompt_that_leaves_no_room_overflows_and_the_others_go_on(agent: LLMA
     assert [c.overflow for c in said] == [False, True, False]
     assert said[1].text == "" and len(said[1].completion_ids) == 0 and len(said[1].prompt_ids) > window
     assert np.array_equal(said[2].completion_ids, agent.act(shown[2:], streams(2))[0].completion_ids)
-    calls = agent.policy.engine_calls
+    calls = agent.policy.sampler_calls
     assert [c.overflow for c in agent.act(shown[1:2], streams(0), greedy=True)] == [True]
-    assert agent.policy.engine_calls == calls
+    assert agent.policy.sampler_calls == calls
 
 
 def test_a_prompt_may_fill_the_window_exactly(agent: LLMAgent) -> None:

@@ -11,12 +11,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import LoraLayer
 from torch import nn
-from toy_models import completion_logits, logprobs_of, random_ids, random_uniforms, shake
+from toy_models import completion_logits, generate, logprobs_of, random_ids, random_uniforms, shake
 from transformers import AutoModelForCausalLM
 
 from maporl.agents import lora
-from maporl.agents.engine import Sampled
 from maporl.agents.policy import Policy
+from maporl.agents.sampler import Sampled
 from maporl.agents.sampling import Sampling
 
 
@@ -160,25 +160,30 @@ def differs(model: nn.Module, prompts: list, sampled: list[Sampled]) -> float:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("engine", ["in_process", "reference"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "sampler", "late"),
+    [
+        *((kind, "in_process", True) for kind in KINDS),
+        *((kind, "in_process", False) for kind in ("plain", "dora", "saved")),  # merged, unmerged, not by the fast path
+        *((kind, "reference", False) for kind in KINDS),
+    ],
+)
 def test_whatever_the_adapter_is_sampling_and_training_agree_with_peft(
-    checkpoint: Callable[..., Path], elsewhere: Callable[[str], Path], kind: str, engine: str, late: bool
+    checkpoint: Callable[..., Path], elsewhere: Callable[[str], Path], kind: str, sampler: str, late: bool
 ) -> None:
     folder = elsewhere(kind)
     theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(checkpoint()), folder).eval()
-    policy = Policy.from_pretrained(str(checkpoint()), engine=engine)
+    policy = Policy.from_pretrained(str(checkpoint()), sampler=sampler)
     prompts, sampling = random_ids(5, 9, 20), Sampling(max_new_tokens=6)
-    if late:  # the engine has been made, and what it knows of the model with it
+    if late:  # the sampler has been made, and what it knows of the model with it
         policy.add_adapter("plain")
-        policy.generate("plain", prompts, sampling, random_uniforms(3, 6))
+        generate(policy, "plain", prompts, sampling, random_uniforms(3, 6))
     policy.add_adapter("one", path=folder)
-    sampled = policy.generate("one", prompts, sampling, random_uniforms(3, 6))
+    sampled = generate(policy, "one", prompts, sampling, random_uniforms(3, 6))
     assert differs(theirs, prompts, sampled) < 1e-4
     with theirs.disable_adapter():
         assert differs(theirs, prompts, sampled) > 0.01
-    assert (type(policy.engine).__name__ == "InProcessEngine") == (engine == "in_process" and kind in FAST)
+    assert (type(policy.sampler).__name__ == "InProcessSampler") == (sampler == "in_process" and kind in FAST)
     trained = logprobs_of(policy, "one", prompts, [s.ids for s in sampled]).detach()
     for row, said in zip(trained, sampled, strict=True):
         assert torch.allclose(row[: len(said.ids)], torch.from_numpy(said.logprobs), atol=1e-4)
@@ -214,7 +219,7 @@ def test_only_what_is_base_plus_product_is_merged_or_exported(
     if kind in MERGEABLE:
         policy.export("one", tmp_path / "plain")
         prompts = random_ids(5, 9, 20)
-        sampled = policy.generate("one", prompts, Sampling(max_new_tokens=6), random_uniforms(3, 6))
+        sampled = generate(policy, "one", prompts, Sampling(max_new_tokens=6), random_uniforms(3, 6))
         assert differs(AutoModelForCausalLM.from_pretrained(tmp_path / "plain"), prompts, sampled) < 1e-4
     else:
         with pytest.raises(ValueError, match=r"adapter 'one' is more than W \+ BA .* save_adapter writes it as it is"):
@@ -276,7 +281,7 @@ def test_another_adapter_is_not_in_the_merged_weights(policy: Policy) -> None:
     shake(policy, "two", seed=9)
     prompts, sampling, draws = random_ids(5, 20), Sampling(max_new_tokens=5), random_uniforms(2, 5)
     for name in ("one", "two", "one", None):
-        sampled = policy.generate(name, prompts, sampling, draws)
+        sampled = generate(policy, name, prompts, sampling, draws)
         with torch.no_grad():
             logprobs = logprobs_of(policy, name, prompts, [s.ids for s in sampled])
         assert all(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_models import logprobs_of, random_ids, random_uniforms, shake, sharp_model, weights
+from toy_models import generate, logprobs_of, random_ids, random_uniforms, shake, sharp_model, weights
 
 from maporl.agents.policy import LoRA, Policy
 from maporl.agents.quantised import check_quantization, quantization_config
@@ -90,7 +90,7 @@ def compare(quantised: Policy, plain: Policy, tolerance: float) -> None:
     assert {p.dtype for p in quantised.parameters("one")} == {torch.float32}
     assert not any(p.requires_grad for n, p in quantised.model.named_parameters() if ".lora_" not in n)
     prompts = random_ids(5, 30, 1)
-    sampled = quantised.generate("one", prompts, Sampling(max_new_tokens=8), random_uniforms(3, 8))
+    sampled = generate(quantised, "one", prompts, Sampling(max_new_tokens=8), random_uniforms(3, 8))
     completions = [s.ids for s in sampled]
     found, expected = (logprobs_of(p, "one", prompts, completions).detach() for p in (quantised, plain))
     assert (found - expected).abs().max() < tolerance

@@ -1,17 +1,18 @@
-"""Every algorithm learns something in every task with every team map: nothing works only where it was tried."""
+"""Every algorithm learns something in every task, under every protocol, with every team map and shaping: any two of them together."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
 import torch
+from pairwise import pairs, pairwise
 from toy_discussions import readable_share
 
 from maporl import registry
@@ -19,10 +20,8 @@ from maporl.agents.policy import LoRA, Policy
 from maporl.agents.sampling import Sampling
 from maporl.agents.team import Team
 from maporl.algorithms.training import learn
-from maporl.envs import DiscussionEnv, Shaping
-from maporl.types import Transcript
+from maporl.types import Episode, Question, Score
 
-ALGORITHMS, TASKS = registry.names("algorithm"), registry.names("env")
 TEAMS: dict[str, dict[str, Any]] = {
     "shared": {"sharing": "shared"},
     "per_agent": {"sharing": "per_agent"},
@@ -30,6 +29,15 @@ TEAMS: dict[str, dict[str, Any]] = {
     "round_1_frozen": {"sharing": "shared", "frozen": ["round_1"]},
     "train_one": {"sharing": "per_agent", "frozen": ["SECOND"]},
 }
+FACTORS = {
+    "algorithm": registry.names("algorithm"),
+    "task": registry.names("env"),
+    "protocol": registry.names("protocol"),
+    "team": list(TEAMS),
+    # One of each kind: own and team's values, now and in the future, and of joint actions.
+    "shaping": ["own_score", "team_mean", "last_round_team", "discounted_team", "outcome_credit", "team_score"],
+}
+CELLS = pairwise(FACTORS)
 ROWS: dict[str, list[dict[str, Any]]] = {
     "gsm8k": [{"question": f"Ann has {n} pens and buys 2. How many?", "answer": f"#### {n + 2}"} for n in range(12)],
     "math": [{"problem": f"What is ${n}+1$?", "answer": str(n + 1)} for n in range(12)],
@@ -47,50 +55,65 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-class Readable(Shaping):
-    """Readable text is paid, with so much noise that no two texts of a group earn the same by chance."""
+def readable(question: Question, response: str) -> float:
+    """Readable text is paid, with so much noise that no two texts of a group earn the same by chance.
 
-    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
-        return tuple(readable_share(t.text) + 0.1 * (crc32(t.text.encode()) % 1009) / 1009 for t in transcript.turns)
+    In place of the tasks' own verifiers, which pay random text nothing and stay the ground truth here.
+    """
+    return readable_share(response) + 0.1 * (crc32(response.encode()) % 1009) / 1009
+
+
+def all_readable(question: Question, responses: Mapping[str, str]) -> Score:
+    return Score(sum(readable(question, text) for text in responses.values()) / len(responses), None)
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DiscussionEnv]:
-    made: dict[tuple, DiscussionEnv] = {}
-
-    def make(name: str, **arguments: Any) -> DiscussionEnv:
-        key = (name, *sorted(arguments.items()))
-        if key not in made:
-            data = {}
-            if name in ROWS:
-                file = tmp_path_factory.mktemp(name) / "train.jsonl"
-                file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[name]))
-                data = {"data": str(file)}
-            env = registry.load("env", name)(num_agents=2, num_rounds=2, shaping=Readable(), **data, **arguments)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # so few rows have no validation or test part
-                env.questions("train")
-            made[key] = env
-        return made[key]
-
-    return make
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A file of rows for every task that reads some."""
+    folder = tmp_path_factory.mktemp("rows")
+    for name, rows in ROWS.items():
+        (folder / name).mkdir()
+        (folder / name / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {name: str(folder / name / "train.jsonl") for name in ROWS}
 
 
-def trained(env: DiscussionEnv, name: str, team_map: dict[str, Any], folder: Path) -> None:
-    """Two iterations of learning; every trained adapter's B matrices move, everything else stays bit for bit."""
-    policy = Policy.from_pretrained(str(folder), lora=LoRA(r=2))
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
+def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], checkpoint: Callable[..., Path]) -> None:
+    """Two iterations of learning: the adapters of those who spoke move, in every B matrix; everything else stays bit for bit."""
+    task = registry.load("env", cell["task"])
+    judges = {"verifier": readable, "ground_truth": task.default_verifier, "shaping": cell["shaping"]}
+    if cell["shaping"] == "team_score":
+        judges["team_verifier"] = all_readable
+    rows = {"data": data[cell["task"]]} if cell["task"] in data else {}
+    env = task(num_agents=2, num_rounds=2, protocol=cell["protocol"], **judges, **rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # so few rows have no validation or test part
+        env.questions("train")
+    policy = Policy.from_pretrained(str(checkpoint()), lora=LoRA(r=2))
     policy.add_adapter("bystander", seed=3)
+    team_map = TEAMS[cell["team"]]
     frozen = [env.possible_agents[1] if word == "SECOND" else word for word in team_map.get("frozen", ())]
     arguments = {**team_map, "frozen": frozen, "sampling": Sampling(max_new_tokens=6)}
     team = Team.build(policy, env.possible_agents, env.num_rounds, **arguments)
-    learners = list(team.learners)
     before = {n: p.clone() for n, p in policy.model.named_parameters()}
-    algorithm_class = registry.load("algorithm", name)
+    algorithm_class = registry.load("algorithm", cell["algorithm"])
     group = {"group_size": 2} if "group_size" in inspect.signature(algorithm_class).parameters else {}
     algorithm = algorithm_class(team, learning_rate=1e-3, num_epochs=1, num_minibatches=1, **group)
 
-    metrics = list(learn(env, team, algorithm, num_iterations=2, episodes_per_iteration=4))
+    seen: list[Episode] = []
+    steps = learn(
+        env,
+        team,
+        algorithm,
+        num_iterations=2,
+        episodes_per_iteration=4,
+        watch=lambda _, episodes: seen.extend(episodes),
+    )
+    metrics = list(steps)
 
+    spoken = {team.learner(turn.agent, turn.round) for e in seen for turn in e.transcript.turns}
+    learners = [learner.adapter for learner in spoken if learner is not None]
+    assert learners and (cell["protocol"] == "mixture_of_agents" or set(learners) == set(team.learners))
     for adapter in learners:
         b = [p for n, p in policy.model.named_parameters() if f".lora_B.{adapter}." in n]
         assert b and all(p.abs().max() > 0 for p in b)
@@ -100,25 +123,20 @@ def trained(env: DiscussionEnv, name: str, team_map: dict[str, Any], folder: Pat
             assert torch.equal(p, before[n]), n
     assert all(m["train/first_ratio_error"] < 1e-4 and m["train/skipped_steps"] == 0 for m in metrics)
     assert all(m["rollout/overflow"] == 0 and m["rollout/reward_mean"] > 0 for m in metrics)
+    assert all(turn.truth is None or turn.truth is not turn.score for e in seen for turn in e.transcript.turns)
 
 
-@pytest.mark.parametrize("team_map", TEAMS)
-@pytest.mark.parametrize("name", TASKS)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_every_algorithm_in_every_task_with_every_team_map(
-    task: Callable, checkpoint: Callable, algorithm: str, name: str, team_map: str
-) -> None:
-    trained(task(name), algorithm, TEAMS[team_map], checkpoint())
-
-
-@pytest.mark.parametrize("protocol", registry.names("protocol"))
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_every_algorithm_under_every_protocol(
-    task: Callable, checkpoint: Callable, algorithm: str, protocol: str
-) -> None:
-    trained(task("two_witnesses", protocol=protocol), algorithm, TEAMS["per_agent"], checkpoint())
+def test_every_pair_of_values_has_a_cell() -> None:
+    """Counted another way than the cells are made."""
+    held = set().union(*(pairs(list(cell.items())) for cell in CELLS))
+    sizes = [len(values) for values in FACTORS.values()]
+    assert len(held) == (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+    assert all(cell[name] in values for cell in CELLS for name, values in FACTORS.items())
+    assert len(CELLS) <= 1.25 * sorted(sizes)[-1] * sorted(sizes)[-2]
+    assert pairwise({"a": "xy", "b": "xy", "c": "xy"}) and len(pairwise({"a": "xy", "b": "xy", "c": "xy"})) <= 5
 
 
 def test_nothing_registered_is_left_out() -> None:
-    assert {"ippo", "mappo", "magrpo"} <= set(ALGORITHMS)
-    assert set(ROWS) <= set(TASKS) and len(TASKS) >= 7
+    assert {"ippo", "mappo", "magrpo"} <= set(FACTORS["algorithm"])
+    assert set(ROWS) <= set(FACTORS["task"]) and len(FACTORS["task"]) >= 7
+    assert set(FACTORS["shaping"]) <= set(registry.names("shaping"))

@@ -199,9 +199,9 @@ def test_cross_compares_a_sample_over_all_joint_actions_that_hold_it(
     env, team = Pair(num_agents=2, num_rounds=1), make_team(2, 1)
     asked = [q for q in env.questions("train")[:2] for _ in range(3)]
     sampled = rollout(env, team, asked, seed=0, groups=[0, 0, 0, 1, 1, 1])
-    calls = team.policies[0].engine_calls
+    calls = team.policies[0].sampler_calls
     joint = cross(env, sampled)
-    assert len(joint) == 2 * 3**2 and team.policies[0].engine_calls == calls
+    assert len(joint) == 2 * 3**2 and team.policies[0].sampler_calls == calls
     algorithm = MAGRPO(team, group_size=3, joint="cross")
     assert algorithm.joint == "cross" and algorithm.group_size == 3
     recorded = Recorded(algorithm, monkeypatch)

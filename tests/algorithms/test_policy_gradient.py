@@ -23,7 +23,11 @@ from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.magrpo import MAGRPO
 from maporl.types import Episode
 
-ALGORITHMS = registry.names("algorithm")
+ALGORITHMS = [
+    "ippo",
+    "mappo",
+    "magrpo",
+]  # MAGRPO's variants are its baselines (test_magrpo); all six train in test_every_combination
 
 
 class Reinforce(PolicyGradient):
@@ -143,7 +147,7 @@ def test_every_token_counts_the_last_one_and_eos_too(make_team: Callable) -> Non
         algorithm.load_state_dict(saved)
 
 
-@pytest.mark.parametrize("name", ["ippo", "mappo", "magrpo"])
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_microbatches_and_padding_do_not_change_an_update(make_team: Callable, name: str) -> None:
     results = []
     for microbatch_tokens in (1, 150, 100_000):
@@ -161,7 +165,7 @@ def test_microbatches_and_padding_do_not_change_an_update(make_team: Callable, n
             assert (first - second).abs().max() <= 1e-4 * first.abs().max()
 
 
-@pytest.mark.parametrize("name", ["ippo", "mappo", "magrpo"])
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_order_of_episodes_does_not_change_the_gradient(make_team: Callable, name: str) -> None:
     gradients = []
     for order in (slice(None), slice(None, None, -1)):
@@ -176,7 +180,7 @@ def test_the_order_of_episodes_does_not_change_the_gradient(make_team: Callable,
         assert (first - second).abs().max() <= 1e-4 * first.abs().max()
 
 
-@pytest.mark.parametrize("name", ["ippo", "mappo", "magrpo"])
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_gradient_checkpointing_changes_no_update(make_team: Callable, name: str) -> None:
     results = []
     for saving in (False, True):
@@ -238,18 +242,6 @@ def test_a_shared_policy_has_one_optimizer_and_each_makes_the_steps_asked_for(ma
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_two_seeded_runs_are_identical_and_another_seed_is_not(make_team: Callable, name: str) -> None:
-    def run(seed: int) -> tuple[list[dict], torch.Tensor]:
-        team = make_team(2, 2, sharing="shared", seed=seed)
-        algorithm = made(name, team, seed=seed, num_minibatches=2)
-        metrics = [algorithm.update(play(team, questions(2), rounds=2, group_size=2, seed=k)) for k in range(2)]
-        return metrics, weights(team.policies[0], "shared")
-
-    (a, left), (b, right), (_, other) = run(0), run(0), run(1)
-    assert a == b and torch.equal(left, right) and not torch.equal(left, other)
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_saved_state_goes_on_bit_for_bit(make_team: Callable, name: str, tmp_path: object) -> None:
     def fresh(seed: int) -> tuple[Team, PolicyGradient]:
         team = make_team(2, 2, seed=seed)
@@ -282,7 +274,7 @@ def test_a_state_of_another_team_is_refused(make_team: Callable) -> None:
         made("ippo", make_team(2, sharing="shared")).load_state_dict(state)
 
 
-@pytest.mark.parametrize("name", ["ippo", "mappo", "magrpo"])
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_it_learns(make_team: Callable, name: str) -> None:
     team = make_team(2, 1, sharing="per_agent", tokens=8)
     rates = {"group_size": 8} if name == "magrpo" else {"critic_learning_rate": 0.01}
@@ -314,21 +306,6 @@ def test_every_agent_is_paid_for_its_own(make_team: Callable) -> None:
     for agent, kind in share.items():
         text = "".join(t.text for t in said if t.agent == agent)
         assert sum(map(kind, text)) / len(text) > 0.6
-
-
-@pytest.mark.parametrize("name", ["ippo", "mappo", "magrpo"])
-def test_different_base_models_train_in_one_team(checkpoint: Callable, name: str) -> None:
-    bases = {
-        "agent_0": Policy.from_pretrained(str(checkpoint())),
-        "agent_1": Policy.from_pretrained(str(checkpoint("gpt2", vocab_size=280, hidden_size=16))),
-    }
-    team = Team.build(bases, list(bases), 2, sampling=Sampling(max_new_tokens=6))
-    assert len(bases["agent_0"].tokenizer) != len(bases["agent_1"].tokenizer)
-    metrics = made(name, team).update(play(team, questions(2), rounds=2, group_size=2))
-    for agent, policy in bases.items():
-        named = [p for n, p in policy.model.named_parameters() if f".lora_B.{agent}." in n]
-        assert named and all(p.abs().max() > 0 for p in named)
-    assert metrics["train/first_ratio_error"] < 1e-4
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -495,8 +472,9 @@ def test_a_team_that_trains_nothing(make_team: Callable) -> None:
         Reinforce(make_team(2, sharing="frozen"))
 
 
-@pytest.mark.parametrize("filters", [{"top_k": 20}, {"top_p": 0.8}])
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("name", "filters"), [("ippo", {"top_k": 20}), ("mappo", {"top_p": 0.8}), ("magrpo", {"top_k": 20})]
+)
 def test_filters_raise_in_training(checkpoint: Callable, filters: dict, name: str) -> None:
     policy = Policy.from_pretrained(str(checkpoint()))
     team = Team.build(policy, ["agent_0"], 1, sampling=Sampling(**filters))
@@ -529,7 +507,7 @@ def test_a_mismatch_between_sampling_and_training_is_told_whatever_the_ratio_is_
     episodes = play(team, questions(4), rounds=1)
     for e in episodes:
         for s in e.steps:
-            s.completion.logprobs[:] -= 0.25  # as if another engine had sampled, with another rounding
+            s.completion.logprobs[:] -= 0.25  # as if another sampler had sampled, with another rounding
     metrics = Reinforce(team, old_logprobs=old).update(episodes)
     assert metrics["train/logprob_mismatch"] == pytest.approx(0.25, abs=1e-3)
     ratio = np.exp(0.25) - 1 if old == "sampled" else 0.0
@@ -682,12 +660,12 @@ def test_autocast_moves_float32_adapters_in_nearly_the_same_direction(
     assert 0 < results[1][1]["train/logprob_mismatch"] < 0.03
 
 
-def test_what_engines_keep_is_given_up_before_passes_are_halved(
+def test_what_samplers_keep_is_given_up_before_passes_are_halved(
     make_team: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     team = make_team(2, 2, tokens=8, sharing="shared")
     episodes = play(team, questions(4), rounds=2, group_size=2)
-    assert team.policies[0].engine._kept  # type: ignore[attr-defined]
+    assert team.policies[0].sampler._kept  # type: ignore[attr-defined]
     backbone, calls = team.policies[0].backbone, []
     original = backbone.before
 
@@ -702,7 +680,7 @@ def test_what_engines_keep_is_given_up_before_passes_are_halved(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         algorithm.update(episodes)
-    assert algorithm.microbatch_tokens == 4096 and not team.policies[0].engine._kept  # type: ignore[attr-defined]
+    assert algorithm.microbatch_tokens == 4096 and not team.policies[0].sampler._kept  # type: ignore[attr-defined]
 
 
 def test_running_out_of_memory_before_the_first_pass_is_halved_too(make_team: Callable) -> None:

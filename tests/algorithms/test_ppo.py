@@ -35,23 +35,30 @@ class Secrets(DiscussionEnv):
 # -- one agent -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("credit", ["token", "turn"])
-def test_with_one_agent_mappo_is_ippo_bit_for_bit(make_team: Callable, credit: str) -> None:
+@pytest.mark.parametrize(
+    ("critics", "sharing", "credit"),
+    [
+        ("per_base", "per_agent", "token"),
+        ("per_base", "per_agent", "turn"),
+        ("per_agent", "per_agent", "token"),
+        ("per_agent_round", "per_agent_round", "token"),
+    ],
+)
+def test_with_one_agent_mappo_is_ippo_bit_for_bit(make_team: Callable, critics: str, sharing: str, credit: str) -> None:
     results = []
-    for algorithm in (IPPO, MAPPO):
-        team = make_team(1, 2, seed=3)
+    for algorithm in (IPPO, partial(MAPPO, critics=critics)):
+        team = make_team(1, 2, seed=3, sharing=sharing)
         learner = algorithm(team, seed=5, credit=credit, num_updates=4, **RATE)
         env = Secrets(num_agents=1, num_rounds=2)
         metrics = [learner.update(rollout(env, team, env.questions("train")[:6], seed=(1, k))) for k in range(2)]
-        [critic] = learner.critics.values()
-        results.append((weights(team.policies[0], "agent_0"), *critic.state_dict().values()))
-        renamed = [{k.replace("critic_agent_0", "critic_0"): v for k, v in m.items()} for m in metrics]
-        results[-1] = (*results[-1], renamed)
-    *left, left_metrics = results[0]
-    *right, right_metrics = results[1]
+        adapters = [weights(team.policies[0], name) for name in team.policies[0].adapters]
+        heads = [tensor for critic in learner.critics.values() for tensor in critic.state_dict().values()]
+        renamed = [{k.replace("critic_0", "critic_agent_0"): v for k, v in m.items()} for m in metrics]
+        results.append(([*adapters, *heads], renamed))
+        assert max(float(t.abs().max()) for t in heads[-2:]) > 0  # the critic's head has learned something
+    (left, left_metrics), (right, right_metrics) = results
     assert len(left) == len(right) > 10 and all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
     assert left_metrics == right_metrics
-    assert max(float(t.abs().max()) for t in left[-2:]) > 0  # the critic's head has learned something
 
 
 def test_their_critics(make_team: Callable) -> None:
@@ -111,19 +118,6 @@ def test_separate_central_critics_read_the_same_joint_state(make_team: Callable,
 def test_frozen_seats_have_no_central_critic(make_team: Callable) -> None:
     team = make_team(2, 2, frozen=["agent_1", "agent_0/round_1"])
     assert list(MAPPO(team, critics="per_agent_round").critics) == ["critic_agent_0_round_2"]
-
-
-@pytest.mark.parametrize(("critics", "sharing"), [("per_agent", "per_agent"), ("per_agent_round", "per_agent_round")])
-def test_with_one_agent_every_choice_of_critics_is_ippo(make_team: Callable, critics: str, sharing: str) -> None:
-    results = []
-    for make in (IPPO, partial(MAPPO, critics=critics)):
-        team = make_team(1, 2, seed=3, sharing=sharing)
-        learner = make(team, seed=5, **RATE)
-        env = Secrets(num_agents=1, num_rounds=2)
-        metrics = [learner.update(rollout(env, team, env.questions("train")[:6], seed=(1, k))) for k in range(2)]
-        results.append((metrics, [weights(team.policies[0], name) for name in team.policies[0].adapters]))
-    assert results[0][0] == results[1][0]
-    assert all(torch.equal(a, b) for a, b in zip(results[0][1], results[1][1], strict=True))
 
 
 @pytest.mark.parametrize("critics", ["per_agent", "per_agent_round"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from toy_discussions import completion
 
-from maporl.algorithms.records import VERSION, encode_turn, read_records, record, write_records
+from maporl.algorithms.records import VERSION, encode_turn, read_records, record, sampled_tokens, write_records
 from maporl.envs.team_answer import TeamAnswer
 from maporl.types import Completion, Episode, Observation, Question, Score, Step, Transcript, Turn
 
@@ -65,6 +66,14 @@ def test_given_messages_cost_and_earn_nothing() -> None:
     assert [t["text"] for t in turns] == [f"message {i}" for i in range(4)]
     assert [t["reward"] for t in turns] == [None, None, 2.0, 3.0]
     assert [t["completion_tokens"] for t in turns] == [0, 0, 3, 4]
+
+
+def test_discarded_tokens_are_kept_apart_and_count_as_cost() -> None:
+    turn, step = Turn("agent_0", 0, "Yes"), _episode().steps[2]
+    wasteful = replace(step, completion=replace(step.completion, discarded=4))
+    usual, encoded = encode_turn(turn, step), encode_turn(turn, wasteful)
+    assert encoded == {**usual, "discarded_tokens": 4} and encoded["completion_tokens"] == 3
+    assert (sampled_tokens(usual), sampled_tokens(encoded), wasteful.completion.sampled_tokens) == (3, 7, 7)
 
 
 def test_advantages_are_one_a_step() -> None:

@@ -92,6 +92,7 @@ def cell(
         "oracle": False,
         "best_seat": False,
         "matched_to": [],
+        "baseline": None if method == "single_agent" else "single_agent",
         **about,
     }
     known["matched_to"] = [{"method": team, "on": on} for team, on in known["matched_to"]]

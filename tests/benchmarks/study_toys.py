@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -126,6 +127,13 @@ class Wrong(Toy):
 
     def speak(self, observation: Observation, rng: np.random.Generator, greedy: bool) -> str:
         return "Answer: 777"
+
+
+class Rejects(Knows):
+    """Has sampled five tokens for each message and thrown them away."""
+
+    def _completion(self, observation: Observation, text: str) -> Completion:
+        return replace(super()._completion(observation, text), discarded=5)
 
 
 class Mute(Toy):

@@ -86,7 +86,7 @@ def test_transfer_shares_the_trainings_of_the_other_task() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ["partner_swap/mappo"], "seeds": [3]}, "agents of different runs; give at least two seeds"),
+        ({"methods": ["partner_swap/mappo"], "seeds": [3]}, "agents of different runs; give at least 2 seeds"),
         ({"methods": [{"name": "mappo", "trained_on": "vaults"}]}, "trained_on 'vaults' is no task of the study"),
         ({"methods": [{"name": "debate", "trained_on": "vault"}]}, "what trained its agents, as in debate/mappo"),
         ({"methods": ["partner_swap"]}, "needs an algorithm"),
@@ -141,7 +141,7 @@ def test_agents_trained_alone_have_one_base() -> None:
 def test_a_file_is_checked_together_with_its_flags(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("methods: [partner_swap/mappo]\n")
-    with pytest.raises(ValueError, match="at least two seeds"):
+    with pytest.raises(ValueError, match="at least 2 seeds"):
         Study.load(file, {})
     assert Study.load(file, {"seeds": [0, 1]}).seeds == (0, 1)
     file.write_text("methods: [{name: mappo, trained_on: vault}]\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from maporl.benchmarks.good_discussions import _base, best, chats, train_sft
 from run_toys import Letters
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -19,15 +19,15 @@ from maporl.agents import Policy, ScriptedAgent, Team
 from maporl.agents.chat_rows import IGNORE, encode_row
 from maporl.algorithms.records import read_records
 from maporl.algorithms.rollout import rollout
-from maporl.benchmarks.good_discussions import _base, best, chats, train_sft
 from maporl.benchmarks.matrix import run_study
 from maporl.benchmarks.results import load_results
-from maporl.benchmarks.seats import Seats
 from maporl.benchmarks.study import Study
 from maporl.benchmarks.warm_start import make_warm_start
 from maporl.config import RunConfig
 from maporl.envs import DiscussionEnv
-from maporl.run import RunFolder, evaluate_run, load_team
+from maporl.roster import Roster
+from maporl.run import RunFolder, load_team
+from maporl.training.trainer import evaluate_run
 from maporl.types import Episode, Question, Score, Transcript, Turn
 
 SFT: dict[str, Any] = {
@@ -156,8 +156,9 @@ class TestFolder:
         assert folder.config.model == str(folder.path / "model")
         assert (folder.config.team, folder.config.algorithm) == ("frozen", "sft")
         assert RunConfig.load(folder.path / "start.yaml").model == tiny_model
-        plan = json.loads((folder.path / "adapters" / "team.json").read_text())
-        assert plan == {"agent_0": ["base", "base"], "agent_1": ["base", "base"]}
+        roster = Roster.load(folder.path / "adapters")
+        assert len(roster.seats) == 4 and roster.bases == {str(folder.path / "model")} and not roster.learns()
+        assert {speaker.adapter for speaker in roster.seats.values()} == {None}
 
     def test_says_what_was_sampled_kept_and_learned(self, finished: tuple[RunFolder, list[Any]]) -> None:
         folder, told = finished
@@ -180,10 +181,9 @@ class TestFolder:
         start = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
         name = next(n for n in tuned if n.endswith("q_proj.weight"))
         assert not torch.equal(tuned[name], start[name])
-        for team in (load_team(folder.path, env=env), Seats().trained(folder.path, folder.config, env)):
-            (member,) = team.language_models
-            assert member.adapter is None and not member.trainable
-            assert torch.equal(member.policy.model.state_dict()[name], tuned[name])
+        (member,) = load_team(folder.path, env=env).language_models
+        assert member.adapter is None and not member.trainable
+        assert torch.equal(member.policy.model.state_dict()[name], tuned[name])
 
     def test_complete_is_left_begun_is_begun_anew(self, config: RunConfig) -> None:
         folder = train_sft(config)

@@ -23,6 +23,8 @@ from maporl.algorithms.records import Record, read_records
 from maporl.algorithms.rollout import rollout
 from maporl.benchmarks import measuring
 from maporl.benchmarks.measuring import STREAM, measure
+from maporl.benchmarks.outcomes import Measured
+from maporl.benchmarks.results import Cell
 from maporl.benchmarks.study import Study
 from maporl.benchmarks.trainers import train
 from maporl.envs.discussion import DiscussionEnv
@@ -76,6 +78,31 @@ def test_answers_and_costs_of_scripted_agents(tmp_path: Path) -> None:
     }
     assert all(cell(tmp_path, w)["costs"]["questions"] == 12 and not cell(tmp_path, w)["oracle"] for w in found)
     assert {r["tied"] for r in found["debate"]} == {2}
+
+
+def test_discarded_tokens_cost_what_others_do(tmp_path: Path) -> None:
+    """A message of two tokens for which five more were sampled: a lone answer costs 7, a debate of 2 agents and rounds 4 times that."""
+    partners = {f"agent_{i}": "study_toys:Rejects" for i in range(2)}
+    found = measured(tmp_path, partners=partners, methods=["debate"])
+    assert {w: cell(tmp_path, w)["costs"]["completion_tokens"] for w in found} == {"single_agent": 7, "debate": 4 * 7}
+    assert all(t["completion_tokens"] == 2 for records in found.values() for r in records for t in r["turns"])
+    for file in tmp_path.glob("cells/*/*/seed_0/records.jsonl"):  # and as reports read it back
+        written = json.loads((file.parent / "cell.json").read_text())
+        word = written["method"]
+        (run,) = Measured.of([Cell("numbers", word, word, 0, "complete", file.parent, file)]).runs
+        assert run.costs["completion_tokens"] == written["costs"]["completion_tokens"]
+
+
+def test_a_sampler_of_ones_own_serves_every_row(tmp_path: Path, tiny_model: str) -> None:
+    values = {"model": tiny_model, "partners": {}, "max_new_tokens": 6, "num_questions": 3, "methods": ["debate"]}
+    own = measured(tmp_path / "own", sampler="toy_samplers:Wasteful", **values)
+    usual = measured(tmp_path / "usual", **values)
+    assert {w: [texts(r) for r in records] for w, records in own.items()} == {
+        w: [texts(r) for r in records] for w, records in usual.items()
+    }
+    for word, messages in (("single_agent", 1), ("debate", 4)):
+        ours, theirs = (cell(tmp_path / name, word)["costs"]["completion_tokens"] for name in ("own", "usual"))
+        assert ours == pytest.approx(theirs + 3 * messages)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from maporl.benchmarks.methods import (
     SelfRefine,
     SingleAgent,
     SingleAgentTold,
-    TrainOne,
     VerifierVote,
 )
 from maporl.benchmarks.naming import named
+from maporl.benchmarks.trained_methods import TrainOne
 from maporl.config import RunConfig
 from maporl.envs import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer

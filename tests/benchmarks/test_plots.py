@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imread
-from matplotlib.text import Text
 
-from maporl.benchmarks import plots
-from maporl.benchmarks.plots import write_plots
+from maporl.benchmarks.figures import Axis, Figure, Look, Series, describe, looks
+from maporl.benchmarks.plots import LINES, MARKERS, ROLES, draw, write_plots
 
 
 @pytest.fixture(autouse=True)
@@ -39,23 +38,39 @@ def row(method: str, accuracy: float | None = 0.5, cost: float | None = 10.0, **
         "low": max(0.0, accuracy - 0.1) if known else None,
         "high": min(1.0, accuracy + 0.1) if known else None,
         "seeds": [{"seed": 0, "accuracy": accuracy}] if known else [],
+        "generations": 5.0 if "@" in method else 1.0,
         "prompt_tokens": 2 * cost if cost else cost,
         "completion_tokens": cost,
         **changes,
     }
 
 
-def curve(method: str, points: list[list[float | None]], name: str = "rollout/accuracy_round_1") -> dict[str, Any]:
-    return {"task": "sums", "method": method, "metrics": {name: points}}
+def curve(
+    method: str, points: list[list[float | None]], name: str = "rollout/accuracy_last_round", seed: int = 0
+) -> dict[str, Any]:
+    return {"task": "sums", "method": method, "label": method, "seed": seed, "metrics": {name: points}}
 
 
 def talk(method: str, *accuracies: float | None) -> dict[str, Any]:
     return {"task": "sums", "method": method, "rounds": list(accuracies)}
 
 
+def team(method: str, *votes: float | None) -> dict[str, Any]:
+    """A team's metrics of collaboration, as far as figures need them."""
+    rounds = [{"round": t, "vote_accuracy": vote} for t, vote in enumerate(votes)]
+    return {"task": "sums", "method": method, "metrics": {"rounds": rounds}}
+
+
+def described(rows: list[dict[str, Any]], **more: Any) -> dict[str, Figure]:
+    """The figures by file, or by what a reader chooses."""
+    figures = describe({"rows": rows, "rounds": more.get("rounds", [])}, more.get("curves", []), more.get("teams", []))
+    return {figure.file or figure.choice: figure for figure in figures}
+
+
 def written(folder: Path, rows: list[dict[str, Any]], **more: Any) -> dict[str, str]:
     """Text of the SVG files by name; both files of every plot are whole, and nothing else is there."""
-    files = write_plots({"summary": rows, "curves": [], "rounds": [], **more}, folder)
+    figures = describe({"rows": rows, "rounds": more.get("rounds", [])}, more.get("curves", []), more.get("teams", []))
+    files = write_plots(figures, looks(rows), folder)
     assert sorted(files) == sorted(folder.iterdir())
     texts = {}
     for file in files:
@@ -68,6 +83,17 @@ def written(folder: Path, rows: list[dict[str, Any]], **more: Any) -> dict[str, 
             assert pixels.shape[1] == 1700
             assert pixels.std() > 0.02 and np.all(pixels[:3] == 1)  # drawn on white
     return texts
+
+
+def drawn(figure: Figure, rows: list[dict[str, Any]]) -> Any:
+    """The axes of a figure."""
+    canvas = Canvas(figsize=(8.5, 4.5), layout="constrained")
+    draw(canvas, [figure], looks(rows))
+    return canvas.axes[0]
+
+
+def by_method(figure: Figure) -> dict[str, Series]:
+    return {series.method: series for series in figure.series}
 
 
 STUDY = [
@@ -85,19 +111,20 @@ def test_every_plot_of_a_study(tmp_path: Path) -> None:
     curves = [curve("mappo", [[1, 0.4], [2, 0.5]]), curve("mappo", [[1, 0.3], [2, 0.6], [3, 0.7]])]
     talks = [talk("debate", 0.4, 0.6), talk("mappo", 0.5, 0.7, 0.8)]
     found = written(tmp_path / "new", STUDY, curves=curves, rounds=talks)
-    assert list(found) == ["sums_accuracy", "sums_cost", "sums_learning", "sums_rounds"]
+    assert list(found) == ["sums_accuracy", "sums_cost", "sums_rounds", "sums_learning"]
     methods = [r["method"] for r in STUDY if r["accuracy"] is not None]
     for name in ("sums_accuracy", "sums_cost"):
         text = found[name]
-        assert all(re.search(rf"^\d* {re.escape(method)}( \(ORACLE\))?$", text, re.MULTILINE) for method in methods)
-        assert "failed" not in text
-        assert "ORACLE: an upper bound, no baseline" in text and "vote of a lone agent" in text
+        assert all(re.search(rf"^ {re.escape(method)}( \(ORACLE\))?$", text, re.MULTILINE) for method in methods)
+        assert "failed" not in text and "best_of_k@5 (ORACLE)" in text
+    assert "ORACLE: an upper bound, no baseline" in found["sums_accuracy"]
+    assert "lone agent, several answers" in found["sums_accuracy"]
     assert "sums: accuracy" in found["sums_accuracy"] and "ticks: every seed" in found["sums_accuracy"]
     assert "prompt and completion tokens per question" in found["sums_cost"]
     assert {"20", "50", "100"} <= set(found["sums_cost"].split("\n"))
     for name in ("sums_learning", "sums_rounds"):
         assert "mappo" in found[name] and "single_agent" not in found[name]
-    assert "iteration" in found["sums_learning"] and "round; hollow marks: untrained" in found["sums_rounds"]
+    assert "bold: mean over runs" in found["sums_learning"] and "hollow marks: untrained" in found["sums_rounds"]
 
 
 def test_the_same_figures_give_the_same_files(tmp_path: Path) -> None:
@@ -141,25 +168,37 @@ def test_curves_without_points_are_no_curves(tmp_path: Path) -> None:
     apart = [*nothing, curve("ippo", [[1, 0.5]]), curve("sft", [[1, 0.5]]), curve("sft", [[2, 0.5]])]
     found = written(tmp_path / "q", rows, curves=apart, rounds=[*short, talk("ippo", 0.5, None, 0.25)])
     assert " ippo" in found["sums_learning"].split("\n") and " mappo" not in found["sums_learning"].split("\n")
-    assert list(found)[2:] == ["sums_learning", "sums_rounds"]
+    assert list(found)[2:] == ["sums_rounds", "sums_learning"]
 
 
-def test_rounds_of_what_is_untrained_have_hollow_marks() -> None:
-    looks = plots._looks(STUDY)
-    talks = {"debate": [(1, 0.4), (2, 0.6)], "mappo": [(1, 0.5), (2, 0.7)], "sft": [(1, 0.5)]}
-    for untrained, hollow, words in (
-        ({"debate"}, ["white", looks["mappo"]["color"]], True),
-        (set(talks), ["white"] * 2, False),
-    ):
-        axes = Figure(figsize=(8.5, 4.5), layout="constrained").subplots()
-        plots._rounds(axes, "sums", talks, untrained, looks)
-        assert [line.get_markerfacecolor() for line in axes.lines] == hollow
-        assert ("hollow" in axes.get_xlabel()) == words
+@pytest.mark.parametrize(("trained", "hollow", "said"), [(True, [True, False], True), (False, [True, True], False)])
+def test_rounds_of_what_is_untrained_have_hollow_marks(trained: bool, hollow: list[bool], said: bool) -> None:
+    rows = [row("debate", team=True), row("mappo", team=True, trained=trained), row("sft")]
+    talks = [talk("debate", 0.4, 0.6), talk("mappo", 0.5, None, 0.7), talk("sft", 0.5)]
+    figure = described(rows, rounds=talks, teams=[team("mappo", 0.5, 0.75), team("sft", 1.0, 1.0)])["rounds"]
+    vote, *lines = figure.series
+    assert (vote.method, vote.style, vote.points) == ("mappo", "dashed", [(1, 0.5), (2, 0.75)])
+    assert [line.points for line in lines] == [[(1, 0.4), (2, 0.6)], [(1, 0.5), (3, 0.7)]]
+    assert [line.hollow for line in lines] == hollow and ("hollow" in figure.key) == said
+    faces = [line.get_markerfacecolor() for line in drawn(figure, rows).lines[1:]]
+    assert [face == "white" for face in faces] == hollow
 
 
-def test_the_last_round_is_the_one_with_the_highest_number() -> None:
-    metrics = {f"rollout/accuracy_round_{n}": [[1, n / 100]] for n in (2, 10, 9)}
-    assert plots._last_round({"metrics": metrics}) == [(1, 0.1)]
+def test_metrics_of_interest_come_first_and_every_one_has_means_over_the_iterations_of_all_runs() -> None:
+    many = [[n, 0.5] for n in range(4)]
+    curves = [curve("mappo", many, "train/kl"), curve("mappo", many, "rollout/accuracy_round_2")]
+    curves += [curve("mappo", many, "rollout/accuracy_round_10"), curve("mappo", [[1, 0.5]], "eval/accuracy")]
+    curves += [curve("mappo", [[1, 0.25], [2, 1.0]], seed=seed) for seed in (0,)]
+    curves += [curve("mappo", [[1, 0.75], [2, None], [3, 1.0]], seed=1)]
+    found = {name: figure for name, figure in described(STUDY, curves=curves).items() if figure.choice}
+    rounds = ["rollout/accuracy_round_10", "rollout/accuracy_round_2"]
+    assert list(found) == [*rounds, "eval/accuracy", "learning", "train/kl"]
+    assert found[rounds[0]].y == Axis("accuracy while training, round 10", "share")
+    assert [(s.style, s.points) for s in found["learning"].series] == [
+        ("thin", [(1, 0.25), (2, 1.0)]),
+        ("thin", [(1, 0.75), (3, 1.0)]),
+        ("line", [(1, 0.5)]),
+    ]
 
 
 def test_tasks_have_files_of_their_own(tmp_path: Path) -> None:
@@ -181,53 +220,55 @@ def test_performance_profile_of_enough_runs(tmp_path: Path) -> None:
 
 def test_methods_look_different_and_teams_most() -> None:
     rows = [row(f"m{n}", team=n >= 13, oracle=n == 0) for n in range(20)]
-    looks = plots._looks([*rows, row("m3", task="words")])
-    assert len({(look["color"], look["linestyle"]) for look in looks.values()}) == len(looks) == 20
-    assert len({looks[f"m{n}"]["color"] for n in range(13, 20)}) == 7
-    assert [m for m, look in looks.items() if look["label"].endswith("(ORACLE)")] == ["m0"]
+    found = looks([*rows, row("m3", task="words")])
+    shown = {method: (look.number % len(LINES), look.number % len(MARKERS)) for method, look in found.items()}
+    assert len(set(shown.values())) == len(shown) == 20
+    assert len({shown[f"m{n}"][0] for n in range(13, 20)}) == 7
+    assert [method for method, look in found.items() if look.oracle] == ["m0"]
 
 
 def test_an_oracle_is_hollow_and_a_vote_grey() -> None:
-    roles = {r["method"]: plots._role(r) for r in STUDY}
-    assert len(set(roles.values())) == 6
-    marks = {r["method"]: plots._mark(r) for r in STUDY}
-    assert [m for m, mark in marks.items() if mark["markerfacecolor"] == "white"] == ["best_of_k@5"]
-    red, green, blue = (int(marks["self_consistency@5"]["color"][n : n + 2], 16) for n in (1, 3, 5))
+    found = by_method(described([*STUDY, row("self_consistency@9")])["accuracy"])
+    assert len({series.role for series in found.values()}) == 6
+    assert [method for method, series in found.items() if series.hollow] == ["best_of_k@5"]
+    vote = found["self_consistency@5"].role
+    red, green, blue = (int(ROLES[vote][n : n + 2], 16) for n in (1, 3, 5))
     assert max(red, green, blue) - min(red, green, blue) < 20
-    assert plots._role(row("self_consistency@9")) == roles["self_consistency@5"]  # asked for by the user
-
-
-def test_numbers_cover_neither_points_nor_one_another() -> None:
-    figure = Figure(figsize=(8.5, 4.5), layout="constrained")
-    axes = figure.subplots()
-    rows = [row(f"m{n}", 0.5 + 0.01 * (n % 4), 10.0 + 0.1 * (n // 4)) for n in range(12)]
-    plots._cost(axes, rows)
-    figure.draw_without_rendering()
-    assert [t.get_text() for t in axes.texts] == [str(n) for n in range(1, 13)]
-    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without its line to the point
-    for n, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[n + 1 :])
-        for x, y in axes.transData.transform([(30.0 + 0.3 * (m // 4), 0.5 + 0.01 * (m % 4)) for m in range(12)]):
-            assert not box.contains(x, y)
+    assert found["self_consistency@9"].role == vote  # asked for by the user
 
 
 def test_the_front_is_what_no_cheaper_method_beats() -> None:
-    axes = Figure(figsize=(8.5, 4.5), layout="constrained").subplots()
+    figure = described(STUDY)["cost"]
+    front, *marks = figure.series
     rows = [r for r in STUDY if r["accuracy"] is not None]
-    plots._cost(axes, rows)
-    points = [
-        tuple(map(float, (*line.get_xdata(), *line.get_ydata()))) for line in axes.lines if line.get_marker() == "o"
-    ]
-    assert points == [(3 * r["completion_tokens"], r["accuracy"]) for r in rows]
-    (front,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert [mark.points for mark in marks] == [[(3 * r["completion_tokens"], r["accuracy"])] for r in rows]
     # The better of two single agents, then the team, to the right end; neither votes nor the oracle.
-    assert list(map(tuple, front.get_xydata())) == [(15.0, 0.35), (60.0, 0.7), (75.0, 0.7)]
+    assert front.points == [(15.0, 0.35), (60.0, 0.7), (75.0, 0.7)]
+    best = {mark.method: mark.detail for mark in marks if mark.detail}
+    assert best == {name: "best for its cost" for name in ("mappo", "single_agent/mappo")} | {"best_of_k@5": "oracle"}
+    axes = drawn(figure, STUDY)
+    steps = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert [list(map(tuple, line.get_xydata())) for line in steps] == [front.points]
+
+
+def test_of_lines_that_lie_on_one_another_all_are_seen() -> None:
+    talks = [talk("debate", 0.4, 0.6), talk("mappo", 0.4, 0.6)]
+    below, above = drawn(described(STUDY, rounds=talks)["rounds"], STUDY).lines
+    assert below.get_linewidth() > above.get_linewidth() + 1
+
+
+def test_a_share_beyond_1_is_drawn_whole() -> None:
+    figure = Figure(
+        "sums", "Said", Axis("iteration", "count"), Axis("said", "share"), [Series("m", [(1, 0.5), (2, 1.75)])]
+    )
+    low, high = drawn(figure, [row("m")]).get_ylim()
+    assert low <= 0 and high >= 1.75
+    assert looks([row("m")]) == {"m": Look(0, False)}
 
 
 def test_accuracies_are_drawn_from_top_to_bottom_with_oracles_apart() -> None:
-    axes = Figure(figsize=(8.5, 4.5), layout="constrained").subplots()
     rows = [row("best_of_k@5", 0.8, oracle=True), row("debate", 0.5), row("mappo", 0.6)]
-    plots._accuracy(axes, rows)
+    axes = drawn(described(rows)["accuracy"], rows)
     points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "o"]
     assert points == [(0.5, 0.0), (0.6, -1.0), (0.8, -2.6)]
     assert [t.get_text() for t in axes.get_yticklabels()] == [" debate", " mappo", " best_of_k@5 (ORACLE)"]

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Canvas
 from study_on_disk import cell, records, study
 
-from maporl.benchmarks.plots import write_plots
+from maporl.benchmarks.figures import describe, looks
+from maporl.benchmarks.plots import draw, write_plots
 from maporl.benchmarks.report import collect
 from maporl.benchmarks.results import Results, load_results
 from maporl.benchmarks.summary import summarise
 from maporl.benchmarks.tables import markdown, write_tables
-from maporl.benchmarks.verifier_gap import Point, draw_gaps, gap_points, verifier_gaps
+from maporl.benchmarks.verifier_gap import Point, gap_points, verifier_gaps
 
 S, G, A = (f"rollout/verifier_{name}_round_" for name in ("score", "gap", "auroc"))
 
@@ -108,29 +109,48 @@ def test_table_and_file(results: Results, tmp_path: Path) -> None:
 
 
 def test_plot_lies_beside_the_others(results: Results, tmp_path: Path) -> None:
-    files = [f.name for f in write_plots(collect(results, summarise(results)).figures, tmp_path / "plots")]
+    payload = collect(results, summarise(results))
+    files = [f.name for f in write_plots(payload.plots, payload.looks, tmp_path / "plots")]
     assert files[-2:] == ["sums_verifier_gap.png", "sums_verifier_gap.svg"]
     text = (tmp_path / "plots" / "sums_verifier_gap.svg").read_text()
     assert all(
         f">{words}</text>" in text
-        for words in ("learned", "accuracy", "iteration; thick: mean over runs, thin: every run")
+        for words in (
+            "learned",
+            "last round, sampled",
+            "dashed: verifier's score, solid: accuracy; bold: mean over runs, thin: every run",
+        )
     )
     assert ">mappo</text>" not in text
 
 
 def test_a_panel_for_every_row_with_means_over_the_iterations_of_all_runs() -> None:
-    figure = Figure(figsize=(8.5, 5.6), layout="constrained")
-    runs = [[Point(1, 0.5, 0.25, None), Point(2, 0.75, 0.25, None)], [Point(1, 1.5, 0.75, None)]]
-    draw_gaps(figure, "sums", [(" learned", runs), (" noisy", runs[1:]), (" c", runs), (" d", runs)])
-    figure.draw_without_rendering()
-    learned, noisy, *others = figure.axes
-    assert [axes.get_title() for axes in (learned, noisy, *others)] == ["learned", "noisy", "c", "d"]
-    drawn = {
-        (line.get_label(), line.get_linewidth()): [tuple(map(float, p)) for p in line.get_xydata()]
-        for line in learned.lines
+    runs = [metrics([0.25, 0.5], score=0.5), metrics([0.75], score=1.5)]
+    curves = [curve("learned", one, seed) for seed, one in enumerate(runs)]
+    curves += [curve(name, runs[1]) for name in ("noisy", "c", "d")] + [curve("rule", {"train/loss": [[1, 0.5]]})]
+    about = {
+        "task": "sums",
+        "matched": [],
+        "team": True,
+        "trained": True,
+        "oracle": False,
+        "accuracy": None,
+        "seeds": [],
     }
-    assert drawn["verifier's score", 2] == [(1, 1.0)] and drawn["accuracy", 2] == [(1, 0.5)]
-    thin = [[tuple(map(float, p)) for p in line.get_xydata()] for line in learned.lines if line.get_linewidth() < 1]
-    assert thin == [[(1, 0.5), (2, 0.75)], [(1, 1.5)], [(1, 0.25), (2, 0.25)], [(1, 0.75)]]
-    assert len(noisy.lines) == 2  # one run is its own mean
-    assert learned.get_ylim()[1] >= 1.5 and learned.get_ylim()[0] <= 0
+    rows = [{**about, "method": method} for method in ("learned", "noisy", "c", "d", "rule")]
+    panels = [figure for figure in describe({"rows": rows}, curves) if figure.file == "verifier_gap"]
+    assert [(s.style, s.points, s.detail) for s in panels[0].series] == [
+        ("thin", [(1, 0.5), (2, 0.5)], "verifier's score, seed 0"),
+        ("thin", [(1, 1.5)], "verifier's score, seed 1"),
+        ("dashed", [(1, 1.0)], "verifier's score, mean"),
+        ("thin", [(1, 0.25), (2, 0.0)], "accuracy, seed 0"),
+        ("thin", [(1, 0.75)], "accuracy, seed 1"),
+        ("line", [(1, 0.5)], "accuracy, mean"),
+    ]
+    assert (panels[0].series[-1].low, panels[0].series[-1].high) == ([0.5], [1.0])  # what is between them is shaded
+    assert [series.style for series in panels[1].series] == ["dashed", "line"]  # one run is its own mean
+    canvas = Canvas(figsize=(8.5, 5.6), layout="constrained")
+    draw(canvas, panels, looks(rows))
+    canvas.draw_without_rendering()
+    assert [axes.get_title() for axes in canvas.axes] == ["learned", "noisy", "c", "d"]
+    assert canvas.axes[0].get_ylim()[1] >= 1.5 and canvas.axes[0].get_ylim()[0] <= 0

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-import re
-import types
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +25,6 @@ from maporl.envs import CollaborationGame
 from maporl.envs.collaboration_game import GameRules
 from maporl.envs.collaboration_oracles import best_response, play, quantal_response
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 KINDS: list[dict[str, Any]] = [
     {},
     {"num_agents": 3, "num_rounds": 4, "threshold": 5},
@@ -218,16 +214,3 @@ class TestOtherPromises:
         env.step(None)
         with pytest.raises(RuntimeError, match="the game is over"):
             env.step(0)
-
-
-class TestPage:
-    PAGE = (DOCS / "collaboration_game.md").read_text("utf-8")
-
-    def test_code_runs(self) -> None:
-        blocks = re.findall(r"```python\n(.*?)```", self.PAGE, re.DOTALL)
-        assert len(blocks) == 3
-        for number, block in enumerate(blocks):
-            exec(
-                compile(block, f"block {number} of docs/collaboration_game.md", "exec"),
-                types.ModuleType("page").__dict__,
-            )

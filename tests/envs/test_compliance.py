@@ -25,7 +25,7 @@ from pettingzoo.test import (
 
 from maporl import registry
 from maporl.envs import DiscussionEnv, Shaping, check_env
-from maporl.types import Observation, Question, Score, Transcript
+from maporl.types import Observation, Question, Score, Seat, Transcript
 
 TASKS = registry.names("env")
 PROTOCOLS = registry.names("protocol")
@@ -204,7 +204,7 @@ class Unpicklable(Digits):
 
 class Leaky(Digits):
     def observe(self, agent: str) -> Observation:
-        return super().joint_observation(agent)
+        return self.rules.state(self.transcript, Seat(agent, self.transcript.completed_rounds))
 
 
 class Eavesdropping(Digits):
@@ -252,9 +252,9 @@ class Drifting(Digits):
 
 
 class Overpaid(Digits):
-    def advance(self, text: str, score: Score | None, truth: Score | None) -> None:
-        super().advance(text, score, truth)
-        self.rewards = {agent: reward + 1 for agent, reward in self.rewards.items()}
+    @property
+    def rewards(self) -> dict[str, float]:
+        return {agent: reward + 1 for agent, reward in super().rewards.items()}
 
 
 class Unseeded(Digits):

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from maporl import registry
 from maporl.envs import Debate, DiscussionEnv, Incentives, OwnScore, Shaping, TeamScore
 from maporl.envs.spaces import AnyText
-from maporl.types import Question, Score, Transcript, Turn
+from maporl.envs.verifiers import VerifierFailed
+from maporl.types import Question, Score, Seat, Transcript, Turn
 
 PROTOCOLS = registry.names("protocol")
 ASKED = Question("Which digit?", "<7>", private={"agent_0": "alpha secret", "agent_1": "beta secret"})
@@ -53,7 +54,7 @@ def test_an_observation() -> None:
         {"agent": "agent_1", "round": 0, "text": "No."},
         {"agent": "agent_0", "round": 0, "text": "It is <7>."},
     )
-    assert env.state() == env.joint_observation("agent_0")
+    assert env.state() == env.rules.state(env.transcript, Seat("agent_0", 1))
     assert env.state()["private"] == "agent_0: alpha secret\nagent_1: beta secret"
 
 
@@ -104,12 +105,11 @@ def test_the_critics_view_never_holds_what_it_judges(protocol: str, spoken: int,
         env = started(3, 2, protocol=protocol)
         for _ in range(min(spoken, 3) if protocol == "mixture_of_agents" else spoken):
             env.step("hm")
-        speakers = env.protocol.speakers(env.transcript)
-        judged = speakers[-1]
-        before = env.joint_observation(judged)
-        while env.agent_selection != judged:
+        judged = env.rules.due(env.transcript)[-1]
+        before = env.rules.state(env.transcript, judged)
+        while env.agent_selection != judged.agent:
             env.step(text)  # simultaneous messages
-        views += [before, env.joint_observation(judged)]
+        views += [before, env.rules.state(env.transcript, judged)]
     assert all(view == views[0] for view in views)
 
 
@@ -168,22 +168,22 @@ def test_unscored_turns_have_no_score_and_scored_ones_are_asked_once() -> None:
 
 def test_scores_in_batches_of_many_discussions() -> None:
     env = Digits(3, 2, verifier=Told)
-    envs = [copy.copy(env) for _ in range(4)]
-    for twin in envs:
-        twin.reset(options={"question": ASKED})
-    messages = [(twin.transcript, agent, f"<7> v=0.{i}") for i, twin in enumerate(envs) for agent in twin.agents]
-    verdicts = env.score_batch(messages)
+    start = env.rules.start(ASKED)
+    said = [(start, [Turn(agent, 0, f"<7> v=0.{i}") for agent in env.agents]) for i in range(4)]
+    discussions = env.rules.extend(said)
     assert env.verifier.batches == [12] and env.ground_truth.batches == [12]
-    assert verdicts[3:6] == [(Score(0.1, None), Score(1.0, True, "<7>"))] * 3
-    for (_, _, text), verdict in zip(messages, verdicts, strict=True):
-        assert env.score_batch([(envs[0].transcript, "agent_0", text)]) == [verdict]
-    envs[0].advance("said", *verdicts[3])
-    assert envs[0].transcript.turns[0] == Turn("agent_0", 0, "said", *verdicts[3])
+    assert [(t.score, t.truth) for t in discussions[1].turns] == [(Score(0.1, None), Score(1.0, True, "<7>"))] * 3
+    for (_, turns), together in zip(said, discussions, strict=True):
+        alone = start
+        for turn in turns:
+            (alone,) = env.rules.extend([(alone, [turn])])
+        assert alone == together
 
 
 def test_a_batch_of_unscored_messages_asks_nobody() -> None:
     env = started(3, 1, protocol="pipeline", verifier=Contains())
-    assert env.score_batch([(env.transcript, "generator_0", "x")]) == [(None, None)]
+    env.step("x")
+    assert (env.transcript.turns[0].score, env.transcript.turns[0].truth) == (None, None)
     assert env.verifier.batches == []
 
 
@@ -260,8 +260,8 @@ def test_consensus_ends_a_debate() -> None:
     assert env.turn_rewards == (1.0,) * 6 and env.team_answer().correct == 1
     assert env.observe("agent_0")["round"] == 2
     assert all(env.observation_space(a).contains(env.observe(a)) for a in env.possible_agents)
-    with pytest.raises(RuntimeError, match="over; call reset"):
-        env.advance("more", None, None)
+    with pytest.raises(ValueError, match="dead"):
+        env.step("more")
     whole = env.transcript
     for prefix in (whole, replace(whole, turns=(*whole.turns, Turn("agent_0", 2, "<7>")))):
         with pytest.raises(ValueError, match="but after 6 nobody is left to speak"):
@@ -357,10 +357,10 @@ def test_aec_rewards_telescope_to_the_shapings_totals(shaping: object, protocol:
             break
     whole = env.transcript
     prefix = data.draw(st.sampled_from(prefixes))
-    start = len(prefix.turns)
+    start = len(prefix.spoken.turns)
     env.reset(options={"transcript": prefix})
     before = {name: 0.0 for name in env.possible_agents}
-    for turn, reward in zip(prefix.turns, env.shaping(prefix), strict=True):
+    for turn, reward in zip(prefix.spoken.turns, env.shaping(prefix.spoken), strict=True):
         before[turn.agent] += reward
 
     paid = dict.fromkeys(env.possible_agents, 0.0)
@@ -380,7 +380,7 @@ def test_aec_rewards_telescope_to_the_shapings_totals(shaping: object, protocol:
         owed = sum(reward for turn, reward in messages if turn.agent == agent) - before[agent]
         assert paid[agent] == pytest.approx(owed, abs=1e-9)
         assert collected[agent] == pytest.approx(owed, abs=1e-9)
-    assert env.turn_rewards == env.shaping(env.transcript)
+    assert env.turn_rewards == env.rules.rewards(env.transcript)
     assert env.transcript == whole
 
 
@@ -599,7 +599,7 @@ def test_spaces() -> None:
     env = started()
     for agent in env.possible_agents:
         assert env.observation_space(agent).contains(env.observe(agent))
-        assert env.observation_space(agent).contains(env.joint_observation(agent))
+        assert env.observation_space(agent).contains(env.rules.state(env.transcript, Seat(agent, 0)))
         assert env.observation_space(agent).contains(env.observation_space(agent).sample())
 
 
@@ -647,12 +647,14 @@ class Short(Shaping):
         (lambda: started().step(3), TypeError, "an action is a string; agent_0 got 3 .int."),
         (lambda: started().step(None), TypeError, "agent_0 got None .NoneType."),
         (lambda: started().step(b"<7>"), TypeError, "got b'<7>' .bytes."),
-        (lambda: started().advance(3, None, None), TypeError, "an action is a string"),
-        (lambda: [env := started(1, 1), env.step("x"), env.advance("y", None, None)], RuntimeError, "over; call reset"),
-        (lambda: started(shaping=Short()).step("x") or started(2, shaping=Short()), ValueError, "gave 1 rewards for 0"),
+        (lambda: started(shaping=Short()).turn_rewards, ValueError, "gave 1 rewards for 0"),
         (lambda: started(question="why?"), TypeError, "options.'question'. is a str; give a maporl.types.Question"),
         (lambda: Digits().reset(options={"transcript": ASKED}), TypeError, "is a Question; give a .*Transcript"),
-        (lambda: started(team_verifier=lambda q, r: 1.0, num_agents=1).step("x"), TypeError, "must return a Score"),
+        (
+            lambda: started(team_verifier=lambda q, r: 1.0, num_agents=1).step("x"),
+            VerifierFailed,
+            "must return a Score",
+        ),
         (lambda: DiscussionEnv(verifier=Contains).reset(), NotImplementedError, "has no load"),
     ],
 )

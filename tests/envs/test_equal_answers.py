@@ -16,12 +16,12 @@ HALVES = ("\\frac{1}{2}", "0.5", "1/2")
 def discussion(*answers: str, gold: str = "\\frac{2}{4}") -> Transcript:
     """One round, everybody's answer in a box."""
     question = Question("?", gold)
-    transcript = Transcript(question, tuple(f"agent_{i}" for i in range(len(answers))), 1)
-    for agent, answer in zip(transcript.agents, answers, strict=True):
+    agents, turns = tuple(f"agent_{i}" for i in range(len(answers))), []
+    for agent, answer in zip(agents, answers, strict=True):
         text = f"So \\boxed{{{answer}}}."
         score = MathExpression()(question, text)
-        transcript = transcript.append(Turn(agent, 0, text, score, score))
-    return transcript
+        turns.append(Turn(agent, 0, text, score, score))
+    return Transcript(question, agents, 1, tuple(turns))
 
 
 def test_a_vote() -> None:
@@ -45,6 +45,6 @@ def test_reconciles_tally() -> None:
 def test_collaboration() -> None:
     """Agreement: 3 pairs of halves and one of threes among 10; the vote is right; without one half it is a tie."""
     transcript = discussion(*HALVES, "3", "3")
-    told = collaboration([record(Episode(transcript, ()), majority(transcript), greedy=False)])
+    told = collaboration([record(Episode(transcript, (0.0,) * 5), majority(transcript), greedy=False)])
     assert told["final"]["vote_accuracy"] == 1.0 and told["rounds"][0]["agreement"] == 4 / 10
     assert [told["marginal_contribution"][a]["contribution"] for a in transcript.agents] == [0.5, 0.5, 0.5, 0.0, 0.0]

@@ -13,7 +13,7 @@ from discussion_toys import Contains, Digits, Told
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maporl.envs.scoring import build_judges
+from maporl.envs.scoring import build_verifiers
 from maporl.envs.two_witnesses import TwoWitnesses
 from maporl.envs.verifiers import Exact, Noisy, Number, Regex, Verifier
 from maporl.types import Question, Score
@@ -135,18 +135,18 @@ def test_bad_rates(arguments: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("spec", ["noisy", {"name": "noisy", "flip_rate": 1.0}, Noisy])
 def test_by_default_it_is_made_around_the_tasks_own(spec: Any) -> None:
-    judges = build_judges(spec, None, None, {"name": "regex", "pattern": "a(.)"})
+    judges = build_verifiers(spec, None, None, {"name": "regex", "pattern": "a(.)"})
     assert judges.verifier.verifier == Regex("a(.)") and judges.ground_truth is judges.verifier.verifier
 
 
 def test_the_truth_stays_the_tasks_own() -> None:
     """Also where the noise is around something else; and a learned verifier's noise leaves the task's truth, too."""
-    judges = build_judges({"name": "noisy", "verifier": "exact"}, None, None, "number")
+    judges = build_verifiers({"name": "noisy", "verifier": "exact"}, None, None, "number")
     assert judges.verifier.verifier == Exact() and judges.ground_truth == Number()
-    assert isinstance(build_judges(Noisy(Told()), None, None, Contains).ground_truth, Contains)
-    assert build_judges({"name": "noisy", "verifier": "exact"}, None, None, None).ground_truth is None
+    assert isinstance(build_verifiers(Noisy(Told()), None, None, Contains).ground_truth, Contains)
+    assert build_verifiers({"name": "noisy", "verifier": "exact"}, None, None, None).ground_truth is None
     with pytest.raises(ValueError, match="disturbs another verifier; say which"):
-        build_judges("noisy", None, None, None)
+        build_verifiers("noisy", None, None, None)
 
 
 def test_values_are_noisy_and_the_truth_is_not() -> None:

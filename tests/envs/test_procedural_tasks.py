@@ -136,7 +136,7 @@ def test_a_lone_witness_is_shown_its_own_view_only(seat: str) -> None:
         assert env.observe("agent_0")["private"] == question.private["agent_0"] == team.private[seat]
         (other,) = {"agent_0", "agent_1"} - {seat}
         assert team.private[other] not in str(question)
-        assert env.joint_observation("agent_0") == env.observe("agent_0")
+        assert env.state() == env.observe("agent_0")
 
 
 @pytest.mark.parametrize("num_agents", [1, 2])

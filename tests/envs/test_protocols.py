@@ -11,10 +11,12 @@ from discussion_toys import Digits, discussion
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maporl.envs import Debate, MixtureOfAgents, Pipeline, Protocol, ReConcile, RoundRobin
+from maporl.envs import Debate, MixtureOfAgents, OwnScore, Pipeline, Protocol, ReConcile, RoundRobin
 from maporl.envs.protocols import build_protocol
 from maporl.envs.protocols.reconcile import recalibrated, tally
-from maporl.types import Question, Score, Transcript, Turn
+from maporl.envs.rules import Rules
+from maporl.envs.scoring import Verifiers
+from maporl.types import Question, Score, Seat, Transcript, Turn
 
 PROTOCOLS = (Debate, RoundRobin, Pipeline, ReConcile)
 SPARSE = tuple(partial(Debate, topology=topology) for topology in ("ring", "star"))
@@ -38,6 +40,14 @@ def positions(draw: st.DrawFn, complete: bool = True) -> tuple[Protocol, Transcr
     return protocol, begun(protocol, agents, spoken)
 
 
+def rules_of(protocol: Protocol, transcript: Transcript) -> Rules:
+    return Rules(protocol, Verifiers(None, None, None), OwnScore(), "", transcript.agents)
+
+
+def said(protocol: Protocol, transcript: Transcript, seat: Seat, text: str) -> Transcript:
+    return rules_of(protocol, transcript).extend([(transcript, [Turn(*seat, text)])])[0]
+
+
 def told(turns: tuple[Turn, ...]) -> list[str]:
     return [turn.text.removeprefix("message ") for turn in turns]
 
@@ -46,19 +56,19 @@ def told(turns: tuple[Turn, ...]) -> list[str]:
 def test_everybody_speaks_once_a_round_in_order(protocol: type[Protocol]) -> None:
     transcript = begun(protocol(2), 3, 0)
     order = []
-    while (speaker := protocol(2).speaker(transcript)) is not None:
-        order.append(speaker)
-        transcript = transcript.append(Turn(speaker, transcript.completed_rounds, ""))
+    while due := protocol(2).due(transcript):
+        order.append(due[0].agent)
+        transcript = said(protocol(2), transcript, due[0], "")
     assert order == list(transcript.agents) * 2
     assert transcript.is_complete
 
 
 def test_who_may_speak_at_once() -> None:
     """All who have not spoken yet in a simultaneous round, the next one alone in a sequential protocol."""
-    assert Debate(2).speakers(begun(Debate(2), 3, 0)) == ("agent_0", "agent_1", "agent_2")
-    assert Debate(2).speakers(begun(Debate(2), 3, 4)) == ("agent_1", "agent_2")
-    assert RoundRobin(2).speakers(begun(RoundRobin(2), 3, 4)) == ("agent_1",)
-    assert Debate(2).speakers(begun(Debate(2), 3, 6)) == ()
+    assert Debate(2).due(begun(Debate(2), 3, 0)) == (("agent_0", 0), ("agent_1", 0), ("agent_2", 0))
+    assert Debate(2).due(begun(Debate(2), 3, 4)) == (("agent_1", 1), ("agent_2", 1))
+    assert RoundRobin(2).due(begun(RoundRobin(2), 3, 4)) == (("agent_1", 1),)
+    assert Debate(2).due(begun(Debate(2), 3, 6)) == ()
 
 
 def test_what_is_seen_in_a_debate() -> None:
@@ -118,9 +128,7 @@ def answering(protocol: Protocol, num_agents: int, answers: Sequence[str | None]
 def test_consensus(answers: list[str | None], over: bool) -> None:
     protocol = Debate(3, stop="consensus")
     transcript = answering(protocol, 2, answers)
-    assert protocol.over(transcript) is over
-    assert (protocol.speaker(transcript) is None) is over
-    assert (protocol.speakers(transcript) == ()) is over
+    assert (protocol.due(transcript) == ()) is over
     assert not Debate(3).over(transcript)
 
 
@@ -143,7 +151,7 @@ def test_nobody_sees_a_message_of_a_simultaneous_round_in_progress(position: tup
 @given(positions(complete=False))
 def test_with_full_history_a_speaker_sees_what_its_critic_may_read(position: tuple[Protocol, Transcript]) -> None:
     protocol, transcript = position
-    speaker = protocol.speaker(transcript)
+    speaker = protocol.due(transcript)[0].agent
     visible, settled = protocol.visible(transcript, speaker), protocol.settled(transcript, speaker)
     everything = protocol.history == "all" and getattr(protocol, "topology", "all") == "all"
     assert visible == settled if everything else set(visible) <= set(settled)
@@ -154,10 +162,10 @@ def test_full_history_only_grows_at_its_end(position: tuple[Protocol, Transcript
     """Prefix-stable: what an agent was shown in an earlier round is the beginning of what it is shown now."""
     protocol, transcript = position
     if protocol.history == "all":
-        speaker = protocol.speaker(transcript)
+        speaker = protocol.due(transcript)[0].agent
         now = protocol.visible(transcript, speaker)
         for spoken in range(transcript.agents.index(speaker), len(transcript.turns), len(transcript.agents)):
-            earlier = protocol.visible(replace(transcript, turns=transcript.turns[:spoken]), speaker)
+            earlier = protocol.visible(transcript.before(spoken), speaker)
             assert now[: len(earlier)] == earlier
 
 
@@ -165,15 +173,15 @@ def test_full_history_only_grows_at_its_end(position: tuple[Protocol, Transcript
 def test_a_critic_never_reads_what_it_judges(position: tuple[Protocol, Transcript], data: st.DataObject) -> None:
     """Simultaneous messages, however they read, change nothing for an agent's critic, nor for the agent."""
     protocol, start = position
-    agent = data.draw(st.sampled_from(protocol.speakers(start)))
+    agent = data.draw(st.sampled_from(protocol.due(start))).agent
     views = set()
     for text in ("yes", "no"):
         transcript = start
-        for speaker in protocol.speakers(start):
+        for seat in protocol.due(start):
             views.add((protocol.settled(transcript, agent), protocol.visible(transcript, agent)))
-            if speaker == agent:
+            if seat.agent == agent:
                 break
-            transcript = transcript.append(Turn(speaker, transcript.completed_rounds, text))
+            transcript = said(protocol, transcript, seat, text)
     assert len(views) == 1
 
 
@@ -181,14 +189,14 @@ def test_a_critic_never_reads_what_it_judges(position: tuple[Protocol, Transcrip
 def test_a_mixture_has_layers_and_one_aggregator(agents: int, layers: int) -> None:
     protocol = MixtureOfAgents(layers)
     transcript, batches = begun(protocol, agents, 0), []
-    while speakers := protocol.speakers(transcript):
-        batches.append(speakers)
-        for speaker in speakers:
-            assert protocol.speaker(transcript) == speaker
-            transcript = transcript.append(Turn(speaker, transcript.completed_rounds, f"{len(transcript.turns)}"))
+    while due := protocol.due(transcript):
+        batches.append(tuple(seat.agent for seat in due))
+        for seat in due:
+            assert protocol.due(transcript)[0] == seat
+            transcript = said(protocol, transcript, seat, f"{len(transcript.turns)}")
     assert batches == [transcript.agents] * (layers - 1) + [("agent_0",)]
     assert len(transcript.turns) == agents * (layers - 1) + 1
-    assert protocol.speaker(transcript) is None
+    assert protocol.due(transcript) == ()
     with_end = replace(transcript, ended=True)
     assert with_end.completed_rounds == layers and with_end.round(layers - 1) == transcript.turns[-1:]
 
@@ -281,7 +289,8 @@ def test_the_tally() -> None:
 
 def test_what_is_seen_in_a_reconcile_discussion() -> None:
     """A debate, and after each round its tally."""
-    transcript = sure([("A", "a"), ("B", "b")], [("B", "c"), ("A", "d")], [("A", "e")])
+    given = sure([("A", "a"), ("B", "b")], [("B", "c"), ("A", "d")], [("A", "e")])
+    transcript = rules_of(ReConcile(4), given).replayed(given)
     heads = [(m["agent"], m["round"], m["text"][:1]) for m in ReConcile(4).messages(transcript, "agent_1")]
     assert heads == [
         ("agent_1", 0, "b"),
@@ -294,7 +303,7 @@ def test_what_is_seen_in_a_reconcile_discussion() -> None:
     latest = ReConcile(4, "last_round").messages(transcript, "agent_1")
     assert [(m["agent"], m["round"]) for m in latest] == [("agent_1", 0), ("agent_1", 1), ("agent_0", 1), ("tally", 1)]
     assert ReConcile(4).messages(begun(ReConcile(4), 2, 1), "agent_0") == ()
-    assert ReConcile(4).settled(transcript, "agent_1") == Debate(4).settled(transcript, "agent_1")
+    assert [t.agent for t in ReConcile(4).settled(transcript, "agent_1")] == ["agent_1", "agent_0", "tally"] * 2
 
 
 def test_everybody_is_asked_how_sure_it_is_in_every_round() -> None:
@@ -304,7 +313,7 @@ def test_everybody_is_asked_how_sure_it_is_in_every_round() -> None:
     assert asked.startswith("Name the digit. Just before") and '"Confidence: 0.8"' in asked
     for text in ("x", "y", "z"):
         env.step(text)
-    assert env.observe("agent_1")["instruction"] == asked == env.joint_observation("agent_0")["instruction"]
+    assert env.observe("agent_1")["instruction"] == asked == env.state()["instruction"]
     assert env.observe("agent_1")["transcript"][-1]["text"] == "3 of 3 gave no answer."
 
 

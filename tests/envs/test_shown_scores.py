@@ -88,14 +88,13 @@ def test_a_critic_never_sees_the_score_of_what_it_judges(protocol: str, said: in
     for value in (0.5, other):
         env = started({"name": protocol, "show_scores": True}, 3)
         spoken(env, *["v=0.25"] * (min(said, 3) if protocol == "mixture_of_agents" else said))
-        speakers = env.protocol.speakers(env.transcript)
-        judged = speakers[-1]
-        before = env.joint_observation(judged)
-        while env.agent_selection != judged:
+        judged = env.rules.due(env.transcript)[-1]
+        before = env.rules.state(env.transcript, judged)
+        while env.agent_selection != judged.agent:
             env.step(f"v={value}")
-        views += [before, env.joint_observation(judged)]
+        views += [before, env.rules.state(env.transcript, judged)]
         spoken(env, f"v={value}")
-        settled = env.protocol.settled(env.transcript, judged)
+        settled = env.protocol.settled(env.transcript, judged.agent)
         if env.protocol.simultaneous and env.transcript.completed_rounds == before["round"]:
             assert len(settled) == len(before["transcript"])
     assert all(view == views[0] for view in views)
@@ -199,7 +198,7 @@ def agreed(stop: Any, answers: str, values: tuple[float, ...] = ()) -> bool:
     row = values or (0.0,) * len(answers)
     transcript = discussion([row], num_rounds=3, answers=[[None if a == "." else a for a in answers]])
     debate: Protocol = Debate(3, stop=stop)
-    assert (debate.speaker(transcript) is None) == debate.over(transcript)
+    assert (debate.due(transcript) == ()) == debate.over(transcript)
     return debate.over(transcript)
 
 
@@ -251,7 +250,7 @@ def test_only_the_round_that_has_just_been_completed_counts() -> None:
     rows = [["A", "A", "B"], ["A", "B", "C"]]
     debate = Debate(4, stop=Consensus(0.6))
     assert not debate.over(discussion([(0, 0, 0)] * 2, answers=rows, num_rounds=4))
-    assert not debate.over(discussion([(0, 0, 0), (0,)], answers=[rows[0], ["A"]], num_rounds=4))
+    assert debate.due(discussion([(0, 0, 0), (0,)], answers=[rows[0], ["A"]], num_rounds=4))
     assert debate.over(discussion([(0, 0, 0)] * 2, answers=rows[::-1], num_rounds=4))
 
 

@@ -1,9 +1,8 @@
 // Plots as inline SVG: scales, axes, lines, and the same numbers as a table for whoever cannot see them.
 
 // Every method keeps one colour and one mark on the whole page.
-const methods = [...new Set(figures.cells.map((cell) => cell.method).concat(figures.summary.map((row) => row.method)))];
 const PALETTE = 8;
-const tint = (method) => `tint-${Math.max(methods.indexOf(method), 0) % PALETTE}`;
+const tint = (method) => `tint-${(figures.looks[method] ?? 0) % PALETTE}`;
 
 function linear(from, to, start, end) {
   const slope = (end - start) / (to - from || 1);
@@ -43,7 +42,8 @@ function around(values, {share = false, least = 0} = {}) {
     high === low ? Math.abs(high) * 0.1 || 0.1 : 0,
   );
   [low, high] = [low - room, high + room];
-  return share ? [Math.max(0, low), Math.min(1, high)] : [low, high];
+  // What a verifier calls a share may lie beyond 0 and 1.
+  return share ? [Math.max(Math.min(0, ...seen), low), Math.min(Math.max(1, ...seen), high)] : [low, high];
 }
 
 // A figure with a heading, the drawing (made anew when its width changes) and the data as a table.
@@ -54,7 +54,7 @@ function plot({title, note, description, draw, table, legend = null}) {
   const box = el(
     "figure.plot",
     {"aria-labelledby": id},
-    el("figcaption", {}, el("h3", {id}, title), note ? el("p.note", {}, note) : null),
+    el("figcaption", el("h3", {id}, title), note ? el("p.note", note) : null),
     legend,
     frame,
   );
@@ -65,35 +65,11 @@ function plot({title, note, description, draw, table, legend = null}) {
     if (!now || now === width) return;
     width = now;
     const {height, nodes} = draw(width);
-    const names = [svg("title", {}, title), svg("desc", {}, description)];
+    const names = [svg("title", title), svg("desc", description)];
     frame.replaceChildren(svg("svg", {viewBox: `0 0 ${width} ${height}`, width, height, role: "img"}, names, nodes));
   };
   new ResizeObserver(redraw).observe(frame);
-  box.redraw = () => {
-    width = 0;
-    redraw();
-  };
   return box;
-}
-
-function axes({x, y, width, height, left, bottom, xLabel, yLabel, xShow = figure, yShow = figure}) {
-  const nodes = [];
-  for (const tick of y.ticks) {
-    nodes.push(svg("line.grid", {x1: left, x2: width, y1: y(tick), y2: y(tick)}));
-    nodes.push(svg("text.tick", {x: left - 8, y: y(tick) + 4, "text-anchor": "end"}, yShow(tick)));
-  }
-  for (const tick of x.ticks) {
-    nodes.push(svg("line.notch", {x1: x(tick), x2: x(tick), y1: height - bottom, y2: height - bottom + 4}));
-    nodes.push(svg("text.tick", {x: x(tick), y: height - bottom + 18, "text-anchor": "middle"}, xShow(tick)));
-  }
-  nodes.push(svg("line.base", {x1: left, x2: width, y1: height - bottom, y2: height - bottom}));
-  nodes.push(svg("text.axis", {x: (left + width) / 2, y: height - 4, "text-anchor": "middle"}, xLabel));
-  nodes.push(svg("text.axis", {x: 0, y: 12}, yLabel));
-  return nodes;
-}
-
-function path(points, x, y) {
-  return points.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
 }
 
 const SHAPES = [
@@ -105,10 +81,10 @@ const SHAPES = [
 
 // The mark of a method: its colour and shape; hollow for an oracle.
 function mark(method, x, y, r, {hollow = false, title = ""} = {}) {
-  const number = Math.max(methods.indexOf(method), 0);
+  const number = figures.looks[method] ?? 0;
   const shape = SHAPES[(number + Math.floor(number / PALETTE)) % SHAPES.length](x, y, r); // 32 different marks
   shape.setAttribute("class", `mark ${tint(method)}${hollow ? " hollow" : ""}`);
-  if (title) shape.append(svg("title", {}, title));
+  if (title) shape.append(svg("title", title));
   return shape;
 }
 
@@ -116,39 +92,24 @@ function legendOf(entries) {
   const item = ({method, label, hollow}) =>
     el(
       "li",
-      {},
       svg("svg", {width: 14, height: 14, "aria-hidden": "true"}, mark(method, 7, 7, 4.5, {hollow})),
       plain(label),
     );
-  return el("ul.legend", {}, entries.map(item));
-}
-
-// Moves labels apart that stand at the same height: [{y, ...}] in place, within [top, bottom].
-function spread(labels, gap, top, bottom) {
-  labels.sort((a, b) => a.y - b.y);
-  labels.forEach((label, k) => (label.y = Math.max(label.y, k ? labels[k - 1].y + gap : top)));
-  for (let k = labels.length - 1; k >= 0; k--) {
-    const limit = k === labels.length - 1 ? bottom : labels[k + 1].y - gap;
-    labels[k].y = Math.min(labels[k].y, limit);
-  }
-  return labels;
+  return el("ul.legend", entries.map(item));
 }
 
 function tableOf(caption, heads, rows) {
   const head = el(
     "thead",
-    {},
     el(
       "tr",
-      {},
       heads.map((text) => el("th", {scope: "col"}, text)),
     ),
   );
-  const cell = (text, k) => (k ? el("td", {}, text) : el("th", {scope: "row"}, plain(text)));
+  const cell = (text, k) => (k ? el("td", text) : el("th", {scope: "row"}, plain(text)));
   const body = el(
     "tbody",
-    {},
-    rows.map((row) => el("tr", {}, row.map(cell))),
+    rows.map((row) => el("tr", row.map(cell))),
   );
-  return scrolling(caption, el("table.plain", {}, el("caption.hidden", {}, caption), head, body));
+  return scrolling(caption, el("table.plain", el("caption.hidden", caption), head, body));
 }

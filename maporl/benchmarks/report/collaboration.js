@@ -7,16 +7,14 @@ function flipMatrices(task) {
   if (!entries.length) return null;
   return el(
     "section",
-    {},
-    el("h3", {}, "What a round changes"),
+    el("h3", "What a round changes"),
     el(
       "p.note",
-      {},
       "Messages that are right or wrong before a round (rows) and after it (columns). Off the diagonal, the share of the row that flipped.",
     ),
-    el("div.flips", {}, entries.slice(0, FIRST).map(flipsOf)),
+    el("div.flips", entries.slice(0, FIRST).map(flipsOf)),
     entries.length > FIRST
-      ? details(`${entries.length - FIRST} more`, el("div.flips", {}, entries.slice(FIRST).map(flipsOf)))
+      ? details(`${entries.length - FIRST} more`, el("div.flips", entries.slice(FIRST).map(flipsOf)))
       : null,
   );
 }
@@ -25,7 +23,7 @@ function flipsOf({label, metrics}) {
   const matrices = metrics.flips.rounds.map((step) =>
     flipMatrix(step.all, `Round ${step.round + 1} to ${step.round + 2}`, label),
   );
-  return el("div", {}, el("h4", {}, plain(label)), el("div.matrices", {}, matrices));
+  return el("div", el("h4", plain(label)), el("div.matrices", matrices));
 }
 
 function flipMatrix(matrix, caption, label) {
@@ -33,32 +31,27 @@ function flipMatrix(matrix, caption, label) {
   const cell = (name, kind, rate) => {
     const node = el(
       `td.${kind}`,
-      {},
-      el("strong", {}, count(matrix[name])),
-      rate === undefined ? null : el("span.sub", {}, known(rate) ? `${percent(rate)} %` : "–"),
+      el("strong", count(matrix[name])),
+      rate === undefined ? null : el("span.sub", known(rate) ? `${percent(rate)} %` : "–"),
     );
     node.style.setProperty("--heat", total ? (0.06 + 0.5 * (matrix[name] / total)).toFixed(3) : "0");
     return node;
   };
-  const head = el("tr", {}, el("td"), el("th", {scope: "col"}, "right after"), el("th", {scope: "col"}, "wrong after"));
+  const head = el("tr", el("td"), el("th", {scope: "col"}, "right after"), el("th", {scope: "col"}, "wrong after"));
   return el(
     "table.matrix",
-    {},
-    el("caption", {}, caption, el("span.hidden", {}, ` of ${plain(label)}`)),
-    el("thead", {}, head),
+    el("caption", caption, el("span.hidden", ` of ${plain(label)}`)),
+    el("thead", head),
     el(
       "tbody",
-      {},
       el(
         "tr",
-        {},
         el("th", {scope: "row"}, "right before"),
         cell("right_right", "good"),
         cell("right_wrong", "bad", matrix.right_to_wrong_rate),
       ),
       el(
         "tr",
-        {},
         el("th", {scope: "row"}, "wrong before"),
         cell("wrong_right", "good", matrix.wrong_to_right_rate),
         cell("wrong_wrong", "bad"),
@@ -69,7 +62,7 @@ function flipMatrix(matrix, caption, label) {
 
 const rateOf = (entry) =>
   entry && known(entry.rate)
-    ? [`${percent(entry.rate)}`, el("span.sub", {}, `${count(entry.turned ?? 0)} of ${count(entry.chances)}`)]
+    ? [`${percent(entry.rate)}`, el("span.sub", `${count(entry.turned ?? 0)} of ${count(entry.chances)}`)]
     : "–";
 
 const COLLABORATION = [
@@ -94,9 +87,9 @@ const COLLABORATION = [
     (m) => rateOf(m.conformity?.all?.right_majority),
   ],
   [
-    "Agreement, first to last",
+    "Agreement, round by round",
     "Share of pairs of messages of a round that give the same answer",
-    (m) => `${percent(m.rounds.at(0)?.agreement)} → ${percent(m.rounds.at(-1)?.agreement)}`,
+    (m) => m.rounds.map((round) => percent(round.agreement)).join(" → ") || "–",
   ],
   [
     "Vote, first to last",
@@ -122,13 +115,13 @@ const COLLABORATION = [
 
 function ablationCell(metrics) {
   const {records, team} = metrics.ablation ?? {};
-  return records ? [points(team?.difference), el("span.sub", {}, `${count(records)} discussions`)] : "–";
+  return records ? [points(team?.difference), el("span.sub", `${count(records)} discussions`)] : "–";
 }
 
 function contributionCell(metrics) {
   const entries = Object.entries(metrics.marginal_contribution ?? {}).filter(([, one]) => known(one.contribution));
   return entries.length
-    ? entries.map(([agent, one]) => el("span.line", {}, `${plain(agent)} ${points(one.contribution)}`))
+    ? entries.map(([agent, one]) => el("span.line", `${plain(agent)} ${points(one.contribution)}`))
     : "–";
 }
 
@@ -137,30 +130,26 @@ function collaborationTable(task) {
   if (!entries.length) return null;
   const head = el(
     "tr",
-    {},
     el("td"),
     entries.map((one) => el("th.number", {scope: "col"}, plain(one.label))),
   );
   const line = ([name, about, show]) =>
     el(
       "tr",
-      {},
-      el("th", {scope: "row"}, name, el("span.sub", {}, about)),
-      entries.map((one) => el("td.number", {}, show(one.metrics))),
+      el("th", {scope: "row"}, name, el("span.sub", about)),
+      entries.map((one) => el("td.number", show(one.metrics))),
     );
   return el(
     "section",
-    {},
-    el("h3", {}, "Collaboration"),
-    el("p.note", {}, "Shares in per cent, of sampled discussions of all seeds."),
+    el("h3", "Collaboration"),
+    el("p.note", "Shares in per cent, of sampled discussions of all seeds."),
     scrolling(
       `Collaboration on ${plain(task)}`,
       el(
         "table.collaboration",
-        {},
-        el("caption.hidden", {}, `Collaboration metrics on ${plain(task)}`),
-        el("thead", {}, head),
-        el("tbody", {}, COLLABORATION.map(line)),
+        el("caption.hidden", `Collaboration metrics on ${plain(task)}`),
+        el("thead", head),
+        el("tbody", COLLABORATION.map(line)),
       ),
     ),
   );

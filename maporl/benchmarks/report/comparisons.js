@@ -34,7 +34,7 @@ function seedsCompared({seeds, seeds_left_out: left = []}) {
   return left.length ? `seed ${left.join(", ")} left out, which only one of them has` : "";
 }
 
-const seedsNote = (one) => (seedsCompared(one) ? el("span.sub.seeds-compared", {}, seedsCompared(one)) : null);
+const seedsNote = (one) => (seedsCompared(one) ? el("span.sub.seeds-compared", seedsCompared(one)) : null);
 
 function fairPlot(task) {
   const fair = fairComparisons(task);
@@ -52,26 +52,19 @@ function fairPlot(task) {
     const said = conclusion(one);
     return el(
       "tr",
-      {},
       el(
         "th",
         {scope: "row"},
         plain(one.team.label),
-        el("span.sub", {}, `against ${plain(one.vote.label)}, ${matchedOn(one.on)}`),
+        el("span.sub", `against ${plain(one.vote.label)}, ${matchedOn(one.on)}`),
         seedsNote(one),
       ),
-      el("td.stripe", {}, strip(one)),
-      el(
-        "td.number",
-        {},
-        el("strong", {}, points(one.difference)),
-        el("span.sub", {}, range(one.low, one.high, points)),
-      ),
-      el("td.number", {}, probability(one.p_holm ?? one.p)),
+      el("td.stripe", strip(one)),
+      el("td.number", el("strong", points(one.difference)), el("span.sub", range(one.low, one.high, points))),
+      el("td.number", probability(one.p_holm ?? one.p)),
       el(
         "td",
-        {},
-        el(`span.said.${said.name}`, {}, said.word),
+        el(`span.said.${said.name}`, said.word),
         said.name === "open" && known(one.detectable)
           ? el(
               "span.sub",
@@ -96,31 +89,27 @@ function fairPlot(task) {
   const heads = ["Team", "", "Difference, points", "p, corrected", ""];
   const head = el(
     "tr",
-    {},
     heads.map((text, k) =>
       el(
         k === 1 ? "th.stripe" : k === 2 || k === 3 ? "th.number" : "th",
         {scope: "col"},
-        k === 1 ? [axis, el("span.hidden", {}, "Plot")] : text || el("span.hidden", {}, "Conclusion"),
+        k === 1 ? [axis, el("span.hidden", "Plot")] : text || el("span.hidden", "Conclusion"),
       ),
     ),
   );
   return el(
     "section.fair",
-    {},
-    el("h3", {}, "Does the team beat a vote that costs as much?"),
+    el("h3", "Does the team beat a vote that costs as much?"),
     scrolling(
       "Teams against compute-matched votes",
       el(
         "table.fair",
-        {},
         el(
           "caption.hidden",
-          {},
           "Each team against the vote of a lone agent that spends as many tokens, on the same questions",
         ),
-        el("thead", {}, head),
-        el("tbody", {}, fair.map(line)),
+        el("thead", head),
+        el("tbody", fair.map(line)),
       ),
     ),
   );
@@ -179,12 +168,12 @@ function pooledNode() {
   return el(
     "section.task",
     {"aria-label": "Over all tasks"},
-    el("h2", {}, "Over all tasks"),
+    el("h2", "Over all tasks"),
     el(
       "p.note",
-      {},
       "Interquartile mean over runs, and the probability that a run is better than one of the single agent's.",
     ),
     tableOf("Methods over all tasks", heads, lines),
+    el("div.plots", plotsOf("")),
   );
 }

@@ -4,8 +4,8 @@ function rowNodes(i) {
   const verdict = verdictOf(index_(i, "correct"));
   return [
     sign(verdict),
-    el("span.ask", {}, el("bdi", {}, plain(store.question(i).text.slice(0, 160)))),
-    el("span.who", {}, nameOfDiscussion(i), " · answer ", answerNodes(store.answer(i))),
+    el("span.ask", el("bdi", plain(store.question(i).text.slice(0, 160)))),
+    el("span.who", nameOfDiscussion(i), " · answer ", answerNodes(store.answer(i))),
     marksNode(index_(i, "marks")),
   ];
 }
@@ -35,7 +35,6 @@ function buildFilters() {
   const choose = (name, label, entries, all) =>
     el(
       "div",
-      {},
       el("label", {for: `by-${name}`}, label),
       el(
         "select",
@@ -68,10 +67,9 @@ function buildFilters() {
   const form = byId("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
   form.replaceChildren(
-    el("label.query", {}, el("span.hidden", {}, "Search questions and messages"), query),
+    el("label.query", el("span.hidden", "Search questions and messages"), query),
     el(
       "div.selects",
-      {},
       tasks.length > 1 ? choose("task", "Task", options(tasks), "All") : "",
       choose("method", "Method", options(names, labelOf), "All"),
       choose("kind", "Show", cases, "All"),
@@ -88,7 +86,6 @@ function buildFilters() {
           "Where two methods differ",
           el(
             "div.selects",
-            {},
             choose("other", "The other method", options(names, labelOf), "None"),
             choose(
               "relation",

@@ -6,13 +6,14 @@ The figures are one plain dict, described in `collect`: whoever has other figure
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from maporl import __version__
 from maporl.benchmarks.collaboration import collaboration
 from maporl.benchmarks.curves import learning_curves
+from maporl.benchmarks.figures import Figure, Look, describe, looks
 from maporl.benchmarks.report.discussions import Discussions, clean
 from maporl.benchmarks.results import Cell, Results
 
@@ -27,11 +28,15 @@ class Payload:
 
     Attributes:
         figures: JSON-ready; see `collect`.
+        plots: What the plots show, in the page and in files.
+        looks: Colour and mark of every method.
         index: The packed index of the discussions.
         pieces: Their packed texts.
     """
 
     figures: dict[str, Any]
+    plots: list[Figure]
+    looks: dict[str, Look]
     index: str
     pieces: list[str] = field(repr=False)
 
@@ -41,34 +46,18 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
 
     Args:
         results: Cells; their records are read once.
-        summary: {"rows": [...], "comparisons": [...], "pooled": [...]}, as `maporl.benchmarks.summary.summarise` makes it. A row:
-
-            | key | value |
-            |---|---|
-            | task, method, label, team, trained, oracle | as in `Cell` |
-            | matched | for a vote: [[method of the team, "completion" or "all"], ...] |
-            | accuracy, low, high | mean over seeds and its interval over questions |
-            | seeds | [{"seed", "accuracy"}, ...] |
-            | seeds_low, seeds_high | t interval across seeds, or None |
-            | greedy, best_seat, parse_rate | shares or None |
-            | questions, generations, prompt_tokens, completion_tokens | the latter three per question |
-            | eval_s, train_s | seconds |
-            | failed | [{"seed", "reason"}, ...] |
-
-            A comparison: task, method, baseline, on ("completion" or "all" for a vote of equal cost, else None), difference, low, high, p,
-            p_holm, questions, detectable, seeds [{"seed", "difference"}] (none: they share none), seeds_left_out. Pooled: method, runs,
-            iqm, low, high, improvement, improvement_low, improvement_high.
+        summary: As `maporl.benchmarks.summary.summarise` makes it, which says what its rows, comparisons and pooled figures hold.
         title: Of the page; the results' own if None.
 
     Returns:
-        The payload; its `figures` hold title, built, version, settings, notes [{kind, text}], cells, summary (rows), comparisons, pooled,
-        rounds (as the summary has them), curves (see `maporl.benchmarks.curves`) and collaboration [{task, method, label, metrics}] (of
-        sampled discussions, see `maporl.benchmarks.collaboration`).
+        The payload; its `figures` hold title, built, version, settings, notes [{kind, text}], cells, summary (rows), comparisons, pooled
+        (as the summary has them), plots (see `maporl.benchmarks.figures`), looks {method: number} and collaboration [{task, method,
+        label, metrics}] (of sampled discussions, see `maporl.benchmarks.collaboration`).
     """
     discussions = Discussions()
     cells: list[dict[str, Any]] = []
     metrics: list[dict[str, Any]] = []
-    for members in _by_method(results.cells).values():
+    for members in results.by_method().values():
         sampled: list[Mapping[str, Any]] = []
         for cell in members:
             records = cell.records()
@@ -78,11 +67,11 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
                 sampled += [r for r in records if not r["greedy"]] or records
         if sampled:
             first = members[0]
-            found = _metrics(sampled, first, discussions.problems)
-            metrics += (
-                [{"task": first.task, "method": first.method, "label": first.label, "metrics": found}] if found else []
-            )
+            if found := _metrics(sampled, first, discussions.problems):
+                metrics.append({"task": first.task, "method": first.method, "label": first.label, "metrics": found})
     index, pieces = discussions.finish()
+    plots = describe(summary, learning_curves(results.cells, points=POINTS), metrics)
+    look_of = looks([*summary.get("rows", ()), *map(vars, results.cells)])
     figures = {
         "title": title or results.title or "Results",
         "built": datetime.now(UTC).isoformat(timespec="minutes"),
@@ -94,18 +83,11 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         "summary": summary.get("rows", []),
         "comparisons": summary.get("comparisons", []),
         "pooled": summary.get("pooled", []),
-        "rounds": summary.get("rounds", []),
-        "curves": learning_curves(results.cells, points=POINTS),
+        "plots": [asdict(plot) for plot in plots if plot.on_page],
+        "looks": {method: look.number for method, look in look_of.items()},
         "collaboration": metrics,
     }
-    return Payload(clean(figures), index, pieces)
-
-
-def _by_method(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.task, cell.method), []).append(cell)
-    return groups
+    return Payload(clean(figures), plots, look_of, index, pieces)
 
 
 def _metrics(records: Sequence[Mapping[str, Any]], cell: Cell, problems: list[str]) -> dict[str, Any] | None:

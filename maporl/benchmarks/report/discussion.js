@@ -18,9 +18,9 @@ function turnOf(packed) {
 }
 
 const sign = ({name, sign, word}) =>
-  el(`span.sign.${name}`, {}, el("span", {"aria-hidden": "true"}, sign), el("span.hidden", {}, ` ${word} `));
+  el(`span.sign.${name}`, el("span", {"aria-hidden": "true"}, sign), el("span.hidden", ` ${word} `));
 
-const answerNodes = (answer) => (answer === null ? el("em", {}, "no answer") : el("bdi", {}, textNodes(answer)));
+const answerNodes = (answer) => (answer === null ? el("em", "no answer") : el("bdi", textNodes(answer)));
 
 function discussionNode(text, {pattern, changes}) {
   const turns = text.turns.map(turnOf);
@@ -31,9 +31,9 @@ function discussionNode(text, {pattern, changes}) {
     members.forEach((turn) => before.set(turn.agent, turn));
     return node;
   });
-  if (!rounds.length) body.push(el("p.empty", {}, "Nobody has spoken."));
+  if (!rounds.length) body.push(el("p.empty", "Nobody has spoken."));
   if (text.ablated) body.push(ablatedNode(text, rounds, {pattern, changes}));
-  return el("div.discussion", {}, body);
+  return el("div.discussion", body);
 }
 
 function ablatedNode(text, rounds, options) {
@@ -42,12 +42,11 @@ function ablatedNode(text, rounds, options) {
   const verdict = verdictOf(text.ablated.correct ?? 0);
   return el(
     "div.ablated",
-    {},
     roundNode(
       "The last round again, with the peers' messages blanked",
       members,
       {...options, before, agents: text.agents},
-      el("span.tally", {}, sign(verdict), `the team's answer is ${verdict.word}`),
+      el("span.tally", sign(verdict), `the team's answer is ${verdict.word}`),
     ),
   );
 }
@@ -59,7 +58,7 @@ function roundNode(title, members, {before, agents, pattern, changes}, more = nu
     members.map((turn) => cardNode(turn, before.get(turn.agent), {agents, pattern, changes})),
   );
   cards.style.setProperty("--agents", Math.min(agents.length, 4));
-  return el("section.round", {}, el("div.round-head", {}, el("h4", {}, title), more ?? tallyNode(members)), cards);
+  return el("section.round", el("div.round-head", el("h4", title), more ?? tallyNode(members)), cards);
 }
 
 function tallyNode(members) {
@@ -68,9 +67,9 @@ function tallyNode(members) {
   const shown = votes
     .slice(0, 4)
     .map(([answer, given]) =>
-      el("span.vote", {}, sign(given[0].verdict), answerNodes(answer), given.length > 1 ? ` ×${given.length}` : ""),
+      el("span.vote", sign(given[0].verdict), answerNodes(answer), given.length > 1 ? ` ×${given.length}` : ""),
     );
-  return el("span.tally", {}, shown, votes.length > 4 ? `and ${votes.length - 4} more` : null);
+  return el("span.tally", shown, votes.length > 4 ? `and ${votes.length - 4} more` : null);
 }
 
 function cardNode(turn, earlier, {agents, pattern, changes}) {
@@ -80,33 +79,31 @@ function cardNode(turn, earlier, {agents, pattern, changes}) {
     {},
     changed
       ? [
-          el("s", {}, answerNodes(earlier.answer)),
+          el("s", answerNodes(earlier.answer)),
           el("span", {"aria-hidden": "true"}, " → "),
-          el("span.hidden", {}, " changed to "),
+          el("span.hidden", " changed to "),
         ]
       : null,
     answerNodes(turn.answer),
   );
   const card = el(
     `article.card.${turn.verdict.name}`,
-    {},
-    el("header", {}, el("h5", {}, el("bdi", {}, textNodes(turn.agent))), answer, sign(turn.verdict)),
+    el("header", el("h5", el("bdi", textNodes(turn.agent))), answer, sign(turn.verdict)),
     messageNode(turn.text, earlier?.text, {pattern, changes}),
-    el("footer", {}, factsOf(turn), earlier && turn.text === earlier.text ? el("em", {}, "as before") : null),
+    el("footer", factsOf(turn), earlier && turn.text === earlier.text ? el("em", "as before") : null),
   );
   card.style.setProperty("--column", agents.indexOf(turn.agent) + 1 || "auto");
   return card;
 }
 
 function factsOf(turn) {
-  const fact = (name, value, title = null) => el("span", {title}, `${name} `, el("b", {}, value));
+  const fact = (name, value, title = null) => el("span", {title}, `${name} `, el("b", value));
   const facts = [];
   if (turn.score) facts.push(fact("score", figure(turn.score.value), "The verifier's"));
   if (turn.score && turn.truth && turn.score.correct !== turn.truth.correct)
     facts.push(
       el(
         "span.alert",
-        {},
         "the verifier says ",
         turn.score.correct === null ? "unknown" : turn.score.correct ? "right" : "wrong",
       ),
@@ -114,9 +111,9 @@ function factsOf(turn) {
   if (turn.reward !== null) facts.push(fact("reward", figure(turn.reward), "What shaping paid for this message"));
   if (turn.advantage !== null) facts.push(fact("advantage", (turn.advantage > 0 ? "+" : "") + figure(turn.advantage)));
   facts.push(fact("tokens", count(turn.completion), `${count(turn.prompt)} read, ${count(turn.completion)} written`));
-  if (turn.truncated) facts.push(el("span.alert", {}, "cut off"));
+  if (turn.truncated) facts.push(el("span.alert", "cut off"));
   const status = (turn.truth ?? turn.score)?.status;
-  if (status && status !== "ok" && status !== "no_answer") facts.push(el("span.alert", {}, plain(status)));
+  if (status && status !== "ok" && status !== "no_answer") facts.push(el("span.alert", plain(status)));
   return facts;
 }
 
@@ -128,7 +125,7 @@ function messageNode(text, earlier, {pattern, changes}) {
     const more = el("button.more", {type: "button", onclick: whole}, `Show all ${count(text.length)} characters`);
     node.append(...textNodes(text.slice(0, SHOWN).replace(/[\ud800-\udbff]$/, ""), pattern), "… ", more);
   }
-  if (!text) node.append(el("em", {}, "empty message"));
+  if (!text) node.append(el("em", "empty message"));
   return node;
 }
 
@@ -160,16 +157,14 @@ function questionNode(question, text, pattern) {
     );
   return [
     body,
-    el("p.gold", {}, el("span", {}, "Gold answer "), el("b", {}, el("bdi", {}, textNodes(question.gold, pattern)))),
+    el("p.gold", el("span", "Gold answer "), el("b", el("bdi", textNodes(question.gold, pattern)))),
     views.length
       ? el(
           "dl.private",
-          {},
           views.map(([agent, view]) =>
             el(
               "div",
-              {},
-              el("dt", {}, "Only ", el("bdi", {}, textNodes(agent)), " knows"),
+              el("dt", "Only ", el("bdi", textNodes(agent)), " knows"),
               el("dd", {dir: "auto"}, textNodes(view, pattern)),
             ),
           ),

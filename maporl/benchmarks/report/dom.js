@@ -2,29 +2,32 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-function build(node, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) {
+function build(node, ...parts) {
+  const [first] = parts;
+  const given = first && Object.getPrototypeOf(first) === Object.prototype;
+  for (const [name, value] of Object.entries(given ? first : {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  const children = parts.slice(given ? 1 : 0).flat(Infinity);
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
-// el("p.note", {id: "x"}, "text", child): an element; a string child becomes a text node.
-function el(name, attributes = {}, ...children) {
+// el("p.note", {id: "x"}, "text", child): an element, its attributes if any, its children; a string becomes a text node.
+function el(name, ...parts) {
   const [tag, ...classes] = name.split(".");
   const node = document.createElement(tag);
   if (classes.length) node.className = classes.join(" ");
-  return build(node, attributes, children);
+  return build(node, ...parts);
 }
 
-function svg(name, attributes = {}, ...children) {
+function svg(name, ...parts) {
   const [tag, ...classes] = name.split(".");
   const node = document.createElementNS(SVG, tag);
   if (classes.length) node.setAttribute("class", classes.join(" "));
-  return build(node, attributes, children);
+  return build(node, ...parts);
 }
 
 const byId = (id) => document.getElementById(id);
@@ -51,7 +54,7 @@ function textNodes(text, pattern = null) {
       if (unseen) inner.push(el("span.unseen", {title: "A character that does not show"}, nameOf(piece)));
       else if (piece) inner.push(document.createTextNode(piece));
     }
-    if (found) nodes.push(el("mark", {}, inner));
+    if (found) nodes.push(el("mark", inner));
     else nodes.push(...inner);
   }
   return nodes;
@@ -91,5 +94,5 @@ function scrolling(label, table) {
 }
 
 function details(summary, ...children) {
-  return el("details", {}, el("summary", {}, summary), children);
+  return el("details", el("summary", summary), children);
 }

@@ -18,7 +18,6 @@ function showResults() {
   byId("lead").replaceChildren(
     el(
       "p.lead",
-      {},
       figures.cells.length
         ? `${many(labels.length, "method")} on ${tasks.map(plain).join(", ")}, ${many(seeds, "seed")}, ` +
             `${many(figures.discussions, "discussion")}. `
@@ -49,13 +48,12 @@ function notesNodes() {
     if (!notes.length) return [];
     const items = el(
       "ul",
-      {},
-      notes.map((note) => el("li", {}, textNodes(note.text))),
+      notes.map((note) => el("li", textNodes(note.text))),
     );
     return el(
       `section.notes.${kind.replace(" ", "-")}`,
       {"aria-label": name},
-      el("h2", {}, name),
+      el("h2", name),
       notes.length > 6 ? details(many(notes.length, "entry", "entries"), items) : items,
     );
   });
@@ -67,14 +65,13 @@ function taskNode(task, number) {
   return el(
     "section.task",
     {id: `task-${number}`, "aria-label": plain(task)},
-    el("h2", {}, plain(task), questions ? el("span.sub", {}, many(questions, "question")) : null),
+    el("h2", plain(task), questions ? el("span.sub", many(questions, "question")) : null),
     fairPlot(task),
     rows.length
       ? [
-          el("h3", {}, "All methods"),
+          el("h3", "All methods"),
           el(
             "p.note",
-            {},
             "Bars are 95 % intervals over questions, ticks the seeds. ",
             rows.some((row) => row.matched?.length) ? "A vote stands under the team whose tokens it spends. " : "",
             "Click a heading to sort.",
@@ -82,8 +79,8 @@ function taskNode(task, number) {
           summaryTable(task, rows),
           comparisonsTable(task),
         ]
-      : el("p.empty", {}, "No method of this task has results yet."),
-    el("div.plots", {}, [costPlot(task), accuracyByRound(task), learningCurves(task)].filter(Boolean)),
+      : el("p.empty", "No method of this task has results yet."),
+    el("div.plots", plotsOf(task)),
     collaborationTable(task),
     flipMatrices(task),
   );
@@ -101,17 +98,16 @@ function settingsNode() {
   const show = (value) => {
     if (simple(value)) return textNodes(word(value));
     const parts = Array.isArray(value) ? value.map((item) => ["", item]) : Object.entries(value);
-    if (!parts.every(([, item]) => simple(item))) return el("pre", {}, textNodes(JSON.stringify(value, null, 2)));
+    if (!parts.every(([, item]) => simple(item))) return el("pre", textNodes(JSON.stringify(value, null, 2)));
     return textNodes(parts.map(([name, item]) => `${name} ${word(item)}`.trim()).join(", ") || "none");
   };
   return el(
     "section",
     {"aria-label": "How this was made"},
-    el("h2", {}, "How this was made"),
+    el("h2", "How this was made"),
     el(
       "dl.settings",
-      {},
-      entries.map(([name, value]) => el("div", {}, el("dt", {}, plain(name)), el("dd", {}, show(value)))),
+      entries.map(([name, value]) => el("div", el("dt", plain(name)), el("dd", show(value)))),
     ),
   );
 }
@@ -148,7 +144,7 @@ async function follow() {
   if (!place.has("question")) return viewer.list.draw();
   const found = store.find(Object.fromEntries(place));
   if (found === null) {
-    byId("reader").replaceChildren(el("p.empty", {}, "The discussion of this link is not in this file."));
+    byId("reader").replaceChildren(el("p.empty", "The discussion of this link is not in this file."));
     return announce("The discussion of this link is not in this file.");
   }
   viewer.partners = place.getAll("with").map((partner) => Object.fromEntries(new URLSearchParams(partner)));
@@ -202,10 +198,9 @@ function openHelp() {
     el("h2", {id: "help-title"}, "Keys"),
     el(
       "dl",
-      {},
-      KEYS.map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what))),
+      KEYS.map(([key, what]) => el("div", el("dt", el("kbd", key)), el("dd", what))),
     ),
-    el("form", {method: "dialog"}, el("button", {}, "Close")),
+    el("form", {method: "dialog"}, el("button", "Close")),
   );
   byId("help").showModal();
 }
@@ -220,7 +215,7 @@ function theme(wanted) {
   } catch {} // a browser that keeps nothing for files
   const now = wanted ?? saved ?? "auto";
   root.dataset.theme = now;
-  byId("theme").replaceChildren(el("span.wide", {}, "Theme: "), now);
+  byId("theme").replaceChildren(el("span.wide", "Theme: "), now);
   byId("theme").setAttribute("aria-label", `Theme: ${now}`);
 }
 

@@ -1,287 +1,174 @@
-// Learning curves, accuracy by round, cost against accuracy.
+// The plots: drawn from the same descriptions as the files beside the page (kinds of axes, series, intervals, styles).
 
-const MARGIN = {left: 44, top: 26, bottom: 40};
+const MARGIN = {left: 44, top: 26, bottom: 40, right: 12};
+const LISTED = 12; // points of a line that a table still holds one by one
 
-function frameOf(width, height, xs, ys, {log = false, right = 12} = {}) {
-  const x = (log ? logarithmic : linear)(xs[0], xs[1], MARGIN.left + 8, width - right);
-  const y = linear(ys[0], ys[1], height - MARGIN.bottom, MARGIN.top);
-  return {x, y};
+const labelOf = (task, method) =>
+  figures.summary.find((row) => row.method === method && (!task || row.task === task))?.label ??
+  figures.cells.find((cell) => cell.method === method)?.label ??
+  method;
+
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const nameOfAxis = ({label, kind}) => capital(label) + ({share: ", %", log: ", logarithmic"}[kind] ?? "");
+
+// How values of an axis are written, as ticks and exactly.
+const SHOW = {
+  share: [(value) => percent(value, 0), percent],
+  number: [(value) => figure(value, 4), (value) => figure(value, 4)],
+  count: [count, count],
+  log: [count, count],
+};
+
+// The plots of a task ("" for all tasks); those that differ in what a reader chooses are one.
+function plotsOf(task) {
+  const groups = Map.groupBy(
+    figures.plots.filter((one) => one.task === task),
+    (one) => one.title + one.panel,
+  );
+  return [...groups.values()].map((choices) => (choices[0].choice ? chosenPlot(choices) : plotOf(choices[0])));
 }
 
-const METRICS = [
-  [/^eval\/accuracy$/, "Accuracy in evaluations", true],
-  [/^rollout\/accuracy_last_round$/, "Accuracy while training, last round", true],
-  [/^rollout\/accuracy_round_(\d+)$/, (round) => `Accuracy while training, round ${round}`, true],
-  [/^rollout\/reward_mean$/, "Reward while training", false],
-  [/^rollout\/verifier_score_round_(\d+)$/, (round) => `Verifier's score while training, round ${round}`, false],
-  [/^rollout\/verifier_gap_round_(\d+)$/, (round) => `Verifier's score minus accuracy, round ${round}`, false],
-  [/^eval\/agent_accuracy$/, "Accuracy of single messages in evaluations", true],
-];
-
-function metricName(name) {
-  for (const [pattern, label] of METRICS) {
-    const found = name.match(pattern);
-    if (found) return typeof label === "string" ? label : label(found[1]);
-  }
-  return name;
-}
-
-const shortened = (label, most) => (label.length > most ? `${plain(label.slice(0, most - 1))}…` : plain(label));
-
-const isShare = (name) =>
-  METRICS.some(([pattern, , share]) => share && pattern.test(name)) || /accuracy|rate/.test(name);
-
-function learningCurves(task) {
-  const runs = figures.curves.filter((run) => run.task === task);
-  const names = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))];
-  if (!names.length) return null;
-  const rank = (name) => {
-    const k = METRICS.findIndex(([pattern]) => pattern.test(name));
-    return k < 0 ? METRICS.length : k;
-  };
-  const longest = (name) => Math.max(...runs.map((run) => run.metrics[name]?.length ?? 0));
-  names.sort((a, b) => rank(a) - rank(b) || b.localeCompare(a, "en", {numeric: true}));
-  let chosen = names.find((name) => isShare(name) && longest(name) > 3) ?? names[0];
+function chosenPlot(choices) {
   const holder = el("div");
-  const show = () =>
+  const show = (choice) =>
     holder.replaceChildren(
-      curvePlot(
-        runs.filter((run) => run.metrics[chosen]?.length),
-        chosen,
+      plotOf(
+        choices.find((one) => one.choice === choice),
         chooser,
       ),
     );
   const select = el(
     "select",
-    {onchange: (event) => ((chosen = event.target.value), show(), event.target.focus())},
-    names.map((name) => el("option", {value: name, selected: name === chosen}, plain(metricName(name)))),
+    {onchange: () => (show(select.value), select.focus())},
+    choices.map((one) => el("option", {value: one.choice}, plain(capital(one.y.label)))),
   );
-  const chooser = el("label.choose", {}, "Metric ", select);
-  show();
+  const chooser = el("label.choose", "Metric ", select);
+  show(choices[0].choice);
   return holder;
 }
 
-function curvePlot(runs, name, chooser) {
-  const groups = Map.groupBy(runs, (run) => run.method);
-  const show = isShare(name) ? (value) => percent(value, 0) : (value) => figure(value, 4);
-  const all = runs.flatMap((run) => run.metrics[name]);
-  const means = [...groups].map(([method, members]) => ({
-    method,
-    label: members[0].label,
-    points: meanOf(members.map((run) => run.metrics[name])),
-  }));
-  const draw = (width) => {
-    const height = 300;
-    const {x, y} = frameOf(
-      width,
-      height,
-      [Math.min(...all.map((p) => p[0])), Math.max(...all.map((p) => p[0]))],
-      around(
-        all.map((p) => p[1]),
-        {share: isShare(name)},
-      ),
-    );
-    const nodes = axes({
-      x,
-      y,
-      width,
-      height,
-      left: MARGIN.left,
-      bottom: MARGIN.bottom,
-      xLabel: "Iteration",
-      yLabel: metricName(name) + (isShare(name) ? ", %" : ""),
-      yShow: show,
-      xShow: count,
-    });
-    for (const run of runs)
-      nodes.push(
-        svg(
-          `path.thin.${tint(run.method)}`,
-          {d: path(run.metrics[name], x, y)},
-          svg("title", {}, plain(`${run.label}, seed ${run.seed}`)),
-        ),
-      );
-    for (const mean of means) {
-      nodes.push(
-        svg(
-          `path.bold.${tint(mean.method)}`,
-          {d: path(mean.points, x, y)},
-          svg("title", {}, plain(`${mean.label}, mean`)),
-        ),
-      );
-      const every = Math.max(1, Math.ceil(mean.points.length / 8));
-      mean.points.forEach(([a, b], k) => k % every === 0 && nodes.push(mark(mean.method, x(a), y(b), 3.5)));
-    }
-    return {height, nodes};
-  };
-  const rows = runs.map((run) => {
-    const values = run.metrics[name];
-    return [
-      run.label,
-      run.seed,
-      count(values.length),
-      show(values[0][1]),
-      show(values.at(-1)[1]),
-      show(Math.max(...values.map((p) => p[1]))),
-    ];
-  });
+function plotOf(one, chooser = null) {
+  const label = (series) => plain(series.label || labelOf(one.task, series.method));
+  const marked = one.series.filter((series) => series.method && !["thin", "dashed"].includes(series.style));
+  const entries = new Map(marked.map((series) => [series.method, {...series, label: label(series)}]));
+  const title = one.panel ? `${one.title}: ${plain(labelOf(one.task, one.panel))}` : one.title;
   return plot({
-    title: "Learning curves",
-    note: "One thin line a training; bold, with marks, the mean of a method's seeds.",
-    description: `${metricName(name)} by iteration, ${many(runs.length, "training")}.`,
-    draw,
-    legend: [chooser, legendOf(means)],
-    table: tableOf(
-      `${metricName(name)}, every training`,
-      ["Method", "Seed", "Points", "First", "Last", "Highest"],
-      rows,
-    ),
+    title,
+    note: one.key ? `${capital(one.key)}.` : null,
+    description: `${capital(one.y.label)} by ${one.x.label}, ${many(entries.size, "method")}.`,
+    draw: (width) => drawn(one, width, label),
+    legend: [chooser, one.panel ? null : legendOf([...entries.values()])],
+    table: plotTable(one, title, label),
   });
 }
 
-// The mean over runs at every iteration that all of them have reached.
-function meanOf(lines) {
-  const sums = new Map();
-  for (const line of lines) for (const [a, b] of line) sums.set(a, [...(sums.get(a) ?? []), b]);
-  return [...sums]
-    .filter(([, values]) => values.length === lines.length)
-    .sort((a, b) => a[0] - b[0])
-    .map(([a, values]) => [a, values.reduce((s, v) => s + v, 0) / values.length]);
+function scalesOf({x, y, series}, width, height) {
+  const xs = series.flatMap((one) => one.points.map(([a]) => a));
+  const ys = series.flatMap((one) => [...one.points.map(([, b]) => b), ...one.low, ...one.high]);
+  const [from, to] = [Math.min(...xs), Math.max(...xs)];
+  const ends = {share: [0, 1], log: [from / 1.4, to * 1.4]}[x.kind] ?? [from, to];
+  const across = (x.kind === "log" ? logarithmic : linear)(...ends, MARGIN.left + 8, width - MARGIN.right);
+  if (x.kind === "count") across.ticks = across.ticks.filter(Number.isInteger);
+  const up = around(ys, {share: y.kind === "share", least: y.kind === "share" ? 0.1 : 0});
+  return [across, linear(...up, height - MARGIN.bottom, MARGIN.top)];
 }
 
-function accuracyByRound(task) {
-  const entries = figures.collaboration.filter((one) => one.task === task && one.metrics.rounds.length > 1);
-  if (!entries.length) return null;
-  const values = entries.flatMap((one) => one.metrics.rounds.flatMap((round) => [round.accuracy, round.vote_accuracy]));
-  const last = Math.max(...entries.flatMap((one) => one.metrics.rounds.map((round) => round.round)));
-  const draw = (width) => {
-    const height = 300;
-    const wide = width > 480;
-    const {x, y} = frameOf(width, height, [0, Math.max(last, 1)], around(values, {share: true, least: 0.1}), {
-      right: wide ? 150 : 16,
-    });
-    x.ticks = [...Array(last + 1).keys()];
-    const nodes = axes({
-      x,
-      y,
-      width: wide ? width - 140 : width,
-      height,
-      left: MARGIN.left,
-      bottom: MARGIN.bottom,
-      xLabel: "Round",
-      yLabel: "Right, %",
-      xShow: (r) => r + 1,
-      yShow: (v) => percent(v, 0),
-    });
-    const labels = [];
-    for (const one of entries) {
-      const line = (name) =>
-        one.metrics.rounds.filter((round) => known(round[name])).map((round) => [round.round, round[name]]);
-      nodes.push(svg(`path.bold.${tint(one.method)}`, {d: path(line("accuracy"), x, y)}));
-      nodes.push(svg(`path.dashed.${tint(one.method)}`, {d: path(line("vote_accuracy"), x, y)}));
-      line("accuracy").forEach(([a, b]) =>
-        nodes.push(mark(one.method, x(a), y(b), 4, {title: `${plain(one.label)}, round ${a + 1}: ${percent(b)} %`})),
+function drawn(one, width, label) {
+  const height = 310;
+  const [x, y] = scalesOf(one, width, height);
+  const [xShow, yShow] = [SHOW[one.x.kind], SHOW[one.y.kind]];
+  const nodes = axes({
+    x,
+    y,
+    width,
+    height,
+    xLabel: nameOfAxis(one.x),
+    yLabel: nameOfAxis(one.y),
+    xShow: xShow[0],
+    yShow: yShow[0],
+  });
+  for (const series of one.series) {
+    const {method, points: values, style, low, high, hollow, detail} = series;
+    const colour = tint(method);
+    const name = [label(series), detail].filter(Boolean).join(", ");
+    const line = (ends) => path(style === "steps" ? stepped(ends) : ends, x, y);
+    if (low.length && style === "marks")
+      values.forEach(([a], k) =>
+        nodes.push(svg(`line.whisker.${colour}`, {x1: x(a), x2: x(a), y1: y(low[k]), y2: y(high[k])})),
       );
-      const end = line("accuracy").at(-1);
-      if (end && entries.length <= 8) labels.push({y: y(end[1]) + 4, text: shortened(one.label, 20)});
+    else if (low.length) {
+      const [under, over] = [low, high].map((ends) => values.map(([a], k) => [a, ends[k]]));
+      nodes.push(svg(`path.band.${colour}`, {d: `${line(over)}${line(under.reverse()).replace("M", "L")}Z`}));
     }
-    if (wide)
-      spread(labels, 15, 20, height - 44).forEach((label) =>
-        nodes.push(svg("text.tag", {x: width - 138, y: label.y}, label.text)),
-      );
-    return {height, nodes};
-  };
-  const rows = entries.flatMap((one) =>
-    one.metrics.rounds.map((round) => [
-      one.label,
-      round.round + 1,
-      percent(round.accuracy),
-      percent(round.vote_accuracy),
-      percent(round.agreement),
-      count(round.messages),
+    if (style !== "marks") {
+      const kind = method ? ({thin: "thin", dashed: "dashed"}[style] ?? "bold") : "front";
+      nodes.push(svg(`path.${kind}.${colour}`, {d: line(values)}, svg("title", name)));
+    }
+    if (!method || style === "thin" || style === "dashed") continue;
+    const every = Math.ceil(values.length / 8) || 1;
+    values.forEach(([a, b], k) => {
+      const title = `${name}: ${yShow[1](b)} at ${xShow[1](a)}`;
+      if (k % every === 0) nodes.push(mark(method, x(a), y(b), style === "marks" ? 5 : 3.5, {hollow, title}));
+    });
+  }
+  return {height, nodes};
+}
+
+// A value holds until the next one.
+function stepped(values) {
+  return values.flatMap(([a, b], k) =>
+    k
+      ? [
+          [a, values[k - 1][1]],
+          [a, b],
+        ]
+      : [[a, b]],
+  );
+}
+
+function axes({x, y, width, height, xLabel, yLabel, xShow, yShow}) {
+  const base = height - MARGIN.bottom;
+  const nodes = [];
+  for (const tick of y.ticks) {
+    nodes.push(svg("line.grid", {x1: MARGIN.left, x2: width, y1: y(tick), y2: y(tick)}));
+    nodes.push(svg("text.tick", {x: MARGIN.left - 8, y: y(tick) + 4, "text-anchor": "end"}, yShow(tick)));
+  }
+  for (const tick of x.ticks) {
+    nodes.push(svg("line.notch", {x1: x(tick), x2: x(tick), y1: base, y2: base + 4}));
+    nodes.push(svg("text.tick", {x: x(tick), y: base + 18, "text-anchor": "middle"}, xShow(tick)));
+  }
+  nodes.push(svg("line.base", {x1: MARGIN.left, x2: width, y1: base, y2: base}));
+  nodes.push(svg("text.axis", {x: (MARGIN.left + width) / 2, y: height - 4, "text-anchor": "middle"}, xLabel));
+  nodes.push(svg("text.axis", {x: 0, y: 12}, yLabel));
+  return nodes;
+}
+
+const path = (values, x, y) =>
+  values.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
+
+// Every point of short series; of long ones their ends.
+function plotTable({x, y, series}, caption, label) {
+  const shown = series.filter((one) => one.method);
+  const [xShow, yShow] = [SHOW[x.kind][1], SHOW[y.kind][1]];
+  const value = nameOfAxis(y);
+  if (shown.some((one) => one.points.length > LISTED)) {
+    const lines = shown.map((one) => {
+      const values = one.points.map(([, b]) => b);
+      const told = values.length ? [values[0], values.at(-1), Math.max(...values)] : [null, null, null];
+      return [label(one), one.detail, count(values.length), ...told.map(yShow)];
+    });
+    return tableOf(`${caption}: ${value}`, ["Method", "", "Points", "First", "Last", "Highest"], lines);
+  }
+  const interval = shown.some((one) => one.low.length && one.style === "marks");
+  const lines = shown.flatMap((one) =>
+    one.points.map(([a, b], k) => [
+      label(one),
+      one.detail,
+      xShow(a),
+      yShow(b),
+      ...(interval ? [range(one.low[k], one.high[k], yShow) || "–"] : []),
     ]),
   );
-  return plot({
-    title: "Accuracy by round",
-    note: "Solid: messages that are right. Dashed: the vote of the round.",
-    description: "Share of right messages, and of right votes, in each round of every team.",
-    draw,
-    legend: legendOf(entries),
-    table: tableOf(
-      "Accuracy by round",
-      ["Method", "Round", "Messages right, %", "Vote right, %", "Pairs that agree, %", "Messages"],
-      rows,
-    ),
-  });
-}
-
-function costPlot(task) {
-  const rows = figures.summary.filter((row) => row.task === task && known(row.accuracy) && row.completion_tokens > 0);
-  if (rows.length < 2) return null;
-  const fair = rows
-    .filter((row) => !row.oracle)
-    .sort((a, b) => a.completion_tokens - b.completion_tokens || b.accuracy - a.accuracy);
-  const front = fair.filter((row, k) => fair.slice(0, k).every((other) => other.accuracy < row.accuracy));
-  const costs = rows.map((row) => row.completion_tokens);
-  const draw = (width) => {
-    const height = 320;
-    const ys = around(
-      rows.flatMap((row) => [row.low, row.high, row.accuracy]),
-      {share: true, least: 0.1},
-    );
-    const {x, y} = frameOf(width, height, [Math.min(...costs) / 1.4, Math.max(...costs) * 1.4], ys, {log: true});
-    const nodes = axes({
-      x,
-      y,
-      width,
-      height,
-      left: MARGIN.left,
-      bottom: MARGIN.bottom,
-      xLabel: "Completion tokens a question, logarithmic",
-      yLabel: "Accuracy, %",
-      xShow: count,
-      yShow: (v) => percent(v, 0),
-    });
-    const steps = front.flatMap((row, k) =>
-      k
-        ? [
-            [row.completion_tokens, front[k - 1].accuracy],
-            [row.completion_tokens, row.accuracy],
-          ]
-        : [[row.completion_tokens, row.accuracy]],
-    );
-    if (front.length)
-      nodes.push(svg("path.front", {d: path([...steps, [Math.max(...costs) * 1.4, front.at(-1).accuracy]], x, y)}));
-    for (const row of rows) {
-      const [a, b] = [x(row.completion_tokens), y(row.accuracy)];
-      if (known(row.low))
-        nodes.push(svg(`line.whisker.${tint(row.method)}`, {x1: a, x2: a, y1: y(row.low), y2: y(row.high)}));
-      nodes.push(
-        mark(row.method, a, b, 5, {
-          hollow: row.oracle,
-          title: `${plain(row.label)}: ${percent(row.accuracy)} % for ${count(row.completion_tokens)} tokens`,
-        }),
-      );
-    }
-    return {height, nodes};
-  };
-  const lines = rows.map((row) => [
-    row.label,
-    count(row.completion_tokens),
-    percent(row.accuracy),
-    range(row.low, row.high, percent) || "–",
-    row.oracle ? "oracle" : front.includes(row) ? "yes" : "no",
-  ]);
-  return plot({
-    title: "Cost against accuracy",
-    note: "The line is what is best for its cost; hollow marks are oracles and no part of it.",
-    description: "Accuracy with its interval against completion tokens a question, for every method.",
-    draw,
-    legend: legendOf(rows.map((row) => ({...row, hollow: row.oracle}))),
-    table: tableOf(
-      "Cost against accuracy",
-      ["Method", "Completion tokens a question", "Accuracy, %", "95 % interval", "Best for its cost"],
-      lines,
-    ),
-  });
+  const heads = ["Method", "", capital(x.label), value, ...(interval ? ["95 % interval"] : [])];
+  return tableOf(caption, heads, lines);
 }

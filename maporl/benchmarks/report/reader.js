@@ -4,10 +4,8 @@ function absentNode(partner) {
   const label = figures.cells.find((cell) => cell.method === partner.method)?.label ?? partner.method;
   return el(
     "section.one",
-    {},
     el(
       "p.empty",
-      {},
       `${plain(label)}${partner.seed === undefined ? "" : `, seed ${partner.seed}`} did not discuss this question.`,
     ),
   );
@@ -17,19 +15,15 @@ function sideNode(i, text, options) {
   const verdict = verdictOf(index_(i, "correct"));
   return el(
     `section.one.${verdict.name}`,
-    {},
     el(
       "header.outcome",
-      {},
-      el("h3", {}, nameOfDiscussion(i)),
+      el("h3", nameOfDiscussion(i)),
       el(
         "p",
-        {},
         sign(verdict),
-        el("b", {}, answerNodes(text.answer)),
+        el("b", answerNodes(text.answer)),
         el(
           "span.sub",
-          {},
           verdict.word,
           text.tied > 1 ? `, ${text.tied} answers tied` : "",
           ` · ${many(index_(i, "tokens"), "token")}`,
@@ -54,17 +48,15 @@ function toolbarNode() {
     el("button.back", {type: "button", onclick: () => backToList()}, "‹ List"),
     button(
       "Previous (k)",
-      [el("span", {"aria-hidden": "true"}, "↑"), el("span.hidden", {}, "Previous")],
+      [el("span", {"aria-hidden": "true"}, "↑"), el("span.hidden", "Previous")],
       () => viewer.move(-1),
       {disabled: list.at === 0, "data-do": "previous"},
     ),
-    button(
-      "Next (j)",
-      [el("span", {"aria-hidden": "true"}, "↓"), el("span.hidden", {}, "Next")],
-      () => viewer.move(1),
-      {disabled: list.at === list.items.length - 1, "data-do": "next"},
-    ),
-    el("span.place", {}, place),
+    button("Next (j)", [el("span", {"aria-hidden": "true"}, "↓"), el("span.hidden", "Next")], () => viewer.move(1), {
+      disabled: list.at === list.items.length - 1,
+      "data-do": "next",
+    }),
+    el("span.place", place),
     button("Mark what changed between an agent's messages (c)", "Changes", () => viewer.toggleChanges(), {
       "aria-pressed": String(viewer.changes),
       "data-do": "changes",
@@ -92,10 +84,8 @@ function besideNode(current) {
   const item = (i) =>
     el(
       "li",
-      {},
       el(
         "label",
-        {},
         el("input", {
           type: "checkbox",
           "data-do": `beside-${i}`,
@@ -103,13 +93,12 @@ function besideNode(current) {
           onchange: (event) => toggle(i, event.target.checked),
         }),
         sign(verdictOf(index_(i, "correct"))),
-        el("span", {}, nameOfDiscussion(i)),
-        el("span.sub", {}, answerNodes(store.answer(i))),
+        el("span", nameOfDiscussion(i)),
+        el("span.sub", answerNodes(store.answer(i))),
       ),
     );
   return el(
     "details.beside",
-    {},
     el("summary", {"data-do": "beside"}, "Side by side", shown.length ? ` (${shown.length})` : ""),
     el("ul", {"aria-label": "Discussions of the same question"}, peers.map(item)),
   );

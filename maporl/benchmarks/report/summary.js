@@ -53,21 +53,14 @@ function methodCell(row) {
 }
 
 function accuracyCell(row, domain) {
-  if (!known(row.accuracy)) return el("span.sub", {}, "no answers yet");
+  if (!known(row.accuracy)) return el("span.sub", "no answers yet");
   const best =
     known(row.best_seat) && Math.abs(row.best_seat - row.accuracy) > 5e-4
-      ? el("span.sub", {}, `best seat ${percent(row.best_seat)}`)
+      ? el("span.sub", `best seat ${percent(row.best_seat)}`)
       : null;
   return el(
     "div.accuracy",
-    {},
-    el(
-      "span",
-      {},
-      el("strong", {}, percent(row.accuracy)),
-      el("span.sub", {}, range(row.low, row.high, percent)),
-      best,
-    ),
+    el("span", el("strong", percent(row.accuracy)), el("span.sub", range(row.low, row.high, percent)), best),
     accuracyStrip(row, domain),
   );
 }
@@ -89,7 +82,7 @@ function seedsCell(row) {
   const each = (row.seeds ?? []).map((one) => el("span", {title: `seed ${one.seed}`}, percent(one.accuracy)));
   const across = range(row.seeds_low, row.seeds_high, percent);
   return [
-    el("span.seeds", {}, each, failed),
+    el("span.seeds", each, failed),
     across
       ? el("span.sub", {title: "t interval across seeds; assumes that seeds are normally distributed"}, `t: ${across}`)
       : null,
@@ -100,12 +93,10 @@ function voteCell(row) {
   return fairOf(row).map((one) =>
     el(
       "div.against",
-      {},
-      el("strong", {}, points(one.difference)),
+      el("strong", points(one.difference)),
       ` ${range(one.low, one.high, points)}`,
       el(
         "span.sub",
-        {},
         `${plain(one.vote.label)}: ${percent(one.vote.accuracy)}; p\u00a0${probability(one.p_holm ?? one.p)}`,
       ),
     ),
@@ -115,12 +106,12 @@ function voteCell(row) {
 function tokensCell(row) {
   return [
     count(row.completion_tokens),
-    el("span.sub", {}, known(row.prompt_tokens) ? `+ ${count(row.prompt_tokens)} read` : ""),
+    el("span.sub", known(row.prompt_tokens) ? `+ ${count(row.prompt_tokens)} read` : ""),
   ];
 }
 
 function timeCell(row) {
-  return [duration(row.eval_s), row.train_s ? el("span.sub", {}, `trained ${duration(row.train_s)}`) : null];
+  return [duration(row.eval_s), row.train_s ? el("span.sub", `trained ${duration(row.train_s)}`) : null];
 }
 
 function summaryTable(task, rows) {
@@ -165,7 +156,6 @@ function summaryTable(task, rows) {
     const apart = rows.filter((row) => row.oracle);
     const note = el(
       "tr.apart",
-      {},
       el(
         "th",
         {colspan: COLUMNS.length, scope: "rowgroup"},
@@ -196,12 +186,11 @@ function summaryTable(task, rows) {
   fill();
   const caption = el(
     "caption.hidden",
-    {},
     `Methods on ${plain(task)}: accuracy with 95 % interval over questions, each seed, cost`,
   );
   return scrolling(
     `Methods on ${plain(task)}`,
-    el("table.summary", {}, caption, el("thead", {}, el("tr", {}, heads)), body, oracles),
+    el("table.summary", caption, el("thead", el("tr", heads)), body, oracles),
   );
 }
 

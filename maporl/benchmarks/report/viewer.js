@@ -40,7 +40,6 @@ const viewer = {
       byId("reader").replaceChildren(
         el(
           "p.empty",
-          {},
           store.size ? "No discussion passes these filters." : "There are no discussions in these results yet.",
         ),
       );
@@ -120,7 +119,6 @@ const viewer = {
       byId("reader").replaceChildren(
         el(
           "p.empty",
-          {},
           `This discussion cannot be unpacked (${plain(error.message)}); is the file whole? Build it again with maporl report.`,
         ),
       );
@@ -137,8 +135,8 @@ const viewer = {
     const focused = byId("reader").contains(document.activeElement) ? document.activeElement.dataset.do : null;
     byId("reader").replaceChildren(
       toolbarNode(),
-      el("p.where", {}, plain(question.task), el("span", {}, ` · question ${plain(question.id)}`)),
-      el("h2.hidden", {}, `${nameOfDiscussion(i)}, question ${plain(question.id)}`),
+      el("p.where", plain(question.task), el("span", ` · question ${plain(question.id)}`)),
+      el("h2.hidden", `${nameOfDiscussion(i)}, question ${plain(question.id)}`),
       ...questionNode(question, texts[0], pattern).filter(Boolean),
       el(several ? "div.sides.several" : "div.sides", {}, sides),
     );

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from maporl.envs.protocols.consensus import Consensus, build_stop
 from maporl.envs.team_answer import TeamAnswer, majority
 from maporl.registry import build, names
-from maporl.types import Message, Transcript, Turn
+from maporl.types import Message, Seat, Transcript, Turn
 
 __all__ = ["HISTORIES", "TOPOLOGIES", "Debate", "Protocol", "RoundRobin", "build_protocol", "count_of"]
 
@@ -80,22 +81,43 @@ class Protocol:
         return tuple(f"agent_{index}" for index in range(num_agents))
 
     def over(self, transcript: Transcript) -> bool:
-        """Whether the discussion ends here although rounds are left."""
+        """Whether the discussion ends here, between two rounds, although rounds are left."""
         return self.stop is not None and self.stop(transcript)
 
-    def speaker(self, transcript: Transcript) -> str | None:
-        """Who speaks next, None when the discussion is over."""
-        spoken, size = len(transcript.turns), len(transcript.agents)
-        if spoken >= transcript.num_rounds * size or self.over(transcript):
-            return None
-        return transcript.agents[spoken % size]
+    def due(self, transcript: Transcript) -> tuple[Seat, ...]:
+        """All seats that may speak now without hearing one another, in speaking order; () if the discussion ends here.
 
-    def speakers(self, transcript: Transcript) -> tuple[str, ...]:
-        """All who can speak now without hearing one another, in speaking order: what a rollout batches."""
-        speaker = self.speaker(transcript)
-        if speaker is None:
+        It decides what a round is: an agent may be due in it never, once or, one wave after the other, often; the round is over when a
+        later one is due, or nothing. `Transcript.completed_rounds` may be one short: nobody has asked since the last message.
+        """
+        if transcript.is_complete:
             return ()
-        return transcript.agents[transcript.agents.index(speaker) :] if self.simultaneous else (speaker,)
+        round = transcript.completed_rounds
+        while not (left := self._left(transcript, round)):
+            round += 1
+            transcript = replace(transcript, completed_rounds=round)
+            if transcript.is_complete:
+                return ()
+        if round and not transcript.round(round) and self.over(transcript):
+            return ()
+        seats = tuple(Seat(agent, round) for agent in left)
+        return seats if self.simultaneous else seats[:1]
+
+    def speaking(self, agents: tuple[str, ...], round: int) -> tuple[str, ...]:
+        """Who speaks in `round`, once, in speaking order."""
+        return agents
+
+    def _left(self, transcript: Transcript, round: int) -> tuple[str, ...]:
+        spoken = {turn.agent for turn in transcript.round(round)}
+        return tuple(agent for agent in self.speaking(transcript.agents, round) if agent not in spoken)
+
+    def feedback(self, transcripts: Sequence[Transcript]) -> Sequence[Sequence[Turn]]:
+        """What is said from outside before somebody speaks who was not due before: turns of kind "feedback", in whatever number.
+
+        Args:
+            transcripts: All discussions that are at such a point, so that what answers for many at once is asked once.
+        """
+        return [()] * len(transcripts)
 
     def settled(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
         """What a critic of `agent`'s next message may read: messages neither influenced by it nor simultaneous with it.
@@ -104,7 +126,7 @@ class Protocol:
         """
         if not self.simultaneous:
             return transcript.turns
-        past = transcript.turns[: transcript.completed_rounds * len(transcript.agents)]
+        past = (turn for turn in transcript.turns if turn.round < transcript.completed_rounds)
         return tuple(sorted(past, key=lambda turn: (turn.round, turn.agent != agent)))  # stable: peers keep their order
 
     def visible(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
@@ -186,7 +208,7 @@ class Debate(Protocol):
 
     def visible(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
         read = self._read(transcript.agents, agent)
-        return tuple(turn for turn in super().visible(transcript, agent) if turn.agent in read)
+        return tuple(turn for turn in super().visible(transcript, agent) if turn.agent in read or not turn.said)
 
     def _read(self, agents: tuple[str, ...], agent: str) -> set[str]:
         """Whose messages `agent` reads, itself included."""

@@ -47,8 +47,6 @@ class Consensus:
         return self.score > 0
 
     def __call__(self, transcript: Transcript) -> bool:
-        if len(transcript.turns) % len(transcript.agents):
-            return False  # within a round nobody has agreed yet
         groups: dict[str, list[Turn]] = {}
         for turn in last_round(transcript):
             if (answer := answer_of(turn)) is not None:

@@ -44,13 +44,8 @@ class MixtureOfAgents(Protocol):
                 f"num_rounds is {num_rounds}; {self.name} needs 2: a layer of proposers and the aggregator."
             )
 
-    def over(self, transcript: Transcript) -> bool:
-        """The aggregator has spoken."""
-        return len(transcript.turns) > len(transcript.agents) * (transcript.num_rounds - 1)
-
-    def speakers(self, transcript: Transcript) -> tuple[str, ...]:
-        speakers = super().speakers(transcript)
-        return speakers[:1] if transcript.completed_rounds == transcript.num_rounds - 1 else speakers
+    def speaking(self, agents: tuple[str, ...], round: int) -> tuple[str, ...]:
+        return agents[:1] if round == self.num_rounds - 1 else agents
 
     def visible(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
         return last_round(transcript)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from maporl.envs.protocols.base import Debate
-from maporl.envs.team_answer import TeamAnswer, answer_of, confidence, weighted
-from maporl.types import Message, Transcript, Turn
+from maporl.envs.team_answer import TeamAnswer, answer_of, confidence, last_round, weighted
+from maporl.types import Transcript, Turn
 
 __all__ = ["ReConcile", "recalibrated"]
 
@@ -20,7 +20,7 @@ _LONGEST = 80  # characters of an answer that the tally repeats
 class ReConcile(Debate):
     """Simultaneous debate with stated confidences (Chen et al. 2309.13007).
 
-    Everybody is asked for its confidence. After each round all are shown who answered the same and how sure they were (a message
+    Everybody is asked for its confidence. After each round all are shown who answered the same and how sure they were (feedback
     under the name "tally"; it counts the answers that the verifier found in the messages, not whether they are right). The
     discussion ends after a round in which all agree, and the team answers by a vote weighted with `recalibrated` confidences.
 
@@ -35,16 +35,8 @@ class ReConcile(Debate):
     def __init__(self, num_rounds: int = 2, history: str = "all", show_scores: bool = False) -> None:
         super().__init__(num_rounds, history, stop="consensus", show_scores=show_scores)
 
-    def messages(self, transcript: Transcript, agent: str) -> tuple[Message, ...]:
-        told = super().messages(transcript, agent)
-        rounds = transcript.completed_rounds
-        first = 0 if self.history == "all" else rounds - 1
-        shown: list[Message] = []
-        for index in range(rounds):
-            shown += [message for message in told if message["round"] == index]
-            if index >= first:
-                shown.append(self.message(Turn(TALLY, index, tally(transcript.round(index)))))
-        return tuple(shown)
+    def feedback(self, transcripts: Sequence[Transcript]) -> list[tuple[Turn, ...]]:
+        return [(Turn(TALLY, t.completed_rounds - 1, tally(last_round(t)), kind="feedback"),) for t in transcripts]
 
     def instruction(self, transcript: Transcript, agent: str, instruction: str) -> str:
         return f"{instruction} {_ASK}".strip()

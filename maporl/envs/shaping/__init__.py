@@ -6,6 +6,7 @@ from maporl.envs.shaping.incentives import Incentives
 from maporl.envs.shaping.scores import (
     DiscountedOwn,
     DiscountedTeam,
+    DiscussionScore,
     LastRoundOwn,
     LastRoundTeam,
     OutcomeCredit,
@@ -17,6 +18,7 @@ from maporl.envs.shaping.scores import (
 __all__ = [
     "DiscountedOwn",
     "DiscountedTeam",
+    "DiscussionScore",
     "FormatPenalty",
     "Incentives",
     "LastRoundOwn",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maporl.envs.shaping.base import Shaping
-from maporl.types import Transcript
+from maporl.types import Seat, Transcript
 
 if TYPE_CHECKING:
     from maporl.envs.protocols import Protocol
@@ -98,23 +98,22 @@ class Incentives(Shaping):
             raise ValueError("incentives compare an agent with the others; num_agents is 1, give at least 2.")
 
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
-        rewards = [0.0] * len(transcript.turns)
+        rewards = {turn.seat: 0.0 for turn in transcript.turns}
         right = _right(transcript)
         persuaded, persuading = PERSUADED[self.signs], PERSUADING[self.signs]
-        agents = len(transcript.agents)
         for t in range(len(right) - 1):
-            for a in range(agents):
+            for a, agent in enumerate(transcript.agents):
                 own, own_next = right[t][a], right[t + 1][a]
                 others, others_next = majority_of_others(right[t], a), majority_of_others(right[t + 1], a)
                 if others is not None and (own, own_next, others) in persuaded:
                     which, sign = persuaded[own, own_next, others]
-                    rewards[(t + 1) * agents + a] += sign * getattr(self, which)
+                    rewards[Seat(agent, t + 1)] += sign * getattr(self, which)
                 if others is None or others_next is None or (self.signs == "release" and t == 0):
                     continue
                 if (others, others_next, own) in persuading:
                     which, sign = persuading[others, others_next, own]
-                    rewards[t * agents + a] += sign * getattr(self, which)
-        return tuple(rewards)
+                    rewards[Seat(agent, t)] += sign * getattr(self, which)
+        return tuple(rewards[turn.seat] for turn in transcript.turns)
 
     def metrics(self, transcript: Transcript) -> dict[str, float]:
         """Patterns voided by a tie, answers of unknown correctness, and round-trip flips (right-wrong-right or back)."""
@@ -125,7 +124,7 @@ class Incentives(Shaping):
                 tied_now, tied_after = (majority_of_others(row, a) is None for row in (now, after))
                 alpha_ties += now[a] != after[a] and tied_now
                 beta_ties += tied_now or tied_after
-        counted = transcript.turns[: transcript.completed_rounds * len(transcript.agents)]
+        counted = [turn for turn in transcript.turns if turn.round < transcript.completed_rounds]
         return {
             "incentive_alpha_ties": float(alpha_ties),
             "incentive_beta_ties": float(beta_ties),

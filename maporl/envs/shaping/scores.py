@@ -15,6 +15,7 @@ from maporl.types import Transcript, Turn
 __all__ = [
     "DiscountedOwn",
     "DiscountedTeam",
+    "DiscussionScore",
     "LastRoundOwn",
     "LastRoundTeam",
     "OutcomeCredit",
@@ -97,10 +98,14 @@ class DiscountedOwn(Shaping):
 
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
         means = round_means(transcript)
-        values: dict[str, list[float]] = {agent: [] for agent in transcript.agents}
+        left: dict[str, list[float]] = {agent: [] for agent in transcript.agents}
         for turn in transcript.turns:
-            values[turn.agent].append(own_value(turn, means))
-        return tuple(discounted(values[turn.agent][turn.round :], self.gamma) for turn in transcript.turns)
+            left[turn.agent].append(own_value(turn, means))
+        rewards = []
+        for turn in transcript.turns:
+            rewards.append(discounted(left[turn.agent], self.gamma))
+            left[turn.agent] = left[turn.agent][1:]
+        return tuple(rewards)
 
 
 @dataclass(frozen=True)
@@ -159,3 +164,15 @@ class TeamScore(Shaping):
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
         values = [score.value for score in transcript.team_scores]
         return tuple(values[turn.round] if turn.round < len(values) else 0.0 for turn in transcript.turns)
+
+
+@dataclass(frozen=True)
+class DiscussionScore(Shaping):
+    """Everybody gets the `TranscriptVerifier`'s value of the whole discussion, once it is over."""
+
+    contains_future = True
+    needs_team_verifier = True
+
+    def __call__(self, transcript: Transcript) -> tuple[float, ...]:
+        value = 0.0 if transcript.verdict is None else transcript.verdict.value
+        return (value,) * len(transcript.turns)

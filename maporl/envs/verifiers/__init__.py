@@ -8,7 +8,13 @@ from maporl.envs.verifiers.math_expression import MathExpression
 from maporl.envs.verifiers.noisy import Noisy
 from maporl.envs.verifiers.number import Number
 from maporl.envs.verifiers.remote import Remote
-from maporl.envs.verifiers.verifier import TeamVerifier, Verifier, VerifierUnavailable
+from maporl.envs.verifiers.verifier import (
+    TeamVerifier,
+    TranscriptVerifier,
+    Verifier,
+    VerifierFailed,
+    VerifierUnavailable,
+)
 
 __all__ = [
     "Choice",
@@ -23,6 +29,8 @@ __all__ = [
     "TRLReward",
     "TeamVerifier",
     "Verifier",
+    "TranscriptVerifier",
+    "VerifierFailed",
     "VerifierUnavailable",
     "WeightedSum",
 ]

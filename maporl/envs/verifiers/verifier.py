@@ -5,13 +5,33 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from maporl.types import Question, Score
+from maporl.types import Question, Score, Transcript
 
-__all__ = ["TeamVerifier", "Verifier", "VerifierUnavailable", "no_answer", "verdict"]
+__all__ = [
+    "TeamVerifier",
+    "TranscriptVerifier",
+    "Verifier",
+    "VerifierFailed",
+    "VerifierUnavailable",
+    "no_answer",
+    "verdict",
+]
 
 
-class VerifierUnavailable(ConnectionError):
-    """A judge cannot be reached, for now. What it would have said is not known, so nothing may go on as if it were."""
+class VerifierFailed(RuntimeError):
+    """A verifier raised an error of its own, the `__cause__`. Nothing is wrong with the agents or with what they have learned.
+
+    Attributes:
+        verifier: Which.
+    """
+
+    def __init__(self, message: str, verifier: object = None) -> None:
+        super().__init__(message)
+        self.verifier = verifier
+
+
+class VerifierUnavailable(VerifierFailed, ConnectionError):
+    """A verifier cannot be reached, for now. What it would have said is not known, so nothing may go on as if it were."""
 
 
 class Verifier(ABC):
@@ -72,7 +92,29 @@ class TeamVerifier(ABC):
 
     @abstractmethod
     def __call__(self, question: Question, responses: Mapping[str, str]) -> Score:
-        """The verdict on the joint action `responses`, agent name -> message. Must not raise, whatever the texts."""
+        """The verdict on the joint action `responses`, agent name -> its last message of the round. Must not raise, whatever the texts."""
+
+    def score_batch(self, questions: Sequence[Question], responses: Sequence[Mapping[str, str]]) -> list[Score]:
+        """One verdict per joint action, of any number of discussions; one that gains from batches overrides this."""
+        return [self(question, joint) for question, joint in zip(questions, responses, strict=True)]
+
+
+class TranscriptVerifier(ABC):
+    """Scores a whole discussion, once it is over. Given as `team_verifier`; shaping "discussion_score" pays what it says.
+
+    Attributes: as in `Verifier`.
+    """
+
+    uses_gold: bool = True
+    rule_based: bool = True
+
+    @abstractmethod
+    def __call__(self, transcript: Transcript) -> Score:
+        """The verdict on the finished discussion. Must not raise, whatever was said."""
+
+    def score_batch(self, transcripts: Sequence[Transcript]) -> list[Score]:
+        """One verdict per discussion; one that gains from batches overrides this."""
+        return [self(transcript) for transcript in transcripts]
 
 
 def verdict(correct: bool, answer: str | None, explanation: str = "") -> Score:

@@ -102,6 +102,7 @@ def cell(
         trained=method.trained,
         oracle=method.oracle,
         matched=method.matched,
+        baseline={"single_agent": None, "mappo": "single_agent/mappo"}.get(method.method, "single_agent"),
         costs={
             "questions": 24,
             "generations": tokens / 60,

@@ -126,7 +126,8 @@ class TestCollect:
         assert figures["title"] == "Do apples need a team?"
         assert figures["discussions"] == 6 * 10 == sum(c["discussions"] for c in figures["cells"])
         assert {m["method"] for m in figures["collaboration"]} == {"debate", "mappo"}
-        assert {c["method"] for c in figures["curves"]} == {"mappo", "single_agent/mappo"}
+        learning = [plot for plot in figures["plots"] if plot["title"] == "Learning curves"]
+        assert {s["method"] for plot in learning for s in plot["series"]} == {"mappo", "single_agent/mappo"}
         assert [n for n in figures["notes"]] == []
         json.dumps(figures, allow_nan=False)
 

@@ -1,0 +1,61 @@
+"""The plain sampler: `transformers`' own `generate`, every prompt read anew. Slower, and what the fast one is compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from maporl.agents.backbone import left_pad
+from maporl.agents.batched_sampler import BatchedSampler, until_end
+from maporl.agents.sampler import Sampled
+from maporl.agents.sampling import Sampling, filter_logits, sample
+
+__all__ = ["ReferenceSampler"]
+
+
+class ReferenceSampler(BatchedSampler):
+    """It draws the very tokens that `InProcessSampler` draws from the same numbers.
+
+    `generate` decodes greedily here; a logits processor has sampled before, from the rows' own numbers, and leaves one token to
+    choose from. So nothing of the checkpoint's own generation config (top_k 50 where unset) changes the distribution.
+    """
+
+    def batch(
+        self, adapter: str | None, prompts: list[np.ndarray], sampling: Sampling, uniforms: np.ndarray | None
+    ) -> list[Sampled]:
+        """One call of `generate`."""
+        model, eos_ids, pad_id = self.policy.model, self.policy.eos_ids, self.policy.pad_id
+        ids, mask = left_pad(prompts, pad_id, self.policy.device)
+        chooser = _Chooser(sampling, None if uniforms is None else torch.as_tensor(uniforms, device=ids.device))
+        config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=sampling.max_new_tokens,
+            eos_token_id=sorted(eos_ids) or None,
+            pad_token_id=pad_id,
+        )
+        own, model.generation_config = model.generation_config, config  # it fills what `config` leaves out
+        try:
+            with self.policy.speaking(adapter):
+                out = model.generate(
+                    input_ids=ids, attention_mask=mask, logits_processor=LogitsProcessorList([chooser])
+                )
+        finally:
+            model.generation_config = own
+        return until_end(out[:, ids.shape[1] :], torch.stack(chooser.logprobs, 1), eos_ids)
+
+
+class _Chooser(LogitsProcessor):
+    """Samples, and leaves `generate` the one token."""
+
+    def __init__(self, sampling: Sampling, uniforms: Tensor | None) -> None:
+        self.sampling, self.uniforms = sampling, uniforms
+        self.logprobs: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        logits = filter_logits(scores.float() / self.sampling.temperature, self.sampling.top_k, self.sampling.top_p)
+        draws = None if self.uniforms is None else self.uniforms[:, len(self.logprobs)]
+        chosen, logprobs = sample(logits, draws)
+        self.logprobs.append(logprobs)
+        return torch.full_like(scores, float("-inf")).scatter(1, chosen[:, None], 0.0)

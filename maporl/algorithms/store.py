@@ -1,0 +1,171 @@
+"""Discussions kept whole: what records say of them, and beside it every token. What offline trainers, resumed runs and reports read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from maporl.algorithms.records import Record, read_records, write_records
+from maporl.types import Completion, Episode, Question, Score, Transcript, Turn, Views
+from maporl.whole_files import write_whole
+
+__all__ = ["EpisodeStore", "encode_whole"]
+
+
+class EpisodeStore:
+    """A folder of shards, each a file of records ``NAME.jsonl`` and, unless nothing in it was sampled, ``NAME.safetensors``.
+
+    The tensors of a shard: ``turns`` [K, 2] int64 (number of the record, number of the turn), ``prompt_lengths`` and
+    ``completion_lengths`` [K] int64, and, one message after the other, ``prompt_ids``, ``completion_ids`` int64, ``logprobs`` float32.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def names(self) -> list[str]:
+        """The shards that are there, whole, in order."""
+        return sorted(file.stem for file in self.folder.glob("*.jsonl"))
+
+    def write(self, name: str, episodes: Sequence[Episode], records: Sequence[Record]) -> None:
+        """Write a shard, or replace it.
+
+        Args:
+            name: Of the shard.
+            episodes: Finished discussions.
+            records: What is said of each (`maporl.algorithms.records.record`).
+        """
+        said = [
+            ((n, i), turn.completion)
+            for n, episode in enumerate(episodes)
+            for i, turn in enumerate(episode.transcript.turns)
+            if turn.completion is not None
+        ]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if said:
+            tensors: dict[str, np.ndarray] = {
+                "turns": np.array([place for place, _ in said], np.int64),
+                "prompt_lengths": np.array([len(c.prompt_ids) for _, c in said], np.int64),
+                "completion_lengths": np.array([len(c.completion_ids) for _, c in said], np.int64),
+                "prompt_ids": np.concatenate([c.prompt_ids for _, c in said]).astype(np.int64),
+                "completion_ids": np.concatenate([c.completion_ids for _, c in said]).astype(np.int64),
+                "logprobs": np.concatenate([c.logprobs for _, c in said]).astype(np.float32),
+            }
+            write_whole(self.folder / f"{name}.safetensors", lambda part: save_file(tensors, part))
+        whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]
+        write_whole(
+            self.folder / f"{name}.jsonl", lambda part: write_records(part, whole)
+        )  # last: it says that the shard is there
+
+    def read(self, name: str, views: Views | None = None) -> list[Episode]:
+        """The discussions of a shard.
+
+        Args:
+            name: Of the shard.
+            views: Says what was shown in them: an environment's `rules`.
+
+        Raises:
+            ValueError: There is no such shard, it is of another form, or it was written without tokens.
+        """
+        problems: list[str] = []
+        records = read_records(self.folder / f"{name}.jsonl", problems)
+        if problems or not records or any("whole" not in r for r in records):
+            why = problems[0] if problems else "it holds no whole discussions"
+            raise ValueError(f"{self.folder / name}: {why}; name a shard that this version of maporl wrote.")
+        file = self.folder / f"{name}.safetensors"
+        completions = _completions(load_file(file)) if file.is_file() else {}
+        return [_episode(r, n, completions, views) for n, r in enumerate(records)]
+
+
+def encode_whole(episode: Episode) -> dict[str, Any]:
+    """What a record lacks of a discussion."""
+    t, q = episode.transcript, episode.transcript.question
+    return {
+        "metadata": json.loads(json.dumps(dict(q.metadata), default=str)),  # a task may keep anything in it
+        "private": dict(q.private),
+        "origin": q.origin,
+        "team": dict(q.team),
+        "team_scores": [vars(score) for score in t.team_scores],
+        "verdict": None if t.verdict is None else vars(t.verdict),
+        "ended": t.ended,
+        "completed_rounds": t.completed_rounds,
+        "rewards": list(episode.rewards),
+        "learns": list(episode.learns),
+        "given": episode.given,
+        "contains_future": episode.contains_future,
+        "group": episode.group,
+        "explanations": [[None if s is None else s.explanation for s in (u.score, u.truth)] for u in t.turns],
+    }
+
+
+def _completions(tensors: dict[str, np.ndarray]) -> dict[tuple[int, int], Completion]:
+    """(number of the record, number of the turn) -> its tokens; text and flags are the record's."""
+    prompts = np.split(tensors["prompt_ids"], np.cumsum(tensors["prompt_lengths"])[:-1])
+    ends = np.cumsum(tensors["completion_lengths"])[:-1]
+    ids, logprobs = np.split(tensors["completion_ids"], ends), np.split(tensors["logprobs"], ends)
+    return {
+        (int(n), int(i)): Completion("", prompt, completion, logprob)
+        for (n, i), prompt, completion, logprob in zip(tensors["turns"], prompts, ids, logprobs, strict=True)
+    }
+
+
+def _episode(
+    record: Record, number: int, completions: dict[tuple[int, int], Completion], views: Views | None
+) -> Episode:
+    whole = record["whole"]
+    question = Question(
+        record["question"],
+        record["gold"],
+        record["question_id"],
+        whole["private"],
+        whole["metadata"],
+        whole["origin"],
+        whole["team"],
+    )
+    turns = [
+        _turn(turn, completions.get((number, i)), explanations)
+        for i, (turn, explanations) in enumerate(zip(record["turns"], whole["explanations"], strict=True))
+    ]
+    transcript = Transcript(
+        question,
+        tuple(record["agents"]),
+        record["num_rounds"],
+        tuple(turns),
+        tuple(Score(**score) for score in whole["team_scores"]),
+        whole["ended"],
+        whole["completed_rounds"],
+        None if whole["verdict"] is None else Score(**whole["verdict"]),
+    )
+    return Episode(
+        transcript,
+        tuple(whole["rewards"]),
+        tuple(whole["learns"]),
+        whole["given"],
+        whole["contains_future"],
+        whole["group"],
+        views,
+    )
+
+
+def _turn(turn: Record, tokens: Completion | None, explanations: Sequence[str | None]) -> Turn:
+    score, truth = (
+        None if given is None else Score(**given, explanation=explanation or "")
+        for given, explanation in zip((turn["score"], turn["truth"]), explanations, strict=True)
+    )
+    completion = None
+    if tokens is not None:
+        flags = {name: turn[name] for name in ("truncated", "overflow") if name in turn}
+        completion = Completion(
+            turn["text"],
+            tokens.prompt_ids,
+            tokens.completion_ids,
+            tokens.logprobs,
+            discarded=turn.get("discarded_tokens", 0),
+            **flags,
+        )
+    return Turn(turn["agent"], turn["round"], turn["text"], score, truth, completion, turn.get("kind", "said"))

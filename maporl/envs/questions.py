@@ -1,0 +1,92 @@
+"""A task's questions: loaded once, checked, divided, and told to the agents as they may know them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from maporl.envs.scoring import Verifiers
+from maporl.envs.splits import SPLITS, VERIFIER, split_questions, unique
+from maporl.envs.views import private_seats, told
+from maporl.types import Question
+
+__all__ = ["Questions"]
+
+
+@dataclass
+class Questions:
+    """What `DiscussionEnv.questions` answers.
+
+    Attributes:
+        task: Its name, for messages.
+        load: "train" or "test" -> what the task yields.
+        verifiers: They must be able to read every gold answer, and not have been fitted to what is asked.
+        agents: Who is asked.
+        view: Whose private information they are given (see `DiscussionEnv`).
+        verifier_share: Of the training questions, kept for learned verifiers.
+    """
+
+    task: str
+    load: Callable[[str], Iterable[Question]]
+    verifiers: Verifiers
+    agents: Sequence[str]
+    view: str | None = None
+    verifier_share: float = 0.0
+    _told: dict[str, tuple[Question, ...]] = field(default_factory=dict)
+    _split: dict[str, tuple[Question, ...]] = field(default_factory=dict)
+    _loaded: dict[str, tuple[Question, ...]] = field(default_factory=dict)
+
+    def of(self, split: str) -> tuple[Question, ...]:
+        """The questions of a split as these agents are asked them."""
+        if split not in self._told:
+            self._check_view(self.private_seats(split))
+            if split != VERIFIER:
+                self._check_unseen()
+            self._told[split] = tuple(map(self.told, self._teams(split)))
+        return self._told[split]
+
+    def private_seats(self, split: str) -> tuple[str, ...]:
+        """For which seats the questions of a split have private information, whoever is asked here."""
+        return private_seats(self._teams(split))
+
+    def told(self, question: Question) -> Question:
+        """One of `load`'s questions as these agents are asked it."""
+        return told(question, self.view, self.agents)
+
+    def _teams(self, split: str) -> tuple[Question, ...]:
+        """The questions of a split with everybody's private information."""
+        if split not in self._split:
+            self._split[split] = split_questions(self._all, split, self.task, self.verifier_share)
+        return self._split[split]
+
+    def _all(self, part: str) -> tuple[Question, ...]:
+        """What `load` yields, once: without duplicates, every gold answer checked."""
+        if part not in self._loaded:
+            questions = unique(self.load(part), f"{self.task}: load({part!r})")
+            for question in questions:
+                self.verifiers.check_gold(question)
+            self._loaded[part] = questions
+        return self._loaded[part]
+
+    def _check_view(self, seats: tuple[str, ...]) -> None:
+        if self.view is None or self.view in seats or (self.view == "all" and seats):
+            return
+        if not seats:
+            raise ValueError(f"view is {self.view!r} but {self.task} has no private information; leave it out.")
+        raise ValueError(f"view {self.view!r} is no seat of {self.task}; use one of {', '.join(seats)}, or 'all'.")
+
+    def _check_unseen(self) -> None:
+        """A learned verifier's scores of questions that it was fitted to mean nothing; all splits, before anything is trained."""
+        seen = self.verifiers.seen_questions()
+        for split in SPLITS if seen else ():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # asking for the split itself says what there is to say
+                questions = self._teams(split)
+            overlap = sum(question.hash in seen or question.asked in seen for question in questions)
+            if overlap:
+                raise ValueError(
+                    f"the verifier was fitted to {overlap} of the {len(questions)} {split} questions of {self.task}: what it says about "
+                    "those means nothing. Use one that was trained on other questions: verifier_share keeps some of the training "
+                    "questions for it, and must be the same here as in the verifier's training."
+                )

@@ -1,0 +1,187 @@
+"""The rules of a discussion, as pure functions of its transcript: who is due, what is shown, what follows, what it is worth.
+
+The environment is an AEC shell around them, and rollouts play hundreds of discussions by them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from maporl.envs.protocols import Protocol
+from maporl.envs.scoring import Verifiers
+from maporl.envs.shaping import Shaping
+from maporl.envs.views import joint_view, own_view
+from maporl.types import Observation, Question, Score, Seat, Transcript, Turn
+
+__all__ = ["Rules"]
+
+Said = tuple[Transcript, Sequence[Turn]]
+"""A discussion, and what is said next in it: by some or all of those who are due, nobody twice."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a task, its protocol, its verifiers and its shaping make together.
+
+    Attributes:
+        protocol: Who is due, who sees what, what is said from outside.
+        verifiers: What scores messages, rounds and whole discussions.
+        shaping: Who deserves what.
+        instruction: How to answer, shown to every agent.
+        agents: Everybody's name, in speaking order.
+    """
+
+    protocol: Protocol
+    verifiers: Verifiers
+    shaping: Shaping
+    instruction: str
+    agents: tuple[str, ...]
+
+    def start(self, question: Question) -> Transcript:
+        """A discussion in which nothing has been said."""
+        return Transcript(question, self.agents, self.protocol.num_rounds)
+
+    def due(self, transcript: Transcript) -> tuple[Seat, ...]:
+        """The seats that may speak now without hearing one another; () when the discussion is over."""
+        return self.protocol.due(transcript)
+
+    def observe(self, transcript: Transcript, seat: Seat) -> Observation:
+        """What is shown to whoever speaks from `seat`."""
+        return own_view(transcript, self.protocol, seat, self.instruction)
+
+    def state(self, transcript: Transcript, seat: Seat) -> Observation:
+        """What a centralised critic of a message from `seat` reads: all private views, every message settled before it."""
+        return joint_view(transcript, self.protocol, seat, self.instruction)
+
+    @property
+    def unjudged(self) -> Rules:
+        """The same discussion with nobody to score it."""
+        return replace(self, verifiers=Verifiers(None, None, None))
+
+    def rewards(self, transcript: Transcript) -> tuple[float, ...]:
+        """One reward per turn, 0 for feedback, as if the discussion ended here.
+
+        Raises:
+            ValueError: The shaping gave another number of rewards than agents said messages.
+        """
+        spoken = transcript.spoken
+        shaped = [float(reward) for reward in self.shaping(spoken)]
+        if len(shaped) != len(spoken.turns):
+            raise ValueError(f"shaping {self.shaping!r} gave {len(shaped)} rewards for {len(spoken.turns)} turns.")
+        if spoken is transcript:
+            return tuple(shaped)
+        left = iter(shaped)
+        return tuple(next(left) if turn.said else 0.0 for turn in transcript.turns)
+
+    def extend(self, said: Sequence[Said]) -> list[Transcript]:
+        """Every discussion with what has been said in it: messages scored, rounds and discussions closed, feedback heard.
+
+        What already has a score keeps it. Each verifier, and the protocol's feedback, is asked once for all discussions.
+
+        Raises:
+            VerifierFailed: A verifier raised an error of its own.
+        """
+        scored = self._scored(said)
+        after = self._closed([self._append(t, turns) for (t, _), turns in zip(said, scored, strict=True)])
+        begun = [n for n, (before, turns) in enumerate(said) if self._begins_wave(before, turns, after[n])]
+        heard = self.protocol.feedback([after[n] for n in begun])
+        for n, feedback in zip(begun, heard, strict=True):
+            after[n] = self._append(after[n], feedback)
+        return self._closed(after)
+
+    def replayed(self, prefix: Transcript) -> Transcript:
+        """A prefix by these rules: checked turn by turn, with the scores and the feedback that it lacks.
+
+        Raises:
+            ValueError: Other agents, a turn of somebody who is not due, or nobody left to speak.
+        """
+        if prefix.agents != self.agents:
+            raise ValueError(f"the transcript's agents are {prefix.agents}, this environment's {self.agents}.")
+        (turns,) = self._scored([(prefix, prefix.turns)])
+        transcript = self.start(prefix.question)
+        for number, turn in enumerate(turns):
+            if transcript.is_complete:
+                break
+            if not turn.said:  # heard after the message before it
+                continue
+            expected = self.due(transcript)[0]
+            if turn.seat != expected:
+                raise ValueError(f"the transcript's turn {number} is by {tuple(turn.seat)}, not {tuple(expected)}.")
+            before = transcript
+            transcript = self._append(transcript, [turn])
+            known = prefix.team_scores[: transcript.completed_rounds]
+            (transcript,) = self._closed([replace(transcript, team_scores=known)])
+            if self._begins_wave(before, [turn], transcript):
+                given = list(takewhile(lambda later: not later.said, turns[number + 1 :]))
+                transcript = self._append(transcript, given or self.protocol.feedback([transcript])[0])
+        if transcript.is_complete:
+            raise ValueError(
+                f"the transcript has {len(prefix.turns)} turns, but after {len(transcript.turns)} nobody is left to speak; "
+                "give a shorter one."
+            )
+        return transcript
+
+    def longest(self, question: Question) -> Iterator[tuple[Transcript, Seat]]:
+        """Every message of the longest possible discussion: what was said before it, and from which seat it is said.
+
+        Nothing is scored or heard from outside. Everybody answers something else, longer than most answers, so that no protocol ends
+        the discussion early or has little to tell.
+        """
+        transcript = self.start(question)
+        while due := self.due(transcript):
+            said = []
+            for seat in due:
+                yield transcript, seat
+                disagreeing = Score(0.0, None, answer=f"{seat.agent} said ".ljust(20, "7"))
+                said.append(Turn(*seat, "", disagreeing))
+            before, transcript = transcript, self._append(transcript, said)
+            if self._begins_wave(before, said, transcript):
+                transcript = self._append(transcript, self.protocol.feedback([transcript])[0])
+
+    def _scored(self, said: Sequence[Said]) -> list[list[Turn]]:
+        """The turns, with the scores that they lack if the protocol scores them."""
+        result = [list(turns) for _, turns in said]
+        lacking = [
+            (n, i)
+            for n, turns in enumerate(result)
+            for i, turn in enumerate(turns)
+            if turn.said and turn.score is None and turn.truth is None and self.protocol.scored(turn.agent, turn.round)
+        ]
+        verdicts = self.verifiers.score(
+            [said[n][0].question for n, _ in lacking], [result[n][i].text for n, i in lacking]
+        )
+        for (n, i), (score, truth) in zip(lacking, verdicts, strict=True):
+            result[n][i] = result[n][i].scored(score, truth)
+        return result
+
+    def _append(self, transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
+        """The discussion with some turns more; who is due after them decides which rounds are over."""
+        if not turns:
+            return transcript
+        longer = replace(transcript, turns=(*transcript.turns, *turns))
+        due = self.protocol.due(longer)
+        done = due[0].round if due else 1 + max(turn.round for turn in longer.turns if turn.said)
+        return replace(longer, completed_rounds=done, ended=not due and done < longer.num_rounds)
+
+    def _begins_wave(self, before: Transcript, said: Sequence[Turn], after: Transcript) -> bool:
+        """Whether somebody is due now who was not due with those that have just spoken: all of these have been heard."""
+        due = self.due(after)
+        waiting = {*self.due(before)} - {turn.seat for turn in said}
+        return bool(due) and waiting.isdisjoint(due)
+
+    def _closed(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
+        """With the verdicts of the team verifier on rounds that are over, or on discussions."""
+        result = list(transcripts)
+        if self.verifiers.scores_rounds:
+            lacking = [(n, r) for n, t in enumerate(result) for r in range(len(t.team_scores), t.completed_rounds)]
+            scores = self.verifiers.score_rounds([(result[n], r) for n, r in lacking])
+            for (n, _), score in zip(lacking, scores, strict=True):
+                result[n] = replace(result[n], team_scores=(*result[n].team_scores, score))
+        elif self.verifiers.scores_discussions:
+            over = [n for n, t in enumerate(result) if t.is_complete and t.verdict is None]
+            verdicts = self.verifiers.score_discussions([result[n] for n in over])
+            for n, verdict in zip(over, verdicts, strict=True):
+                result[n] = replace(result[n], verdict=verdict)
+        return result

@@ -1,0 +1,87 @@
+"""Policy gradients on discussions that the team holds as it is now: ask, discuss, learn."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from maporl.algorithms.algorithm import Update
+from maporl.algorithms.batch import discount_between_rounds
+from maporl.algorithms.evaluation import check_oracle, check_team_answer
+from maporl.algorithms.records import record
+from maporl.algorithms.store import EpisodeStore
+from maporl.algorithms.training import Collector, check_context, learn
+from maporl.threads import with_threads
+from maporl.training.callbacks import Callback, Callbacks
+from maporl.training.trainer import Run, Trainer
+from maporl.types import Episode
+
+__all__ = ["OnPolicy", "RecordDiscussions"]
+
+
+class OnPolicy(Trainer):
+    """Trains by an `Algorithm`: each iteration samples discussions and learns from them."""
+
+    def __init__(self, run: Run) -> None:
+        config, env = run.config, run.env
+        check_team_answer(config.team_answer)
+        check_oracle(env, config.allow_oracle)  # now rather than at the first evaluation
+        questions = [*env.questions("train"), *run.validation]
+        env.verifiers.prepare()
+        self.team = config.build_team(env)
+        if not all(policy.sampler_type.reproducible for policy in self.team.policies):
+            warnings.warn(
+                f"sampler {config.sampler!r} is not reproducible: this run, also when it is resumed, cannot be repeated to the bit.",
+                stacklevel=2,
+            )
+        run.config = config = with_threads(config, self.team)
+        self.algorithm = config.build_algorithm(self.team)
+        discount_between_rounds(getattr(self.algorithm, "gamma_round", None), env.shaping.contains_future)
+        curriculum = config.build_curriculum(env, self.team)
+        self.collector = Collector.of(
+            self.algorithm, env, config.episodes_per_iteration, seed=config.seed, curriculum=curriculum
+        )
+        check_context(env, self.team, questions, joint=self.algorithm.reads_state)
+
+    def fit(self, run: Run, start: int = 0) -> None:
+        told = Callbacks([RecordDiscussions(run), run.callback])
+        loop = learn(
+            self.collector, self.algorithm, num_iterations=run.config.num_iterations, start=start, callback=told
+        )
+        for number, metrics in enumerate(loop, start=start + 1):
+            run.iteration(number, metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.algorithm.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.algorithm.load_state_dict(state)
+
+
+class RecordDiscussions(Callback):
+    """Writes the first training discussions of some iterations, with what the algorithm thought of every message."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def on_update(self, iteration: int, episodes: Sequence[Episode], update: Update) -> None:
+        config = self.run.config
+        if not (iteration == 1 or iteration % config.eval_every == 0 or iteration == config.num_iterations):
+            return
+        chosen = episodes[: config.num_recorded_discussions]
+        samples = [
+            sum(e.transcript.question is one.transcript.question for e in chosen[:i]) for i, one in enumerate(chosen)
+        ]
+        records = [
+            record(
+                episode,
+                self.run.env.team_answer(episode.transcript),
+                greedy=False,
+                sample=sample,
+                advantages=[update.advantages.get((n, i)) for i in range(len(episode.transcript.turns))],
+            )
+            for n, (episode, sample) in enumerate(zip(chosen, samples, strict=True))
+        ]
+        if records:
+            EpisodeStore(self.run.folder.path / "discussions").write(f"iteration_{iteration:04d}", chosen, records)

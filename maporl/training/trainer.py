@@ -1,0 +1,153 @@
+"""What a trainer is: anything that makes a team better, behind one interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from maporl.agents.team import Team
+from maporl.algorithms.evaluation import Evaluation, evaluate, subset
+from maporl.algorithms.training import EVALUATE
+from maporl.config import RunConfig
+from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.verifiers.verifier import VerifierFailed
+from maporl.run_folder import RunFolder
+from maporl.training.callbacks import Callback
+from maporl.types import Question
+
+__all__ = ["Run", "Trainer", "evaluate_run", "rows_at_once"]
+
+
+class Run:
+    """What a trainer works in: what was asked for, where it is written, and who is told.
+
+    Attributes:
+        config: What was asked for.
+        folder: Where everything is written.
+        env: The task.
+        callback: Told what happens.
+    """
+
+    def __init__(self, config: RunConfig, folder: RunFolder, callback: Callback) -> None:
+        self.config, self.folder, self.callback = config, folder, callback
+        self.env: DiscussionEnv = config.build_env()
+        self.done = 0
+
+    @cached_property
+    def validation(self) -> list[Question]:
+        """The questions of evaluations during the training."""
+        return subset(self.env.questions("validation"), self.config.num_eval_questions)
+
+    def train(self, trainer: Trainer, start: int = 0) -> None:
+        """Train from iteration `start`, evaluate and save as configured, and write what the trainer leaves."""
+        self.trainer, self.done = trainer, start
+        total = self.config.num_iterations
+        self.callback.on_training_start(self)
+        if trainer.evaluated and (start < total or start == 0):
+            self._evaluate_if_due(start)
+        try:
+            trainer.fit(self, start)
+        except VerifierFailed:  # nothing is wrong with what has been learned by now
+            self._save_checkpoint()
+            raise
+        trainer.save(self.folder.path / "adapters")
+        if trainer.evaluated:
+            if total:
+                self.evaluate(f"iteration_{total:04d}", self.validation)
+            self.evaluate("test", subset(self.env.questions("test"), self.config.num_eval_questions))
+        self.callback.on_training_end(self)
+
+    def iteration(self, number: int, metrics: Mapping[str, float]) -> None:
+        """A trainer tells that an iteration (from 1) is over: it is written down, saved and evaluated if that is due."""
+        self.folder.record(number, metrics)
+        self.callback.on_iteration(number, metrics)
+        self.done, total = number, self.config.num_iterations
+        if number % self.config.checkpoint_every == 0 or number == total:
+            self._save_checkpoint()  # first: an evaluation may end in an error, or take long
+        if self.trainer.evaluated and number < total:
+            self._evaluate_if_due(number)
+
+    def evaluate(self, name: str, questions: Sequence[Question]) -> None:
+        """Evaluate the team and write that down under a name."""
+        evaluation = evaluate_run(self.config, self.env, self.trainer.team, questions)
+        evaluation.save(self.folder.path / "evaluations" / f"{name}.jsonl")
+        prefix = "test/" if name == "test" else "eval/"
+        metrics = {k.replace("eval/", prefix): v for k, v in evaluation.metrics.items()}
+        self.folder.record(self.done, {"evaluation": name, **metrics})
+        self.callback.on_evaluation(name, self.done, Evaluation(metrics, evaluation.records))
+
+    def _evaluate_if_due(self, done: int) -> None:
+        """Unless that has been done: a run may have been stopped just before it, or just after."""
+        name = f"iteration_{done:04d}"
+        known = {row.get("evaluation") for row in self.folder.metrics}
+        if done % self.config.eval_every == 0 and name not in known:
+            self.evaluate(name, self.validation)
+
+    def _save_checkpoint(self) -> None:
+        if self.trainer.resumable:
+            self.folder.save_checkpoint(self.done, self.trainer)
+
+
+class Trainer(ABC):
+    """Anything that makes a team better. A word of the kind "algorithm", or ``package.module:Class``.
+
+    It is made before anything is written, so that its constructor can refuse what cannot be; it is given the `Run`, whose
+    ``config.algorithm_args`` are its own. A policy gradient is an `Algorithm` instead, for which the trainer is `OnPolicy`.
+
+    Attributes:
+        team: Who speaks, as trained so far.
+        resumable: Its state can be saved after any iteration; else a run that was cut off begins again.
+        evaluated: The team is evaluated before, during and after the training.
+        Settings: What ``config.algorithm_args`` may hold, a dataclass; None: nothing.
+    """
+
+    team: Team
+    resumable: ClassVar[bool] = True
+    evaluated: ClassVar[bool] = True
+    Settings: ClassVar[type | None] = None
+
+    @abstractmethod
+    def __init__(self, run: Run) -> None:
+        """Build what the run needs.
+
+        Raises:
+            ValueError: A setting that cannot be, named with its remedy.
+        """
+
+    @abstractmethod
+    def fit(self, run: Run, start: int = 0) -> None:
+        """Train from iteration `start` to the run's last, telling `run.iteration` (counted from 1) after each."""
+
+    def save(self, folder: Path) -> None:
+        """Write the trained team."""
+        self.team.save(folder)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly from here."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (what is not resumable has no state)
+        """Go on from `state`."""
+
+
+def evaluate_run(config: RunConfig, env: DiscussionEnv, team: Team, questions: Sequence[Question]) -> Evaluation:
+    """Evaluate as the run's configuration says: greedily, or sampled at eval_temperature."""
+    temperature = config.eval_temperature
+    with team.at_temperature(temperature):
+        return evaluate(
+            env,
+            team,
+            questions,
+            seed=(config.seed, EVALUATE),
+            greedy=temperature is None,
+            team_answer=config.team_answer,
+            allow_oracle=config.allow_oracle,
+        )
+
+
+def rows_at_once(batch: int, longest: int, tokens: int) -> int:
+    """How many rows one pass takes: the largest divisor of a batch of which `tokens` hold that many of the `longest`; at least 1."""
+    return max(rows for rows in range(1, batch + 1) if batch % rows == 0 and (rows == 1 or rows * longest <= tokens))

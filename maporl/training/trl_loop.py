@@ -1,0 +1,161 @@
+"""TRL's own training loop, fed with our prompts and rewards, and telling a run of ours what it does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from peft import PeftModel
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from maporl.agents import LLMAgent
+from maporl.agents.trainer import QUIET
+from maporl.config import RunConfig
+from maporl.training.trainer import Run, rows_at_once
+from maporl.training.trl_grpo import ADAPTER, Settings
+from maporl.types import Question, Seat, Turn
+
+__all__ = ["Record", "trainer_of"]
+
+LOGGED = {  # TRL's name -> ours
+    "loss": "policy_loss",
+    "grad_norm": f"grad_norm/{ADAPTER}",
+    "learning_rate": "learning_rate",
+    "entropy": "entropy",
+    "reward_std": "reward_std",
+    "kl": "kl_to_reference",
+}
+
+
+class _Trainer(GRPOTrainer):
+    """TRL's trainer on our token ids, which differ from its own where a question spells out a control token, say."""
+
+    agent: LLMAgent
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [ids.tolist() for ids in self.agent.policy.encode_chats(prompts)], None, {}
+
+    def _send_telemetry(self) -> None:
+        """A benchmark tells nobody that it runs."""
+
+
+def trainer_of(config: RunConfig, arguments: Settings, agent: LLMAgent, record: Record, scratch: Path) -> GRPOTrainer:
+    rules, seat = record.run.env.rules, Seat(record.speaker, 0)
+    chats = [agent.prompts.messages(rules.observe(rules.start(q), seat)) for q in record.questions]
+    longest = max(map(len, agent.policy.encode_chats(chats))) + config.max_new_tokens
+    batch = config.episodes_per_iteration // arguments.num_minibatches
+    rows = rows_at_once(batch, longest, config.microbatch_tokens)
+    settings = GRPOConfig(
+        output_dir=str(scratch),
+        max_steps=config.num_iterations * arguments.num_minibatches,
+        generation_batch_size=config.episodes_per_iteration,
+        num_generations=arguments.group_size,
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=batch // rows,
+        max_completion_length=config.max_new_tokens,
+        temperature=config.temperature,
+        learning_rate=config.learning_rate,
+        beta=arguments.kl_coef,
+        seed=config.seed,
+        shuffle_dataset=False,  # its order is ours
+        bf16=config.autocast,
+        gradient_checkpointing=config.gradient_checkpointing,
+        use_cpu=config.resolved_device == "cpu",
+        logging_steps=1,
+        **QUIET,
+    )
+    model: Any = agent.policy.model
+    reward: Any = record.reward
+    if config.init_adapter:
+        model = PeftModel.from_pretrained(model, config.init_adapter, is_trainable=True)
+    trainer = _Trainer(
+        model=model,
+        reward_funcs=reward,
+        args=settings,
+        train_dataset=Dataset.from_dict({"prompt": chats, "number": list(range(len(chats)))}),
+        processing_class=agent.policy.tokenizer,
+        peft_config=None if config.init_adapter else agent.policy.lora.config(),
+        callbacks=[record],
+    )
+    trainer.agent = agent
+    return trainer
+
+
+@dataclass
+class Record(TrainerCallback):
+    """Rewards TRL's completions, and writes down what happens in an iteration.
+
+    Attributes:
+        run: Is told of every iteration.
+        questions: By their number in the data set.
+        agent: Who decodes.
+        steps: Optimizer steps of an iteration.
+    """
+
+    run: Run
+    questions: Sequence[Question]
+    agent: LLMAgent
+    steps: int
+    _rollout: dict[str, float] = field(default_factory=dict)
+    _updates: list[dict[str, float]] = field(default_factory=list)
+    _tokens: int = 0
+    _began: float = 0.0
+    _sampled: float = 0.0
+
+    @property
+    def speaker(self) -> str:
+        return str(self.run.env.possible_agents[0])
+
+    def reward(self, completion_ids: list[list[int]], number: list[int], **columns: Any) -> list[float]:
+        """What the environment pays for each completion: its verifier's score, unless it is told to shape it."""
+        decoded = self.agent.policy.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
+        texts = [text.strip() for text in decoded]  # as our agents do
+        rules = self.run.env.rules
+        said = [
+            (rules.start(self.questions[n]), [Turn(self.speaker, 0, text)])
+            for n, text in zip(number, texts, strict=True)
+        ]
+        discussions = rules.extend(said)
+        rewards = [rules.rewards(discussion)[0] for discussion in discussions]
+        ends = self.agent.policy.eos_ids
+        self._rollout = {
+            "rollout/reward_mean": float(np.mean(rewards)),
+            "rollout/truncated": float(np.mean([ids[-1] not in ends for ids in completion_ids])),
+            "rollout/completion_tokens": float(np.mean([len(ids) for ids in completion_ids])),
+        }
+        truths = [discussion.turns[0].truth for discussion in discussions]
+        if all(truth is not None for truth in truths):
+            right = [bool(truth.correct) for truth in truths if truth is not None]
+            self._rollout["rollout/accuracy_round_1"] = float(np.mean(right))
+        self._tokens, self._sampled = sum(map(len, completion_ids)), time.perf_counter()
+        return rewards
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        if not self._updates:
+            self._began = time.perf_counter()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **kw: Any) -> None:
+        if logs is None or "loss" not in logs:
+            return  # its last line is about the whole run
+        self._updates.append(
+            {f"train/{ours}": float(logs[theirs]) for theirs, ours in LOGGED.items() if theirs in logs}
+        )
+        if len(self._updates) < self.steps:
+            return
+        ended = time.perf_counter()
+        names = {name: None for update in self._updates for name in update}
+        metrics = {
+            **self._rollout,
+            **{name: float(np.mean([update[name] for update in self._updates if name in update])) for name in names},
+            "time/rollout_s": self._sampled - self._began,
+            "time/update_s": ended - self._sampled,
+            "time/tokens_per_s": self._tokens / (ended - self._began),
+        }
+        self._updates = []
+        self.run.iteration(state.global_step // self.steps, metrics)

@@ -1,0 +1,58 @@
+"""Several agents on one base do not cost several bases, and times are of equal messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.memory import peak_memory, rows, seconds_per_message
+from bench.settings import GEOMETRIES, Settings
+from bench.workload import Workload, make_talkative
+
+QUICK = Settings(quick=True, repetitions=2)
+
+
+def test_the_messages_of_one_and_of_three_agents_answer_equal_prompts(tmp_path: Path) -> None:
+    lengths = []
+    for agents in (1, 3):
+        policy = make_talkative(QUICK.policy(tmp_path))
+        workload = Workload.build(policy, QUICK, discussions=4, num_agents=agents, new_tokens=2, group_size=2)
+        steps = [s for e in workload.sample(0) for s in e.steps]
+        assert len(steps) == 4 * agents
+        lengths.append({(len(s.completion.prompt_ids), len(s.completion.completion_ids)) for s in steps})
+    assert lengths[0] == lengths[1]
+
+
+def test_seconds_are_per_message() -> None:
+    few, many = (seconds_per_message(QUICK, n) for n in (4, 32))
+    assert set(few) == {"1 agent", "3 agents"} and all(len(v) == 2 and min(v) > 0 for v in few.values())
+    # Eight times the work in one batch: less per message, never eight times as much.
+    assert min(many["3 agents"]) < 2 * max(few["3 agents"])
+
+
+def test_rows_of_fresh_processes() -> None:
+    found = {row.name: row for row in rows(QUICK)}
+    one, three, loaded = (found[f"peak, {name}"].value for name in ("1 agent", "3 agents", "loaded only"))
+    assert 10 < loaded < one, "a process that trains holds more than one that loads"
+    assert found["peak memory, 3 agents / 1 agent"].value == pytest.approx(three / one)
+    assert found["peak memory, 3 agents / 1 agent"].target == "<= 1.2"
+    assert found["time per message, 3 agents / 1 agent"].target == "<= 1.1"
+
+
+def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    with pytest.raises(RuntimeError, match="(?s)process for loaded only failed.*cannot be loaded"):
+        peak_memory(QUICK, str(tmp_path))
+
+
+@pytest.mark.slow
+def test_three_agents_cost_less_than_a_fifth_more_than_one(tmp_path: Path) -> None:
+    """Peak memory of fresh processes, optimizer included, on a base of at least 40M parameters."""
+    from maporl.agents.make_model import make_model
+
+    large = Settings(geometry="small")
+    assert make_model(tmp_path / "small", **GEOMETRIES["small"]) >= 40_000_000
+    peaks = peak_memory(large, str(tmp_path))
+    assert peaks["1 agent"] > peaks["loaded only"] > 41 * 4
+    assert peaks["3 agents"] < 1.2 * peaks["1 agent"], peaks
