@@ -36,7 +36,7 @@ BLOCKS = [
 ]
 NOT_BY_THEMSELVES = {
     "README.md": "its blocks are run by test_readme.py",
-    "docs/benchmarks.md": "a part of examples/own_method.py, which test_readme.py runs",
+    "docs/benchmarks.md": "parts of examples/own_method.py and of a method, which test_readme.py compares and runs",
 }
 
 

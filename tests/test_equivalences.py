@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from maporl.benchmarks.study.matrix import run_study
 from maporl.benchmarks.study.study import Study
 from maporl.cli import main
 from maporl.rollouts.play import rollout
-from maporl.training.loop import learn
+from maporl.training.callbacks import Callback
+from maporl.training.loop import Collector, learn
 from maporl.training.run import RunFolder, train
 from maporl.types import Episode
 
@@ -49,12 +50,8 @@ def trained(
         prepare(team)
     algorithm = config.build_algorithm(team)
     said: list[str] = []
-    metrics = list(
-        learn(
-            env, team, algorithm, num_iterations=2, episodes_per_iteration=config.episodes_per_iteration,
-            curriculum=curriculum, watch=lambda _, episodes, update: said.extend(t.text for e in episodes for t in e.transcript.turns),
-        )
-    )  # fmt: skip
+    collector = Collector.of(algorithm, env, config.episodes_per_iteration, curriculum=curriculum)
+    metrics = list(learn(collector, algorithm, num_iterations=2, callback=_Heard(said)))
     learners = list(team.learners)
     number = {name: f"adapter {n}" for n, name in enumerate([*learners, *getattr(algorithm, "critics", ())])}
     figures = [
@@ -64,6 +61,16 @@ def trained(
     moved = [weights(policy, name) for policy in team.policies for name in learners if name in policy.adapters]
     assert len(set(said)) > 4 and all(any(v > 0 for k, v in row.items() if "grad_norm" in k) for row in figures)
     return said, figures, moved
+
+
+class _Heard(Callback):
+    """Keeps every message of a training."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def on_experience(self, iteration: int, episodes: Sequence[Episode]) -> None:
+        self.said.extend(t.text for e in episodes for t in e.transcript.turns)
 
 
 def same(one: Trained, other: Trained) -> None:
@@ -188,21 +195,26 @@ def _renumbered(episode: Episode, numbers: list[int]) -> Episode:
     return replace(episode, group=numbers[episode.group])
 
 
+class _StopAfter(Callback):
+    """Interrupts the iteration after the given one, before its checkpoint."""
+
+    def __init__(self, reached: int) -> None:
+        self.reached = reached
+
+    def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        if iteration > self.reached:
+            raise KeyboardInterrupt
+
+
 def test_stopped_after_every_iteration_is_never_stopped(model: str, tmp_path: Path) -> None:
     settings = SMALL | {"env": LETTERS, "model": model, "num_iterations": 3, "checkpoint_every": 1, "num_threads": 1}
     settings |= {"num_eval_questions": 2}
     whole = train(**settings, output_dir=tmp_path / "whole")
 
-    def stop(event: str, iteration: int, metrics: object) -> None:
-        if event == "iteration" and iteration > reached:
-            raise KeyboardInterrupt
-
-    reached = 1
     with pytest.raises(KeyboardInterrupt):
-        train(**settings, output_dir=tmp_path / "cut", watch=stop)
-    reached = 2
+        train(**settings, output_dir=tmp_path / "cut", callbacks=[_StopAfter(1)])
     with pytest.raises(KeyboardInterrupt):
-        train(resume=tmp_path / "cut", watch=stop)
+        train(resume=tmp_path / "cut", callbacks=[_StopAfter(2)])
     cut = train(resume=tmp_path / "cut")
     rows = [[{k: v for k, v in r.items() if not k.startswith("time/")} for r in run.metrics] for run in (whole, cut)]
     assert rows[0] == rows[1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import json
 import re
 import runpy
@@ -18,6 +20,7 @@ from run_toys import SMALL
 
 import maporl
 from maporl import RunConfig, registry
+from maporl.benchmarks.methods.trained import PartnerSwap
 from maporl.benchmarks.study.study import Study
 from maporl.cli import COMMANDS, main
 from maporl.envs import check_env
@@ -34,6 +37,12 @@ QUICK = [
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def _written(text: str) -> list[str]:
+    """What a class does, without its documentation."""
+    (of_class,) = ast.parse(text).body
+    return [ast.dump(part) for part in of_class.body if not isinstance(part, ast.Expr)]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -151,8 +160,9 @@ def test_own_algorithm_is_short_and_learns(bench: Path, tiny_model: str) -> None
 class TestExamples:
     def test_own_method(self, bench: Path, tiny_model: str) -> None:
         page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-        (block,) = blocks(page, "python")
+        block, hooks = blocks(page, "python")
         assert block in (ROOT / "examples" / "own_method.py").read_text(encoding="utf-8")
+        assert _written(hooks) == _written(inspect.getsource(PartnerSwap))
         words = ["benchmark", "--methods", "own_method:Careful", "--tasks", "arithmetic", "--model", tiny_model]
         assert main([*words, "--num_questions", "3", "--output_dir", "s", *QUICK]) == 0
         cell = json.loads((bench / "s/cells/arithmetic/own_method~Careful@5/seed_0/cell.json").read_text())

@@ -25,6 +25,7 @@ from maporl.algorithms.mappo import MAPPO
 from maporl.cli import COMMANDS, main
 from maporl.cli.flags import Parser, settings_of
 from maporl.envs.verifiers import VerifierUnavailable
+from maporl.training.evaluation import Evaluation
 from maporl.training.run import RunFolder, load_team, train
 from maporl.types import Episode
 
@@ -574,8 +575,8 @@ class TestDisplay:
 
         screen = io.StringIO()
         with Display("mappo on x", 3, Console(file=screen, force_terminal=True, width=150)) as display:
-            display("iteration_0000", 0, {"eval/accuracy": 0.5, "eval/questions": 10.0})
-            display("iteration", 1, self.METRICS)
+            display.on_evaluation("iteration_0000", 0, Evaluation({"eval/accuracy": 0.5, "eval/questions": 10.0}, []))
+            display.on_iteration(1, self.METRICS)
         shown = screen.getvalue()
         assert "validation before" in shown and "mappo on x" in shown and "1/3" in shown
         assert "reward 0.250" in shown and "0:00" in shown and "left" in shown

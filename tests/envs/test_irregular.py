@@ -25,7 +25,7 @@ from maporl.algorithms.magrpo import _group_keys
 from maporl.envs import DiscussionEnv, check_env
 from maporl.envs.protocols import Debate, Protocol
 from maporl.envs.verifiers import TranscriptVerifier
-from maporl.rollouts import play as rollout
+from maporl.rollouts.play import rollout
 from maporl.types import Completion, Episode, Observation, Question, Score, Transcript, Turn
 
 LEADER, ONE, TWO = "agent_0", "agent_1", "agent_2"

@@ -51,14 +51,16 @@ class TestGames:
         for episode in play_games(rules, seated(*[agent] * num_agents), 20, seed=(3,)):
             env = CollaborationGame(num_agents=num_agents, num_rounds=5, threshold=6, effect=effect).parallel()
             env.reset()
-            assert not episode.contains_future and len(episode.steps) == 5 * num_agents
+            assert not episode.contains_future and len(episode.said) == 5 * num_agents
             for r in range(5):
-                turns = episode.steps[r * num_agents : (r + 1) * num_agents]
-                assert {s.observation["question"] for s in turns} == {" ".join(map(str, env.state()))}
-                assert all(s.round == r and s.state == s.observation for s in turns)
-                _, rewards, *_ = env.step({s.agent: int(s.completion.text) for s in turns})
-                assert {s.agent: s.reward for s in turns} == rewards
-            assert [t.text for t in episode.transcript.turns] == [s.completion.text for s in episode.steps]
+                said = episode.said[r * num_agents : (r + 1) * num_agents]
+                shown = [episode.observation(i) for i, _ in said]
+                assert {o["question"] for o in shown} == {" ".join(map(str, env.state()))}
+                assert shown == [episode.state(i) for i, _ in said]
+                assert [o["agent"] for o in shown] == [t.agent for _, t in said]
+                _, rewards, *_ = env.step({t.agent: int(t.text) for _, t in said})
+                assert {t.agent: episode.rewards[i] for i, t in said} == rewards
+                assert all(t.round == r and t.completion.text == t.text for _, t in said)
             assert episode.transcript.is_complete
 
     def test_a_game_does_not_depend_on_the_others(self) -> None:
