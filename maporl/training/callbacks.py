@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from maporl.errors import UserTypeError
@@ -74,7 +75,9 @@ class Callbacks(Callback):
         self._tell("on_training_end", run)
 
     def close(self) -> None:
-        self._tell("close")
+        with ExitStack() as stack:  # one that fails keeps no other open
+            for callback in reversed(self.callbacks):
+                stack.callback(callback.close)
 
     def _tell(self, what: str, *news: Any) -> None:
         for callback in self.callbacks:
