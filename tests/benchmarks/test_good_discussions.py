@@ -235,7 +235,7 @@ def test_an_initial_adapter_is_merged_first(config: RunConfig, tiny_model: str, 
     ids = torch.arange(10, 30)[None]
     with policy.using("start"), torch.no_grad():
         expected = policy.model(ids).logits
-    with _base(config, config.build_team(config.build_env())) as base, torch.no_grad():
+    with _base(config.build_team(config.build_env())) as base, torch.no_grad():
         merged = AutoModelForCausalLM.from_pretrained(base)(ids).logits
         plain = AutoModelForCausalLM.from_pretrained(tiny_model)(ids).logits
     torch.testing.assert_close(merged, expected, atol=1e-4, rtol=1e-4)
