@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ class Callbacks(Callback):
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
                 raise UserTypeError(
-                    f"{callback!r} is no Callback; give instances of subclasses of maporl.training.Callback."
+                    f"{callback!r} is no Callback; give instances of subclasses of maporl.training.callbacks.Callback."
                 )
 
     def on_training_start(self, run: Run) -> None:
@@ -74,7 +75,9 @@ class Callbacks(Callback):
         self._tell("on_training_end", run)
 
     def close(self) -> None:
-        self._tell("close")
+        with contextlib.ExitStack() as stack:  # everybody, even after an error of another's
+            for callback in reversed(self.callbacks):
+                stack.callback(callback.close)
 
     def _tell(self, what: str, *news: Any) -> None:
         for callback in self.callbacks:

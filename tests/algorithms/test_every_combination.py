@@ -19,6 +19,7 @@ from maporl import registry
 from maporl.agents.models.policy import LoRA, Policy
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
+from maporl.algorithms import Algorithm
 from maporl.training.callbacks import Callback
 from maporl.training.loop import Collector, learn
 from maporl.types import Episode, Question, Score
@@ -31,7 +32,9 @@ TEAMS: dict[str, dict[str, Any]] = {
     "train_one": {"sharing": "per_agent", "frozen": ["SECOND"]},
 }
 FACTORS = {
-    "algorithm": registry.names("algorithm"),
+    "algorithm": [
+        name for name in registry.names("algorithm") if issubclass(registry.load("algorithm", name), Algorithm)
+    ],
     "task": registry.names("env"),
     "protocol": registry.names("protocol"),
     "team": list(TEAMS),
