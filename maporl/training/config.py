@@ -361,8 +361,8 @@ class RunConfig:
         algorithm = called("algorithm", self.algorithm, loaded, arguments)
         if not isinstance(algorithm, Algorithm):
             raise UserValueError(
-                f"algorithm {self.algorithm!r} is neither an Algorithm nor a Trainer; name a subclass of maporl.algorithms.Algorithm, which is "
-                "given discussions to learn from, or of maporl.training.trainer.Trainer, which has the whole run."
+                f"algorithm {self.algorithm!r} is neither an Algorithm nor a Trainer; name a subclass of maporl.algorithms.Algorithm, "
+                "which learns from discussions, or of maporl.training.trainer.Trainer, which has the whole run to itself."
             )
         return algorithm
 
