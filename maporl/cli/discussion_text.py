@@ -17,6 +17,7 @@ from rich.text import Text
 
 from maporl.benchmarks.analysis.collaboration import answer_of
 from maporl.printable import printable
+from maporl.rollouts.records import is_message
 
 __all__ = ["beginning", "marks", "print_discussion", "team_verdict"]
 
@@ -28,7 +29,7 @@ STYLES = {"right": "green", "wrong": "red", "unknown": "yellow", "not judged": "
 def marks(record: Record) -> str:
     """Everybody's verdicts by round, such as ``RW>RR``: Right, Wrong, ? unknown."""
     rounds: dict[int, str] = {}
-    for turn in record["turns"]:
+    for turn in filter(is_message, record["turns"]):
         rounds[turn["round"]] = rounds.get(turn["round"], "") + {"right": "R", "wrong": "W"}.get(_verdict(turn), "?")
     return ">".join(text for _, text in sorted(rounds.items()))
 
@@ -104,6 +105,9 @@ class _Page:
         self.console.print(Padding(text, (0, 0, 0, 2)))
 
     def turn(self, turn: Record, before: Record | None, *, person: bool) -> None:
+        if not is_message(turn):
+            self.line((f"{turn['agent']} (feedback)", "bold"))
+            return self.body(turn["text"])
         verdict = _verdict(turn)
         said = answer_of(turn)
         pieces = [

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maporl.benchmarks.analysis.collaboration import Said, rounds_of, vote_correct
+from maporl.rollouts.records import is_message
 
 __all__ = ["FLAGS", "Discussions", "clean", "packed"]
 
@@ -172,6 +173,7 @@ def _turn(turn: Mapping[str, Any]) -> list[Any]:
         int(turn.get("prompt_tokens") or 0),
         int(turn.get("completion_tokens") or 0),
         int(bool(turn["truncated"])),
+        *([] if is_message(turn) else [turn["kind"]]),
     ]
 
 

@@ -3,7 +3,7 @@
 const SHOWN = 4000; // characters of a message at first
 const KEPT = 0.3; // a message that keeps less of the one before is new, and shown plainly
 
-const TURN = ["agent", "round", "text", "score", "truth", "reward", "advantage", "prompt", "completion", "truncated"];
+const TURN = ["agent", "round", "text", "score", "truth", "reward", "advantage", "prompt", "completion", "truncated", "kind"];
 
 function turnOf(packed) {
   const turn = Object.fromEntries(TURN.map((name, k) => [name, packed[k]]));
@@ -51,14 +51,22 @@ function ablatedNode(text, rounds, options) {
   );
 }
 
-function roundNode(title, members, {before, agents, pattern, changes}, more = null) {
+function roundNode(title, turns, {before, agents, pattern, changes}, more = null) {
+  const [members, feedback] = [turns.filter((turn) => !turn.kind), turns.filter((turn) => turn.kind)];
   const cards = el(
     agents.length > 4 ? "div.cards.lots" : "div.cards",
     {},
     members.map((turn) => cardNode(turn, before.get(turn.agent), {agents, pattern, changes})),
   );
   cards.style.setProperty("--agents", Math.min(agents.length, 4));
-  return el("section.round", el("div.round-head", el("h4", title), more ?? tallyNode(members)), cards);
+  const outside = feedback.map((turn) =>
+    el(
+      "article.card.feedback",
+      el("header", el("h5", el("bdi", textNodes(turn.agent)), " (feedback)")),
+      messageNode(turn.text, undefined, {pattern, changes}),
+    ),
+  );
+  return el("section.round", el("div.round-head", el("h4", title), more ?? tallyNode(members)), cards, outside);
 }
 
 function tallyNode(members) {
