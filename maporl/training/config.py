@@ -314,20 +314,35 @@ class RunConfig:
         return {name: getattr(self, name) for name in same} | {"device": self.resolved_device, "lora": lora}
 
     def build_trainer(self, run: Run) -> Trainer:
-        """What trains: the class that `algorithm` names, or policy gradients by it."""
+        """What trains: the class that `algorithm` names, or policy gradients by it.
+
+        Raises:
+            ValueError: `algorithm_args` for a trainer that has no `Settings`; and of its constructor.
+        """
         from maporl.training.on_policy import OnPolicy
         from maporl.training.trainer import Trainer
 
         loaded = registry.load("algorithm", self.algorithm)
-        kind = loaded if isinstance(loaded, type) and issubclass(loaded, Trainer) else OnPolicy
-        return kind(run)
+        if not (isinstance(loaded, type) and issubclass(loaded, Trainer)):
+            return OnPolicy(run)
+        if self.algorithm_args and loaded.Settings is None:
+            raise UserValueError(
+                f"algorithm {self.algorithm!r} has no settings, but algorithm_args gives {sorted(self.algorithm_args)}; leave them out, or "
+                "declare them as its Settings."
+            )
+        return loaded(run)
 
     def build_algorithm(self, team: Team) -> Algorithm:
         """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models.
 
         It is given those of team, num_updates, learning_rate, microbatch_tokens and seed that its constructor names, and
         `algorithm_args`.
+
+        Raises:
+            ValueError: A setting that cannot be, or something that is no algorithm.
         """
+        from maporl.algorithms import Algorithm
+
         given: dict[str, Any] = {
             "team": team,
             "num_updates": max(self.num_iterations, 1),
@@ -343,7 +358,13 @@ class RunConfig:
                 if WARM_START not in policy.adapters:  # a frozen seat may have brought it already
                     policy.add_adapter(WARM_START, path=self.init_adapter)
             arguments["reference"] = WARM_START
-        return called("algorithm", self.algorithm, loaded, arguments)
+        algorithm = called("algorithm", self.algorithm, loaded, arguments)
+        if not isinstance(algorithm, Algorithm):
+            raise UserValueError(
+                f"algorithm {self.algorithm!r} is neither an Algorithm nor a Trainer; name a subclass of maporl.algorithms.Algorithm, "
+                "which learns from discussions, or of maporl.training.trainer.Trainer, which has the whole run to itself."
+            )
+        return algorithm
 
     def build_curriculum(self, env: DiscussionEnv, team: Team) -> Callable[[int], int] | None:
         """Iteration -> the round it learns from, or None for all of them.
