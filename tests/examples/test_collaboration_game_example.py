@@ -51,14 +51,15 @@ class TestGames:
         for episode in play_games(rules, seated(*[agent] * num_agents), 20, seed=(3,)):
             env = CollaborationGame(num_agents=num_agents, num_rounds=5, threshold=6, effect=effect).parallel()
             env.reset()
-            assert not episode.contains_future and len(episode.steps) == 5 * num_agents
+            turns = episode.transcript.turns
+            assert not episode.contains_future and len(episode.said) == len(turns) == 5 * num_agents
             for r in range(5):
-                turns = episode.steps[r * num_agents : (r + 1) * num_agents]
-                assert {s.observation["question"] for s in turns} == {" ".join(map(str, env.state()))}
-                assert all(s.round == r and s.state == s.observation for s in turns)
-                _, rewards, *_ = env.step({s.agent: int(s.completion.text) for s in turns})
-                assert {s.agent: s.reward for s in turns} == rewards
-            assert [t.text for t in episode.transcript.turns] == [s.completion.text for s in episode.steps]
+                places = range(r * num_agents, (r + 1) * num_agents)
+                assert {episode.observation(i)["question"] for i in places} == {" ".join(map(str, env.state()))}
+                assert all(turns[i].round == r and episode.state(i) == episode.observation(i) for i in places)
+                _, rewards, *_ = env.step({turns[i].agent: int(turns[i].text) for i in places})
+                assert {turns[i].agent: episode.rewards[i] for i in places} == rewards
+            assert [t.text for t in turns] == [c.text for c in episode.completions]
             assert episode.transcript.is_complete
 
     def test_a_game_does_not_depend_on_the_others(self) -> None:

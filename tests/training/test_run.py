@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
-from run_toys import SMALL, FailsLater, Idle, Letters, StopsLater
+from run_toys import SMALL, FailsLater, Heard, Idle, Letters, Stop, StopsLater
 from toy_models import completion_logits
 from transformers import AutoModelForCausalLM
 
@@ -21,16 +22,35 @@ import maporl
 from maporl.agents import LLMAgent
 from maporl.rollouts.records import read_records
 from maporl.roster import Roster
+from maporl.training import trainer as trainer_module
 from maporl.training.config import RunConfig
 from maporl.training.run import RunFolder, load_team, train
 from maporl.training.threads import fastest_threads, with_threads
 
 LETTERS = "run_toys:Letters"
+ADAPTER = "adapters/agent_0/adapter_model.safetensors"
 
 
 def figures(folder: RunFolder) -> list[dict[str, Any]]:
     """The metrics without what a clock measured."""
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in folder.metrics]
+
+
+def assert_same_files(one: RunFolder, two: RunFolder, *names: str) -> None:
+    for name in names:
+        assert (one.path / name).read_bytes() == (two.path / name).read_bytes(), name
+
+
+def dies_on_the(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, of which one call is cut short by whoever waits for it."""
+    calls = itertools.count(1)
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == number:
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    return dying
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +169,7 @@ class TestReproducible:
             for name in ("one", "two")
         )
         assert figures(one) == figures(two)
-        for name in ("agent_0", "agent_1"):
-            files = [f.path / "adapters" / name / "adapter_model.safetensors" for f in (one, two)]
-            assert files[0].read_bytes() == files[1].read_bytes()
+        assert_same_files(one, two, ADAPTER, ADAPTER.replace("agent_0", "agent_1"))
 
     def test_another_seed_is_another_run(self, tiny_model: str, tmp_path: Path) -> None:
         one, two = (
@@ -160,49 +178,55 @@ class TestReproducible:
         assert figures(one)[1] != figures(two)[1]
 
     @pytest.mark.parametrize("algorithm", ["mappo", "magrpo"])
-    def test_a_resumed_run_equals_an_uninterrupted_one(
-        self, algorithm: str, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_resumed_run_equals_an_uninterrupted_one(self, algorithm: str, tiny_model: str, tmp_path: Path) -> None:
         settings = SMALL | {
             "env": LETTERS, "model": tiny_model, "algorithm": algorithm, "num_iterations": 5, "checkpoint_every": 2, "eval_every": 2,
         }  # fmt: skip
         whole = train(**settings, output_dir=tmp_path / "whole")
 
-        def stop(event: str, iteration: int, metrics: object) -> None:
-            if (event, iteration) == ("iteration", 4):  # after a recorded iteration that no checkpoint holds
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            train(**settings, output_dir=tmp_path / "cut", watch=stop)
+        with pytest.raises(KeyboardInterrupt):  # after a recorded iteration that no checkpoint holds
+            train(**settings, output_dir=tmp_path / "cut", callbacks=[Stop("iteration", 4)])
         assert RunFolder(tmp_path / "cut").status == "interrupted"
         assert not (tmp_path / "cut" / "adapters").exists()
         cut = train(resume=tmp_path / "cut")
         assert figures(cut) == figures(whole)
-        assert (cut.path / "evaluations" / "test.jsonl").read_text() == (
-            whole.path / "evaluations" / "test.jsonl"
-        ).read_text()
-        weights = [f.path / "adapters" / "agent_0" / "adapter_model.safetensors" for f in (whole, cut)]
-        assert weights[0].read_bytes() == weights[1].read_bytes()
+        assert_same_files(cut, whole, "evaluations/test.jsonl", ADAPTER)
+
+    def test_killed_within_an_evaluation_it_goes_on_from_that_very_iteration(
+        self, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The checkpoint is there before the evaluation of the same iteration begins; nothing is sampled or learned twice."""
+        settings = SMALL | {
+            "env": LETTERS, "model": tiny_model, "num_iterations": 4, "checkpoint_every": 2, "eval_every": 2,
+        }  # fmt: skip
+        whole = train(**settings, output_dir=tmp_path / "whole")
+        with monkeypatch.context() as patched:
+            patched.setattr(trainer_module, "evaluate", dies_on_the(2, trainer_module.evaluate))
+            with pytest.raises(KeyboardInterrupt):
+                train(**settings, output_dir=tmp_path / "cut")
+        assert [(row["iteration"], row.get("evaluation")) for row in RunFolder(tmp_path / "cut").metrics] == [
+            (0, "iteration_0000"), (1, None), (2, None),
+        ]  # fmt: skip
+        heard = Heard()
+        cut = train(resume=tmp_path / "cut", callbacks=[heard])
+        assert heard.told == [
+            ("iteration_0002", 2), ("iteration", 3), ("iteration", 4), ("iteration_0004", 4), ("test", 4),
+        ]  # fmt: skip
+        assert figures(cut) == figures(whole)
+        assert_same_files(cut, whole, "evaluations/iteration_0002.jsonl", "evaluations/test.jsonl", ADAPTER)
 
     def test_resuming_before_the_first_checkpoint_starts_again(self, tiny_model: str, tmp_path: Path) -> None:
         settings = SMALL | {"env": LETTERS, "model": tiny_model}
         whole = train(**settings, output_dir=tmp_path / "whole")
 
-        def stop(event: str, iteration: int, metrics: object) -> None:
-            if iteration == 1:
-                raise KeyboardInterrupt
-
         with pytest.raises(KeyboardInterrupt):
-            train(**settings, output_dir=tmp_path / "cut", watch=stop)
+            train(**settings, output_dir=tmp_path / "cut", callbacks=[Stop("iteration", 1)])
         assert figures(train(resume=tmp_path / "cut")) == figures(whole)
 
     def test_dying_in_the_final_evaluation_records_it_once(self, tiny_model: str, tmp_path: Path) -> None:
-        def stop(event: str, iteration: int, metrics: object) -> None:
-            if event == "test":
-                raise KeyboardInterrupt
-
+        stop = Stop("test", 2)
         with pytest.raises(KeyboardInterrupt):
-            train(env=LETTERS, model=tiny_model, output_dir=tmp_path / "run", watch=stop, **SMALL)
+            train(env=LETTERS, model=tiny_model, output_dir=tmp_path / "run", callbacks=[stop], **SMALL)
         told = [(r["iteration"], r.get("evaluation")) for r in train(resume=tmp_path / "run").metrics]
         assert told == [(0, "iteration_0000"), (1, None), (2, None), (2, "iteration_0002"), (2, "test")]
 
@@ -530,8 +554,8 @@ def test_threads_are_measured_for_models_that_are_not_tiny(tiny_model: str, monk
     team = config.build_team(config.build_env())
     try:
         assert with_threads(config, team).num_threads == 1
-        monkeypatch.setattr("maporl.training.run.TINY", 0)
-        monkeypatch.setattr("maporl.training.run.fastest_threads", lambda work, most: work() is not None and most + 5)
+        monkeypatch.setattr("maporl.training.threads.TINY", 0)
+        monkeypatch.setattr("maporl.training.threads.fastest_threads", lambda work, most: work() is not None and most + 5)
         torch.set_num_threads(2)
         assert with_threads(config, team).num_threads == 7 == torch.get_num_threads()
         assert with_threads(config.merged({"num_threads": 3}), team).num_threads == 3
