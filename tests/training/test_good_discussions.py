@@ -216,9 +216,10 @@ class TestResume:
     SETTINGS: ClassVar[dict[str, Any]] = {"num_iterations": 3, "checkpoint_every": 1, "num_threads": 1}
 
     @pytest.fixture(scope="class")
-    def whole(self, tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    @classmethod
+    def whole(cls, tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         path = tmp_path_factory.mktemp("runs") / "whole"
-        return train(RunConfig(**SFT | self.SETTINGS, model=tiny_model, output_dir=str(path)))
+        return train(RunConfig(**SFT | cls.SETTINGS, model=tiny_model, output_dir=str(path)))
 
     def same(self, one: RunFolder, two: RunFolder) -> None:
         assert untimed(one) == untimed(two)

@@ -80,8 +80,8 @@ class TestFolder:
         assert all(row["train/grad_norm/agent_0"] > 0 and row["time/tokens_per_s"] > 0 for row in learned)
 
     def test_training_discussions_are_kept_with_their_advantages(self, finished: RunFolder) -> None:
-        files = sorted(p.stem for p in (finished.path / "discussions").iterdir())
-        assert files == ["iteration_0001", "iteration_0002", "iteration_0004"]
+        files = sorted(p.name for p in (finished.path / "discussions").iterdir())
+        assert files == [f"iteration_000{k}.{kind}" for k in (1, 2, 4) for kind in ("jsonl", "safetensors")]
         records = read_records(finished.path / "discussions" / "iteration_0002.jsonl")
         assert len(records) == SMALL["episodes_per_iteration"]
         turns = [turn for r in records for turn in r["turns"]]
