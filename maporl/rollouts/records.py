@@ -13,7 +13,16 @@ from maporl.envs.team_answer import TeamAnswer
 from maporl.errors import UserTypeError
 from maporl.types import Completion, Episode, Score, Turn
 
-__all__ = ["VERSION", "Record", "encode_turn", "read_records", "record", "sampled_tokens", "write_records"]
+__all__ = [
+    "VERSION",
+    "Record",
+    "encode_turn",
+    "messages_of",
+    "read_records",
+    "record",
+    "sampled_tokens",
+    "write_records",
+]
 
 VERSION = 1
 """Of the form of a record; a reader leaves out those of another one."""
@@ -89,6 +98,11 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
         **({"overflow": True} if completion.overflow else {}),
         **({"discarded_tokens": completion.discarded} if completion.discarded else {}),
     }
+
+
+def messages_of(turns: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What agents said of a record's turns: all but the feedback."""
+    return [turn for turn in turns if turn.get("kind", "said") == "said"]
 
 
 def sampled_tokens(turn: Mapping[str, Any]) -> int:

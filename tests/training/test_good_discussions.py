@@ -25,8 +25,8 @@ from maporl.rollouts.play import rollout
 from maporl.rollouts.records import read_records
 from maporl.rollouts.store import EpisodeStore
 from maporl.roster import Roster
-from maporl.training.config import RunConfig
 from maporl.training import good_discussions
+from maporl.training.config import RunConfig
 from maporl.training.good_discussions import _base, best, chats
 from maporl.training.run import RunFolder, load_team, train
 from maporl.training.trainer import evaluate_run

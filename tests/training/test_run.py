@@ -555,7 +555,9 @@ def test_threads_are_measured_for_models_that_are_not_tiny(tiny_model: str, monk
     try:
         assert with_threads(config, team).num_threads == 1
         monkeypatch.setattr("maporl.training.threads.TINY", 0)
-        monkeypatch.setattr("maporl.training.threads.fastest_threads", lambda work, most: work() is not None and most + 5)
+        monkeypatch.setattr(
+            "maporl.training.threads.fastest_threads", lambda work, most: work() is not None and most + 5
+        )
         torch.set_num_threads(2)
         assert with_threads(config, team).num_threads == 7 == torch.get_num_threads()
         assert with_threads(config.merged({"num_threads": 3}), team).num_threads == 3
