@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from maporl.roster import Roster
 from maporl.training import trainer as trainer_module
 from maporl.training.config import RunConfig
 from maporl.training.run import RunFolder, load_team, train
-from maporl.training.threads import fastest_threads, with_threads
 
 LETTERS = "run_toys:Letters"
 ADAPTER = "adapters/agent_0/adapter_model.safetensors"
@@ -473,93 +471,3 @@ class TestTeams:
     def test_a_task_without_test_questions_says_so(self, tiny_model: str, tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="no test questions"):
             train(env="run_toys:NoTest", model=tiny_model, output_dir=tmp_path / "run", **SMALL | {"num_iterations": 1})
-
-
-class TestContext:
-    """The budget is that of the prompts that will really be made."""
-
-    def needed(self, env: Letters, model: str, tokens: int) -> int:
-        """Tokens of the longest prompt and message when everybody always says `tokens` tokens."""
-        from maporl.agents import Policy, PromptTemplate
-
-        tokenizer = Policy.from_pretrained(model).tokenizer
-        word = next(w for w in "abcdefgh" if len(tokenizer.encode(w * 9, add_special_tokens=False)) == 9) * tokens
-        env.reset(options={"question": env.questions("train")[0]})
-        longest = 0
-        for agent in env.agent_iter():
-            if env.terminations[agent]:
-                return longest
-            longest = max(longest, len(PromptTemplate().encode(tokenizer, env.observe(agent))) + tokens)
-            env.step(word)
-        raise AssertionError
-
-    @pytest.mark.parametrize("history", ["all", "last_round"])
-    def test_agrees_with_a_discussion_of_longest_messages(self, history: str, tiny_model: str) -> None:
-        import re
-
-        from maporl.training.loop import check_context
-
-        env = Letters(num_rounds=4, history=history)
-        question = [env.questions("train")[0]]
-        for tokens, fits in ((10, True), (200, False)):
-            team = RunConfig(model=tiny_model, max_new_tokens=tokens).build_team(env)
-            needed = self.needed(env, tiny_model, tokens)
-            assert (needed <= 512) == fits
-            if fits:
-                check_context(env, team, question)
-                continue
-            with pytest.raises(ValueError, match="may need") as raised:
-                check_context(env, team, question)
-            told = int(re.search(r"answer of (\d+) tokens", str(raised.value))[1])  # type: ignore[index]
-            assert abs(told - needed) <= env.num_rounds * 2, "but for how a message joins its neighbours"
-
-
-def test_the_last_round_alone_takes_less_room(tiny_model: Path) -> None:
-    """Own messages and each peer's latest; a centralised critic reads everything all the same."""
-    from maporl.training.loop import check_context
-
-    settings = {"env": "arithmetic", "model": str(tiny_model), "num_agents": 4, "num_rounds": 4, "max_new_tokens": 20}
-    short = RunConfig(**settings, env_args={"history": "last_round"})
-    long = RunConfig(**settings)
-    env = short.build_env()
-    team = short.build_team(env)
-    questions = env.questions("validation")
-    window = team.policies[0].model.config
-    window.max_position_embeddings = 520
-    check_context(env, team, questions)
-    with pytest.raises(ValueError, match="window of 520"):
-        check_context(long.build_env(), team, questions)
-    with pytest.raises(ValueError, match="ippo or magrpo"):
-        check_context(env, team, questions, joint=True)
-
-
-# -- threads -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("seconds", "fastest"), [(lambda n: 0.004 * n, 1), (lambda n: 0.016 / n, 4)])
-def test_the_number_of_threads_is_the_one_that_was_fastest(seconds: Callable[[int], float], fastest: int) -> None:
-    before, seen = torch.get_num_threads(), set()
-
-    def work() -> None:
-        seen.add(torch.get_num_threads())
-        time.sleep(seconds(torch.get_num_threads()))
-
-    assert fastest_threads(work, 4) == fastest
-    assert {1, 2, 4} <= seen and torch.get_num_threads() == before
-
-
-def test_threads_are_measured_for_models_that_are_not_tiny(tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = torch.get_num_threads()
-    config = RunConfig(env="arithmetic", model=tiny_model, device="cpu", max_new_tokens=4)
-    team = config.build_team(config.build_env())
-    try:
-        assert with_threads(config, team).num_threads == 1
-        monkeypatch.setattr("maporl.training.threads.TINY", 0)
-        monkeypatch.setattr(
-            "maporl.training.threads.fastest_threads", lambda work, most: work() is not None and most + 5
-        )
-        torch.set_num_threads(2)
-        assert with_threads(config, team).num_threads == 7 == torch.get_num_threads()
-        assert with_threads(config.merged({"num_threads": 3}), team).num_threads == 3
-    finally:
-        torch.set_num_threads(before)
