@@ -17,7 +17,7 @@ __all__ = [
     "VERSION",
     "Record",
     "encode_turn",
-    "is_message",
+    "messages_of",
     "read_records",
     "record",
     "sampled_tokens",
@@ -100,9 +100,9 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
     }
 
 
-def is_message(turn: Mapping[str, Any]) -> bool:
-    """Whether an agent said a recorded turn; else it is feedback from outside."""
-    return bool(turn.get("kind", "said") == "said")
+def messages_of(turns: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What agents said of a record's turns: all but the feedback."""
+    return [turn for turn in turns if turn.get("kind", "said") == "said"]
 
 
 def sampled_tokens(turn: Mapping[str, Any]) -> int:

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from maporl.agents import LLMAgent, Team
-from maporl.agents.models.make_model import without_progress_bars
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
@@ -109,7 +108,7 @@ class GoodDiscussions(Trainer):
         kept = best(episodes, self.settings.keep, run.config.seed)
         write_records(run.folder.path / "discussions" / "kept.jsonl", _records(run.env, kept))
         self.model, began = run.folder.path / "model", time.perf_counter()
-        with without_progress_bars(), _base(self.team) as base:
+        with _base(self.team) as base:
             measured = _learn(run.config, self.settings, base, kept, self.team, self.model)
         found = {
             "sft/discussions": float(len(episodes)),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maporl.agents import Loader, Team
+from maporl.agents.models.make_model import without_progress_bars
 from maporl.errors import UserValueError
 from maporl.roster import Roster
 from maporl.training.callbacks import Callback, Callbacks
@@ -57,7 +58,7 @@ def train(
         folder = RunFolder(config.folder)
         folder.check_free()
     told = Callbacks([*callbacks, *([Trackers(config)] if config.trackers else [])])
-    with torch_settings(config), contextlib.closing(told):
+    with torch_settings(config), without_progress_bars(), contextlib.closing(told):
         # Everything is built before the folder is made: a slip in the settings leaves no folder in the way of the next try.
         run = Run(config, folder, told)
         trainer = config.build_trainer(run)

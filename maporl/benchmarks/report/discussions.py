@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maporl.benchmarks.analysis.collaboration import Said, rounds_of, vote_correct
-from maporl.rollouts.records import is_message
 
 __all__ = ["FLAGS", "Discussions", "clean", "packed"]
 
@@ -173,7 +172,7 @@ def _turn(turn: Mapping[str, Any]) -> list[Any]:
         int(turn.get("prompt_tokens") or 0),
         int(turn.get("completion_tokens") or 0),
         int(bool(turn["truncated"])),
-        *([] if is_message(turn) else [turn["kind"]]),
+        int(turn.get("kind") == "feedback"),
     ]
 
 

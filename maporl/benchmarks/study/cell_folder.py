@@ -15,7 +15,7 @@ from maporl.atomic_files import write_whole
 from maporl.benchmarks.study.provenance import PARTNERS, difference, keep_settings, settings_of_cell
 from maporl.benchmarks.study.study import CellKey, Study
 from maporl.envs.verifiers.verifier import VerifierUnavailable
-from maporl.rollouts.records import VERSION, Record, is_message, sampled_tokens, write_records
+from maporl.rollouts.records import VERSION, Record, messages_of, sampled_tokens, write_records
 
 __all__ = ["Begun", "clash", "describe", "fail", "is_complete", "one_line", "read_cell", "write_cell"]
 
@@ -146,7 +146,7 @@ class Begun:
             prompt = sum(t["prompt_tokens"] for t in record["turns"])
             completion = sum(map(sampled_tokens, record["turns"]))
             mine["answers"] += 1
-            mine["generations"] += sum(map(is_message, record["turns"]))
+            mine["generations"] += len(messages_of(record["turns"]))
             mine["prompt_tokens"] += prompt
             mine["completion_tokens"] += completion
             mine["eval_s"] += (prompt + completion) * seconds_per_token

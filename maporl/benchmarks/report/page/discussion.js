@@ -3,7 +3,9 @@
 const SHOWN = 4000; // characters of a message at first
 const KEPT = 0.3; // a message that keeps less of the one before is new, and shown plainly
 
-const TURN = ["agent", "round", "text", "score", "truth", "reward", "advantage", "prompt", "completion", "truncated", "kind"];
+const TURN = [
+  "agent", "round", "text", "score", "truth", "reward", "advantage", "prompt", "completion", "truncated", "feedback",
+];
 
 function turnOf(packed) {
   const turn = Object.fromEntries(TURN.map((name, k) => [name, packed[k]]));
@@ -51,22 +53,18 @@ function ablatedNode(text, rounds, options) {
   );
 }
 
-function roundNode(title, turns, {before, agents, pattern, changes}, more = null) {
-  const [members, feedback] = [turns.filter((turn) => !turn.kind), turns.filter((turn) => turn.kind)];
+function roundNode(title, members, {before, agents, pattern, changes}, more = null) {
   const cards = el(
     agents.length > 4 ? "div.cards.lots" : "div.cards",
     {},
-    members.map((turn) => cardNode(turn, before.get(turn.agent), {agents, pattern, changes})),
-  );
-  cards.style.setProperty("--agents", Math.min(agents.length, 4));
-  const outside = feedback.map((turn) =>
-    el(
-      "article.card.feedback",
-      el("header", el("h5", el("bdi", textNodes(turn.agent)), " (feedback)")),
-      messageNode(turn.text, undefined, {pattern, changes}),
+    members.map((turn) =>
+      turn.feedback
+        ? feedbackNode(turn, pattern)
+        : cardNode(turn, before.get(turn.agent), {agents, pattern, changes}),
     ),
   );
-  return el("section.round", el("div.round-head", el("h4", title), more ?? tallyNode(members)), cards, outside);
+  cards.style.setProperty("--agents", Math.min(agents.length, 4));
+  return el("section.round", el("div.round-head", el("h4", title), more ?? tallyNode(members.filter((turn) => !turn.feedback))), cards);
 }
 
 function tallyNode(members) {
@@ -78,6 +76,15 @@ function tallyNode(members) {
       el("span.vote", sign(given[0].verdict), answerNodes(answer), given.length > 1 ? ` ×${given.length}` : ""),
     );
   return el("span.tally", shown, votes.length > 4 ? `and ${votes.length - 4} more` : null);
+}
+
+// What was heard from outside: nobody's answer, and never right or wrong.
+function feedbackNode(turn, pattern) {
+  return el(
+    "article.card.feedback",
+    el("header", el("h5", el("bdi", textNodes(turn.agent))), el("em", "feedback")),
+    messageNode(turn.text, undefined, {pattern, changes: false}),
+  );
 }
 
 function cardNode(turn, earlier, {agents, pattern, changes}) {
