@@ -52,7 +52,7 @@ class Callbacks(Callback):
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
                 raise UserTypeError(
-                    f"{callback!r} is no Callback; give instances of subclasses of maporl.training.Callback."
+                    f"{callback!r} is no Callback; give instances of subclasses of maporl.training.callbacks.Callback."
                 )
 
     def on_training_start(self, run: Run) -> None:
