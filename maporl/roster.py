@@ -243,12 +243,12 @@ def checkpoint_of(model: str | Mapping[str, str], agent: str) -> str:
         raise UserValueError(
             f"model has no base model for {agent!r}, but for {list(model)}; give one for each agent, or one for all."
         )
-    found = model.get(agent) if isinstance(model, Mapping) else model
-    if not found:
+    checkpoint = model.get(agent) if isinstance(model, Mapping) else model
+    if not checkpoint:
         raise UserValueError(
             "no model; name a checkpoint folder or hub id: --model DIR (maporl make-model DIR makes a small one)."
         )
-    return found
+    return checkpoint
 
 
 def _still(speaker: Speaker) -> Speaker:

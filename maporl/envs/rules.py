@@ -114,8 +114,8 @@ class Rules:
                 raise UserValueError(f"the transcript's turn {number} is by {tuple(turn.seat)}, not {tuple(expected)}.")
             before = transcript
             transcript = self._append(transcript, [turn])
-            known = prefix.team_scores[: transcript.completed_rounds]
-            (transcript,) = self._closed([replace(transcript, team_scores=known)])
+            scores = prefix.team_scores[: transcript.completed_rounds]
+            (transcript,) = self._closed([replace(transcript, team_scores=scores)])
             if self._begins_wave(before, [turn], transcript):
                 given = list(takewhile(lambda later: not later.said, turns[number + 1 :]))
                 transcript = self._append(transcript, given or self.protocol.feedback([transcript])[0])

@@ -41,21 +41,21 @@ class EpisodeStore:
             episodes: Finished discussions.
             records: What is said of each (`maporl.rollouts.records.record`).
         """
-        said = [
+        sampled = [
             ((n, i), turn.completion)
             for n, episode in enumerate(episodes)
             for i, turn in enumerate(episode.transcript.turns)
             if turn.completion is not None
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
-        if said:
+        if sampled:
             tensors: dict[str, np.ndarray] = {
-                "turns": np.array([place for place, _ in said], np.int64),
-                "prompt_lengths": np.array([len(c.prompt_ids) for _, c in said], np.int64),
-                "completion_lengths": np.array([len(c.completion_ids) for _, c in said], np.int64),
-                "prompt_ids": np.concatenate([c.prompt_ids for _, c in said]).astype(np.int64),
-                "completion_ids": np.concatenate([c.completion_ids for _, c in said]).astype(np.int64),
-                "logprobs": np.concatenate([c.logprobs for _, c in said]).astype(np.float32),
+                "turns": np.array([place for place, _ in sampled], np.int64),
+                "prompt_lengths": np.array([len(c.prompt_ids) for _, c in sampled], np.int64),
+                "completion_lengths": np.array([len(c.completion_ids) for _, c in sampled], np.int64),
+                "prompt_ids": np.concatenate([c.prompt_ids for _, c in sampled]).astype(np.int64),
+                "completion_ids": np.concatenate([c.completion_ids for _, c in sampled]).astype(np.int64),
+                "logprobs": np.concatenate([c.logprobs for _, c in sampled]).astype(np.float32),
             }
             write_whole(self.folder / f"{name}.safetensors", lambda part: save_file(tensors, part))
         whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]

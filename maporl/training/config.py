@@ -190,15 +190,15 @@ class RunConfig:
         Raises:
             ValueError: An unknown key; the message names the nearest.
         """
-        known = {f.name for f in fields(self)}
+        names = {f.name for f in fields(self)}
         changes: dict[str, Any] = {}
         for key, value in values.items():
-            if key not in known:
+            if key not in names:
                 raise UserValueError(
-                    f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(sorted(known))}."
+                    f"unknown setting {key!r}.{nearest(str(key), names)} The settings are: {', '.join(sorted(names))}."
                 )
-            mine = getattr(self, key)
-            changes[key] = {**mine, **value} if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+            own = getattr(self, key)
+            changes[key] = {**own, **value} if isinstance(own, Mapping) and isinstance(value, Mapping) else value
         return replace(self, **changes)
 
     def save(self, path: str | Path) -> None:
@@ -355,14 +355,14 @@ class RunConfig:
 
         if self.curriculum is None:
             return None
-        found = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
-        if 0 < self.num_iterations < found.updates * len(found.rounds):
+        curriculum = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
+        if 0 < self.num_iterations < curriculum.updates * len(curriculum.rounds):
             warnings.warn(
-                f"num_iterations is {self.num_iterations}: with blocks of {found.updates} (curriculum_updates) the rounds "
-                f"{[r + 1 for r in found.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
+                f"num_iterations is {self.num_iterations}: with blocks of {curriculum.updates} (curriculum_updates) the rounds "
+                f"{[r + 1 for r in curriculum.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
                 stacklevel=2,
             )
-        return found
+        return curriculum
 
     @property
     def resolved_device(self) -> str:

@@ -95,16 +95,16 @@ def learn(
         start: First iteration.
         callback: Told of the experience and of each update.
     """
-    told = callback or Callback()
+    listener = callback or Callback()
     for iteration in range(start, num_iterations):
         began = time.perf_counter()
         round = None if collector.curriculum is None else collector.curriculum(iteration)
         episodes = collector.collect(iteration)
-        told.on_experience(iteration + 1, episodes)
+        listener.on_experience(iteration + 1, episodes)
         sampled = time.perf_counter()
         update = _update(algorithm, episodes, round)
         ended = time.perf_counter()
-        told.on_update(iteration + 1, episodes, update)
+        listener.on_update(iteration + 1, episodes, update)
         yield {
             **rollout_metrics(episodes, collector.env),
             **update.metrics,

@@ -45,9 +45,9 @@ class OnPolicy(Trainer):
         check_context(env, self.team, questions, joint=self.algorithm.reads_state)
 
     def fit(self, run: Run, start: int = 0) -> None:
-        told = Callbacks([RecordDiscussions(run), run.callback])
+        listener = Callbacks([RecordDiscussions(run), run.callback])
         loop = learn(
-            self.collector, self.algorithm, num_iterations=run.config.num_iterations, start=start, callback=told
+            self.collector, self.algorithm, num_iterations=run.config.num_iterations, start=start, callback=listener
         )
         for number, metrics in enumerate(loop, start=start + 1):
             run.iteration(number, metrics)

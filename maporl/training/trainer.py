@@ -82,8 +82,8 @@ class Run:
     def _evaluate_if_due(self, done: int) -> None:
         """Unless that has been done: a run may have been stopped just before it, or just after."""
         name = f"iteration_{done:04d}"
-        known = {row.get("evaluation") for row in self.folder.metrics}
-        if done % self.config.eval_every == 0 and name not in known:
+        done_before = {row.get("evaluation") for row in self.folder.metrics}
+        if done % self.config.eval_every == 0 and name not in done_before:
             self.evaluate(name, self.validation)
 
     def _save_checkpoint(self) -> None:

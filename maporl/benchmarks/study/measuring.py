@@ -154,12 +154,12 @@ def _asks(cell: _Cell, judge: Any, cells: Sequence[_Cell]) -> bool:
 def _judges(part: _Part) -> list[tuple[Any, Any]]:
     """(judge, what configures it) of an environment; the task's own is configured by the task."""
     judges, given = part.env.verifiers, part.config.env_args
-    found = [
+    slots = [
         (judges.verifier, given.get("verifier") or {"of": part.config.env}),
         (judges.ground_truth, given.get("ground_truth")),
         (judges.team_verifier, given.get("team_verifier")),
     ]
-    return [(judge, name) for judge, name in found if judge is not None and name is not None]
+    return [(judge, name) for judge, name in slots if judge is not None and name is not None]
 
 
 def _prepared(
@@ -175,12 +175,12 @@ def _prepared(
     parts = []
     for seating in seatings:
         env = tasks.of(seating.config)
-        known = {q.id: q for q in env.questions("test")}
-        if missing := [q.id for q in asked if q.id not in known]:
+        by_id = {q.id: q for q in env.questions("test")}
+        if missing := [q.id for q in asked if q.id not in by_id]:
             raise UserValueError(
                 f"method {key.named.word!r} asks other questions than the task ({missing[0]} is missing); keep the task's questions."
             )
-        questions = {q.id: known[q.id] for q in asked}
+        questions = {q.id: by_id[q.id] for q in asked}
         team = loader.team(seating.roster, voices(seating.config))
         check_context(env, team, list(questions.values()))
         parts.append(_Part(seating.seat, seating.config, env, team, questions))
@@ -230,8 +230,10 @@ def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequenc
     began = time.perf_counter()
     played = dict(zip(plays, rollout_together(list(plays.values())), strict=True))
     seconds = time.perf_counter() - began
-    said = [completion for episodes in played.values() for episode in episodes for completion in episode.completions]
-    tokens = sum(len(completion.prompt_ids) + completion.sampled_tokens for completion in said)
+    completions = [
+        completion for episodes in played.values() for episode in episodes for completion in episode.completions
+    ]
+    tokens = sum(len(completion.prompt_ids) + completion.sampled_tokens for completion in completions)
     again = unheard({same: (plays[same], played[same]) for same in plays if same in heard})
     for cell in cells:
         try:
@@ -296,8 +298,8 @@ def _as_one(episodes: Sequence[Episode]) -> Episode:
         if turn.said
     ]
     spoken.sort(key=lambda pair: pair[0].round)
-    told = next(iter(question.private.values()), "")
-    private = {"every sample": told} if lone else {n: question.private.get(a, "") for (_, a), n in name.items()}
+    private_text = next(iter(question.private.values()), "")
+    private = {"every sample": private_text} if lone else {n: question.private.get(a, "") for (_, a), n in name.items()}
     transcript = replace(
         episodes[0].transcript,
         question=replace(question, private=private),

@@ -70,5 +70,5 @@ def run_holds_work(place: Path) -> bool:
 
 def _plain(settings: Mapping[str, Any]) -> Provenance:
     """As JSON gives them back; of an own method's other attributes it is only known what they are."""
-    found: Provenance = json.loads(json.dumps(settings, default=lambda value: type(value).__qualname__))
-    return found
+    plain: Provenance = json.loads(json.dumps(settings, default=lambda value: type(value).__qualname__))
+    return plain

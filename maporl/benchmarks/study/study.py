@@ -203,25 +203,25 @@ class Study:
         """
         own = {f.name: f.type for f in fields(self) if f.name != "settings"}
         shared = {f.name for f in fields(RunConfig)}
-        mine: dict[str, Any] = {}
-        theirs: dict[str, Any] = {}
+        own_changes: dict[str, Any] = {}
+        run_changes: dict[str, Any] = {}
         for key, value in values.items():
             if key == "algorithms" and isinstance(value, Mapping):
-                mine[key] = deeply(self.algorithms, value)
+                own_changes[key] = deeply(self.algorithms, value)
             elif key == "tasks" and isinstance(value, Mapping) and set(value) <= set(self.tasks):
-                mine[key] = deeply(self.tasks, value)  # type: ignore[arg-type]  # a mapping, once it is there
+                own_changes[key] = deeply(self.tasks, value)  # type: ignore[arg-type]  # a mapping, once it is there
             elif key in own:
-                mine[key] = _typed(key, value)
+                own_changes[key] = _typed(key, value)
             elif key in NOT_SHARED:
                 raise UserValueError(f"{key!r} is no setting of a whole study; use {NOT_SHARED[key]}.")
             elif key in shared:
-                theirs[key] = value
+                run_changes[key] = value
             else:
                 known = sorted({*own, *shared} - set(NOT_SHARED))
                 raise UserValueError(
                     f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(known)}."
                 )
-        return replace(self, **mine, settings=self.settings.merged(theirs))
+        return replace(self, **own_changes, settings=self.settings.merged(run_changes))
 
     def save(self, path: str | Path) -> None:
         """Write as YAML, such that `load` gives it back."""
@@ -281,9 +281,9 @@ class Study:
 
     def _private_seats(self, team: RunConfig) -> tuple[str, ...]:
         task = discussed(team)
-        if (found := next((seats for known, seats in self._seats if known == task), None)) is None:
-            self._seats.append((task, found := seats_of(environment(team))))
-        return found
+        if (seats := next((seats for known, seats in self._seats if known == task), None)) is None:
+            self._seats.append((task, seats := seats_of(environment(team))))
+        return seats
 
     def cells(self) -> Iterator[CellKey]:
         """All cells asked for; those of the matched votes come later, when it is known what the teams spend.
@@ -379,13 +379,13 @@ def _kindred(one: str | None, other: str | None) -> bool:
 def _tasks(tasks: Any) -> dict[str, dict[str, Any]]:
     if isinstance(tasks, Mapping):
         return {str(name): {} if given is None else given for name, given in tasks.items()}
-    found: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for task in tasks:
         if isinstance(task, Mapping):
-            found |= _tasks(task)
+            settings |= _tasks(task)
         else:
-            found[str(importable("tasks", task))] = {}
-    return found
+            settings[str(importable("tasks", task))] = {}
+    return settings
 
 
 def _typed(name: str, value: Any) -> Any:
