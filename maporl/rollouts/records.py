@@ -16,7 +16,7 @@ from maporl.types import Completion, Episode, Score, Turn
 __all__ = ["VERSION", "Record", "encode_turn", "read_records", "record", "sampled_tokens", "write_records"]
 
 VERSION = 1
-"""Of the form of a record; a reader leaves out those of another one."""
+"""Version of the format of records; readers leave out those of another one."""
 
 Record = dict[str, Any]
 _TURN = {"agent", "round", "text", "score", "truth", "reward", "prompt_tokens", "completion_tokens"}

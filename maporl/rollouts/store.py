@@ -1,4 +1,4 @@
-"""Discussions kept whole: what records say of them, and beside it every token. What offline trainers, resumed runs and reports read."""
+"""Episodes on disk, token ids and log-probs included: written by runs, read back by trainers, resumed runs and reports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EpisodeStore:
 
     @property
     def names(self) -> list[str]:
-        """The shards that are there, whole, in order."""
+        """The names of all complete shards, sorted."""
         return sorted(file.stem for file in self.folder.glob("*.jsonl"))
 
     def write(self, name: str, episodes: Sequence[Episode], records: Sequence[Record]) -> None:
@@ -39,7 +39,7 @@ class EpisodeStore:
         Args:
             name: Of the shard.
             episodes: Finished discussions.
-            records: What is said of each (`maporl.rollouts.records.record`).
+            records: Of each episode (`maporl.rollouts.records.record`).
         """
         sampled = [
             ((n, i), turn.completion)
@@ -68,7 +68,7 @@ class EpisodeStore:
 
         Args:
             name: Of the shard.
-            views: Says what was shown in them: an environment's `rules`.
+            views: Computes the observations of what is read: an environment's `rules`. None: they cannot be asked for.
 
         Raises:
             ValueError: There is no such shard, it is of another form, or it was written without tokens.
@@ -84,7 +84,7 @@ class EpisodeStore:
 
 
 def encode_whole(episode: Episode) -> dict[str, Any]:
-    """What a record lacks of a discussion."""
+    """Everything of an episode that its record leaves out but tokens, ready for JSON."""
     t, q = episode.transcript, episode.transcript.question
     return {
         "metadata": json.loads(json.dumps(dict(q.metadata), default=str)),  # a task may keep anything in it

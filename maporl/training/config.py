@@ -1,4 +1,4 @@
-"""What a run is made of: one flat value, from a YAML file, flags or keyword arguments, and the objects it names."""
+"""The configuration of a run: one flat value from a YAML file, flags or keyword arguments, which builds the objects it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of long work: a live line on a terminal, one plain line an iteration elsewhere, a table at the end."""
+"""Progress for people: a live line on a terminal, one plain line an iteration elsewhere, and a table at the end."""
 
 from __future__ import annotations
 

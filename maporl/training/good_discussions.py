@@ -40,7 +40,7 @@ EPOCHS = 3
 """How often the messages are gone through unless ``steps`` says otherwise."""
 
 SHUFFLE = 12
-"""A stream of the seed's own: the order of equally good discussions."""
+"""Number of the random stream that orders equally good discussions."""
 
 
 @dataclass(frozen=True)

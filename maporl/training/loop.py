@@ -166,7 +166,7 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
 
 
 def _judged(episodes: Sequence[Episode], num_rounds: int) -> dict[str, float]:
-    """How far what is rewarded and what is true come apart, round by round: a team may learn to please its verifier."""
+    """Mean score, gap to the truth, calibration error and AUROC of a verifier by round: a team may learn to please it."""
     metrics: dict[str, float] = {}
     for r in range(num_rounds):
         turns = [t for e in episodes for t in e.transcript.standing(r) if t.score is not None and t.correct is not None]

@@ -1,4 +1,4 @@
-"""Policy gradients on discussions that the team holds as it is now: ask, discuss, learn."""
+"""The trainer of every `Algorithm`: sample discussions with the team as it is now, update from them, repeat."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class OnPolicy(Trainer):
 
 
 class RecordDiscussions(Callback):
-    """Writes the first training discussions of some iterations, with what the algorithm thought of every message."""
+    """Writes the first training discussions of some iterations, with the advantage of every message."""
 
     def __init__(self, run: Run) -> None:
         self.run = run

@@ -101,7 +101,7 @@ def _trained_as(word: str, label: Any, method: Method, algorithm: str, settings:
 
 
 def _digest(settings: Any) -> str:
-    """What tells agents apart that are trained with other settings."""
+    """A suffix that tells apart trainings of one name with different settings; "" without any."""
     if not settings:
         return ""
     text = json.dumps(settings, sort_keys=True, default=str)

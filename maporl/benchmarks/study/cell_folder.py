@@ -1,4 +1,4 @@
-"""A cell on disk: what it is, its records as they come, how it ended, what it cost."""
+"""The folder of a cell: its description, its records while they are measured, how it ended, and what it cost."""
 
 from __future__ import annotations
 

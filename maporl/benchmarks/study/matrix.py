@@ -93,7 +93,7 @@ class _Matrix:
         self.waiting: list[CellKey] = []  # trained cells
 
     def _check(self) -> None:
-        """Nothing that was made with other settings is taken for what is asked for now, and nothing that it cost is thrown away.
+        """Refuse a folder that holds results of other settings, which are neither taken for what is asked for now nor deleted.
 
         Raises:
             ValueError: It would be; names what differs, and the folder.

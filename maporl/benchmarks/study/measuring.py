@@ -1,4 +1,4 @@
-"""Cells of one task measured together: every method's discussions of a question in one lockstep, what they share once."""
+"""Measures cells of one task together: the discussions of all methods in one lockstep, equal ones only once."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from maporl.types import Episode, Question
 __all__ = ["measure"]
 
 STREAM = 11
-"""Of a study's sampling: an answer's randomness depends on the cell's seed, the sample, the question and the speaker."""
+"""A study's random stream. An answer's randomness depends on the cell's seed, the sample, the question and the speaker."""
 
 AT_ONCE = 1024
 """Discussions in one lockstep, after which records are written: enough to fill batches, few enough to lose with an interruption."""
 
 AT_ONCE_SLOW = 128
-"""Of a model above `TINY` on a CPU, where larger batches are no faster."""
+"""The same for a model above `TINY` on a CPU, where larger batches are no faster."""
 
 OnAnswered = Callable[[int, int], None]
 Stream = tuple[int, bool]  # (number of the random stream, greedy)
@@ -117,7 +117,7 @@ def _measure_group(
 
 @contextmanager
 def _little_garbage() -> Iterator[None]:
-    """What is there by now (torch, transformers ...) stays: to look through it for garbage once takes as long as thousands of messages."""
+    """Without looking for garbage in what is loaded by now (torch, transformers ...): once takes as long as thousands of messages."""
     gc.freeze()
     try:
         yield
@@ -146,7 +146,7 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: OnAnswe
 
 
 def _asks(cell: _Cell, judge: Any, cells: Sequence[_Cell]) -> bool:
-    """Whether a judge has a say in a cell. Every environment makes its own: those are one that are configured alike."""
+    """Whether a cell asks a verifier. Every environment makes its own instances; those that are configured alike count as one."""
     asked = [name for c in cells for part in c.parts for own, name in _judges(part) if own is judge]
     return any(name in asked for part in cell.parts for _, name in _judges(part))
 
@@ -246,8 +246,8 @@ def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequenc
 
 
 def _same(cell: _Cell, part: _Part, stream: Stream) -> tuple[Any, ...]:
-    """What is equal for discussions that are: a frozen agent says the same in all rows that ask it the same from the same random
-    numbers, whose seed comes last."""
+    """A key of the discussions of a part: equal keys mean the same task, agents and random numbers (their seed comes last), so equal
+    discussions, which are played once for all rows."""
     number, greedy = stream
     seats = tuple((seat, id(agent)) for seat, agent in sorted(part.team.seats.items()))
     return id(part.env), seats, greedy, (0,) if greedy else (cell.key.seed, STREAM, number)

@@ -251,7 +251,7 @@ class Study:
         return []
 
     def budget(self, task: str, algorithm: str | None) -> RunConfig:
-        """Of a task's own discussion, with what is set for an algorithm."""
+        """The configuration of a task's own discussion, with the settings of an algorithm."""
         given = dict(self.tasks[task])  # type: ignore[call-overload]
         config = self.settings.merged({"env": given.pop("env", task), **given})
         if algorithm is None:
@@ -346,7 +346,7 @@ def environment(config: RunConfig) -> DiscussionEnv:
 
 
 def discussed(config: RunConfig) -> tuple[Any, ...]:
-    """What of a configuration decides its environment: equal ones need only one."""
+    """The fields of a configuration that decide its environment; those that are equal in them share one."""
     return config.env, config.env_args, config.data, config.num_agents, config.num_rounds
 
 
@@ -361,7 +361,7 @@ def file_name(word: str) -> str:
 
 
 def _is_the_single_agent(entry: Named) -> bool:
-    """Nothing trained, nothing changed."""
+    """Whether a row is the plain single agent: nothing trained, nothing changed."""
     return entry.word == "single_agent" and entry.method == SingleAgent() and entry.settings is None
 
 
@@ -371,7 +371,7 @@ def _model(entry: Named) -> Any:
 
 
 def _kindred(one: str | None, other: str | None) -> bool:
-    """With one agent MAPPO is IPPO, and MAGRPO is GRPO."""
+    """Whether two algorithms are alike for a lone agent: MAPPO is IPPO there, and MAGRPO is GRPO."""
     families = ({"ippo", "mappo"}, {"magrpo", "trl_grpo", "marloo", "maremax", "mareinforce"})
     return any({one, other} <= family for family in families)
 

@@ -1,4 +1,4 @@
-"""Where the jobs of a study run, and what they tell meanwhile."""
+"""Runs the jobs of a study, here or in processes of their own, and passes on their progress."""
 
 from __future__ import annotations
 
