@@ -68,7 +68,7 @@ class Rules:
 
     @property
     def unjudged(self) -> Rules:
-        """The same discussion with nobody to score it."""
+        """The same rules without verifiers."""
         return replace(self, verifiers=Verifiers(None, None, None))
 
     def rewards(self, transcript: Transcript) -> tuple[float, ...]:
@@ -136,8 +136,8 @@ class Rules:
                 raise UserValueError(f"the transcript's turn {number} is by {tuple(turn.seat)}, not {tuple(expected)}.")
             before = transcript
             transcript = self._append(transcript, [turn])
-            known = prefix.team_scores[: transcript.completed_rounds]
-            (transcript,) = self._closed([replace(transcript, team_scores=known)])
+            scores = prefix.team_scores[: transcript.completed_rounds]
+            (transcript,) = self._closed([replace(transcript, team_scores=scores)])
             if self._begins_wave(before, [turn], transcript):
                 (transcript,) = self._given([transcript], turns[number + 1 :])
         if transcript.is_complete:
@@ -170,7 +170,7 @@ class Rules:
                 (transcript,) = self._heard([transcript], [0])
 
     def _scored(self, said: Sequence[Said]) -> list[list[Turn]]:
-        """The turns, with the scores that they lack if the protocol scores them."""
+        """The turns of each discussion; those that the protocol scores and that have no score get one."""
         result = [list(turns) for _, turns in said]
         lacking = [
             (n, i)
@@ -197,13 +197,13 @@ class Rules:
         return replace(longer, completed_rounds=done, ended=done < longer.num_rounds, heard=len(longer.turns))
 
     def _begins_wave(self, before: Transcript, said: Sequence[Turn], after: Transcript) -> bool:
-        """Whether somebody is due now who was not due with those that have just spoken: all of these have been heard."""
+        """Whether a wave is over: all who were due together have spoken, and others are due next. Feedback comes in between."""
         due = self.due(after)
         waiting = {*self.due(before)} - {turn.seat for turn in said}
         return bool(due) and waiting.isdisjoint(due)
 
     def _closed(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
-        """With the verdicts of the team verifier on rounds that are over, or on discussions."""
+        """The discussions with the team verdicts that they lack: on each round that is over, or on the whole if that is."""
         result = list(transcripts)
         if self.verifiers.scores_rounds:
             lacking = [(n, r) for n, t in enumerate(result) for r in range(len(t.team_scores), t.completed_rounds)]

@@ -28,7 +28,8 @@ class Play:
         seed: Of all random streams; a sequence such as (run seed, iteration) names a stream of its own.
         greedy: Decode greedily.
         groups: Group number of each discussion (equal for equal questions); its number if None.
-        first: Number of the first discussion: a play cut into pieces that are numbered on is the same as the whole.
+        first: Number of the first discussion, on which its random stream depends: pieces of a play whose numbers go on give the same
+            episodes as the whole.
     """
 
     env: DiscussionEnv

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 VERSION = 1
-"""Of the form of a record; a reader leaves out those of another one."""
+"""Version of the format of records; readers leave out those of another one."""
 
 Record = dict[str, Any]
 _TURN = {"agent", "round", "text", "score", "truth", "reward", "prompt_tokens", "completion_tokens"}
@@ -158,24 +158,24 @@ def _valid(file: Path, notes: list[str]) -> Iterator[Record]:
             if not line.strip():
                 continue
             try:
-                found = json.loads(line.decode("utf-8", "surrogatepass"))
+                row = json.loads(line.decode("utf-8", "surrogatepass"))
             except ValueError:  # also of a character that was cut in two
-                found = None
-            if not isinstance(found, dict):
+                row = None
+            if not isinstance(row, dict):
                 broken += 1
                 continue
-            if found.get("version") != VERSION:
-                others.add(found.get("version", "none"))
+            if row.get("version") != VERSION:
+                others.add(row.get("version", "none"))
                 continue
-            if not _whole(found):
+            if not _whole(row):
                 broken += 1
                 continue
-            key = tuple(found[name] for name in _IDENTITY)
+            key = tuple(row[name] for name in _IDENTITY)
             if key in seen:
                 copies += 1
                 continue
             seen.add(key)
-            yield found
+            yield row
     if broken:
         notes.append(f"{file}: {broken} broken line{'s' * (broken > 1)} left out (half written?)")
     if others:

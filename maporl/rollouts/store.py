@@ -1,4 +1,4 @@
-"""Discussions kept whole: what records say of them, and beside it every token. What offline trainers, resumed runs and reports read."""
+"""Episodes on disk, token ids and log-probs included: written by runs, read back by trainers, resumed runs and reports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EpisodeStore:
 
     @property
     def names(self) -> list[str]:
-        """The shards that are there, whole, in order."""
+        """The names of all complete shards, sorted."""
         return sorted(file.stem for file in self.folder.glob("*.jsonl"))
 
     def write(self, name: str, episodes: Sequence[Episode], records: Sequence[Record]) -> None:
@@ -40,9 +40,9 @@ class EpisodeStore:
         Args:
             name: Of the shard.
             episodes: Finished discussions.
-            records: What is said of each (`maporl.rollouts.records.record`).
+            records: Of each episode (`maporl.rollouts.records.record`).
         """
-        said = [
+        sampled = [
             ((n, i), turn.completion)
             for n, episode in enumerate(episodes)
             for i, turn in enumerate(episode.transcript.turns)
@@ -51,14 +51,14 @@ class EpisodeStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         tokens = self.folder / f"{name}.safetensors"
         tokens.unlink(missing_ok=True)  # of an earlier shard of this name
-        if said:
+        if sampled:
             tensors: dict[str, np.ndarray] = {
-                "turns": np.array([place for place, _ in said], np.int64),
-                "prompt_lengths": np.array([len(c.prompt_ids) for _, c in said], np.int64),
-                "completion_lengths": np.array([len(c.completion_ids) for _, c in said], np.int64),
-                "prompt_ids": np.concatenate([c.prompt_ids for _, c in said]).astype(np.int64),
-                "completion_ids": np.concatenate([c.completion_ids for _, c in said]).astype(np.int64),
-                "logprobs": np.concatenate([c.logprobs for _, c in said]).astype(np.float32),
+                "turns": np.array([place for place, _ in sampled], np.int64),
+                "prompt_lengths": np.array([len(c.prompt_ids) for _, c in sampled], np.int64),
+                "completion_lengths": np.array([len(c.completion_ids) for _, c in sampled], np.int64),
+                "prompt_ids": np.concatenate([c.prompt_ids for _, c in sampled]).astype(np.int64),
+                "completion_ids": np.concatenate([c.completion_ids for _, c in sampled]).astype(np.int64),
+                "logprobs": np.concatenate([c.logprobs for _, c in sampled]).astype(np.float32),
             }
             write_whole(tokens, lambda part: save_file(tensors, part))
         whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]
@@ -71,7 +71,7 @@ class EpisodeStore:
 
         Args:
             name: Of the shard.
-            views: Says what was shown in them: an environment's `rules`.
+            views: Computes the observations of what is read: an environment's `rules`. None: they cannot be asked for.
 
         Raises:
             ValueError: There is no such shard, it is of another form, or it was written without tokens.
@@ -87,7 +87,7 @@ class EpisodeStore:
 
 
 def encode_whole(episode: Episode) -> dict[str, Any]:
-    """What a record lacks of a discussion."""
+    """Everything of an episode that its record leaves out but tokens, ready for JSON."""
     t, q = episode.transcript, episode.transcript.question
     return {
         "metadata": json.loads(json.dumps(dict(q.metadata), default=str)),  # a task may keep anything in it

@@ -1,4 +1,4 @@
-"""What happens in a run, told as it happens."""
+"""Hooks that a run calls as it goes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Callback:
         """The discussions of an iteration are over, and not yet learned from."""
 
     def on_update(self, iteration: int, episodes: Sequence[Episode], update: Update) -> None:
-        """They have been learned from; `update` holds the metrics, and the advantage of every message."""
+        """The discussions of an iteration have been learned from; `update` holds the metrics and the advantage of every message."""
 
     def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
         """An iteration is over and written down, ``metrics`` as in metrics.jsonl."""

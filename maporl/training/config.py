@@ -1,4 +1,4 @@
-"""What a run is made of: one flat value, from a YAML file, flags or keyword arguments, and the objects it names."""
+"""The configuration of a run: one flat value from a YAML file, flags or keyword arguments, which builds the objects it names."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class RunConfig:
         microbatch_tokens: Tokens of one forward and backward pass.
         matmul_precision: torch's float32 matmul precision: "highest", "high", "medium".
         num_threads: torch's threads; on a CPU None takes one for a tiny model, and measures what is fastest for others (see
-            `maporl.training.run.with_threads`).
+            `maporl.training.threads.with_threads`).
         trackers: Of "tensorboard", "wandb", "trackio"; through accelerate.
         output_dir: The run folder; None makes runs/ENV-ALGORITHM-SEED.
         seed: Of everything random.
@@ -190,15 +190,15 @@ class RunConfig:
         Raises:
             ValueError: An unknown key; the message names the nearest.
         """
-        known = {f.name for f in fields(self)}
+        names = {f.name for f in fields(self)}
         changes: dict[str, Any] = {}
         for key, value in values.items():
-            if key not in known:
+            if key not in names:
                 raise UserValueError(
-                    f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(sorted(known))}."
+                    f"unknown setting {key!r}.{nearest(str(key), names)} The settings are: {', '.join(sorted(names))}."
                 )
-            mine = getattr(self, key)
-            changes[key] = {**mine, **value} if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+            own = getattr(self, key)
+            changes[key] = {**own, **value} if isinstance(own, Mapping) and isinstance(value, Mapping) else value
         return replace(self, **changes)
 
     def save(self, path: str | Path) -> None:
@@ -376,14 +376,14 @@ class RunConfig:
 
         if self.curriculum is None:
             return None
-        found = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
-        if 0 < self.num_iterations < found.updates * len(found.rounds):
+        curriculum = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
+        if 0 < self.num_iterations < curriculum.updates * len(curriculum.rounds):
             warnings.warn(
-                f"num_iterations is {self.num_iterations}: with blocks of {found.updates} (curriculum_updates) the rounds "
-                f"{[r + 1 for r in found.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
+                f"num_iterations is {self.num_iterations}: with blocks of {curriculum.updates} (curriculum_updates) the rounds "
+                f"{[r + 1 for r in curriculum.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
                 stacklevel=2,
             )
-        return found
+        return curriculum
 
     @property
     def resolved_device(self) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees of long work: a live line on a terminal, one plain line an iteration elsewhere, a table at the end."""
+"""Progress for people: a live line on a terminal, one plain line an iteration elsewhere, and a table at the end."""
 
 from __future__ import annotations
 
@@ -138,11 +138,11 @@ def _when(event: str, iteration: int, total: int) -> str:
 def summary(rows: Sequence[Mapping[str, Any]], folder: str, console: Console | None = None) -> None:
     """The table after a run: validation before and after, and the test split, from the lines of ``metrics.jsonl``."""
     console = console or Console(highlight=False)
-    found = [row for row in rows if "evaluation" in row]
+    evaluations = [row for row in rows if "evaluation" in row]
     nothing: Mapping[str, Any] = {}
-    before = next((row for row in found if row["evaluation"] == "iteration_0000"), nothing)
-    after = next((row for row in reversed(found) if row["evaluation"] != "test"), nothing)
-    test = next((row for row in reversed(found) if row["evaluation"] == "test"), nothing)
+    before = next((row for row in evaluations if row["evaluation"] == "iteration_0000"), nothing)
+    after = next((row for row in reversed(evaluations) if row["evaluation"] != "test"), nothing)
+    test = next((row for row in reversed(evaluations) if row["evaluation"] == "test"), nothing)
     columns = {
         "validation before": _named(before, "eval/"),
         "validation after": _named(after, "eval/"),

@@ -81,10 +81,10 @@ def named(spec: str | Mapping[str, Any]) -> Named:
         word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
     trained_as = _trained_as(word, label, method, algorithm, settings, origin)
     word = str(label or (f"{word} from {origin}" if origin else word))
-    told = method.trained_label(algorithm) if algorithm else method.label
+    title = method.trained_label(algorithm) if algorithm else method.label
     return Named(
         word=word,
-        label=str(label or told + (f", on {origin}" if origin else "")),
+        label=str(label or title + (f", on {origin}" if origin else "")),
         method=method,
         algorithm=algorithm or None,
         settings=settings or None,
@@ -101,7 +101,7 @@ def _trained_as(word: str, label: Any, method: Method, algorithm: str, settings:
 
 
 def _digest(settings: Any) -> str:
-    """What tells agents apart that are trained with other settings."""
+    """A suffix that tells apart trainings of one name with different settings; "" without any."""
     if not settings:
         return ""
     text = json.dumps(settings, sort_keys=True, default=str)
