@@ -45,9 +45,9 @@ class Rules:
         return self.begin([question])[0]
 
     def begin(self, questions: Sequence[Question]) -> list[Transcript]:
-        """Discussions in which nobody has spoken; the protocol's feedback is asked once for all of them."""
-        started = [self._empty(question) for question in questions]
-        return self._heard(started, range(len(started)))
+        """Discussions in which nobody has spoken; the protocol is asked once for all of them how they open."""
+        empty = [self._empty(question) for question in questions]
+        return [self._settled(t, turns) for t, turns in zip(empty, self.protocol.opening(empty), strict=True)]
 
     def _empty(self, question: Question) -> Transcript:
         empty = Transcript(question, self.agents, self.protocol.num_rounds)
@@ -125,7 +125,9 @@ class Rules:
         if prefix.agents != self.agents:
             raise UserValueError(f"the transcript's agents are {prefix.agents}, this environment's {self.agents}.")
         (turns,) = self._scored([(prefix, prefix.turns)])
-        (transcript,) = self._given([self._empty(prefix.question)], turns)
+        transcript = self._empty(prefix.question)
+        opening = list(takewhile(lambda turn: not turn.said, turns))
+        transcript = self._settled(transcript, opening or self.protocol.opening([transcript])[0])
         for number, turn in enumerate(turns):
             if transcript.is_complete:
                 break
@@ -139,18 +141,14 @@ class Rules:
             scores = prefix.team_scores[: transcript.completed_rounds]
             (transcript,) = self._closed([replace(transcript, team_scores=scores)])
             if self._begins_wave(before, [turn], transcript):
-                (transcript,) = self._given([transcript], turns[number + 1 :])
+                given = list(takewhile(lambda later: not later.said, turns[number + 1 :]))
+                transcript = self._settled(transcript, given or self.protocol.feedback([transcript])[0])
         if transcript.is_complete:
             raise UserValueError(
                 f"the transcript has {len(prefix.turns)} turns, but after {len(transcript.turns)} nobody is left to speak; "
                 "give a shorter one."
             )
         return transcript
-
-    def _given(self, transcripts: list[Transcript], following: Sequence[Turn]) -> list[Transcript]:
-        """With the feedback that follows in a prefix, or what the protocol gives where none does."""
-        feedback = list(takewhile(lambda turn: not turn.said, following))
-        return [self._settled(t, feedback) for t in transcripts] if feedback else self._heard(transcripts, [0])
 
     def longest(self, question: Question) -> Iterator[tuple[Transcript, Seat]]:
         """Every message of the longest possible discussion: what was said before it, and from which seat it is said.

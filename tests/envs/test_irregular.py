@@ -23,9 +23,9 @@ from maporl.algorithms.advantages import chain_turns, returns_to_go
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.magrpo import _group_keys
 from maporl.envs import DiscussionEnv, check_env
-from maporl.envs.protocols import Debate, Protocol
+from maporl.envs.protocols import Debate, Protocol, RoundRobin
 from maporl.envs.verifiers import TranscriptVerifier
-from maporl.rollouts.play import rollout
+from maporl.rollouts.play import cross, rollout
 from maporl.types import Completion, Episode, Observation, Question, Score, Transcript, Turn
 
 LEADER, ONE, TWO = "agent_0", "agent_1", "agent_2"
@@ -422,3 +422,87 @@ class TestAVerdictOnTheWholeDiscussion:
 
     def test_check_env(self) -> None:
         check_env(Asked(2, protocol=Checked(3), team_verifier=Judge(), shaping="discussion_score"))
+
+
+class Twice(Debate):
+    """A debate whose first agent answers once more in each round; nothing is said of what it hears."""
+
+    def due_in(self, transcript: Transcript, round: int) -> tuple[str, ...]:
+        spoken = [turn.agent for turn in transcript.round(round)]
+        left = tuple(agent for agent in transcript.agents if agent not in spoken)
+        return left or transcript.agents[: spoken.count("agent_0") < 2]
+
+
+class Pairs(RoundRobin):
+    """A sequential protocol in which the first two speak at the same time."""
+
+    def due_in(self, transcript: Transcript, round: int) -> tuple[str, ...]:
+        left = super(RoundRobin, self).due_in(transcript, round)
+        return transcript.agents[:2] if left == transcript.agents[:1] else left
+
+
+class Taught(Debate):
+    def opening(self, transcripts: Sequence[Transcript]) -> list[tuple[Turn, ...]]:
+        return [(Turn("bank", 0, f"Lesson of {len(transcripts)}.", kind="feedback"),) for _ in transcripts]
+
+
+class TestWhatIsHeard:
+    """Whatever is due together hears nothing of one another, and everything before; without a word of the protocol's."""
+
+    @pytest.mark.parametrize(
+        ("protocol", "heard"),
+        [
+            (Twice, {0: "", 1: "", 2: "a0 a1", 3: "a0 a1 a0", 4: "a1 a0 a0"}),  # 2 is agent_0's second message
+            (Pairs, {0: "", 1: "", 2: "a0 a1"}),
+        ],
+    )
+    def test_it_is_what_was_said_in_earlier_waves(self, protocol: type[Protocol], heard: dict[int, str]) -> None:
+        env = Digits(3 if protocol is Pairs else 2, 2, protocol=protocol(2))
+        team = Team({(a, 0): ScriptedAgent(lambda o, rng: f"{o['agent']}") for a in env.possible_agents})
+        [episode] = rollout(env, team, env.questions("train")[:1], seed=0)
+        env.reset(options={"question": episode.transcript.question})
+        for index, turn in episode.said:
+            shown, state = episode.observation(index), episode.state(index)
+            assert env.rules.observe(env.transcript, turn.seat) == shown  # by steps, too
+            assert shown["transcript"] == state["transcript"]
+            if index in heard:
+                assert " ".join(m["text"].replace("agent_", "a") for m in shown["transcript"]) == heard[index]
+            env.step(turn.text)
+        assert env.transcript == episode.transcript
+
+    def test_lessons_are_heard_before_the_first_message(self) -> None:
+        env = Digits(2, 1, protocol=Taught(1))
+        team = Team({(a, 0): ScriptedAgent(lambda o, rng: o["transcript"][0]["text"]) for a in env.possible_agents})
+        episodes = rollout(env, team, env.questions("train")[:3], seed=0)
+        assert {turn.text for e in episodes for turn in e.transcript.turns} == {"Lesson of 3."}
+        assert [e.rewards[0] for e in episodes] == [0.0] * 3 and [len(e.said) for e in episodes] == [2] * 3
+        bare = replace(episodes[0].transcript, turns=episodes[0].transcript.turns[1:2])
+        assert env.rules.replayed(bare).turns[0].text == "Lesson of 1."  # a prefix that lacks it
+
+
+def test_feedback_is_held_to_its_kind() -> None:
+    class Wrong(Debate):
+        def __init__(self, turn: Turn) -> None:
+            super().__init__(2)
+            self.turn = turn
+
+        def feedback(self, transcripts: Sequence[Transcript]) -> list[tuple[Turn, ...]]:
+            return [(self.turn,)] * len(transcripts)
+
+    for turn in (Turn("tests", 0, "two"), Turn("agent_0", 0, "two", kind="feedback")):
+        env = Digits(2, 2, protocol=Wrong(turn))
+        env.reset(seed=0)
+        env.step("a")
+        with pytest.raises(ValueError, match="its kind must be 'feedback', and its agent a name that no agent has"):
+            env.step("b")
+
+
+def test_what_compares_rounds_asks_for_one_message_each() -> None:
+    assert Debate(2).once_a_round and not Twice(2).once_a_round
+    assert not Digits(2, 2, protocol=Twice(2)).metadata["is_parallelizable"]
+    with pytest.raises(ValueError, match="not everybody speaks in each"):
+        Digits(3, 2, protocol=Twice(2), shaping={"name": "incentives", "alpha1": 1})
+    env = Digits(2, 1, protocol=Twice(1))
+    team = Team({(a, 0): ScriptedAgent(lambda o, rng: "x") for a in env.possible_agents})
+    with pytest.raises(ValueError, match="cannot be recombined"):
+        cross(env, team, rollout(env, team, env.questions("train")[:2], seed=0, groups=[0, 0]))

@@ -122,12 +122,16 @@ class Protocol:
         return self.everybody_speaks and type(self).due_in is Protocol.due_in
 
     def feedback(self, transcripts: Sequence[Transcript]) -> Sequence[Sequence[Turn]]:
-        """What is said from outside at the beginning, and before somebody speaks who was not due before: turns of kind "feedback", in
-        whatever number, under names that are no agents'.
+        """What is said from outside before somebody speaks who was not due before: turns of kind "feedback", in whatever number, under
+        names that are no agents'.
 
         Args:
             transcripts: All discussions that are at such a point, so that what answers for many at once is asked once.
         """
+        return [()] * len(transcripts)
+
+    def opening(self, transcripts: Sequence[Transcript]) -> Sequence[Sequence[Turn]]:
+        """What is said from outside before anybody speaks, such as lessons from a bank; as `feedback`."""
         return [()] * len(transcripts)
 
     def settled(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
