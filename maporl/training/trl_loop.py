@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from peft import PeftModel
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from maporl.agents import LLMAgent
@@ -84,6 +84,7 @@ def trainer_of(config: RunConfig, arguments: Settings, agent: LLMAgent, record: 
         callbacks=[record],
     )
     trainer.agent = agent
+    trainer.remove_callback(PrinterCallback)
     return trainer
 
 

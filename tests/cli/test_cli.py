@@ -318,6 +318,33 @@ class TestTrain:
         assert lines[-1] == f"run folder: {tmp_path / 'run'}"
         assert "Loading weights" not in err and "Warning" not in err
 
+    @pytest.mark.parametrize("word", ["sft", "trl_grpo"])
+    def test_a_trainer_is_an_algorithm_by_word(self, word: str, run: Run, tiny_model: str, tmp_path: Path) -> None:
+        sizes = [
+            "--num_agents",
+            "1",
+            "--num_rounds",
+            "1",
+            "--episodes_per_iteration",
+            "8",
+            "--output_dir",
+            tmp_path / "r",
+        ]
+        code, out, err = run("train", "--env", LETTERS, "--model", tiny_model, "--algorithm", word, *QUICK, *sizes)
+        lines = out.splitlines()
+        assert code == 0, err
+        assert [line.split()[1] for line in lines[:2]] == ["1/2", "2/2"] and len(lines) == 3, (
+            "nothing of its own is printed"
+        )
+        assert lines[2].endswith(f"evaluate it with: maporl evaluate {tmp_path / 'r'}")
+        code, out, _ = run("evaluate", tmp_path / "r", "--num_eval_questions", "2")
+        assert code == 0 and "team accuracy" in out
+        assert run("ask", tmp_path / "r", "why?")[0] == 0
+        code, out, err = run(
+            "train", "--env", LETTERS, "--model", tiny_model, "--algorithm", word, "--algorithm_args.kept", "1"
+        )
+        assert code == 2 and f"algorithm '{word}' has no argument 'kept'." in err
+
     def test_ctrl_c_names_the_way_on(self, tiny_model: str, tmp_path: Path) -> None:
         folder = tmp_path / "run"
         words = [a for a in QUICK if "num_iterations" not in a] + ["--num_iterations=10000"]
@@ -532,6 +559,10 @@ class TestCatalogue:
         assert "gae_lambda=0.95" in out and "max_grad_norm=1.0" in out, "settings of the class and of its parents"
         code, out, _ = run("algorithms", "magrpo")
         assert code == 0 and "--algorithm_args.group_size 8\n      Discussions of one question" in out
+        assert "--algorithm_args.learning_rate" not in out, "a flag of its own"
+        code, out, _ = run("algorithms", "sft")
+        assert code == 0 and "--algorithm_args.keep 0.1\n      The share" in out, "settings of a trainer"
+        assert "--algorithm_args.learning_rate None" in out
 
 
 class TestMaking:
@@ -622,3 +653,7 @@ class TestDisplay:
         assert any(all(x in line for x in ("team accuracy ", "0.250", "0.750")) for line in lines)
         assert any("ORACLE" in line and "0.875" in line for line in lines), "an oracle's figure is labelled"
         assert lines[-1] == "run folder: runs/a"
+
+        screen = io.StringIO()
+        summary(rows[1:2], "runs/a", Console(file=screen, width=100))
+        assert screen.getvalue() == "run folder: runs/a; evaluate it with: maporl evaluate runs/a\n", "no empty table"
