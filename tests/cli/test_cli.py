@@ -318,32 +318,24 @@ class TestTrain:
         assert lines[-1] == f"run folder: {tmp_path / 'run'}"
         assert "Loading weights" not in err and "Warning" not in err
 
-    @pytest.mark.parametrize("word", ["sft", "trl_grpo"])
-    def test_a_trainer_is_an_algorithm_by_word(self, word: str, run: Run, tiny_model: str, tmp_path: Path) -> None:
-        sizes = [
-            "--num_agents",
-            "1",
-            "--num_rounds",
-            "1",
-            "--episodes_per_iteration",
-            "8",
-            "--output_dir",
-            tmp_path / "r",
-        ]
-        code, out, err = run("train", "--env", LETTERS, "--model", tiny_model, "--algorithm", word, *QUICK, *sizes)
+    @pytest.mark.parametrize(
+        ("word", "given"), [("sft", {"algorithm_args.keep": 1, "max_new_tokens": 40}), ("trl_grpo", {})]
+    )
+    def test_a_trainer_is_an_algorithm_by_word(
+        self, word: str, given: dict[str, Any], run: Run, tiny_model: str, tmp_path: Path
+    ) -> None:
+        alone = {"num_agents": 1, "num_rounds": 1, "output_dir": tmp_path / "run", "algorithm": word}
+        words = ["train", "--env", LETTERS, "--model", tiny_model, *QUICK]
+        code, out, err = run(*words, *(f"--{name}={value}" for name, value in (alone | given).items()))
         lines = out.splitlines()
         assert code == 0, err
-        assert [line.split()[1] for line in lines[:2]] == ["1/2", "2/2"] and len(lines) == 3, (
-            "nothing of its own is printed"
-        )
-        assert lines[2].endswith(f"evaluate it with: maporl evaluate {tmp_path / 'r'}")
-        code, out, _ = run("evaluate", tmp_path / "r", "--num_eval_questions", "2")
+        assert len(lines) == 3, "nothing of its own is printed"
+        assert lines[0].startswith("iteration 1/2") and lines[1].startswith("iteration 2/2")
+        assert lines[2] == f"run folder: {tmp_path / 'run'}; evaluate it with: maporl evaluate {tmp_path / 'run'}"
+        code, out, _ = run("evaluate", tmp_path / "run", "--num_eval_questions", "2")
         assert code == 0 and "team accuracy" in out
-        assert run("ask", tmp_path / "r", "why?")[0] == 0
-        code, out, err = run(
-            "train", "--env", LETTERS, "--model", tiny_model, "--algorithm", word, "--algorithm_args.kept", "1"
-        )
-        assert code == 2 and f"algorithm '{word}' has no argument 'kept'." in err
+        code, _, err = run(*words, "--algorithm", word, "--algorithm_args.kept", "1", "--output_dir", tmp_path / "none")
+        assert code == 2 and f"algorithm '{word}' has no argument 'kept'." in err and not (tmp_path / "none").exists()
 
     def test_ctrl_c_names_the_way_on(self, tiny_model: str, tmp_path: Path) -> None:
         folder = tmp_path / "run"
