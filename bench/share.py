@@ -7,6 +7,7 @@ Model arithmetic is what runs in the policy, the critic, log-probs, backward pas
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 import time
@@ -33,6 +34,8 @@ from maporl.benchmarks.experiments.warm_start import make_warm_start
 from maporl.cli.demo import demo_study
 from maporl.envs.rules import Rules
 from maporl.envs.scoring import Verifiers
+from maporl.training.callbacks import Callback
+from maporl.training.evaluation import Evaluation
 from maporl.training.run import train
 from maporl.training.run_folder import RunFolder
 
@@ -159,6 +162,24 @@ def rows(settings: Settings) -> list[Row]:
     return [*result, of(SECTION, "everything that is no model arithmetic", other, "share", "<= 0.05")]
 
 
+class _Snapshots(Callback):
+    """What had been spent when the first iteration began, and after each one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.taken = clock, list[dict[str, float]]()
+
+    def _take(self) -> None:
+        self.clock.tick()
+        self.taken.append(dict(self.clock.spent))
+
+    def on_evaluation(self, name: str, iteration: int, evaluation: Evaluation) -> None:
+        if iteration == 0:
+            self._take()
+
+    def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        self._take()
+
+
 def _iterations(settings: Settings) -> list[dict[str, float]]:
     """Part -> seconds of every iteration but the first, which warms up."""
 
@@ -166,12 +187,8 @@ def _iterations(settings: Settings) -> list[dict[str, float]]:
         settings.synchronize()  # else a GPU's work would be booked wherever its result is waited for
         return time.perf_counter()
 
-    clock, snapshots = Clock(now), list[dict[str, float]]()
-
-    def watch(event: str, iteration: int, metrics: Mapping[str, float]) -> None:
-        if event in ("iteration", "iteration_0000"):
-            clock.tick()
-            snapshots.append(dict(clock.spent))
+    clock = Clock(now)
+    snapshots = _Snapshots(clock)
 
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -185,7 +202,7 @@ def _iterations(settings: Settings) -> list[dict[str, float]]:
         with measured(clock):
             train(
                 config.merged({**own, **small, "output_dir": str(Path(scratch) / "run"), "trackers": ["tensorboard"]}),
-                watch=watch,
+                callbacks=[snapshots],
             )
-    between = [{n: b[n] - a.get(n, 0.0) for n in b} for a, b in zip(snapshots, snapshots[1:], strict=False)]
+    between = [{n: b[n] - a.get(n, 0.0) for n in b} for a, b in itertools.pairwise(snapshots.taken)]
     return between[1:count]

@@ -41,7 +41,7 @@ class Speaker:
         start: PEFT folder that the adapter is loaded from; None makes a new one.
         trains: Do algorithms update the adapter?
         partner: ``package.module:Class`` of an agent of one's own, which has none of the above.
-        run: The run folder that it was read from, whose configuration says how it is loaded and prompted; None: that at hand does.
+        run: The run folder that it was read from, whose configuration says how it is loaded and prompted; None: the one at hand.
     """
 
     base: str | None = None
@@ -111,7 +111,7 @@ class Roster:
 
     @staticmethod
     def joined(speakers: Mapping[str, Sequence[Speaker]]) -> Roster:
-        """Agent -> its speakers by round, of whatever rosters they are."""
+        """The roster of these speakers, agent -> one for each round; they may come from different rosters."""
         return Roster({(agent, r): speaker for agent, rounds in speakers.items() for r, speaker in enumerate(rounds)})
 
     # -- facts ---------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Roster:
         return tuple(self.seats[seat] for seat in sorted(seat for seat in self.seats if seat[0] == agent))
 
     def learns(self, round: int | None = None) -> frozenset[Seat]:
-        """The mask of what learns: the seats that are trained, of one round (from 0) or of all."""
+        """The seats that are trained, of one round (from 0) or of all."""
         return frozenset(seat for seat, s in self.seats.items() if s.trains and round in (None, seat[1]))
 
     # -- other rosters -------------------------------------------------------------------------------------------------
@@ -243,16 +243,16 @@ def checkpoint_of(model: str | Mapping[str, str], agent: str) -> str:
         raise UserValueError(
             f"model has no base model for {agent!r}, but for {list(model)}; give one for each agent, or one for all."
         )
-    found = model.get(agent) if isinstance(model, Mapping) else model
-    if not found:
+    checkpoint = model.get(agent) if isinstance(model, Mapping) else model
+    if not checkpoint:
         raise UserValueError(
             "no model; name a checkpoint folder or hub id: --model DIR (maporl make-model DIR makes a small one)."
         )
-    return found
+    return checkpoint
 
 
 def _still(speaker: Speaker) -> Speaker:
-    """Who speaks as this one did before any training."""
+    """The speaker before any training: the bare base, or the adapter that it starts from."""
     if speaker.base is None:
         return speaker
     return replace(speaker, adapter=WARM_START if speaker.start else None, trains=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
@@ -163,6 +164,8 @@ class Turn:
         truth: The ground truth's verdict (the same as `score` unless the verifier is learned); None like `score`.
         completion: How it was sampled; None where nobody knows (feedback, a given prefix).
         kind: "said" by an agent, or "feedback" from outside, from which nobody learns.
+        heard: How many turns of the discussion were settled when it was said: those before its wave, in which nobody hears one
+            another. Set by the rules.
     """
 
     agent: str
@@ -172,6 +175,7 @@ class Turn:
     truth: Score | None = None
     completion: Completion | None = field(default=None, compare=False, repr=False)
     kind: Literal["said", "feedback"] = "said"
+    heard: int | None = field(default=None, compare=False, repr=False)
 
     @property
     def seat(self) -> Seat:
@@ -185,7 +189,11 @@ class Turn:
 
     def scored(self, score: Score | None, truth: Score | None) -> Turn:
         """The same turn with its verdicts."""
-        return Turn(self.agent, self.round, self.text, score, truth, self.completion, self.kind)
+        return Turn(self.agent, self.round, self.text, score, truth, self.completion, self.kind, self.heard)
+
+    def after(self, heard: int | None) -> Turn:
+        """The same turn, said when so many turns were settled."""
+        return Turn(self.agent, self.round, self.text, self.score, self.truth, self.completion, self.kind, heard)
 
     @property
     def value(self) -> float:
@@ -212,6 +220,7 @@ class Transcript:
         ended: Nobody is left to speak, though not everybody has spoken in every round. Set by the rules.
         completed_rounds: Rounds in which everybody has spoken who speaks in them. Set by the rules, for the protocol decides; left out,
             those in which every agent has spoken.
+        heard: How many of the turns are settled for those who are due now (see `Turn.heard`). Set by the rules.
     """
 
     question: Question
@@ -222,6 +231,7 @@ class Transcript:
     ended: bool = False
     completed_rounds: int = -1
     verdict: Score | None = None
+    heard: int | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.completed_rounds < 0:
@@ -236,9 +246,17 @@ class Transcript:
         """Whether the discussion is over."""
         return self.ended or self.completed_rounds >= self.num_rounds
 
+    @cached_property
+    def _by_round(self) -> dict[int, tuple[Turn, ...]]:
+        rounds: dict[int, list[Turn]] = {}
+        for turn in self.turns:
+            if turn.said:
+                rounds.setdefault(turn.round, []).append(turn)
+        return {index: tuple(turns) for index, turns in rounds.items()}
+
     def round(self, index: int) -> tuple[Turn, ...]:
         """What agents said in round `index`, in speaking order."""
-        return tuple(turn for turn in self.turns if turn.round == index and turn.said)
+        return self._by_round.get(index, ())
 
     def standing(self, index: int) -> tuple[Turn, ...]:
         """What stands when round `index` is over: everybody's last message in it, or in the last round there was."""
@@ -260,6 +278,7 @@ class Transcript:
             ended=False,
             completed_rounds=round,
             verdict=None,
+            heard=self.turns[index].heard,
         )
 
     @property

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from maporl.agents import ScriptedAgent
 from maporl.algorithms import Algorithm
 from maporl.algorithms.algorithm import Update
 from maporl.envs import DiscussionEnv, OwnScore
+from maporl.training.callbacks import Callback
+from maporl.training.evaluation import Evaluation
 from maporl.types import Episode, Question, Score, Transcript
 
 SMALL: dict[str, Any] = {
@@ -65,6 +67,37 @@ class StopsLater(FailsLater):
             return super().__call__(transcript)
         except ZeroDivisionError:
             raise KeyboardInterrupt from None
+
+
+class Heard(Callback):
+    """Remembers of every iteration and evaluation that it is over: ("iteration" or the evaluation's name, iteration)."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+        self.metrics: list[dict[str, float]] = []
+
+    def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        self.metrics.append(dict(metrics))
+        self._hear("iteration", iteration)
+
+    def on_evaluation(self, name: str, iteration: int, evaluation: Evaluation) -> None:
+        self._hear(name, iteration)
+
+    def _hear(self, event: str, iteration: int) -> None:
+        self.told.append((event, iteration))
+
+
+class Stop(Heard):
+    """Ctrl-C when a certain thing is over."""
+
+    def __init__(self, event: str, iteration: int) -> None:
+        super().__init__()
+        self.when = (event, iteration)
+
+    def _hear(self, event: str, iteration: int) -> None:
+        super()._hear(event, iteration)
+        if (event, iteration) == self.when:
+            raise KeyboardInterrupt
 
 
 class Parrot(ScriptedAgent):

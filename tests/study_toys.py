@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from maporl.agents import Agent
+from maporl.agents import Agent, Team
 from maporl.algorithms import Algorithm
+from maporl.algorithms.algorithm import Update
 from maporl.benchmarks.methods.method import DebateMethod, Method, SelfConsistency, SingleAgent
 from maporl.envs import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer
@@ -278,11 +279,11 @@ class Impatient(Algorithm):
 
     updates: ClassVar[int] = 0
 
-    def update(self, episodes: list[Episode]) -> dict[str, float]:
+    def update(self, episodes: Sequence[Episode]) -> Update:
         Impatient.updates += 1
         if Impatient.updates == 2:
             raise KeyboardInterrupt
-        return {"train/turns": 0.0}
+        return Update({"train/turns": 0.0})
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -294,13 +295,14 @@ class Impatient(Algorithm):
 class Fails(Algorithm):
     """Has a bug that shows with three iterations."""
 
-    def __init__(self, num_updates: int = 0) -> None:
+    def __init__(self, team: Team, num_updates: int = 0) -> None:
+        super().__init__(team)
         self.num_updates = num_updates
 
-    def update(self, episodes: list[Episode]) -> dict[str, float]:
+    def update(self, episodes: Sequence[Episode]) -> Update:
         if self.num_updates == 3:
             raise ZeroDivisionError("a bug of the user's")
-        return {"train/turns": 0.0}
+        return Update({"train/turns": 0.0})
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -151,7 +151,7 @@ def _chains(number: int, episode: Episode, gamma: float) -> list[list[_Message]]
     for index, turn in episode.said:
         chain, reward = chains[turn.agent], episode.rewards[index]
         since[turn.agent] += 1
-        if episode.learns[index]:
+        if index < len(episode.learns) and episode.learns[index]:
             if chain:
                 chain[-1].gap = since[turn.agent]
             chain.append(_Message((number, index), turn, reward))

@@ -38,7 +38,7 @@ class SFTSettings(TrainerSettings):
         min_lr_rate: The last learning rate, as a fraction of the peak.
         max_grad_norm: Gradients are clipped to this norm.
         lora: Train an adapter and merge it into the written weights; None trains all weights.
-        chat_template: "plain", a Jinja file, or None for the tokenizer's own. It is read with it, and written with it.
+        chat_template: "plain", a Jinja file, or None for the tokenizer's own. Rows are encoded with it, and it is written, too.
         dtype: "float32" or "bfloat16" (autocast; an adapter's base is held in it, fully trained weights stay float32).
         matmul_precision: ``torch.set_float32_matmul_precision`` while this runs; "medium" is twice as fast on CPUs with bf16.
         shuffle: Shuffle the rows at every pass; False takes them in their order, as a curriculum wants.

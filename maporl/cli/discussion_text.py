@@ -17,6 +17,7 @@ from rich.text import Text
 
 from maporl.benchmarks.analysis.collaboration import answer_of
 from maporl.printable import printable
+from maporl.rollouts.records import messages_of
 
 __all__ = ["beginning", "marks", "print_discussion", "team_verdict"]
 
@@ -28,7 +29,7 @@ STYLES = {"right": "green", "wrong": "red", "unknown": "yellow", "not judged": "
 def marks(record: Record) -> str:
     """Everybody's verdicts by round, such as ``RW>RR``: Right, Wrong, ? unknown."""
     rounds: dict[int, str] = {}
-    for turn in record["turns"]:
+    for turn in messages_of(record["turns"]):
         rounds[turn["round"]] = rounds.get(turn["round"], "") + {"right": "R", "wrong": "W"}.get(_verdict(turn), "?")
     return ">".join(text for _, text in sorted(rounds.items()))
 
@@ -63,6 +64,9 @@ def print_discussion(record: Record, title: str, console: Console) -> None:
         if turn["round"] != current:
             current = turn["round"]
             page.rule(f"round {current + 1}")
+        if turn.get("kind") == "feedback":
+            page.feedback(turn)
+            continue
         page.turn(turn, before.get(turn["agent"]), person=record.get("person") == turn["agent"])
         before[turn["agent"]] = turn
     page.rule("the team")
@@ -102,6 +106,10 @@ class _Page:
         for piece, new in _compared(before, words):
             text.append(self._safe(piece), style="bold" if new else "")
         self.console.print(Padding(text, (0, 0, 0, 2)))
+
+    def feedback(self, turn: Record) -> None:
+        self.line((turn["agent"], "bold"), ("  feedback", "dim"))
+        self.body(turn["text"])
 
     def turn(self, turn: Record, before: Record | None, *, person: bool) -> None:
         verdict = _verdict(turn)

@@ -50,12 +50,10 @@ def run(args: argparse.Namespace) -> int:
             Display(f"{config.algorithm} on {config.env}", config.num_iterations) as display,
             _Interruptions() as interruptions,
         ):
-            from maporl.agents.models.make_model import without_progress_bars
             from maporl.training.run import train
 
             told = [display, interruptions]
-            with without_progress_bars():
-                folder = train(resume=path, callbacks=told) if args.resume else train(config, callbacks=told)
+            folder = train(resume=path, callbacks=told) if args.resume else train(config, callbacks=told)
     except KeyboardInterrupt:
         made = (path / "config.yaml").exists()
         raise KeyboardInterrupt(f"go on with: maporl train --resume {path}" if made else "") from None

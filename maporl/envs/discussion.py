@@ -141,7 +141,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self.verifier_share = check_share(verifier_share)
         self.render_mode = check_render_mode(render_mode)
         self.metadata = {"name": task.__name__, **DiscussionEnv.metadata, **task.metadata}
-        self.metadata["is_parallelizable"] = self.protocol.simultaneous and self.protocol.everybody_speaks
+        self.metadata["is_parallelizable"] = self.protocol.simultaneous and self.protocol.once_a_round
 
         shown = self.protocol.show_scores
         self.state_space = observation_space(self.num_rounds, shown)

@@ -41,10 +41,18 @@ class Rules:
     agents: tuple[str, ...]
 
     def start(self, question: Question) -> Transcript:
-        """A discussion in which nothing has been said."""
+        """A discussion in which nobody has spoken."""
+        return self.begin([question])[0]
+
+    def begin(self, questions: Sequence[Question]) -> list[Transcript]:
+        """Discussions in which nobody has spoken; the protocol's feedback is asked once for all of them."""
+        started = [self._empty(question) for question in questions]
+        return self._heard(started, range(len(started)))
+
+    def _empty(self, question: Question) -> Transcript:
         empty = Transcript(question, self.agents, self.protocol.num_rounds)
         due = self.due(empty)
-        return replace(empty, completed_rounds=due[0].round) if due else empty
+        return replace(empty, completed_rounds=due[0].round if due else 0, heard=0)
 
     def due(self, transcript: Transcript) -> tuple[Seat, ...]:
         """The seats that may speak now without hearing one another; () when the discussion is over."""
@@ -60,7 +68,7 @@ class Rules:
 
     @property
     def unjudged(self) -> Rules:
-        """The same discussion with nobody to score it."""
+        """The same rules without verifiers."""
         return replace(self, verifiers=Verifiers(None, None, None))
 
     def rewards(self, transcript: Transcript) -> tuple[float, ...]:
@@ -89,10 +97,24 @@ class Rules:
         scored = self._scored(said)
         after = self._closed([self._append(t, turns) for (t, _), turns in zip(said, scored, strict=True)])
         begun = [n for n, (before, turns) in enumerate(said) if self._begins_wave(before, turns, after[n])]
-        heard = self.protocol.feedback([after[n] for n in begun]) if begun else ()
-        for n, feedback in zip(begun, heard, strict=True):
-            after[n] = self._append(after[n], feedback)
-        return self._closed(after)
+        return self._closed(self._heard(after, begun))
+
+    def _heard(self, transcripts: Sequence[Transcript], begun: Sequence[int]) -> list[Transcript]:
+        """Where a wave begins, everything so far is settled, and feedback is heard."""
+        result = list(transcripts)
+        feedback = self.protocol.feedback([result[n] for n in begun]) if begun else ()
+        for n, turns in zip(begun, feedback, strict=True):
+            result[n] = self._settled(result[n], turns)
+        return result
+
+    def _settled(self, transcript: Transcript, feedback: Sequence[Turn]) -> Transcript:
+        for turn in feedback:
+            if turn.said or turn.agent in self.agents:
+                raise UserValueError(
+                    f"{self.protocol!r} gives {turn!r} as feedback; its kind must be 'feedback', and its agent a name that no agent has."
+                )
+        longer = self._append(transcript, feedback)
+        return replace(longer, heard=len(longer.turns))
 
     def replayed(self, prefix: Transcript) -> Transcript:
         """A prefix by these rules: checked turn by turn, with the scores and the feedback that it lacks.
@@ -103,28 +125,32 @@ class Rules:
         if prefix.agents != self.agents:
             raise UserValueError(f"the transcript's agents are {prefix.agents}, this environment's {self.agents}.")
         (turns,) = self._scored([(prefix, prefix.turns)])
-        transcript = self.start(prefix.question)
+        (transcript,) = self._given([self._empty(prefix.question)], turns)
         for number, turn in enumerate(turns):
             if transcript.is_complete:
                 break
-            if not turn.said:  # heard after the message before it
+            if not turn.said:  # heard with what was said before it
                 continue
             expected = self.due(transcript)[0]
             if turn.seat != expected:
                 raise UserValueError(f"the transcript's turn {number} is by {tuple(turn.seat)}, not {tuple(expected)}.")
             before = transcript
             transcript = self._append(transcript, [turn])
-            known = prefix.team_scores[: transcript.completed_rounds]
-            (transcript,) = self._closed([replace(transcript, team_scores=known)])
+            scores = prefix.team_scores[: transcript.completed_rounds]
+            (transcript,) = self._closed([replace(transcript, team_scores=scores)])
             if self._begins_wave(before, [turn], transcript):
-                given = list(takewhile(lambda later: not later.said, turns[number + 1 :]))
-                transcript = self._append(transcript, given or self.protocol.feedback([transcript])[0])
+                (transcript,) = self._given([transcript], turns[number + 1 :])
         if transcript.is_complete:
             raise UserValueError(
                 f"the transcript has {len(prefix.turns)} turns, but after {len(transcript.turns)} nobody is left to speak; "
                 "give a shorter one."
             )
         return transcript
+
+    def _given(self, transcripts: list[Transcript], following: Sequence[Turn]) -> list[Transcript]:
+        """With the feedback that follows in a prefix, or what the protocol gives where none does."""
+        feedback = list(takewhile(lambda turn: not turn.said, following))
+        return [self._settled(t, feedback) for t in transcripts] if feedback else self._heard(transcripts, [0])
 
     def longest(self, question: Question) -> Iterator[tuple[Transcript, Seat]]:
         """Every message of the longest possible discussion: what was said before it, and from which seat it is said.
@@ -141,10 +167,10 @@ class Rules:
                 said.append(Turn(*seat, "", disagreeing))
             before, transcript = transcript, self._append(transcript, said)
             if self._begins_wave(before, said, transcript):
-                transcript = self._append(transcript, self.protocol.feedback([transcript])[0])
+                (transcript,) = self._heard([transcript], [0])
 
     def _scored(self, said: Sequence[Said]) -> list[list[Turn]]:
-        """The turns, with the scores that they lack if the protocol scores them."""
+        """The turns of each discussion; those that the protocol scores and that have no score get one."""
         result = [list(turns) for _, turns in said]
         lacking = [
             (n, i)
@@ -163,24 +189,28 @@ class Rules:
         """The discussion with some turns more; who is due after them decides which rounds are over."""
         if not turns:
             return transcript
-        longer = replace(transcript, turns=(*transcript.turns, *turns))
-        due = self.protocol.due(longer)
-        done = due[0].round if due else 1 + max(turn.round for turn in longer.turns if turn.said)
-        return replace(longer, completed_rounds=done, ended=not due and done < longer.num_rounds)
+        said = (turn.after(transcript.heard if turn.said else len(transcript.turns)) for turn in turns)
+        longer = replace(transcript, turns=(*transcript.turns, *said))
+        if due := self.protocol.due(longer):
+            return replace(longer, completed_rounds=due[0].round)
+        done = 1 + max((turn.round for turn in longer.turns if turn.said), default=-1)
+        return replace(longer, completed_rounds=done, ended=done < longer.num_rounds, heard=len(longer.turns))
 
     def _begins_wave(self, before: Transcript, said: Sequence[Turn], after: Transcript) -> bool:
-        """Whether somebody is due now who was not due with those that have just spoken: all of these have been heard."""
+        """Whether a wave is over: all who were due together have spoken, and others are due next. Feedback comes in between."""
         due = self.due(after)
         waiting = {*self.due(before)} - {turn.seat for turn in said}
         return bool(due) and waiting.isdisjoint(due)
 
     def _closed(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
-        """With the verdicts of the team verifier on rounds that are over, or on discussions."""
+        """The discussions with the team verdicts that they lack: on each round that is over, or on the whole if that is."""
         result = list(transcripts)
         if self.verifiers.scores_rounds:
             lacking = [(n, r) for n, t in enumerate(result) for r in range(len(t.team_scores), t.completed_rounds)]
-            scores = self.verifiers.score_rounds([(result[n], r) for n, r in lacking])
-            for (n, _), score in zip(lacking, scores, strict=True):
+            spoken = [(result[n], r) for n, r in lacking if result[n].round(r)]
+            scores = iter(self.verifiers.score_rounds(spoken))
+            for n, r in lacking:
+                score = next(scores) if result[n].round(r) else Score(0.0, None, explanation="nobody spoke")
                 result[n] = replace(result[n], team_scores=(*result[n].team_scores, score))
         elif self.verifiers.scores_discussions:
             over = [n for n, t in enumerate(result) if t.is_complete and t.verdict is None]

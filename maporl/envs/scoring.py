@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maporl.envs.verifiers.verifier import TranscriptVerifier, VerifierFailed, VerifierUnavailable
-from maporl.errors import UserTypeError
+from maporl.errors import UserError, UserTypeError
 from maporl.registry import build, load
 from maporl.settings import parameters
 from maporl.types import Question, Score, Transcript
@@ -152,7 +152,8 @@ def _failing(verifier: Any) -> Iterator[None]:
         error.verifier = verifier
         raise
     except Exception as error:
-        raise VerifierFailed(f"{type(error).__name__}: {error}", verifier) from error
+        named = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise VerifierFailed(named, verifier) from error
 
 
 def build_verifiers(verifier: Any, ground_truth: Any, team_verifier: Any, task_verifier: Any) -> Verifiers:

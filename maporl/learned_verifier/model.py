@@ -189,20 +189,14 @@ def asked(question: Question, prompts: PromptTemplate, instruction: str) -> list
 
 
 def rows_of(
-    tokenizer: Any,
-    encode: ChatEncoder,
-    reading: Reading,
-    questions: Sequence[Question],
-    responses: Sequence[str],
-    longest: int,
+    encode: ChatEncoder, reading: Reading, questions: Sequence[Question], responses: Sequence[str], longest: int
 ) -> list[Row]:
     """Token ids of what a verifier reads: the question as the user's message, the response as the assistant's.
 
     A row that is longer than `longest` tokens loses the beginning of its response: the answer stands at its end.
 
     Args:
-        tokenizer: The base's.
-        encode: Chats -> token ids.
+        encode: Chats -> token ids, by the base's tokenizer.
         reading: What is read, and how it is put.
         questions, responses: Pair by pair.
         longest: Tokens of a row, at most.
@@ -214,7 +208,7 @@ def rows_of(
     ids = dict(zip(different, (np.asarray(chat, np.int64) for chat in encode(chats)), strict=True))
     said = ["" if reading.reads == "question" else encodable(response.strip()) for response in responses]
     # A response that spells out a control token must not be able to end itself and begin another message.
-    spoken = tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"] if said else []
+    spoken = encode.tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"] if said else []
     rows = []
     for question, response in zip(questions, spoken, strict=True):
         prompt = ids[question.hash][-(longest - 2) :]

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments, set_seed
 
 from maporl.agents.models.checkpoints import context_window, load_causal_lm
+from maporl.agents.models.lora import LoRA
 from maporl.agents.models.make_model import without_progress_bars
 from maporl.agents.models.value_model import ValueHead
 from maporl.agents.prompts import ChatEncoder
@@ -95,28 +96,9 @@ def fit(
         )
         settings.set_threads(network)
         mark = fingerprint(network, tokenizer)
-        rows = rows_of(
-            tokenizer,
-            ChatEncoder(tokenizer),
-            reading,
-            [a.question for a in answers],
-            [a.response for a in answers],
-            context_window(network),
-        )
-        kept = [n for n, (prompt, response) in enumerate(rows) if len(prompt) + len(response) <= settings.max_length]
-        if len({answers[n].correct for n in kept}) < 2:
-            raise UserValueError(
-                f"of {len(rows)} answers {len(kept)} have at most {settings.max_length} tokens (max_length), not both right and wrong ones."
-            )
-        if len(kept) < len(rows):
-            share = float(np.mean([answers[n].correct for n in kept]))
-            warnings.warn(
-                f"{len(rows) - len(kept)} of {len(rows)} answers are longer than {settings.max_length} tokens and left out (max_length); "
-                f"{share:.0%} of the others are right.",
-                stacklevel=2,
-            )
+        examples = _examples(answers, network, tokenizer, reading, settings.max_length)
         scorer = _Scorer(network, settings)
-        loss = _train(scorer, [_example(rows[n], answers[n].correct) for n in kept], tokenizer, settings)
+        loss = _train(scorer, examples, tokenizer, settings)
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
         scorer.network.save_pretrained(str(folder))
@@ -127,11 +109,43 @@ def fit(
         reading=reading,
         chat_template=chat_template,
         questions=tuple(sorted(seen(answers))),
-        settings={**vars(settings), "answers": len(kept), "left_out": len(rows) - len(kept)},
+        settings={**vars(settings), "answers": len(examples), "left_out": len(answers) - len(examples)},
         measured={"train_loss": loss, "train_seconds": time.perf_counter() - began},
     )
     card.save(folder)
     return card
+
+
+Example = dict[str, list[Any]]
+
+
+def _examples(
+    answers: Sequence[LabelledAnswer], network: Any, tokenizer: Any, reading: Reading, max_length: int
+) -> list[Example]:
+    """The answers of at most `max_length` tokens; warns of longer ones."""
+    questions, responses = [a.question for a in answers], [a.response for a in answers]
+    rows = rows_of(ChatEncoder(tokenizer), reading, questions, responses, context_window(network))
+    kept = [n for n, (prompt, response) in enumerate(rows) if len(prompt) + len(response) <= max_length]
+    if len({answers[n].correct for n in kept}) < 2:
+        raise UserValueError(
+            f"of {len(rows)} answers {len(kept)} have at most {max_length} tokens (max_length), not both right and wrong ones."
+        )
+    if len(kept) < len(rows):
+        share = float(np.mean([answers[n].correct for n in kept]))
+        warnings.warn(
+            f"{len(rows) - len(kept)} of {len(rows)} answers are longer than {max_length} tokens and left out (max_length); "
+            f"{share:.0%} of the others are right.",
+            stacklevel=3,
+        )
+    return [_example(rows[n], answers[n].correct) for n in kept]
+
+
+def _example(row: Row, correct: bool) -> Example:
+    """One row: p(right) is learned after every token of the response; of an empty one, after the question."""
+    prompt, response = row
+    ids = np.concatenate([prompt, response]).tolist()
+    first = len(prompt) if len(response) else len(prompt) - 1
+    return {"input_ids": ids, "labels": [IGNORED] * first + [float(correct)] * (len(ids) - first)}
 
 
 class _Scorer(nn.Module):
@@ -139,14 +153,8 @@ class _Scorer(nn.Module):
 
     def __init__(self, network: Any, settings: Settings) -> None:
         super().__init__()
-        config = LoraConfig(
-            r=settings.r,
-            lora_alpha=settings.alpha,
-            lora_dropout=settings.dropout,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        )
-        self.network: Any = get_peft_model(network, config)
+        lora = LoRA(settings.r, settings.alpha)
+        self.network: Any = get_peft_model(network, lora.config(dropout=settings.dropout))
         for parameter in self.network.parameters():  # a 16-bit base has an adapter in float32
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
@@ -179,19 +187,11 @@ class _Trainer(Trainer):
         return (loss, {}) if return_outputs else loss
 
 
-def _example(row: Row, correct: bool) -> dict[str, list[Any]]:
-    """One row: p(right) is learned after every token of the response; of an empty one, after the question."""
-    prompt, response = row
-    ids = np.concatenate([prompt, response]).tolist()
-    first = len(prompt) if len(response) else len(prompt) - 1
-    return {"input_ids": ids, "labels": [IGNORED] * first + [float(correct)] * (len(ids) - first)}
-
-
-def _train(scorer: _Scorer, rows: Sequence[dict[str, list[Any]]], tokenizer: Any, settings: Settings) -> float:
+def _train(scorer: _Scorer, rows: Sequence[Example], tokenizer: Any, settings: Settings) -> float:
     """Train; returns the loss over the last tenth of the steps."""
     from datasets import Dataset  # seconds to import
 
-    def collate(batch: Sequence[dict[str, list[Any]]]) -> dict[str, Tensor]:
+    def collate(batch: Sequence[Example]) -> dict[str, Tensor]:
         width = max(len(row["input_ids"]) for row in batch)
         ids = torch.full((len(batch), width), tokenizer.pad_token_id)
         mask = torch.zeros(len(batch), width, dtype=torch.int64)

@@ -100,8 +100,7 @@ class LearnedVerifier(Verifier):
 
     def _rows(self, questions: Sequence[Question], responses: Sequence[str]) -> Any:
         policy = self.network.policy
-        longest = policy.context_window
-        return rows_of(policy.tokenizer, policy.encode_chats, self.card.reading, questions, responses, longest)
+        return rows_of(policy.encode_chats, self.card.reading, questions, responses, policy.context_window)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the network: another process loads its own."""

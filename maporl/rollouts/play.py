@@ -28,7 +28,8 @@ class Play:
         seed: Of all random streams; a sequence such as (run seed, iteration) names a stream of its own.
         greedy: Decode greedily.
         groups: Group number of each discussion (equal for equal questions); its number if None.
-        first: Number of the first discussion: a play cut into pieces that are numbered on is the same as the whole.
+        first: Number of the first discussion, on which its random stream depends: pieces of a play whose numbers go on give the same
+            episodes as the whole.
     """
 
     env: DiscussionEnv
@@ -68,7 +69,7 @@ def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
     Returns:
         The episodes of each play: the same ones as if it had been played alone.
     """
-    games = [_Game(play, play.first + n, start) for play in plays for n, start in enumerate(play.starts)]
+    games = [game for play in plays for game in _started(play)]
     try:
         while due := [(game, seat) for game in games for seat in game.due]:
             completions = act_together(
@@ -85,14 +86,22 @@ def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
     return [list(itertools.islice(episodes, len(play.starts))) for play in plays]
 
 
+def _started(play: Play) -> list[_Game]:
+    """The discussions of a play, those from questions begun together."""
+    rules = play.env.rules
+    fresh = iter(rules.begin([start for start in play.starts if isinstance(start, Question)]))
+    return [
+        _Game(play, play.first + n, rules, next(fresh) if isinstance(start, Question) else rules.replayed(start))
+        for n, start in enumerate(play.starts)
+    ]
+
+
 class _Game:
     """One discussion of a play."""
 
-    def __init__(self, play: Play, number: int, start: Question | Transcript) -> None:
-        self.play, self.number, self.rules = play, number, play.env.rules
-        fresh = isinstance(start, Question)
-        self.transcript = self.rules.start(start) if fresh else self.rules.replayed(start)  # type: ignore[arg-type]
-        self.given = len(self.transcript.turns)
+    def __init__(self, play: Play, number: int, rules: Rules, start: Transcript) -> None:
+        self.play, self.number, self.rules, self.transcript = play, number, rules, start
+        self.given = len(start.turns)
         self.stream = [*([play.seed] if isinstance(play.seed, int | np.integer) else play.seed), number]
 
     @property
@@ -142,7 +151,8 @@ def cross(env: DiscussionEnv, team: Team, episodes: Sequence[Episode]) -> list[E
     Raises:
         ValueError: More than one round, or agents that hear one another: a message that answers another cannot be recombined.
     """
-    if env.num_rounds > 1 or not (env.protocol.simultaneous or len(env.possible_agents) == 1):
+    once = env.protocol.once_a_round and all(len(e.transcript.turns) == len(e.transcript.agents) for e in episodes)
+    if env.num_rounds > 1 or not (env.protocol.simultaneous or len(env.possible_agents) == 1) or not once:
         raise UserValueError(
             f"joint is 'cross' with {env.num_rounds} rounds of protocol {env.protocol.name!r}: a message that answers another cannot be "
             "recombined. Use one round of 'debate', or joint='aligned'."

@@ -13,10 +13,19 @@ from maporl.envs.team_answer import TeamAnswer
 from maporl.errors import UserTypeError
 from maporl.types import Completion, Episode, Score, Turn
 
-__all__ = ["VERSION", "Record", "encode_turn", "read_records", "record", "sampled_tokens", "write_records"]
+__all__ = [
+    "VERSION",
+    "Record",
+    "encode_turn",
+    "messages_of",
+    "read_records",
+    "record",
+    "sampled_tokens",
+    "write_records",
+]
 
 VERSION = 1
-"""Of the form of a record; a reader leaves out those of another one."""
+"""Version of the format of records; readers leave out those of another one."""
 
 Record = dict[str, Any]
 _TURN = {"agent", "round", "text", "score", "truth", "reward", "prompt_tokens", "completion_tokens"}
@@ -91,6 +100,11 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
     }
 
 
+def messages_of(turns: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What agents said of a record's turns: all but the feedback."""
+    return [turn for turn in turns if turn.get("kind", "said") == "said"]
+
+
 def sampled_tokens(turn: Mapping[str, Any]) -> int:
     """What an encoded message cost: its completion tokens, and those that were sampled for it and thrown away."""
     return int(turn["completion_tokens"] + turn.get("discarded_tokens", 0))
@@ -144,24 +158,24 @@ def _valid(file: Path, notes: list[str]) -> Iterator[Record]:
             if not line.strip():
                 continue
             try:
-                found = json.loads(line.decode("utf-8", "surrogatepass"))
+                row = json.loads(line.decode("utf-8", "surrogatepass"))
             except ValueError:  # also of a character that was cut in two
-                found = None
-            if not isinstance(found, dict):
+                row = None
+            if not isinstance(row, dict):
                 broken += 1
                 continue
-            if found.get("version") != VERSION:
-                others.add(found.get("version", "none"))
+            if row.get("version") != VERSION:
+                others.add(row.get("version", "none"))
                 continue
-            if not _whole(found):
+            if not _whole(row):
                 broken += 1
                 continue
-            key = tuple(found[name] for name in _IDENTITY)
+            key = tuple(row[name] for name in _IDENTITY)
             if key in seen:
                 copies += 1
                 continue
             seen.add(key)
-            yield found
+            yield row
     if broken:
         notes.append(f"{file}: {broken} broken line{'s' * (broken > 1)} left out (half written?)")
     if others:

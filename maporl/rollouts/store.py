@@ -1,9 +1,10 @@
-"""Discussions kept whole: what records say of them, and beside it every token. What offline trainers, resumed runs and reports read."""
+"""Episodes on disk, token ids and log-probs included: written by runs, read back by trainers, resumed runs and reports."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class EpisodeStore:
 
     @property
     def names(self) -> list[str]:
-        """The shards that are there, whole, in order."""
+        """The names of all complete shards, sorted."""
         return sorted(file.stem for file in self.folder.glob("*.jsonl"))
 
     def write(self, name: str, episodes: Sequence[Episode], records: Sequence[Record]) -> None:
@@ -39,25 +40,27 @@ class EpisodeStore:
         Args:
             name: Of the shard.
             episodes: Finished discussions.
-            records: What is said of each (`maporl.rollouts.records.record`).
+            records: Of each episode (`maporl.rollouts.records.record`).
         """
-        said = [
+        sampled = [
             ((n, i), turn.completion)
             for n, episode in enumerate(episodes)
             for i, turn in enumerate(episode.transcript.turns)
             if turn.completion is not None
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
-        if said:
+        tokens = self.folder / f"{name}.safetensors"
+        tokens.unlink(missing_ok=True)  # of an earlier shard of this name
+        if sampled:
             tensors: dict[str, np.ndarray] = {
-                "turns": np.array([place for place, _ in said], np.int64),
-                "prompt_lengths": np.array([len(c.prompt_ids) for _, c in said], np.int64),
-                "completion_lengths": np.array([len(c.completion_ids) for _, c in said], np.int64),
-                "prompt_ids": np.concatenate([c.prompt_ids for _, c in said]).astype(np.int64),
-                "completion_ids": np.concatenate([c.completion_ids for _, c in said]).astype(np.int64),
-                "logprobs": np.concatenate([c.logprobs for _, c in said]).astype(np.float32),
+                "turns": np.array([place for place, _ in sampled], np.int64),
+                "prompt_lengths": np.array([len(c.prompt_ids) for _, c in sampled], np.int64),
+                "completion_lengths": np.array([len(c.completion_ids) for _, c in sampled], np.int64),
+                "prompt_ids": np.concatenate([c.prompt_ids for _, c in sampled]).astype(np.int64),
+                "completion_ids": np.concatenate([c.completion_ids for _, c in sampled]).astype(np.int64),
+                "logprobs": np.concatenate([c.logprobs for _, c in sampled]).astype(np.float32),
             }
-            write_whole(self.folder / f"{name}.safetensors", lambda part: save_file(tensors, part))
+            write_whole(tokens, lambda part: save_file(tensors, part))
         whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]
         write_whole(
             self.folder / f"{name}.jsonl", lambda part: write_records(part, whole)
@@ -68,7 +71,7 @@ class EpisodeStore:
 
         Args:
             name: Of the shard.
-            views: Says what was shown in them: an environment's `rules`.
+            views: Computes the observations of what is read: an environment's `rules`. None: they cannot be asked for.
 
         Raises:
             ValueError: There is no such shard, it is of another form, or it was written without tokens.
@@ -84,7 +87,7 @@ class EpisodeStore:
 
 
 def encode_whole(episode: Episode) -> dict[str, Any]:
-    """What a record lacks of a discussion."""
+    """Everything of an episode that its record leaves out but tokens, ready for JSON."""
     t, q = episode.transcript, episode.transcript.question
     return {
         "metadata": json.loads(json.dumps(dict(q.metadata), default=str)),  # a task may keep anything in it
@@ -100,6 +103,8 @@ def encode_whole(episode: Episode) -> dict[str, Any]:
         "given": episode.given,
         "contains_future": episode.contains_future,
         "group": episode.group,
+        "heard": [turn.heard for turn in t.turns],
+        "flags": [None if u.completion is None else _flags(u.completion) for u in t.turns],
         "explanations": [[None if s is None else s.explanation for s in (u.score, u.truth)] for u in t.turns],
     }
 
@@ -129,8 +134,10 @@ def _episode(
         whole["team"],
     )
     turns = [
-        _turn(turn, completions.get((number, i)), explanations)
-        for i, (turn, explanations) in enumerate(zip(record["turns"], whole["explanations"], strict=True))
+        _turn(turn, completions.get((number, i)), *more)
+        for i, (turn, *more) in enumerate(
+            zip(record["turns"], whole["flags"], whole["explanations"], whole["heard"], strict=True)
+        )
     ]
     transcript = Transcript(
         question,
@@ -141,6 +148,7 @@ def _episode(
         whole["ended"],
         whole["completed_rounds"],
         None if whole["verdict"] is None else Score(**whole["verdict"]),
+        len(turns),
     )
     return Episode(
         transcript,
@@ -153,20 +161,21 @@ def _episode(
     )
 
 
-def _turn(turn: Record, tokens: Completion | None, explanations: Sequence[str | None]) -> Turn:
+def _turn(
+    turn: Record,
+    tokens: Completion | None,
+    flags: dict[str, Any] | None,
+    explanations: Sequence[str | None],
+    heard: int | None,
+) -> Turn:
     score, truth = (
         None if given is None else Score(**given, explanation=explanation or "")
         for given, explanation in zip((turn["score"], turn["truth"]), explanations, strict=True)
     )
-    completion = None
-    if tokens is not None:
-        flags = {name: turn[name] for name in ("truncated", "overflow") if name in turn}
-        completion = Completion(
-            turn["text"],
-            tokens.prompt_ids,
-            tokens.completion_ids,
-            tokens.logprobs,
-            discarded=turn.get("discarded_tokens", 0),
-            **flags,
-        )
-    return Turn(turn["agent"], turn["round"], turn["text"], score, truth, completion, turn.get("kind", "said"))
+    completion = None if tokens is None or flags is None else replace(tokens, text=turn["text"], **flags)
+    kind = turn.get("kind", "said")
+    return Turn(turn["agent"], turn["round"], turn["text"], score, truth, completion, kind, heard)
+
+
+def _flags(completion: Completion) -> dict[str, Any]:
+    return {name: getattr(completion, name) for name in ("truncated", "overflow", "discarded")}

@@ -1,1 +1,1 @@
-"""What turns a task, a team and a trainer into a run: the loop, what it tells, and what it leaves."""
+"""Training runs: their configuration, trainers, evaluations, callbacks and folders."""

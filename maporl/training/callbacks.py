@@ -1,8 +1,9 @@
-"""What happens in a run, told as it happens."""
+"""Hooks that a run calls as it goes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from maporl.errors import UserTypeError
@@ -29,7 +30,7 @@ class Callback:
         """The discussions of an iteration are over, and not yet learned from."""
 
     def on_update(self, iteration: int, episodes: Sequence[Episode], update: Update) -> None:
-        """They have been learned from; `update` holds the metrics, and the advantage of every message."""
+        """The discussions of an iteration have been learned from; `update` holds the metrics and the advantage of every message."""
 
     def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
         """An iteration is over and written down, ``metrics`` as in metrics.jsonl."""
@@ -74,7 +75,9 @@ class Callbacks(Callback):
         self._tell("on_training_end", run)
 
     def close(self) -> None:
-        self._tell("close")
+        with ExitStack() as stack:  # one that fails keeps no other open
+            for callback in reversed(self.callbacks):
+                stack.callback(callback.close)
 
     def _tell(self, what: str, *news: Any) -> None:
         for callback in self.callbacks:

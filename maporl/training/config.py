@@ -1,4 +1,4 @@
-"""What a run is made of: one flat value, from a YAML file, flags or keyword arguments, and the objects it names."""
+"""The configuration of a run: one flat value from a YAML file, flags or keyword arguments, which builds the objects it names."""
 
 from __future__ import annotations
 
@@ -99,8 +99,7 @@ class RunConfig:
         gradient_checkpointing: Recompute activations in the backward pass.
         microbatch_tokens: Tokens of one forward and backward pass.
         matmul_precision: torch's float32 matmul precision: "highest", "high", "medium".
-        num_threads: torch's threads; on a CPU None takes one for a tiny model, and measures what is fastest for
-            others.
+        num_threads: torch's threads; on a CPU None takes one for a tiny model, and measures what is fastest for others.
         trackers: Of "tensorboard", "wandb", "trackio"; through accelerate.
         output_dir: The run folder; None makes runs/ENV-ALGORITHM-SEED.
         seed: Of everything random.
@@ -190,15 +189,15 @@ class RunConfig:
         Raises:
             ValueError: An unknown key; the message names the nearest.
         """
-        known = {f.name for f in fields(self)}
+        names = {f.name for f in fields(self)}
         changes: dict[str, Any] = {}
         for key, value in values.items():
-            if key not in known:
+            if key not in names:
                 raise UserValueError(
-                    f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(sorted(known))}."
+                    f"unknown setting {key!r}.{nearest(str(key), names)} The settings are: {', '.join(sorted(names))}."
                 )
-            mine = getattr(self, key)
-            changes[key] = {**mine, **value} if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+            own = getattr(self, key)
+            changes[key] = {**own, **value} if isinstance(own, Mapping) and isinstance(value, Mapping) else value
         return replace(self, **changes)
 
     def save(self, path: str | Path) -> None:
@@ -314,20 +313,35 @@ class RunConfig:
         return {name: getattr(self, name) for name in same} | {"device": self.resolved_device, "lora": lora}
 
     def build_trainer(self, run: Run) -> Trainer:
-        """What trains: the class that `algorithm` names, or policy gradients by it."""
+        """What trains: the class that `algorithm` names, or policy gradients by it.
+
+        Raises:
+            ValueError: `algorithm_args` for a trainer that has no `Settings`; and of its constructor.
+        """
         from maporl.training.on_policy import OnPolicy
         from maporl.training.trainer import Trainer
 
         loaded = registry.load("algorithm", self.algorithm)
-        kind = loaded if isinstance(loaded, type) and issubclass(loaded, Trainer) else OnPolicy
-        return kind(run)
+        if not (isinstance(loaded, type) and issubclass(loaded, Trainer)):
+            return OnPolicy(run)
+        if self.algorithm_args and loaded.Settings is None:
+            raise UserValueError(
+                f"algorithm {self.algorithm!r} has no settings, but algorithm_args gives {sorted(self.algorithm_args)}; leave them out, or "
+                "declare them as its Settings."
+            )
+        return loaded(run)
 
     def build_algorithm(self, team: Team) -> Algorithm:
         """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models.
 
         It is given those of team, num_updates, learning_rate, microbatch_tokens and seed that its constructor names, and
         `algorithm_args`.
+
+        Raises:
+            ValueError: A setting that cannot be, or something that is no algorithm.
         """
+        from maporl.algorithms import Algorithm
+
         given: dict[str, Any] = {
             "team": team,
             "num_updates": max(self.num_iterations, 1),
@@ -343,7 +357,13 @@ class RunConfig:
                 if WARM_START not in policy.adapters:  # a frozen seat may have brought it already
                     policy.add_adapter(WARM_START, path=self.init_adapter)
             arguments["reference"] = WARM_START
-        return called("algorithm", self.algorithm, loaded, arguments)
+        algorithm = called("algorithm", self.algorithm, loaded, arguments)
+        if not isinstance(algorithm, Algorithm):
+            raise UserValueError(
+                f"algorithm {self.algorithm!r} is neither an Algorithm nor a Trainer; name a subclass of maporl.algorithms.Algorithm, "
+                "which learns from discussions, or of maporl.training.trainer.Trainer, which has the whole run to itself."
+            )
+        return algorithm
 
     def build_curriculum(self, env: DiscussionEnv, team: Team) -> Callable[[int], int] | None:
         """Iteration -> the round it learns from, or None for all of them.
@@ -355,14 +375,14 @@ class RunConfig:
 
         if self.curriculum is None:
             return None
-        found = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
-        if 0 < self.num_iterations < found.updates * len(found.rounds):
+        curriculum = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
+        if 0 < self.num_iterations < curriculum.updates * len(curriculum.rounds):
             warnings.warn(
-                f"num_iterations is {self.num_iterations}: with blocks of {found.updates} (curriculum_updates) the rounds "
-                f"{[r + 1 for r in found.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
+                f"num_iterations is {self.num_iterations}: with blocks of {curriculum.updates} (curriculum_updates) the rounds "
+                f"{[r + 1 for r in curriculum.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
                 stacklevel=2,
             )
-        return found
+        return curriculum
 
     @property
     def resolved_device(self) -> str:

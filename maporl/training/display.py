@@ -1,4 +1,4 @@
-"""What a person sees of long work: a live line on a terminal, one plain line an iteration elsewhere, a table at the end."""
+"""Progress for people: a live line on a terminal, one plain line an iteration elsewhere, and a table at the end."""
 
 from __future__ import annotations
 
@@ -141,14 +141,14 @@ def summary(rows: Sequence[Mapping[str, Any]], folder: str, console: Console | N
     Without any evaluation, the command that makes one.
     """
     console = console or Console(highlight=False)
-    found = [row for row in rows if "evaluation" in row]
-    if not found:
+    evaluations = [row for row in rows if "evaluation" in row]
+    if not evaluations:
         console.print(f"run folder: {folder}; evaluate it with: maporl evaluate {folder}", soft_wrap=True, markup=False)
         return
     nothing: Mapping[str, Any] = {}
-    before = next((row for row in found if row["evaluation"] == "iteration_0000"), nothing)
-    after = next((row for row in reversed(found) if row["evaluation"] != "test"), nothing)
-    test = next((row for row in reversed(found) if row["evaluation"] == "test"), nothing)
+    before = next((row for row in evaluations if row["evaluation"] == "iteration_0000"), nothing)
+    after = next((row for row in reversed(evaluations) if row["evaluation"] != "test"), nothing)
+    test = next((row for row in reversed(evaluations) if row["evaluation"] == "test"), nothing)
     columns = {
         "validation before": _named(before, "eval/"),
         "validation after": _named(after, "eval/"),

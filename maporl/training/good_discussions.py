@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from maporl.agents import LLMAgent, Team
-from maporl.agents.models.make_model import without_progress_bars
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
@@ -40,7 +39,7 @@ EPOCHS = 3
 """How often the messages are gone through unless ``steps`` says otherwise."""
 
 SHUFFLE = 12
-"""A stream of the seed's own: the order of equally good discussions."""
+"""Number of the random stream that orders equally good discussions."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +108,17 @@ class GoodDiscussions(Trainer):
         kept = best(episodes, self.settings.keep, run.config.seed)
         write_records(run.folder.path / "discussions" / "kept.jsonl", _records(run.env, kept))
         self.model, began = run.folder.path / "model", time.perf_counter()
-        with without_progress_bars(), _base(self.team) as base:
+        with _base(self.team) as base:
             measured = _learn(run.config, self.settings, base, kept, self.team, self.model)
-        found = {
+        figures = {
             "sft/discussions": float(len(episodes)),
             "sft/kept": float(len(kept)),
             "sft/score_mean": float(np.mean([_score(e)[0] for e in episodes])),
             "sft/kept_score_mean": float(np.mean([_score(e)[0] for e in kept])),
         }
-        run.folder.record(run.config.num_iterations, found | measured | {"time/update_s": time.perf_counter() - began})
+        run.folder.record(
+            run.config.num_iterations, figures | measured | {"time/update_s": time.perf_counter() - began}
+        )
 
     def save(self, folder: Path) -> None:
         """Say that everybody speaks with the fine-tuned base."""

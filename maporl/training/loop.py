@@ -95,16 +95,16 @@ def learn(
         start: First iteration.
         callback: Told of the experience and of each update.
     """
-    told = callback or Callback()
+    listener = callback or Callback()
     for iteration in range(start, num_iterations):
         began = time.perf_counter()
         round = None if collector.curriculum is None else collector.curriculum(iteration)
         episodes = collector.collect(iteration)
-        told.on_experience(iteration + 1, episodes)
+        listener.on_experience(iteration + 1, episodes)
         sampled = time.perf_counter()
         update = _update(algorithm, episodes, round)
         ended = time.perf_counter()
-        told.on_update(iteration + 1, episodes, update)
+        listener.on_update(iteration + 1, episodes, update)
         yield {
             **rollout_metrics(episodes, collector.env),
             **update.metrics,
@@ -166,7 +166,7 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
 
 
 def _judged(episodes: Sequence[Episode], num_rounds: int) -> dict[str, float]:
-    """How far what is rewarded and what is true come apart, round by round: a team may learn to please its verifier."""
+    """Mean score, gap to the truth, calibration error and AUROC of a verifier by round: a team may learn to please it."""
     metrics: dict[str, float] = {}
     for r in range(num_rounds):
         turns = [t for e in episodes for t in e.transcript.standing(r) if t.score is not None and t.correct is not None]

@@ -1,4 +1,4 @@
-"""Policy gradients on discussions that the team holds as it is now: ask, discuss, learn."""
+"""The trainer of every `Algorithm`: sample discussions with the team as it is now, update from them, repeat."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class OnPolicy(Trainer):
         check_context(env, self.team, questions, joint=self.algorithm.reads_state)
 
     def fit(self, run: Run, start: int = 0) -> None:
-        told = Callbacks([RecordDiscussions(run), run.callback])
+        listener = Callbacks([RecordDiscussions(run), run.callback])
         loop = learn(
-            self.collector, self.algorithm, num_iterations=run.config.num_iterations, start=start, callback=told
+            self.collector, self.algorithm, num_iterations=run.config.num_iterations, start=start, callback=listener
         )
         for number, metrics in enumerate(loop, start=start + 1):
             run.iteration(number, metrics)
@@ -60,7 +60,7 @@ class OnPolicy(Trainer):
 
 
 class RecordDiscussions(Callback):
-    """Writes the first training discussions of some iterations, with what the algorithm thought of every message."""
+    """Writes the first training discussions of some iterations, with the advantage of every message."""
 
     def __init__(self, run: Run) -> None:
         self.run = run

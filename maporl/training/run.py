@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maporl.agents import Loader, Team
+from maporl.agents.models.make_model import without_progress_bars
 from maporl.errors import UserValueError
 from maporl.roster import Roster
 from maporl.training.callbacks import Callback, Callbacks
@@ -56,10 +57,10 @@ def train(
         config = (config or RunConfig()).merged(settings)
         folder = RunFolder(config.folder)
         folder.check_free()
-    told = Callbacks([*callbacks, *([Trackers(config)] if config.trackers else [])])
-    with torch_settings(config), contextlib.closing(told):
+    listener = Callbacks([*callbacks, *([Trackers(config)] if config.trackers else [])])
+    with torch_settings(config), without_progress_bars(), contextlib.closing(listener):
         # Everything is built before the folder is made: a slip in the settings leaves no folder in the way of the next try.
-        run = Run(config, folder, told)
+        run = Run(config, folder, listener)
         trainer = config.build_trainer(run)
         if resume is None:
             RunFolder.create(folder.path, run.config.resolved(run.env))

@@ -1,4 +1,4 @@
-"""What a trainer is: anything that makes a team better, behind one interface."""
+"""`Trainer`, the interface of everything that makes a team better, and `Run`, what it is given to work in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Run", "Trainer", "evaluate_run", "rows_at_once"]
 
 
 class Run:
-    """What a trainer works in: what was asked for, where it is written, and who is told.
+    """One training run: its configuration, folder, task and callbacks, as its trainer is given them.
 
     Attributes:
         config: What was asked for.
@@ -82,8 +82,8 @@ class Run:
     def _evaluate_if_due(self, done: int) -> None:
         """Unless that has been done: a run may have been stopped just before it, or just after."""
         name = f"iteration_{done:04d}"
-        known = {row.get("evaluation") for row in self.folder.metrics}
-        if done % self.config.eval_every == 0 and name not in known:
+        done_before = {row.get("evaluation") for row in self.folder.metrics}
+        if done % self.config.eval_every == 0 and name not in done_before:
             self.evaluate(name, self.validation)
 
     def _save_checkpoint(self) -> None:
@@ -149,5 +149,5 @@ def evaluate_run(config: RunConfig, env: DiscussionEnv, team: Team, questions: S
 
 
 def rows_at_once(batch: int, longest: int, tokens: int) -> int:
-    """How many rows one pass takes: the largest divisor of a batch of which `tokens` hold that many of the `longest`; at least 1."""
+    """Rows of one pass: the largest divisor of `batch` such that so many rows of `longest` tokens fit into `tokens`; at least 1."""
     return max(rows for rows in range(1, batch + 1) if batch % rows == 0 and (rows == 1 or rows * longest <= tokens))

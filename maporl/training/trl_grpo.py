@@ -20,7 +20,6 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from maporl.agents import LLMAgent, Sampling, Team
-from maporl.agents.models.make_model import without_progress_bars
 from maporl.algorithms.hf_training import global_settings_kept
 from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
@@ -32,7 +31,7 @@ from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Question
 
-__all__ = ["ADAPTER", "Settings", "TRLGRPO", "quiet"]
+__all__ = ["ADAPTER", "Settings", "TRLGRPO"]
 
 ADAPTER = "agent_0"
 
@@ -85,7 +84,7 @@ class TRLGRPO(Trainer):
         from maporl.training.trl_loop import Record, trainer_of
 
         record = Record(run, self.questions, self.agent, self.settings.num_minibatches)
-        with global_settings_kept(), quiet(), tempfile.TemporaryDirectory() as scratch:
+        with global_settings_kept(), _quiet(), tempfile.TemporaryDirectory() as scratch:
             trainer = trainer_of(run.config, self.settings, self.agent, record, Path(scratch))
             if run.config.num_iterations:
                 trainer.train()
@@ -131,12 +130,12 @@ def _questions(config: RunConfig, env: DiscussionEnv, group_size: int) -> list[Q
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """No bars, no word about names that will change, and nothing of what transformers and TRL log below an error."""
+def _quiet() -> Iterator[None]:
+    """No word about names that will change, and nothing of what transformers and TRL log below an error."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
-        with without_progress_bars(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:

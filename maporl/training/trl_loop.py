@@ -1,4 +1,4 @@
-"""TRL's own training loop, fed with our prompts and rewards, and telling a run of ours what it does."""
+"""TRL's own training loop on our prompts and rewards, reporting every iteration to our `Run`."""
 
 from __future__ import annotations
 

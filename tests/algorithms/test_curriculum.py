@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from maporl.agents.team import Team
 from maporl.algorithms import MAPPO, LastRoundFirst
 from maporl.algorithms.batch import TurnBatch
 from maporl.envs import DiscussionEnv
-from maporl.rollouts import play as rollout
-from maporl.training.loop import learn, learning_from
+from maporl.rollouts.play import rollout
+from maporl.training.callbacks import Callback
+from maporl.training.loop import Collector, learn, learning_from
 from maporl.training.run import RunFolder, train
 from maporl.types import Question, Score
 
@@ -70,9 +71,8 @@ def test_exactly_the_adapters_of_the_round_move(make_team: Callable, algorithm: 
     group = {"group_size": 2} if algorithm == "magrpo" else {}
     learner = loaded(team, learning_rate=0.01, **group)
     env = Readable(num_agents=2, num_rounds=3)
-    steps = learn(
-        env, team, learner, num_iterations=4, episodes_per_iteration=8, curriculum=LastRoundFirst((0, 1, 2), updates=1)
-    )
+    collector = Collector.of(learner, env, 8, curriculum=LastRoundFirst((0, 1, 2), updates=1))
+    steps = learn(collector, learner, num_iterations=4)
     before = {name: weights(policy, name) for name in team.learners}
     for trained in (3, 2, 1, 3):
         metrics = next(steps)
@@ -115,9 +115,8 @@ class Agreed(Readable):
 def test_a_round_that_no_discussion_reached_teaches_nothing(make_team: Callable) -> None:
     env = Agreed(num_agents=2, num_rounds=2, protocol={"name": "debate", "stop": "consensus"})
     team = make_team(2, 2)
-    steps = learn(
-        env, team, MAPPO(team, learning_rate=0.01), num_iterations=2, episodes_per_iteration=4, curriculum=LastRoundFirst((0, 1), 1)
-    )  # fmt: skip
+    learner = MAPPO(team, learning_rate=0.01)
+    steps = learn(Collector.of(learner, env, 4, curriculum=LastRoundFirst((0, 1), 1)), learner, num_iterations=2)
     before = {name: weights(team.policies[0], name) for name in team.learners}
     with pytest.warns(UserWarning, match="no discussion of this iteration reached round 2"):
         assert next(steps)["train/skipped_updates"] == 1
@@ -142,12 +141,13 @@ def test_a_run_resumed_in_a_block_equals_an_uninterrupted_one(tiny_model: str, t
     late, early = ({f"agent_{n}_round_{r}" for n in range(2)} for r in (2, 1))
     assert moved == [late, late, early, early, late]
 
-    def stop(event: str, iteration: int, metrics: object) -> None:
-        if (event, iteration) == ("iteration", 4):
-            raise KeyboardInterrupt
+    class Stop(Callback):
+        def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
+            if iteration == 4:
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tiny_model, tmp_path / "cut", watch=stop, **settings)
+        run(tiny_model, tmp_path / "cut", callbacks=[Stop()], **settings)
     cut = train(resume=tmp_path / "cut")
     for name in (*late, *early):
         files = [f.path / "adapters" / name / "adapter_model.safetensors" for f in (whole, cut)]

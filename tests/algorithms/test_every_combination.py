@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,7 +19,9 @@ from maporl import registry
 from maporl.agents.models.policy import LoRA, Policy
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
-from maporl.training.loop import learn
+from maporl.algorithms import Algorithm
+from maporl.training.callbacks import Callback
+from maporl.training.loop import Collector, learn
 from maporl.types import Episode, Question, Score
 
 TEAMS: dict[str, dict[str, Any]] = {
@@ -30,7 +32,9 @@ TEAMS: dict[str, dict[str, Any]] = {
     "train_one": {"sharing": "per_agent", "frozen": ["SECOND"]},
 }
 FACTORS = {
-    "algorithm": registry.names("algorithm"),
+    "algorithm": [
+        name for name in registry.names("algorithm") if issubclass(registry.load("algorithm", name), Algorithm)
+    ],
     "task": registry.names("env"),
     "protocol": registry.names("protocol"),
     "team": list(TEAMS),
@@ -77,6 +81,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(folder / name / "train.jsonl") for name in ROWS}
 
 
+class Seen(Callback):
+    """The experience of a training."""
+
+    def __init__(self) -> None:
+        self.episodes: list[Episode] = []
+
+    def on_experience(self, iteration: int, episodes: Sequence[Episode]) -> None:
+        self.episodes.extend(episodes)
+
+
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
 def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], checkpoint: Callable[..., Path]) -> None:
     """Two iterations of learning: the adapters of those who spoke move, in every B matrix; everything else stays bit for bit."""
@@ -100,18 +114,10 @@ def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], ch
     group = {"group_size": 2} if "group_size" in inspect.signature(algorithm_class).parameters else {}
     algorithm = algorithm_class(team, learning_rate=1e-3, num_epochs=1, num_minibatches=1, **group)
 
-    seen: list[Episode] = []
-    steps = learn(
-        env,
-        team,
-        algorithm,
-        num_iterations=2,
-        episodes_per_iteration=4,
-        watch=lambda _, episodes, update: seen.extend(episodes),
-    )
-    metrics = list(steps)
+    seen = Seen()
+    metrics = list(learn(Collector.of(algorithm, env, 4), algorithm, num_iterations=2, callback=seen))
 
-    spoken = {team.learner(*turn.seat) for e in seen for _, turn in e.said}
+    spoken = {team.learner(*turn.seat) for e in seen.episodes for _, turn in e.said}
     learners = [learner.adapter for learner in spoken if learner is not None]
     assert learners and (cell["protocol"] == "mixture_of_agents" or set(learners) == set(team.learners))
     for adapter in learners:
@@ -123,7 +129,7 @@ def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], ch
             assert torch.equal(p, before[n]), n
     assert all(m["train/first_ratio_error"] < 1e-4 and m["train/skipped_steps"] == 0 for m in metrics)
     assert all(m["rollout/overflow"] == 0 and m["rollout/reward_mean"] > 0 for m in metrics)
-    assert all(turn.truth is None or turn.truth is not turn.score for e in seen for turn in e.transcript.turns)
+    assert all(turn.truth is None or turn.truth is not turn.score for e in seen.episodes for turn in e.transcript.turns)
 
 
 def test_every_pair_of_values_has_a_cell() -> None:

@@ -12,11 +12,11 @@ from toy_discussions import overflowing, paid, play, questions, readable_share
 from toy_models import completion_logits, weights
 
 from maporl.agents.team import Team
-from maporl.algorithms import MAGRPO, cross
+from maporl.algorithms import MAGRPO
 from maporl.algorithms.algorithm import Update
 from maporl.algorithms.magrpo import MAREINFORCE, MAREMAX, MARLOO
 from maporl.envs import DiscussionEnv
-from maporl.rollouts import play as rollout
+from maporl.rollouts.play import cross, rollout
 from maporl.types import Completion, Episode, Question, Score
 
 VARIANTS = [MAGRPO, MARLOO, MAREMAX, MAREINFORCE]

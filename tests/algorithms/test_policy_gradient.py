@@ -450,6 +450,7 @@ def test_the_learning_rate_follows_its_schedule(make_team: Callable, shape: str,
         ({"kl_coef": -0.1}, "kl_coef is -0.1"),
         ({"max_grad_norm": 0.0}, "max_grad_norm is 0.0"),
         ({"microbatch_tokens": 0}, "microbatch_tokens is 0"),
+        ({"old_logprobs": "measured"}, r"old_logprobs is 'measured': use one of \['sampled', 'recomputed'\]"),
     ],
 )
 def test_bad_settings(make_team: Callable, settings: dict, message: str) -> None:
@@ -504,11 +505,6 @@ def test_a_mismatch_between_sampling_and_training_is_told_whatever_the_ratio_is_
     ratio = np.exp(0.25) - 1 if old == "sampled" else 0.0
     assert metrics["train/first_ratio_error"] == pytest.approx(ratio, abs=1e-3)
     assert metrics["train/clip_fraction"] == (1.0 if old == "sampled" else 0.0)
-
-
-def test_an_unknown_source_of_old_log_probs(make_team: Callable) -> None:
-    with pytest.raises(ValueError, match=r"old_logprobs is 'measured': use one of \['sampled', 'recomputed'\]"):
-        Reinforce(make_team(1), old_logprobs="measured")
 
 
 def tight(policy: Policy, monkeypatch: pytest.MonkeyPatch, tokens: int, *, backward: bool) -> list[int]:

@@ -18,7 +18,7 @@ from maporl.algorithms import IPPO, MAPPO
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.ppo import PPO
 from maporl.envs import DiscussionEnv
-from maporl.rollouts import play as rollout
+from maporl.rollouts.play import rollout
 from maporl.types import Completion, Episode, Observation, Question, Seat, Transcript
 
 RATE = {"learning_rate": 0.01}

@@ -257,6 +257,11 @@ def test_lora_is_merged_into_a_plain_folder(base: Path, tmp_path: Path) -> None:
     assert all("_proj" in key for key in changed)  # linear layers of the blocks, neither embeddings nor norms
 
 
+def test_bfloat16_without_a_word_about_the_device(base: Path, tmp_path: Path) -> None:
+    sft(base, ROWS, tmp_path, SFTSettings(steps=1, batch_size=2, lora=LoRA(r=2), dtype="bfloat16"))
+    assert {weight.dtype for weight in weights(tmp_path).values()} == {torch.bfloat16}
+
+
 def test_a_folder_may_be_trained_in_place(base: Path, tmp_path: Path) -> None:
     sft(base, ROWS, tmp_path, SFTSettings(steps=1, **QUICK))
     before = weights(tmp_path)
@@ -274,6 +279,7 @@ def test_the_chat_template_asked_for_is_learned_and_written(base: Path, tmp_path
         sft(tmp_path / "bare", ROWS, tmp_path / "out", settings)
     sft(tmp_path / "bare", ROWS, tmp_path / "out", replace(settings, chat_template="plain"))
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == PLAIN_CHAT_TEMPLATE
+    assert "local_files_only" not in (tmp_path / "out" / "tokenizer_config.json").read_text(), "it may move to a hub"
     assert [answer(tmp_path / "out", f"{digit}?") for digit in "47"] == [" Answer: 4<|end|>", " Answer: 7<|end|>"]
 
 

@@ -31,8 +31,8 @@ def test_both_say_the_same_when_nothing_is_random(tmp_path: Path) -> None:
     assert texts == [[t.text for t in e.transcript.turns] for e in generated]
     assert all(text.replace(" ", "").isalpha() for own in texts for text in own), texts
     for a, b in zip(ours, generated, strict=True):
-        for ours_step, their_step in zip(a.steps, b.steps, strict=True):
-            np.testing.assert_array_equal(ours_step.completion.completion_ids, their_step.completion.completion_ids)
+        for mine, their in zip(a.completions, b.completions, strict=True):
+            np.testing.assert_array_equal(mine.completion_ids, their.completion_ids)
 
 
 def test_messages_last_as_long_as_they_are_told_to(tmp_path: Path) -> None:
@@ -45,12 +45,12 @@ def test_messages_may_end_by_chance(tmp_path: Path) -> None:
     workload, theirs = build(tmp_path, 3.0)
     eos = workload.team.policies[0].tokenizer.eos_token_id
     for team in (workload.team, theirs):
-        steps = [s for r in range(6) for e in workload.sample(r, team) for s in e.steps]  # type: ignore[arg-type]
-        lengths = [len(s.completion.completion_ids) for s in steps]
+        said = [c for r in range(6) for e in workload.sample(r, team) for c in e.completions]  # type: ignore[arg-type]
+        lengths = [len(c.completion_ids) for c in said]
         # Mean of a geometric length of 3 cut at 6: 3 (1 - (2/3)^6) = 2.74; its standard error over 96 messages is about .2.
         assert np.mean(lengths) == pytest.approx(2.74, abs=0.7)
-        assert all((s.completion.completion_ids[-1] == eos) != s.completion.truncated for s in steps)
-        assert not any(eos in s.completion.completion_ids[:-1] for s in steps)
+        assert all((c.completion_ids[-1] == eos) != c.truncated for c in said)
+        assert not any(eos in c.completion_ids[:-1] for c in said)
 
 
 def test_the_ratio_is_of_rates_taken_together() -> None:

@@ -96,15 +96,14 @@ def test_works_have_an_entry_for_each_adapter(tmp_path: Path) -> None:
     episodes = workload.sample(0)
     apart, shared = (works(workload, episodes, shared=s) for s in (False, True))
     assert len(apart) == len(shared) == 2
-    prompts = [len(s.completion.prompt_ids) for e in episodes for s in e.steps]
+    prompts = [len(c.prompt_ids) for e in episodes for c in e.completions]
     assert sum(w.tokens for w in apart) == sum(prompts) + 8 * 2, "the last of three tokens is not read"
     assert sum(w.judged for w in apart) == tokens_of(episodes) == 8 * 3
     # Two questions, each asked twice: a prompt counts once for each adapter. Messages may begin alike by chance.
     assert sum(w.tokens for w in shared) <= sum(prompts) // 2 + 8 * 2
-    rewards = [s.reward for e in rewarded(episodes, 0) for s in e.steps]
-    assert statistics.pstdev(rewards) > 0.1 and [e.steps[0].completion for e in rewarded(episodes, 0)] == [
-        e.steps[0].completion for e in episodes
-    ]
+    others = rewarded(episodes, 0)
+    assert statistics.pstdev([reward for e in others for reward in e.rewards]) > 0.1
+    assert [e.transcript for e in others] == [e.transcript for e in episodes]
 
 
 def test_update_rows_on_a_machine_with_known_peaks(tmp_path: Path) -> None:

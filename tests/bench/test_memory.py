@@ -18,9 +18,9 @@ def test_the_messages_of_one_and_of_three_agents_answer_equal_prompts(tmp_path: 
     for agents in (1, 3):
         policy = make_talkative(QUICK.policy(tmp_path))
         workload = Workload.build(policy, QUICK, discussions=4, num_agents=agents, new_tokens=2, group_size=2)
-        steps = [s for e in workload.sample(0) for s in e.steps]
-        assert len(steps) == 4 * agents
-        lengths.append({(len(s.completion.prompt_ids), len(s.completion.completion_ids)) for s in steps})
+        said = [c for e in workload.sample(0) for c in e.completions]
+        assert len(said) == 4 * agents
+        lengths.append({(len(c.prompt_ids), len(c.completion_ids)) for c in said})
     assert lengths[0] == lengths[1]
 
 

@@ -53,7 +53,7 @@ def test_the_parts_that_matter_are_timed() -> None:
     parts = {"rollout", "update", "prompts and tokenising", "verifier", "collector", "advantages", "env"}
     assert set(found.values()) == parts | {"metrics and logging", "loop of the rollout", "loss and minibatches"}
     names = {name for _, name in found}
-    assert {"backward", "step", "encode", "score_batch", "collect", "observe", "advance", "rollout_metrics"} <= names
+    assert {"backward", "step", "encode", "score", "collect", "observe", "extend", "rollout_metrics"} <= names
 
 
 def test_parts_add_up_to_an_iteration() -> None:

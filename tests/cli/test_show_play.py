@@ -130,6 +130,13 @@ class TestText:
     def test_marks(self) -> None:
         assert marks(record(rounds=("Rx", "?R", ".R"))) == "RW>?R>WR"
 
+    def test_feedback_is_read_and_not_judged(self) -> None:
+        one = record()
+        tally = {**turn("tally", 0, "One says R, one x.", None, None), "score": None, "truth": None, "kind": "feedback"}
+        one["turns"].insert(2, tally)
+        assert "  I say x.\ntally  feedback\n  One says R, one x.\n--- round 2\n" in shown(one)
+        assert marks(one) == marks(record())
+
     @pytest.mark.parametrize("terminal", [True, False])
     @pytest.mark.parametrize(
         "nasty",

@@ -51,16 +51,15 @@ class TestGames:
         for episode in play_games(rules, seated(*[agent] * num_agents), 20, seed=(3,)):
             env = CollaborationGame(num_agents=num_agents, num_rounds=5, threshold=6, effect=effect).parallel()
             env.reset()
-            assert not episode.contains_future and len(episode.said) == 5 * num_agents
+            turns = episode.transcript.turns
+            assert not episode.contains_future and len(episode.said) == len(turns) == 5 * num_agents
             for r in range(5):
-                said = episode.said[r * num_agents : (r + 1) * num_agents]
-                shown = [episode.observation(i) for i, _ in said]
-                assert {o["question"] for o in shown} == {" ".join(map(str, env.state()))}
-                assert shown == [episode.state(i) for i, _ in said]
-                assert [o["agent"] for o in shown] == [t.agent for _, t in said]
-                _, rewards, *_ = env.step({t.agent: int(t.text) for _, t in said})
-                assert {t.agent: episode.rewards[i] for i, t in said} == rewards
-                assert all(t.round == r and t.completion.text == t.text for _, t in said)
+                places = range(r * num_agents, (r + 1) * num_agents)
+                assert {episode.observation(i)["question"] for i in places} == {" ".join(map(str, env.state()))}
+                assert all(turns[i].round == r and episode.state(i) == episode.observation(i) for i in places)
+                _, rewards, *_ = env.step({turns[i].agent: int(turns[i].text) for i in places})
+                assert {turns[i].agent: episode.rewards[i] for i in places} == rewards
+            assert [t.text for t in turns] == [c.text for c in episode.completions]
             assert episode.transcript.is_complete
 
     def test_a_game_does_not_depend_on_the_others(self) -> None:

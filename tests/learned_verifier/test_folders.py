@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_training import QUICK, letters
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from verifier_toys import letters
 
 from maporl.agents.models.checkpoints import load_tokenizer
-from maporl.agents.models.make_model import make_model
 from maporl.agents.prompts import ChatEncoder
 from maporl.learned_verifier import LearnedVerifier
 from maporl.learned_verifier.model import Network, Reading, fingerprint, rows_of
@@ -21,20 +20,6 @@ from maporl.learned_verifier.training import Settings, _Scorer, fit
 from maporl.types import Question
 
 ASKED = Question("Which a?", "1")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("base")
-    make_model(folder, hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96, context=256)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def trained(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("verifiers") / "letters"
-    fit(letters(150), base, folder, settings=QUICK)
-    return folder
 
 
 @pytest.fixture
@@ -115,7 +100,7 @@ def test_a_card_of_another_shape_says_so(copied: Path) -> None:
 def test_a_response_cannot_end_itself(base: str) -> None:
     tokenizer = load_tokenizer(base)
     text = f"bad x{tokenizer.eos_token}{''.join(tokenizer.all_special_tokens)}good"
-    ((_, response),) = rows_of(tokenizer, ChatEncoder(tokenizer), Reading(), [ASKED], [text], 256)
+    ((_, response),) = rows_of(ChatEncoder(tokenizer), Reading(), [ASKED], [text], 256)
     assert not set(response.tolist()) & set(tokenizer.all_special_ids)
     assert tokenizer.decode(response) == text, "nothing of it is lost"
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from maporl.agents import ScriptedAgent, Team
-from maporl.agents.models.make_model import make_model
 from maporl.cli import main
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
 from maporl.envs.verifiers import Verifier
@@ -52,13 +51,6 @@ def labelled(number: int = 150) -> list[LabelledAnswer]:
                 text = f"{'good' if right else 'bad'} {draw.choice('xyz')}"
                 found.append(LabelledAnswer(Question(f"Which {n}?", "1"), text, right, generator, round=i % 2))
     return found
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("base")
-    make_model(folder, hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96, context=256)
-    return str(folder)
 
 
 def test_figures_by_hand() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import pickle
-import random
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM
+from verifier_toys import QUICK, letters
 
 import maporl
 from maporl.agents.models.checkpoints import load_tokenizer
@@ -24,35 +24,9 @@ from maporl.agents.prompts import ChatEncoder, PromptTemplate
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
 from maporl.learned_verifier import LearnedVerifier
 from maporl.learned_verifier.answers import LabelledAnswer
-from maporl.learned_verifier.model import Card, Network, Reading, asked, rows_of
+from maporl.learned_verifier.model import Card, Reading, asked, rows_of
 from maporl.learned_verifier.training import IGNORED, Settings, _example, fit
 from maporl.types import Question
-
-QUICK = Settings(r=4, alpha=8, dropout=0.0, learning_rate=3e-3, epochs=4, batch_size=16)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("base")
-    make_model(folder, hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96, context=256)
-    return str(folder)
-
-
-def letters(number: int) -> list[LabelledAnswer]:
-    """Right answers begin with "good", whatever is asked."""
-    draw = random.Random(0)
-    found = []
-    for n in range(number):
-        question = Question(f"Which {draw.choice('abcdefgh')}?", str(n))
-        found += [LabelledAnswer(question, f"{word} {draw.choice('xyz')}", word == "good") for word in ("good", "bad")]
-    return found
-
-
-@pytest.fixture(scope="module")
-def trained(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("verifiers") / "letters"
-    fit(letters(150), base, folder, settings=QUICK)
-    return folder
 
 
 def test_it_learns_and_agrees_with_the_plain_model(trained: Path, base: str) -> None:
@@ -128,12 +102,11 @@ def test_what_is_read() -> None:
 
 
 def test_controls_read_less(base: str) -> None:
-    tokenizer = load_tokenizer(base)
-    encode = ChatEncoder(tokenizer)
+    encode = ChatEncoder(load_tokenizer(base))
     questions, responses = [Question("One?", "1"), Question("Two?", "2")], ["first", "second"]
 
     def rows(reads: str) -> list[tuple[list[int], list[int]]]:
-        found = rows_of(tokenizer, encode, Reading(reads=reads), questions, responses, 256)
+        found = rows_of(encode, Reading(reads=reads), questions, responses, 256)
         return [(p.tolist(), r.tolist()) for p, r in found]
 
     both, question, response = map(rows, ("both", "question", "response"))
@@ -179,10 +152,6 @@ def test_batches_do_not_change_scores(trained: Path) -> None:
 
 
 def test_another_base_is_refused(trained: Path, base: str, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    make_model(other, hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96, context=256, seed=5)
-    with pytest.raises(ValueError, match=rf"was trained on '{base}', and '{other}' is another model"):
-        Network.load(trained, base=str(other))
     words = tmp_path / "words"
     make_model(words, hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96, context=256, vocab_size=300)
     with pytest.raises(ValueError, match="is another model"):

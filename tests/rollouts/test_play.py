@@ -13,12 +13,10 @@ from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.models.policy import Policy
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
-from maporl.algorithms import cross
 from maporl.envs import DiscussionEnv
 from maporl.envs.tasks.arithmetic import Arithmetic
 from maporl.envs.verifiers import VerifierFailed
-from maporl.rollouts import play as rollout
-from maporl.rollouts.play import Play, rollout_together
+from maporl.rollouts.play import Play, cross, rollout, rollout_together
 from maporl.types import Episode, Question, Score
 
 

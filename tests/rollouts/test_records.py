@@ -44,7 +44,6 @@ def test_what_a_record_holds() -> None:
     assert made["turns"][2] == {
         "agent": "agent_0",
         "round": 1,
-        "kind": "said",
         "text": "message 2",
         "score": {"value": 0.5, "correct": None, "answer": "7", "status": "ok"},
         "truth": {"value": 1.0, "correct": True, "answer": "7", "status": "ok"},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
-from run_toys import SMALL, FailsLater, Idle, Letters, StopsLater
+from run_toys import SMALL, FailsLater, Heard, Idle, Letters, Stop, StopsLater
 from toy_models import completion_logits
 from transformers import AutoModelForCausalLM
 
@@ -21,16 +21,34 @@ import maporl
 from maporl.agents import LLMAgent
 from maporl.rollouts.records import read_records
 from maporl.roster import Roster
+from maporl.training import trainer as trainer_module
 from maporl.training.config import RunConfig
 from maporl.training.run import RunFolder, load_team, train
-from maporl.training.threads import fastest_threads, with_threads
 
 LETTERS = "run_toys:Letters"
+ADAPTER = "adapters/agent_0/adapter_model.safetensors"
 
 
 def figures(folder: RunFolder) -> list[dict[str, Any]]:
     """The metrics without what a clock measured."""
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in folder.metrics]
+
+
+def assert_same_files(one: RunFolder, two: RunFolder, *names: str) -> None:
+    for name in names:
+        assert (one.path / name).read_bytes() == (two.path / name).read_bytes(), name
+
+
+def dies_on_the(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, of which one call is cut short by whoever waits for it."""
+    calls = itertools.count(1)
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == number:
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    return dying
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +78,8 @@ class TestFolder:
         assert all(row["train/grad_norm/agent_0"] > 0 and row["time/tokens_per_s"] > 0 for row in learned)
 
     def test_training_discussions_are_kept_with_their_advantages(self, finished: RunFolder) -> None:
-        files = sorted(p.stem for p in (finished.path / "discussions").iterdir())
-        assert files == ["iteration_0001", "iteration_0002", "iteration_0004"]
+        files = sorted(p.name for p in (finished.path / "discussions").iterdir())
+        assert files == [f"iteration_000{k}.{kind}" for k in (1, 2, 4) for kind in ("jsonl", "safetensors")]
         records = read_records(finished.path / "discussions" / "iteration_0002.jsonl")
         assert len(records) == SMALL["episodes_per_iteration"]
         turns = [turn for r in records for turn in r["turns"]]
@@ -149,9 +167,7 @@ class TestReproducible:
             for name in ("one", "two")
         )
         assert figures(one) == figures(two)
-        for name in ("agent_0", "agent_1"):
-            files = [f.path / "adapters" / name / "adapter_model.safetensors" for f in (one, two)]
-            assert files[0].read_bytes() == files[1].read_bytes()
+        assert_same_files(one, two, ADAPTER, ADAPTER.replace("agent_0", "agent_1"))
 
     def test_another_seed_is_another_run(self, tiny_model: str, tmp_path: Path) -> None:
         one, two = (
@@ -160,49 +176,55 @@ class TestReproducible:
         assert figures(one)[1] != figures(two)[1]
 
     @pytest.mark.parametrize("algorithm", ["mappo", "magrpo"])
-    def test_a_resumed_run_equals_an_uninterrupted_one(
-        self, algorithm: str, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_resumed_run_equals_an_uninterrupted_one(self, algorithm: str, tiny_model: str, tmp_path: Path) -> None:
         settings = SMALL | {
             "env": LETTERS, "model": tiny_model, "algorithm": algorithm, "num_iterations": 5, "checkpoint_every": 2, "eval_every": 2,
         }  # fmt: skip
         whole = train(**settings, output_dir=tmp_path / "whole")
 
-        def stop(event: str, iteration: int, metrics: object) -> None:
-            if (event, iteration) == ("iteration", 4):  # after a recorded iteration that no checkpoint holds
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            train(**settings, output_dir=tmp_path / "cut", watch=stop)
+        with pytest.raises(KeyboardInterrupt):  # after a recorded iteration that no checkpoint holds
+            train(**settings, output_dir=tmp_path / "cut", callbacks=[Stop("iteration", 4)])
         assert RunFolder(tmp_path / "cut").status == "interrupted"
         assert not (tmp_path / "cut" / "adapters").exists()
         cut = train(resume=tmp_path / "cut")
         assert figures(cut) == figures(whole)
-        assert (cut.path / "evaluations" / "test.jsonl").read_text() == (
-            whole.path / "evaluations" / "test.jsonl"
-        ).read_text()
-        weights = [f.path / "adapters" / "agent_0" / "adapter_model.safetensors" for f in (whole, cut)]
-        assert weights[0].read_bytes() == weights[1].read_bytes()
+        assert_same_files(cut, whole, "evaluations/test.jsonl", ADAPTER)
+
+    def test_killed_within_an_evaluation_it_goes_on_from_that_very_iteration(
+        self, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The checkpoint is there before the evaluation of the same iteration begins; nothing is sampled or learned twice."""
+        settings = SMALL | {
+            "env": LETTERS, "model": tiny_model, "num_iterations": 4, "checkpoint_every": 2, "eval_every": 2,
+        }  # fmt: skip
+        whole = train(**settings, output_dir=tmp_path / "whole")
+        with monkeypatch.context() as patched:
+            patched.setattr(trainer_module, "evaluate", dies_on_the(2, trainer_module.evaluate))
+            with pytest.raises(KeyboardInterrupt):
+                train(**settings, output_dir=tmp_path / "cut")
+        assert [(row["iteration"], row.get("evaluation")) for row in RunFolder(tmp_path / "cut").metrics] == [
+            (0, "iteration_0000"), (1, None), (2, None),
+        ]  # fmt: skip
+        heard = Heard()
+        cut = train(resume=tmp_path / "cut", callbacks=[heard])
+        assert heard.told == [
+            ("iteration_0002", 2), ("iteration", 3), ("iteration", 4), ("iteration_0004", 4), ("test", 4),
+        ]  # fmt: skip
+        assert figures(cut) == figures(whole)
+        assert_same_files(cut, whole, "evaluations/iteration_0002.jsonl", "evaluations/test.jsonl", ADAPTER)
 
     def test_resuming_before_the_first_checkpoint_starts_again(self, tiny_model: str, tmp_path: Path) -> None:
         settings = SMALL | {"env": LETTERS, "model": tiny_model}
         whole = train(**settings, output_dir=tmp_path / "whole")
 
-        def stop(event: str, iteration: int, metrics: object) -> None:
-            if iteration == 1:
-                raise KeyboardInterrupt
-
         with pytest.raises(KeyboardInterrupt):
-            train(**settings, output_dir=tmp_path / "cut", watch=stop)
+            train(**settings, output_dir=tmp_path / "cut", callbacks=[Stop("iteration", 1)])
         assert figures(train(resume=tmp_path / "cut")) == figures(whole)
 
     def test_dying_in_the_final_evaluation_records_it_once(self, tiny_model: str, tmp_path: Path) -> None:
-        def stop(event: str, iteration: int, metrics: object) -> None:
-            if event == "test":
-                raise KeyboardInterrupt
-
+        stop = Stop("test", 2)
         with pytest.raises(KeyboardInterrupt):
-            train(env=LETTERS, model=tiny_model, output_dir=tmp_path / "run", watch=stop, **SMALL)
+            train(env=LETTERS, model=tiny_model, output_dir=tmp_path / "run", callbacks=[stop], **SMALL)
         told = [(r["iteration"], r.get("evaluation")) for r in train(resume=tmp_path / "run").metrics]
         assert told == [(0, "iteration_0000"), (1, None), (2, None), (2, "iteration_0002"), (2, "test")]
 
@@ -449,91 +471,3 @@ class TestTeams:
     def test_a_task_without_test_questions_says_so(self, tiny_model: str, tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="no test questions"):
             train(env="run_toys:NoTest", model=tiny_model, output_dir=tmp_path / "run", **SMALL | {"num_iterations": 1})
-
-
-class TestContext:
-    """The budget is that of the prompts that will really be made."""
-
-    def needed(self, env: Letters, model: str, tokens: int) -> int:
-        """Tokens of the longest prompt and message when everybody always says `tokens` tokens."""
-        from maporl.agents import Policy, PromptTemplate
-
-        tokenizer = Policy.from_pretrained(model).tokenizer
-        word = next(w for w in "abcdefgh" if len(tokenizer.encode(w * 9, add_special_tokens=False)) == 9) * tokens
-        env.reset(options={"question": env.questions("train")[0]})
-        longest = 0
-        for agent in env.agent_iter():
-            if env.terminations[agent]:
-                return longest
-            longest = max(longest, len(PromptTemplate().encode(tokenizer, env.observe(agent))) + tokens)
-            env.step(word)
-        raise AssertionError
-
-    @pytest.mark.parametrize("history", ["all", "last_round"])
-    def test_agrees_with_a_discussion_of_longest_messages(self, history: str, tiny_model: str) -> None:
-        import re
-
-        from maporl.training.loop import check_context
-
-        env = Letters(num_rounds=4, history=history)
-        question = [env.questions("train")[0]]
-        for tokens, fits in ((10, True), (200, False)):
-            team = RunConfig(model=tiny_model, max_new_tokens=tokens).build_team(env)
-            needed = self.needed(env, tiny_model, tokens)
-            assert (needed <= 512) == fits
-            if fits:
-                check_context(env, team, question)
-                continue
-            with pytest.raises(ValueError, match="may need") as raised:
-                check_context(env, team, question)
-            told = int(re.search(r"answer of (\d+) tokens", str(raised.value))[1])  # type: ignore[index]
-            assert abs(told - needed) <= env.num_rounds * 2, "but for how a message joins its neighbours"
-
-
-def test_the_last_round_alone_takes_less_room(tiny_model: Path) -> None:
-    """Own messages and each peer's latest; a centralised critic reads everything all the same."""
-    from maporl.training.loop import check_context
-
-    settings = {"env": "arithmetic", "model": str(tiny_model), "num_agents": 4, "num_rounds": 4, "max_new_tokens": 20}
-    short = RunConfig(**settings, env_args={"history": "last_round"})
-    long = RunConfig(**settings)
-    env = short.build_env()
-    team = short.build_team(env)
-    questions = env.questions("validation")
-    window = team.policies[0].model.config
-    window.max_position_embeddings = 520
-    check_context(env, team, questions)
-    with pytest.raises(ValueError, match="window of 520"):
-        check_context(long.build_env(), team, questions)
-    with pytest.raises(ValueError, match="ippo or magrpo"):
-        check_context(env, team, questions, joint=True)
-
-
-# -- threads -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("seconds", "fastest"), [(lambda n: 0.004 * n, 1), (lambda n: 0.016 / n, 4)])
-def test_the_number_of_threads_is_the_one_that_was_fastest(seconds: Callable[[int], float], fastest: int) -> None:
-    before, seen = torch.get_num_threads(), set()
-
-    def work() -> None:
-        seen.add(torch.get_num_threads())
-        time.sleep(seconds(torch.get_num_threads()))
-
-    assert fastest_threads(work, 4) == fastest
-    assert {1, 2, 4} <= seen and torch.get_num_threads() == before
-
-
-def test_threads_are_measured_for_models_that_are_not_tiny(tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = torch.get_num_threads()
-    config = RunConfig(env="arithmetic", model=tiny_model, device="cpu", max_new_tokens=4)
-    team = config.build_team(config.build_env())
-    try:
-        assert with_threads(config, team).num_threads == 1
-        monkeypatch.setattr("maporl.training.run.TINY", 0)
-        monkeypatch.setattr("maporl.training.run.fastest_threads", lambda work, most: work() is not None and most + 5)
-        torch.set_num_threads(2)
-        assert with_threads(config, team).num_threads == 7 == torch.get_num_threads()
-        assert with_threads(config.merged({"num_threads": 3}), team).num_threads == 3
-    finally:
-        torch.set_num_threads(before)

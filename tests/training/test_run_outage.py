@@ -6,16 +6,18 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from run_toys import Heard
 
 import maporl
 from maporl.agents.models.make_model import make_model
 from maporl.cli import main
 from maporl.envs.verifiers import Remote, Verifier, VerifierUnavailable
+from maporl.training.callbacks import Callback
 from maporl.training.run_folder import RunFolder
 from maporl.types import Question, Score
 
@@ -93,9 +95,9 @@ def test_no_iteration_is_done_twice(settings: dict[str, Any], tmp_path: Path) ->
     with pytest.raises(VerifierUnavailable):
         maporl.train(**settings, checkpoint_every=1000, output_dir=str(tmp_path / "run"))
     Fragile.failing = 0
-    told: list[tuple[str, int]] = []
-    maporl.train(resume=tmp_path / "run", watch=lambda event, iteration, _: told.append((event, iteration)))
-    assert told == [("iteration", 3), ("iteration_0003", 3), ("test", 3)]
+    heard = Heard()
+    maporl.train(resume=tmp_path / "run", callbacks=[heard])
+    assert heard.told == [("iteration", 3), ("iteration_0003", 3), ("test", 3)]
 
 
 def test_one_line_on_the_command_line(settings: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,16 +129,17 @@ def test_a_server_that_is_stopped_and_started_again(settings: dict[str, Any], tm
     verifier = {"name": "remote", "url": f"http://127.0.0.1:{port}", "patience": 0}
     mine = settings | {"env_args": {"verifier": verifier}}
 
-    def outage(event: str, iteration: int, metrics: Any) -> None:
-        if (event, iteration) == ("iteration", 1):
-            server.kill()
-            server.wait()
+    class Outage(Callback):
+        def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
+            if iteration == 1:
+                server.kill()
+                server.wait()
 
     server = serving(port)
     try:
         whole = maporl.train(**mine, output_dir=str(tmp_path / "whole"))
         with pytest.raises(VerifierUnavailable, match=f"the verifier at http://127.0.0.1:{port} gave no usable reply"):
-            maporl.train(**mine, output_dir=str(tmp_path / "cut"), watch=outage)
+            maporl.train(**mine, output_dir=str(tmp_path / "cut"), callbacks=[Outage()])
         assert RunFolder(tmp_path / "cut").status == "interrupted"
         with pytest.raises(VerifierUnavailable):  # too early: nothing changes
             maporl.train(resume=tmp_path / "cut")

@@ -22,7 +22,7 @@ __all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights", "plain_layer
 
 @dataclass(frozen=True)
 class LoRA:
-    """Adapter settings (peft's `LoraConfig`). No dropout: it would make the first ratio of an update differ from 1.
+    """Settings of an adapter (PEFT's `LoraConfig`).
 
     Raises:
         ValueError: `r` below 1, `alpha` not above 0, or target modules that are not names.
@@ -42,10 +42,11 @@ class LoRA:
                 f"lora: target_modules is {self.target_modules!r}; write 'all-linear' or names of layers."
             )
 
-    def config(self) -> LoraConfig:
+    def config(self, *, dropout: float = 0.0) -> LoraConfig:
+        """For PEFT. Policies have no dropout: it would make the first ratio of an update differ from 1."""
         targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
         return LoraConfig(
-            r=self.r, lora_alpha=self.alpha, target_modules=targets, lora_dropout=0.0, task_type="CAUSAL_LM"
+            r=self.r, lora_alpha=self.alpha, target_modules=targets, lora_dropout=dropout, task_type="CAUSAL_LM"
         )
 
 

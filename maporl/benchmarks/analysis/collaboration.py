@@ -24,6 +24,7 @@ from maporl.benchmarks.analysis.flips import (
     share,
     steps,
 )
+from maporl.rollouts.records import messages_of
 
 __all__ = ["Said", "answer_of", "collaboration", "rounds_of", "vote_correct"]
 
@@ -80,9 +81,9 @@ def collaboration(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def rounds_of(turns: Iterable[Mapping[str, Any]]) -> Discussion:
-    """The turns of a record, by round and agent."""
+    """The messages among the turns of a record, by round and agent."""
     rounds: Discussion = {}
-    for turn in turns:
+    for turn in messages_of(turns):
         truth = turn["truth"]
         verdict = truth["correct"] if truth else None
         message = Said(verdict is True, answer_of(turn), verdict is not None, truth is not None, turn["truncated"])

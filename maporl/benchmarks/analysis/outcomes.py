@@ -13,7 +13,7 @@ from maporl.benchmarks.analysis.flips import Discussion
 from maporl.benchmarks.analysis.results import Cell
 from maporl.benchmarks.study.best_seat import best_seat
 from maporl.benchmarks.study.study import file_name
-from maporl.rollouts.records import Record, sampled_tokens
+from maporl.rollouts.records import Record, messages_of, sampled_tokens
 
 __all__ = ["Measured", "Outcomes", "Run", "accuracy", "counts", "mean_of_known", "pooled"]
 
@@ -105,7 +105,7 @@ def _run(cell: Cell) -> Run | None:
         trained = {seat: run for run in cell.runs for seat in seats if file_name(seat) == run.parent.name}
         best = best_seat(trained) if len(trained) == len(seats) else min(seats)
         sampled, greedy = ([r for r in kind if (r["seat"] or "") == best] for kind in (sampled, greedy))
-    turns = [t for r in sampled for t in r["turns"]]
+    turns = [t for r in sampled for t in messages_of(r["turns"])]
     parsed = [answer_of(t) is not None for t in turns if t["score"] or t["truth"]]
     return Run(
         cell.seed,

@@ -334,7 +334,7 @@ class MixtureOfAgentsMethod(ProtocolMethod):
 class ReConcileMethod(ProtocolMethod):
     """Debate with stated confidences, grouped answers, an early end on agreement and a weighted vote (2309.13007)."""
 
-    title = "ReConcileMethod"
+    title = "ReConcile"
     protocol = {"name": "reconcile"}
 
 

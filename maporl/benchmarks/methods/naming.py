@@ -81,10 +81,10 @@ def named(spec: str | Mapping[str, Any]) -> Named:
         word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
     trained_as = _trained_as(word, label, method, algorithm, settings, origin)
     word = str(label or (f"{word} from {origin}" if origin else word))
-    told = method.trained_label(algorithm) if algorithm else method.label
+    title = method.trained_label(algorithm) if algorithm else method.label
     return Named(
         word=word,
-        label=str(label or told + (f", on {origin}" if origin else "")),
+        label=str(label or title + (f", on {origin}" if origin else "")),
         method=method,
         algorithm=algorithm or None,
         settings=settings or None,
@@ -101,11 +101,18 @@ def _trained_as(word: str, label: Any, method: Method, algorithm: str, settings:
 
 
 def _digest(settings: Any) -> str:
-    """What tells agents apart that are trained with other settings."""
+    """A suffix that tells apart trainings of one name with different settings; "" without any."""
     if not settings:
         return ""
     text = json.dumps(settings, sort_keys=True, default=str)
     return f"@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+_NEEDED = {
+    "trl_grpo": ("trains_one_turn", "TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo"),
+    "sft": ("trains_on_discussions", "fine-tuning on good discussions makes a team; write sft"),
+}
+"""Trainer -> what the method has to be true of, and what to say otherwise. Told here, for loading a trainer takes seconds."""
 
 
 def trains(name: str) -> bool:
@@ -149,7 +156,6 @@ def _check(word: str, name: str, method: Any, algorithm: str, origin: Any) -> No
         )
     if method.needs_training and not algorithm:
         raise UserValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
-    if algorithm == "trl_grpo" and not method.trains_one_turn:
-        raise UserValueError(f"method {word!r}: TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo.")
-    if algorithm == "sft" and not method.trains_on_discussions:
-        raise UserValueError(f"method {word!r}: fine-tuning on good discussions makes a team; write sft.")
+    needed, remedy = _NEEDED.get(algorithm, ("", ""))
+    if needed and not getattr(method, needed):
+        raise UserValueError(f"method {word!r}: {remedy}.")

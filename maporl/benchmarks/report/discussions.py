@@ -172,6 +172,7 @@ def _turn(turn: Mapping[str, Any]) -> list[Any]:
         int(turn.get("prompt_tokens") or 0),
         int(turn.get("completion_tokens") or 0),
         int(bool(turn["truncated"])),
+        int(turn.get("kind") == "feedback"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Where each seat was trained in a team of its own: which of these teams a method reports, chosen by validation, not by the test."""
+"""Which of several trainings, one for each seat, is a method's row: chosen by validation accuracy, never by the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cell on disk: what it is, its records as they come, how it ended, what it cost."""
+"""The folder of a cell: its description, its records while they are measured, how it ended, and what it cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maporl.atomic_files import write_whole
 from maporl.benchmarks.study.provenance import PARTNERS, difference, keep_settings, settings_of_cell
 from maporl.benchmarks.study.study import CellKey, Study
 from maporl.envs.verifiers.verifier import VerifierUnavailable
-from maporl.rollouts.records import VERSION, Record, sampled_tokens, write_records
+from maporl.rollouts.records import VERSION, Record, messages_of, sampled_tokens, write_records
 
 __all__ = ["Begun", "clash", "describe", "fail", "is_complete", "one_line", "read_cell", "write_cell"]
 
@@ -50,8 +50,8 @@ def write_cell(folder: Path, cell: Mapping[str, Any]) -> None:
 
 def read_cell(place: Path) -> dict[str, Any] | None:
     """What is written of a cell that is over, in its folder; None where nothing (readable) is."""
-    found = _mapping(place / "cell.json")
-    return found if found.get("version") == VERSION else None
+    cell = _mapping(place / "cell.json")
+    return cell if cell.get("version") == VERSION else None
 
 
 def is_complete(study: Study, folder: Path, key: CellKey) -> bool:
@@ -142,14 +142,14 @@ class Begun:
             self.oracle = self.oracle or bool(record["oracle"])
             if record["greedy"]:
                 continue
-            mine = self.sums.setdefault(record["seat"] or "", dict.fromkeys(("answers", *PER_ANSWER, "eval_s"), 0.0))
+            sums = self.sums.setdefault(record["seat"] or "", dict.fromkeys(("answers", *PER_ANSWER, "eval_s"), 0.0))
             prompt = sum(t["prompt_tokens"] for t in record["turns"])
             completion = sum(map(sampled_tokens, record["turns"]))
-            mine["answers"] += 1
-            mine["generations"] += len(record["turns"])
-            mine["prompt_tokens"] += prompt
-            mine["completion_tokens"] += completion
-            mine["eval_s"] += (prompt + completion) * seconds_per_token
+            sums["answers"] += 1
+            sums["generations"] += len(messages_of(record["turns"]))
+            sums["prompt_tokens"] += prompt
+            sums["completion_tokens"] += completion
+            sums["eval_s"] += (prompt + completion) * seconds_per_token
         self.questions += questions
         self.bytes = self._part.stat().st_size
         kept = {name: value for name, value in vars(self).items() if name != "place"}
@@ -164,14 +164,14 @@ class Begun:
         costs = {name: sum(c[name] for c in seats.values()) / len(seats) for name in (*PER_ANSWER, "eval_s")}
         self._part.replace(self.place / "records.jsonl")
         (self.place / "progress.json").unlink()
-        over = {
+        cell = {
             "status": "complete",
             "oracle": self.oracle,
             "bytes": self.bytes,
             "costs": {"questions": float(self.questions), **costs},
             "seat_costs": {seat: costs for seat, costs in seats.items() if seat},
         }
-        write_cell(folder, {**describe(study, key), **over})
+        write_cell(folder, {**describe(study, key), **cell})
 
     def forget(self) -> None:
         """Delete what was begun."""
@@ -185,7 +185,7 @@ class Begun:
 
 def _mapping(file: Path) -> dict[str, Any]:
     """What a JSON file holds; nothing if it is not there, or half written."""
-    found: Any = None
+    content: Any = None
     with suppress(OSError, ValueError):
-        found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
+        content = json.loads(file.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}

@@ -56,8 +56,8 @@ def run_study(study: Study, watch: OnNews | None = None, command: str = "") -> P
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "study.yaml", whole.save)
     write_whole(folder / "machine.json", json.dumps(_machine(command), indent=2) + "\n")
-    with workers(study.num_workers, watch or (lambda news: None)) as mine:
-        matrix.run(mine)
+    with workers(study.num_workers, watch or (lambda news: None)) as running:
+        matrix.run(running)
     return folder
 
 
@@ -93,7 +93,7 @@ class _Matrix:
         self.waiting: list[CellKey] = []  # trained cells
 
     def _check(self) -> None:
-        """Nothing that was made with other settings is taken for what is asked for now, and nothing that it cost is thrown away.
+        """Refuse a folder that holds results of other settings, which are neither taken for what is asked for now nor deleted.
 
         Raises:
             ValueError: It would be; names what differs, and the folder.
@@ -198,7 +198,7 @@ class _Matrix:
 
         Of every seed that the folder has of a team: what an answer costs is the mean over all of them.
         """
-        found = {_row(c): c for c in votes}
+        matched = {_row(c): c for c in votes}
         for task in self.study.tasks:
             for team in (n for n in self.study.named if n.method.team):
                 single = self.whole.baseline(team)
@@ -209,20 +209,20 @@ class _Matrix:
                     vote = self.whole.vote_of(single, matched_samples(_mean(spent), _mean(each), on))
                     for seed in dict.fromkeys((*self.study.seeds, *(s for s in spent if s in each))):
                         key = (task, vote.word, seed)
-                        cell = found.get(key, CellKey(task, vote, seed))
-                        found[key] = replace(cell, matched=(*cell.matched, (team.word, on)))
-        return list(found.values())
+                        cell = matched.get(key, CellKey(task, vote, seed))
+                        matched[key] = replace(cell, matched=(*cell.matched, (team.word, on)))
+        return list(matched.values())
 
     def _costs(self, task: str, entry: Named) -> dict[int, Mapping[str, float]]:
         """What an answer of a method costs, by seed; of several teams it is the one that counts."""
         costs: dict[int, Mapping[str, float]] = {}
         for seed in self.whole.seeds:
             key = CellKey(task, entry, seed)
-            found = read_cell(self.folder / key.folder)
-            if found is None or found["status"] != "complete":
+            cell = read_cell(self.folder / key.folder)
+            if cell is None or cell["status"] != "complete":
                 continue
-            costs[seed] = found["costs"]
-            if entry.method.best_seat and (seats := found.get("seat_costs")):
+            costs[seed] = cell["costs"]
+            if entry.method.best_seat and (seats := cell.get("seat_costs")):
                 costs[seed] = seats[best_seat({t.seat: self.folder / t.folder for t in self._needs(key)})]
         return costs
 
@@ -234,8 +234,8 @@ class _Matrix:
                 self._trainings[key] = self.whole.trainings(cell.task, cell.named, cell.seed)
             except Exception as error:
                 self._trainings[key] = one_line(error)
-        found = self._trainings[key]
-        return [] if isinstance(found, str) else found
+        trainings = self._trainings[key]
+        return [] if isinstance(trainings, str) else trainings
 
     def _trained(self, training: TrainingKey) -> bool:
         return RunFolder(self.folder / training.folder).status == "complete"
@@ -251,18 +251,18 @@ class _Matrix:
         """What is over may be described otherwise by now: matched to other teams, or to none, compared with others, called otherwise."""
         teams = {(task, n.word) for task in self.study.tasks for n in self.study.named}
         asked = {n.word for n in self.whole.named}
-        mine = {c.folder.as_posix() for c in cells}
+        folders = {c.folder.as_posix() for c in cells}
         kept = []
-        for entry in (entry for entry in self.kept if entry["folder"] not in mine):
+        for entry in (entry for entry in self.kept if entry["folder"] not in folders):
             others = [m for m in entry["matched_to"] if (entry["task"], m["method"]) not in teams]
             if others or entry["matched_to"] == others or entry["method"] in asked:
                 kept.append({**entry, "matched_to": others})
         self.kept = kept  # without votes that were there for a team of this study alone, which has others now
-        for known in (*(describe(self.whole, cell) for cell in cells), *kept):
-            found = read_cell(self.folder / known["folder"])
-            changed = {name: value for name, value in known.items() if name != "runs"}
-            if found is not None and {**found, **changed} != found:
-                write_cell(self.folder, {**found, **changed})
+        for described in (*(describe(self.whole, cell) for cell in cells), *kept):
+            cell = read_cell(self.folder / described["folder"])
+            changed = {name: value for name, value in described.items() if name != "runs"}
+            if cell is not None and {**cell, **changed} != cell:
+                write_cell(self.folder, {**cell, **changed})
 
 
 def _row(cell: CellKey) -> tuple[str, str, int]:

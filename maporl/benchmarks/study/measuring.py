@@ -1,4 +1,4 @@
-"""Cells of one task measured together: every method's discussions of a question in one lockstep, what they share once."""
+"""Measures cells of one task together: the discussions of all methods in one lockstep, equal ones only once."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from maporl.types import Episode, Question
 __all__ = ["measure"]
 
 STREAM = 11
-"""Of a study's sampling: an answer's randomness depends on the cell's seed, the sample, the question and the speaker."""
+"""A study's random stream. An answer's randomness depends on the cell's seed, the sample, the question and the speaker."""
 
 AT_ONCE = 1024
 """Discussions in one lockstep, after which records are written: enough to fill batches, few enough to lose with an interruption."""
 
 AT_ONCE_SLOW = 128
-"""Of a model above `TINY` on a CPU, where larger batches are no faster."""
+"""The same for a model above `TINY` on a CPU, where larger batches are no faster."""
 
 OnAnswered = Callable[[int, int], None]
 Stream = tuple[int, bool]  # (number of the random stream, greedy)
@@ -117,7 +117,7 @@ def _measure_group(
 
 @contextmanager
 def _little_garbage() -> Iterator[None]:
-    """What is there by now (torch, transformers ...) stays: to look through it for garbage once takes as long as thousands of messages."""
+    """Without looking for garbage in what is loaded by now (torch, transformers ...): once takes as long as thousands of messages."""
     gc.freeze()
     try:
         yield
@@ -146,7 +146,7 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: OnAnswe
 
 
 def _asks(cell: _Cell, judge: Any, cells: Sequence[_Cell]) -> bool:
-    """Whether a judge has a say in a cell. Every environment makes its own: those are one that are configured alike."""
+    """Whether a cell asks a verifier. Every environment makes its own instances; those that are configured alike count as one."""
     asked = [name for c in cells for part in c.parts for own, name in _judges(part) if own is judge]
     return any(name in asked for part in cell.parts for _, name in _judges(part))
 
@@ -154,12 +154,12 @@ def _asks(cell: _Cell, judge: Any, cells: Sequence[_Cell]) -> bool:
 def _judges(part: _Part) -> list[tuple[Any, Any]]:
     """(judge, what configures it) of an environment; the task's own is configured by the task."""
     judges, given = part.env.verifiers, part.config.env_args
-    found = [
+    slots = [
         (judges.verifier, given.get("verifier") or {"of": part.config.env}),
         (judges.ground_truth, given.get("ground_truth")),
         (judges.team_verifier, given.get("team_verifier")),
     ]
-    return [(judge, name) for judge, name in found if judge is not None and name is not None]
+    return [(judge, name) for judge, name in slots if judge is not None and name is not None]
 
 
 def _prepared(
@@ -175,12 +175,12 @@ def _prepared(
     parts = []
     for seating in seatings:
         env = tasks.of(seating.config)
-        known = {q.id: q for q in env.questions("test")}
-        if missing := [q.id for q in asked if q.id not in known]:
+        by_id = {q.id: q for q in env.questions("test")}
+        if missing := [q.id for q in asked if q.id not in by_id]:
             raise UserValueError(
                 f"method {key.named.word!r} asks other questions than the task ({missing[0]} is missing); keep the task's questions."
             )
-        questions = {q.id: known[q.id] for q in asked}
+        questions = {q.id: by_id[q.id] for q in asked}
         team = loader.team(seating.roster, voices(seating.config))
         check_context(env, team, list(questions.values()))
         parts.append(_Part(seating.seat, seating.config, env, team, questions))
@@ -230,8 +230,10 @@ def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequenc
     began = time.perf_counter()
     played = dict(zip(plays, rollout_together(list(plays.values())), strict=True))
     seconds = time.perf_counter() - began
-    said = [completion for episodes in played.values() for episode in episodes for completion in episode.completions]
-    tokens = sum(len(completion.prompt_ids) + completion.sampled_tokens for completion in said)
+    completions = [
+        completion for episodes in played.values() for episode in episodes for completion in episode.completions
+    ]
+    tokens = sum(len(completion.prompt_ids) + completion.sampled_tokens for completion in completions)
     again = unheard({same: (plays[same], played[same]) for same in plays if same in heard})
     for cell in cells:
         try:
@@ -244,8 +246,8 @@ def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequenc
 
 
 def _same(cell: _Cell, part: _Part, stream: Stream) -> tuple[Any, ...]:
-    """What is equal for discussions that are: a frozen agent says the same in all rows that ask it the same from the same random
-    numbers, whose seed comes last."""
+    """A key of the discussions of a part: equal keys mean the same task, agents and random numbers (their seed comes last), so equal
+    discussions, which are played once for all rows."""
     number, greedy = stream
     seats = tuple((seat, id(agent)) for seat, agent in sorted(part.team.seats.items()))
     return id(part.env), seats, greedy, (0,) if greedy else (cell.key.seed, STREAM, number)
@@ -296,8 +298,8 @@ def _as_one(episodes: Sequence[Episode]) -> Episode:
         if turn.said
     ]
     spoken.sort(key=lambda pair: pair[0].round)
-    told = next(iter(question.private.values()), "")
-    private = {"every sample": told} if lone else {n: question.private.get(a, "") for (_, a), n in name.items()}
+    private_text = next(iter(question.private.values()), "")
+    private = {"every sample": private_text} if lone else {n: question.private.get(a, "") for (_, a), n in name.items()}
     transcript = replace(
         episodes[0].transcript,
         question=replace(question, private=private),

@@ -1,4 +1,4 @@
-"""With which settings a cell or a training was made: each keeps its own, so that nothing is taken for what it is not."""
+"""The settings that a cell or a training was made with, kept beside it and compared before it is used again."""
 
 from __future__ import annotations
 
@@ -69,6 +69,6 @@ def run_holds_work(place: Path) -> bool:
 
 
 def _plain(settings: Mapping[str, Any]) -> Provenance:
-    """As JSON gives them back; of an own method's other attributes it is only known what they are."""
-    found: Provenance = json.loads(json.dumps(settings, default=lambda value: type(value).__qualname__))
-    return found
+    """As JSON gives them back; what JSON cannot hold (attributes of an own method) becomes the name of its type."""
+    plain: Provenance = json.loads(json.dumps(settings, default=lambda value: type(value).__qualname__))
+    return plain

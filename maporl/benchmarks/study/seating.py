@@ -44,11 +44,11 @@ class Tasks:
         self._made: list[tuple[tuple[Any, ...], DiscussionEnv]] = []
 
     def of(self, config: RunConfig) -> DiscussionEnv:
-        what = discussed(config)
-        found = next((env for known, env in self._made if known == what), None)
-        if found is None:
-            self._made.append((what, found := config.build_env()))
-        return found
+        key = discussed(config)
+        env = next((env for known, env in self._made if known == key), None)
+        if env is None:
+            self._made.append((key, env := config.build_env()))
+        return env
 
 
 def seatings(study: Study, key: CellKey, folder: Path, tasks: Tasks) -> list[Seating]:
@@ -74,15 +74,15 @@ def seatings(study: Study, key: CellKey, folder: Path, tasks: Tasks) -> list[Sea
 def _untrained(config: RunConfig, agents: Sequence[str]) -> Roster:
     """The base model (or ``init_adapter`` on it) in every seat, partners of one's own in theirs; what is set for others is left out."""
 
-    def mine(given: Any) -> Any:
+    def own(given: Any) -> Any:
         return {a: g for a, g in given.items() if a in agents} if isinstance(given, Mapping) else given
 
     return Roster.of(
         agents,
         1,
-        mine(config.model),
+        own(config.model),
         team="frozen",
-        partners=mine(config.partners),
+        partners=own(config.partners),
         init_adapter=config.init_adapter,
     )
 

@@ -203,25 +203,25 @@ class Study:
         """
         own = {f.name: f.type for f in fields(self) if f.name != "settings"}
         shared = {f.name for f in fields(RunConfig)}
-        mine: dict[str, Any] = {}
-        theirs: dict[str, Any] = {}
+        own_changes: dict[str, Any] = {}
+        run_changes: dict[str, Any] = {}
         for key, value in values.items():
             if key == "algorithms" and isinstance(value, Mapping):
-                mine[key] = deeply(self.algorithms, value)
+                own_changes[key] = deeply(self.algorithms, value)
             elif key == "tasks" and isinstance(value, Mapping) and set(value) <= set(self.tasks):
-                mine[key] = deeply(self.tasks, value)  # type: ignore[arg-type]  # a mapping, once it is there
+                own_changes[key] = deeply(self.tasks, value)  # type: ignore[arg-type]  # a mapping, once it is there
             elif key in own:
-                mine[key] = _typed(key, value)
+                own_changes[key] = _typed(key, value)
             elif key in NOT_SHARED:
                 raise UserValueError(f"{key!r} is no setting of a whole study; use {NOT_SHARED[key]}.")
             elif key in shared:
-                theirs[key] = value
+                run_changes[key] = value
             else:
                 known = sorted({*own, *shared} - set(NOT_SHARED))
                 raise UserValueError(
                     f"unknown setting {key!r}.{nearest(str(key), known)} The settings are: {', '.join(known)}."
                 )
-        return replace(self, **mine, settings=self.settings.merged(theirs))
+        return replace(self, **own_changes, settings=self.settings.merged(run_changes))
 
     def save(self, path: str | Path) -> None:
         """Write as YAML, such that `load` gives it back."""
@@ -251,7 +251,7 @@ class Study:
         return []
 
     def budget(self, task: str, algorithm: str | None) -> RunConfig:
-        """Of a task's own discussion, with what is set for an algorithm."""
+        """The configuration of a task's own discussion, with the settings of an algorithm."""
         given = dict(self.tasks[task])  # type: ignore[call-overload]
         config = self.settings.merged({"env": given.pop("env", task), **given})
         if algorithm is None:
@@ -281,9 +281,9 @@ class Study:
 
     def _private_seats(self, team: RunConfig) -> tuple[str, ...]:
         task = discussed(team)
-        if (found := next((seats for known, seats in self._seats if known == task), None)) is None:
-            self._seats.append((task, found := seats_of(environment(team))))
-        return found
+        if (seats := next((seats for known, seats in self._seats if known == task), None)) is None:
+            self._seats.append((task, seats := seats_of(environment(team))))
+        return seats
 
     def cells(self) -> Iterator[CellKey]:
         """All cells asked for; those of the matched votes come later, when it is known what the teams spend.
@@ -346,7 +346,7 @@ def environment(config: RunConfig) -> DiscussionEnv:
 
 
 def discussed(config: RunConfig) -> tuple[Any, ...]:
-    """What of a configuration decides its environment: equal ones need only one."""
+    """The fields of a configuration that decide its environment; those that are equal in them share one."""
     return config.env, config.env_args, config.data, config.num_agents, config.num_rounds
 
 
@@ -361,7 +361,7 @@ def file_name(word: str) -> str:
 
 
 def _is_the_single_agent(entry: Named) -> bool:
-    """Nothing trained, nothing changed."""
+    """Whether a row is the plain single agent: nothing trained, nothing changed."""
     return entry.word == "single_agent" and entry.method == SingleAgent() and entry.settings is None
 
 
@@ -371,7 +371,7 @@ def _model(entry: Named) -> Any:
 
 
 def _kindred(one: str | None, other: str | None) -> bool:
-    """With one agent MAPPO is IPPO, and MAGRPO is GRPO."""
+    """Whether two algorithms are alike for a lone agent: MAPPO is IPPO there, and MAGRPO is GRPO."""
     families = ({"ippo", "mappo"}, {"magrpo", "trl_grpo", "marloo", "maremax", "mareinforce"})
     return any({one, other} <= family for family in families)
 
@@ -379,13 +379,13 @@ def _kindred(one: str | None, other: str | None) -> bool:
 def _tasks(tasks: Any) -> dict[str, dict[str, Any]]:
     if isinstance(tasks, Mapping):
         return {str(name): {} if given is None else given for name, given in tasks.items()}
-    found: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for task in tasks:
         if isinstance(task, Mapping):
-            found |= _tasks(task)
+            settings |= _tasks(task)
         else:
-            found[str(importable("tasks", task))] = {}
-    return found
+            settings[str(importable("tasks", task))] = {}
+    return settings
 
 
 def _typed(name: str, value: Any) -> Any:

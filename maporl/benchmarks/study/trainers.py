@@ -1,4 +1,4 @@
-"""How a row's agents are trained: an ordinary run, begun or gone on with."""
+"""Trains the agents of a row: an ordinary run, started or resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the jobs of a study run, and what they tell meanwhile."""
+"""Runs the jobs of a study, here or in processes of their own, and passes on their progress."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def workers(number: int, watch: OnNews) -> Iterator[Workers]:
         return
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork
     with context.Manager() as manager, ProcessPoolExecutor(number, mp_context=context) as pool:
-        mine = Workers(number, pool, manager.Queue(), watch)
+        started = Workers(number, pool, manager.Queue(), watch)
         try:
-            yield mine
+            yield started
         except BrokenProcessPool as error:
             raise OutOfMemory(
                 "a process of the study died, most likely for lack of memory; the same command goes on with what is missing: give it "
@@ -104,4 +104,4 @@ def workers(number: int, watch: OnNews) -> Iterator[Workers]:
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
-            mine.listen()
+            started.listen()

@@ -116,8 +116,14 @@ class Protocol:
         """Who speaks in `round`, once, in speaking order."""
         return agents
 
+    @property
+    def once_a_round(self) -> bool:
+        """Whether every agent speaks in every round, exactly once: what is compared round by round relies on it."""
+        return self.everybody_speaks and type(self).due_in is Protocol.due_in
+
     def feedback(self, transcripts: Sequence[Transcript]) -> Sequence[Sequence[Turn]]:
-        """What is said from outside before somebody speaks who was not due before: turns of kind "feedback", in whatever number.
+        """What is said from outside at the beginning, and before somebody speaks who was not due before: turns of kind "feedback", in
+        whatever number, under names that are no agents'.
 
         Args:
             transcripts: All discussions that are at such a point, so that what answers for many at once is asked once.
@@ -127,12 +133,16 @@ class Protocol:
     def settled(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
         """What a critic of `agent`'s next message may read: messages neither influenced by it nor simultaneous with it.
 
-        In the order in which `agent` came to know them: in a simultaneous round its own message precedes its peers'.
+        In the order in which `agent` came to know them: of a wave of simultaneous messages its own precedes its peers'.
         """
-        if not self.simultaneous:
-            return transcript.turns
-        past = (turn for turn in transcript.turns if turn.round < transcript.completed_rounds)
-        return tuple(sorted(past, key=lambda turn: (turn.round, turn.agent != agent)))  # stable: peers keep their order
+        if transcript.heard is None:  # made by hand: without waves there are whole rounds
+            if not self.simultaneous:
+                return transcript.turns
+            past = tuple(turn for turn in transcript.turns if turn.round < transcript.completed_rounds)
+        else:
+            past = transcript.turns[: transcript.heard]
+        wave = (lambda turn: turn.round) if transcript.heard is None else (lambda turn: turn.heard)
+        return tuple(sorted(past, key=lambda turn: (wave(turn), turn.agent != agent)))  # stable: peers keep their order
 
     def visible(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
         """What `agent` sees of the discussion, in the order in which it came to know it."""

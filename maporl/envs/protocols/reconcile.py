@@ -36,7 +36,10 @@ class ReConcile(Debate):
         super().__init__(num_rounds, history, stop="consensus", show_scores=show_scores)
 
     def feedback(self, transcripts: Sequence[Transcript]) -> list[tuple[Turn, ...]]:
-        return [(Turn(TALLY, t.completed_rounds - 1, tally(last_round(t)), kind="feedback"),) for t in transcripts]
+        return [
+            (Turn(TALLY, t.completed_rounds - 1, tally(last_round(t)), kind="feedback"),) if t.completed_rounds else ()
+            for t in transcripts
+        ]
 
     def instruction(self, transcript: Transcript, agent: str, instruction: str) -> str:
         return f"{instruction} {_ASK}".strip()

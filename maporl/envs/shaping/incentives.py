@@ -91,7 +91,7 @@ class Incentives(Shaping):
             raise UserValueError(
                 f"incentives need a simultaneous protocol such as debate; {protocol.name!r} is sequential."
             )
-        if not protocol.everybody_speaks:
+        if not protocol.once_a_round:
             raise UserValueError(
                 f"incentives compare everybody's rounds; not everybody speaks in each of {protocol.name!r}, use debate."
             )

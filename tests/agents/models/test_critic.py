@@ -11,6 +11,7 @@ from toy_models import random_ids, shake, values_of, weights
 
 from maporl.agents.models.critic import Critic
 from maporl.agents.models.policy import Policy
+from maporl.agents.models.value_model import ValueModel
 
 
 @pytest.fixture
@@ -93,6 +94,15 @@ def test_it_works_on_a_16_bit_base(checkpoint: Callable) -> None:
     said = values_of(critic, random_ids(5), random_ids(4))
     assert said.dtype == torch.float32 and said.requires_grad
     assert weights(policy, "critic").dtype == torch.float32
+
+
+def test_a_value_model_without_bias_is_a_linear_head_on_the_adapted_states(policy: Policy) -> None:
+    model = ValueModel(policy, "one", bias=False)
+    assert len(model.parameters()) == 28 + 1 and not values_of(model, random_ids(5), random_ids(4)).any()
+    torch.nn.init.constant_(model.head.weight, 0.5)
+    [packed] = policy.pack(np.arange(1), random_ids(5), random_ids(4, seed=1), 4096)
+    assert torch.allclose(model.values(packed), policy.hidden("one", packed).sum(-1) / 2, atol=1e-5)
+    assert model.head(torch.ones(2, 3, policy.hidden_size, dtype=torch.bfloat16)).dtype == torch.float32
 
 
 def test_its_name_must_be_free(policy: Policy) -> None:

@@ -50,6 +50,13 @@ def rate(turned: int, chances: int) -> dict[str, Any]:
     return {"turned": turned, "chances": chances, "rate": turned / chances if chances else None}
 
 
+def test_feedback_is_nobodys_message() -> None:
+    """The same discussions with a tally after each round: no figure changes."""
+    plain = [record("Rxy", "RRx"), record("xxR", "xRR")]
+    heard = [{**r, "turns": [*r["turns"], *(turn("tally", t, "-", kind="feedback") for t in (0, 1))]} for r in plain]
+    assert collaboration(heard) == collaboration(plain)
+
+
 class TestRounds:
     def test_accuracy_of_agents_and_vote(self) -> None:
         # Record 1: R x y -> R R x. Record 2: x x R -> x R R.

@@ -235,6 +235,19 @@ class TestDiscussions:
         expect(page.locator("#row-399")).to_have_attribute("aria-posinset", "400")
 
 
+def test_feedback_is_shown_below_the_messages_and_takes_no_part_in_the_vote(visit: Visit, tmp_path: Path) -> None:
+    tally = {**turn("tally", 0, "One says 3, one 5.", None, None), "score": None, "truth": None, "kind": "feedback"}
+    turns = record()["turns"]
+    page = visit(small(tmp_path, record(turns=[*turns[:2], tally, *turns[2:]])), "#discussions")
+    options(page).first.click()
+    first = page.locator("section.round").first
+    expect(first.locator(".card.feedback")).to_have_text("tallyfeedbackOne says 3, one 5.")
+    expect(first.locator(".vote")).to_have_count(2)
+    boxes = [card.bounding_box() for card in first.locator(".card").all()]
+    assert len(boxes) == 3 and boxes[2]["y"] >= boxes[0]["y"] + boxes[0]["height"]
+    assert boxes[2]["width"] == pytest.approx(boxes[1]["x"] + boxes[1]["width"] - boxes[0]["x"], abs=1)
+
+
 class TestLinks:
     def test_a_link_opens_its_discussion_and_those_beside_it(self, visit: Visit, study: Path) -> None:
         page = visit(study, "#discussions")

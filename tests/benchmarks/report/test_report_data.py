@@ -46,6 +46,13 @@ class TestIndex:
         assert index["length"] == [sum(len(t["text"]) for t in record()["turns"])]
         assert [t[:3] for t in pieces[0][0]["turns"]][0] == ["agent_0", 0, "I say 3. Answer: 3"]
 
+    def test_feedback_has_no_part_in_the_facts_and_is_marked(self) -> None:
+        heard = [{**turn("tally", 0, "2 of 2 say 3.", None, None), "truth": None, "score": None, "kind": "feedback"}]
+        plain, (index, pieces) = indexed(record()), indexed(record(turns=[*record()["turns"], *heard]))
+        for name in ("first", "marks", "flags", "correct"):
+            assert index[name] == plain[0][name], name
+        assert [t[-1] for t in pieces[0][0]["turns"]] == [0, 0, 0, 0, 1]
+
     def test_a_tie_in_the_first_round_counts_by_expectation(self) -> None:
         turns = [turn("a", 0, "4", "4", True), turn("b", 0, "5", "5", False), turn("a", 1, "4", "4", True)]
         assert indexed(record(turns=turns, agents=["a", "b"]))[0]["first"] == [0.5]

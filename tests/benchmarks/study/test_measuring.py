@@ -24,7 +24,7 @@ from maporl.benchmarks.study import measuring
 from maporl.benchmarks.study.measuring import STREAM, measure
 from maporl.benchmarks.study.study import Study
 from maporl.benchmarks.study.trainers import train
-from maporl.envs.discussion import DiscussionEnv
+from maporl.envs.scoring import Verifiers
 from maporl.rollouts.play import rollout
 from maporl.rollouts.records import Record, read_records
 from maporl.training.evaluation import evaluate, subset
@@ -123,7 +123,8 @@ def test_a_sampler_of_ones_own_serves_every_row(tmp_path: Path, tiny_model: str)
 def test_generations(method: str, agents: int, rounds: int, generations: int, tmp_path: Path) -> None:
     partners = {**seats("Knows"), "agent_1": "study_toys:Wrong"}
     found = measured(tmp_path, methods=[method], num_agents=agents, num_rounds=rounds, partners=partners)
-    assert {len(r["turns"]) for r in found[method]} == {generations}
+    said = [[t for t in r["turns"] if "kind" not in t] for r in found[method]]  # a tally is nobody's message
+    assert {len(turns) for turns in said} == {generations}
     assert cell(tmp_path, method)["costs"]["generations"] == generations
 
 
@@ -620,16 +621,16 @@ def test_overhead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     In processor time, so that a busy machine does not count; nobody really waits for the messages.
     """
     judged = [0.0]
-    score = DiscussionEnv.score_batch
+    score = Verifiers.score
 
-    def timed(env: DiscussionEnv, messages: Any) -> Any:
+    def timed(verifiers: Verifiers, questions: Any, responses: Any) -> Any:
         began = time.process_time()
         try:
-            return score(env, messages)
+            return score(verifiers, questions, responses)
         finally:
             judged[0] += time.process_time() - began
 
-    monkeypatch.setattr(DiscussionEnv, "score_batch", timed)
+    monkeypatch.setattr(Verifiers, "score", timed)
     values = {**SCRIPTED, "tasks": ["study_toys:Hundreds"], "partners": seats("Clocked"), "num_questions": 200}
     study = Study().merged({**values, "methods": ["debate", "self_consistency@3"]})
     shares = []

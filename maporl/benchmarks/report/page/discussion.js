@@ -3,7 +3,9 @@
 const SHOWN = 4000; // characters of a message at first
 const KEPT = 0.3; // a message that keeps less of the one before is new, and shown plainly
 
-const TURN = ["agent", "round", "text", "score", "truth", "reward", "advantage", "prompt", "completion", "truncated"];
+const TURN = [
+  "agent", "round", "text", "score", "truth", "reward", "advantage", "prompt", "completion", "truncated", "feedback",
+];
 
 function turnOf(packed) {
   const turn = Object.fromEntries(TURN.map((name, k) => [name, packed[k]]));
@@ -55,10 +57,14 @@ function roundNode(title, members, {before, agents, pattern, changes}, more = nu
   const cards = el(
     agents.length > 4 ? "div.cards.lots" : "div.cards",
     {},
-    members.map((turn) => cardNode(turn, before.get(turn.agent), {agents, pattern, changes})),
+    members.map((turn) =>
+      turn.feedback
+        ? feedbackNode(turn, pattern)
+        : cardNode(turn, before.get(turn.agent), {agents, pattern, changes}),
+    ),
   );
   cards.style.setProperty("--agents", Math.min(agents.length, 4));
-  return el("section.round", el("div.round-head", el("h4", title), more ?? tallyNode(members)), cards);
+  return el("section.round", el("div.round-head", el("h4", title), more ?? tallyNode(members.filter((turn) => !turn.feedback))), cards);
 }
 
 function tallyNode(members) {
@@ -70,6 +76,15 @@ function tallyNode(members) {
       el("span.vote", sign(given[0].verdict), answerNodes(answer), given.length > 1 ? ` ×${given.length}` : ""),
     );
   return el("span.tally", shown, votes.length > 4 ? `and ${votes.length - 4} more` : null);
+}
+
+// What was heard from outside: nobody's answer, and never right or wrong.
+function feedbackNode(turn, pattern) {
+  return el(
+    "article.card.feedback",
+    el("header", el("h5", el("bdi", textNodes(turn.agent))), el("em", "feedback")),
+    messageNode(turn.text, undefined, {pattern, changes: false}),
+  );
 }
 
 function cardNode(turn, earlier, {agents, pattern, changes}) {

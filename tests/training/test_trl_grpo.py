@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from maporl.benchmarks.trl_grpo import train_grpo
-from maporl.benchmarks.whole_runs import rows_at_once
-from run_toys import Letters
+from run_toys import Heard, Letters, Stop
 from safetensors.torch import load_file
 from trl import GRPOTrainer
 
 from maporl.agents import Policy, Team
 from maporl.algorithms import MAGRPO
-from maporl.benchmarks import trl_grpo
 from maporl.benchmarks.experiments.warm_start import make_warm_start
 from maporl.envs import DiscussionEnv
 from maporl.rollouts.play import rollout
+from maporl.training import trl_grpo, trl_loop
+from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
-from maporl.training.loop import learn
-from maporl.training.run import RunFolder, load_team
-from maporl.types import Question, Score
+from maporl.training.loop import Collector, learn
+from maporl.training.run import RunFolder, load_team, train
+from maporl.training.trainer import Run, rows_at_once
+from maporl.types import Episode, Question, Score
 
 ALONE: dict[str, Any] = {
     "env": "run_toys:Letters",
@@ -65,11 +65,11 @@ def config(tiny_model: str, tmp_path: Path) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Any]]:
-    """A complete run, not to be changed, and what its watcher was told."""
-    told: list[Any] = []
+def finished(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Heard]:
+    """A complete run, not to be changed, and what its callback was told."""
+    heard = Heard()
     config = RunConfig(**ALONE, model=tiny_model, output_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    return train_grpo(config, lambda *news: told.append(news)), told
+    return train(config, callbacks=[heard]), heard
 
 
 def untimed(folder: RunFolder) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ def untimed(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 class TestFolder:
-    def test_holds_what_a_run_of_ours_holds(self, finished: tuple[RunFolder, list[Any]], tiny_model: str) -> None:
+    def test_holds_what_a_run_of_ours_holds(self, finished: tuple[RunFolder, Heard], tiny_model: str) -> None:
         folder, _ = finished
         assert {p.name for p in folder.path.iterdir()} == {
             "config.yaml", "metrics.jsonl", "questions.json", "status.json", "adapters",
@@ -86,18 +86,16 @@ class TestFolder:
         assert (folder.config.algorithm, folder.config.model) == ("trl_grpo", tiny_model)
         assert "{instruction}" in folder.config.prompts["answer"], "the prompts are written out"
 
-    def test_tells_every_iteration(self, finished: tuple[RunFolder, list[Any]]) -> None:
-        folder, told = finished
+    def test_tells_every_iteration(self, finished: tuple[RunFolder, Heard]) -> None:
+        folder, heard = finished
         rows = folder.metrics
-        assert [row["iteration"] for row in rows] == [1, 2]
-        assert [(event, done, {"iteration": done, **metrics}) for event, done, metrics in told] == [
-            ("iteration", k + 1, row) for k, row in enumerate(rows)
-        ]
+        assert heard.told == [("iteration", 1), ("iteration", 2)]
+        assert rows == [{"iteration": k + 1, **metrics} for k, metrics in enumerate(heard.metrics)]
         for row in rows:
             assert 0 < row["rollout/reward_mean"] < 1 and 0 <= row["rollout/accuracy_round_1"] <= 1
             assert row["train/grad_norm/agent_0"] > 0 and row["time/rollout_s"] > 0 and row["time/update_s"] > 0
 
-    def test_the_adapter_is_like_ours(self, finished: tuple[RunFolder, list[Any]], tmp_path: Path) -> None:
+    def test_the_adapter_is_like_ours(self, finished: tuple[RunFolder, Heard], tmp_path: Path) -> None:
         folder, _ = finished
         policy = folder.config.build_policy(str(folder.config.model))
         policy.add_adapter("agent_0")
@@ -113,7 +111,7 @@ class TestFolder:
             assert settings[0][name] == settings[1][name], name
         assert set(settings[0]["target_modules"]) == set(settings[1]["target_modules"])
 
-    def test_its_agent_takes_its_seat(self, finished: tuple[RunFolder, list[Any]]) -> None:
+    def test_its_agent_takes_its_seat(self, finished: tuple[RunFolder, Heard]) -> None:
         folder, _ = finished
         env = folder.config.build_env()
         team = load_team(folder.path, env=env)
@@ -123,21 +121,23 @@ class TestFolder:
         total = sum(float(p.detach().double().square().sum()) for p in member.policy.parameters(member.adapter))
         assert total == pytest.approx(sum(float(v.double().square().sum()) for v in trained.values()))
 
-    def test_complete_is_left_begun_is_begun_anew(self, config: RunConfig) -> None:
-        folder = train_grpo(config)
+    def test_complete_is_left_interrupted_is_begun_anew(self, config: RunConfig) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            train(config, callbacks=[Stop("iteration", 2)])
+        assert RunFolder(config.folder).status == "interrupted"
+        heard = Heard()
+        folder = train(resume=config.folder, callbacks=[heard])
+        assert heard.told == [("iteration", 1), ("iteration", 2)] and folder.status == "complete"
+        whole = train(config.merged({"output_dir": str(config.folder.parent / "whole")}))
+        assert untimed(folder) == untimed(whole), "the same seed does the same"
+        adapters = [(f.path / "adapters/agent_0/adapter_model.safetensors").read_bytes() for f in (folder, whole)]
+        assert adapters[0] == adapters[1]
         written = (folder.path / "metrics.jsonl").stat().st_mtime_ns
-        assert train_grpo(config).path == folder.path
+        assert train(resume=folder.path).path == folder.path
         assert (folder.path / "metrics.jsonl").stat().st_mtime_ns == written
-        before = untimed(folder)
-        folder.set_status("running")
-        (folder.path / "leftover").write_text("of the run that died")
-        again = train_grpo(config)
-        assert not (folder.path / "leftover").exists()
-        assert again.status == "complete"
-        assert untimed(again) == before, "the same seed does the same"
 
     def test_no_iterations_leave_the_base(self, config: RunConfig) -> None:
-        folder = train_grpo(config.merged({"num_iterations": 0}))
+        folder = train(config.merged({"num_iterations": 0}))
         weights = load_file(folder.path / "adapters" / "agent_0" / "adapter_model.safetensors")
         assert folder.metrics == [] and all(not v.any() for k, v in weights.items() if "lora_B" in k)
 
@@ -153,7 +153,7 @@ def test_nothing_is_printed_and_no_state_is_left(config: RunConfig, capfd: pytes
         )  # fmt: skip
 
     before = state()
-    train_grpo(config.merged({"matmul_precision": "medium", "num_threads": 1}))
+    train(config.merged({"matmul_precision": "medium", "num_threads": 1}))
     assert state() == before
     assert capfd.readouterr() == ("", "")
 
@@ -165,21 +165,23 @@ def test_prompts_and_questions_are_those_of_our_algorithms(
     """To the token, iteration by iteration: what TRL samples from against what MAGRPO's agent was shown."""
     config = config.merged({"env": env, "seed": 5})
     shown: list[list[list[int]]] = []
-    original = trl_grpo._Trainer._generate_single_turn
+    original = trl_loop._Trainer._generate_single_turn
 
     def listening(self: Any, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
         shown.append(prompt_ids)
         return original(self, prompt_ids, *args, **kwargs)
 
-    monkeypatch.setattr(trl_grpo._Trainer, "_generate_single_turn", listening)
-    train_grpo(config)
+    monkeypatch.setattr(trl_loop._Trainer, "_generate_single_turn", listening)
+    train(config)
     task, ours = config.build_env(), []
-    team = config.build_team(task)
-    loop = learn(
-        task, team, MAGRPO(team, group_size=4), num_iterations=2, episodes_per_iteration=8, seed=5,
-        watch=lambda done, episodes: ours.append([s.completion.prompt_ids.tolist() for e in episodes for s in e.steps]),
-    )  # fmt: skip
-    list(loop)
+
+    class Listening(Callback):
+        def on_experience(self, iteration: int, episodes: Sequence[Episode]) -> None:
+            ours.append([c.prompt_ids.tolist() for e in episodes for c in e.completions])
+
+    algorithm = MAGRPO(config.build_team(task), group_size=4)
+    collector = Collector.of(algorithm, task, 8, seed=5)
+    list(learn(collector, algorithm, num_iterations=2, callback=Listening()))
     assert shown == ours
     assert len({tuple(ids) for ids in shown[0] + shown[1]}) == 4, "two questions an iteration, four times each"
 
@@ -193,17 +195,17 @@ def test_trl_itself_would_read_the_same_prompts(config: RunConfig, monkeypatch: 
         seen["ours"] = trainer._tokenize_prompts(chats)[0]
         seen["theirs"] = GRPOTrainer._tokenize_prompts(trainer, chats)[0]
 
-    monkeypatch.setattr(trl_grpo._Trainer, "train", asked)
-    train_grpo(config)
+    monkeypatch.setattr(trl_loop._Trainer, "train", asked)
+    train(config)
     assert seen["ours"][:2] == seen["theirs"][:2]
     assert seen["ours"][2] != seen["theirs"][2]
 
 
 def test_rewards_are_the_environments(config: RunConfig) -> None:
     """Two letters of three characters, four of four: by hand."""
-    env = config.build_env()
+    run = Run(config, RunFolder(config.folder), Callback())
     agent = trl_grpo._agent(config)
-    record = trl_grpo._Record(env, env.questions("train"), agent, steps=1)
+    record = trl_loop.Record(run, run.env.questions("train"), agent, steps=1)
     end = agent.policy.tokenizer.eos_token_id
     ids = [agent.policy.tokenizer(text).input_ids for text in (" ab1", "abcd")]
     assert record.reward(completion_ids=[[*ids[0], end], ids[1]], number=[0, 7]) == [pytest.approx(2 / 3), 1.0]
@@ -217,14 +219,14 @@ def test_rewards_are_the_environments(config: RunConfig) -> None:
 
 def test_the_budget_is_the_algorithms(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
-    original = trl_grpo._Record.reward
+    original = trl_loop.Record.reward
 
     def counting(self: Any, completion_ids: list[list[int]], **columns: Any) -> list[float]:
         counted.append(len(completion_ids))
         return original(self, completion_ids, **columns)
 
-    monkeypatch.setattr(trl_grpo._Record, "reward", counting)
-    folder = train_grpo(config.merged({"num_iterations": 3, "algorithm_args": {"num_minibatches": 2}}))
+    monkeypatch.setattr(trl_loop.Record, "reward", counting)
+    folder = train(config.merged({"num_iterations": 3, "algorithm_args": {"num_minibatches": 2}}))
     assert counted == [8, 8, 8]
     rates = [row["train/learning_rate"] for row in folder.metrics]
     steps = [1e-2 * (6 - k) / 6 for k in range(6)]  # six optimizer steps, linear to 0
@@ -237,7 +239,7 @@ def test_smaller_passes_save_memory_only(config: RunConfig, tmp_path: Path) -> N
         one = config.merged(
             {"microbatch_tokens": tokens, "num_iterations": 1, "output_dir": str(tmp_path / str(tokens))}
         )
-        folder = train_grpo(one)
+        folder = train(one)
         weights.append(load_file(folder.path / "adapters" / "agent_0" / "adapter_model.safetensors"))
         assert folder.metrics[0]["train/grad_norm/agent_0"] > 0
     moved = {k: float((weights[0][k] - weights[1][k]).abs().max()) for k in weights[0]}
@@ -262,7 +264,7 @@ def test_starts_from_an_adapter_and_stays_near_it(config: RunConfig, tiny_model:
     config = config.merged(
         {"init_adapter": str(tmp_path / "start"), "reference": "warm_start", "algorithm_args": {"kl_coef": 0.1}}
     )
-    folder = train_grpo(config.merged({"learning_rate": 1e-9, "num_iterations": 1}))
+    folder = train(config.merged({"learning_rate": 1e-9, "num_iterations": 1}))
     before, after = (
         load_file(p / "adapter_model.safetensors") for p in (tmp_path / "start", folder.path / "adapters" / "agent_0")
     )
@@ -290,7 +292,7 @@ def test_starts_from_an_adapter_and_stays_near_it(config: RunConfig, tiny_model:
 )
 def test_slips_are_told_and_leave_no_folder(config: RunConfig, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        train_grpo(config.merged(changes))
+        train(config.merged(changes))
     assert not config.folder.exists()
 
 
@@ -303,11 +305,11 @@ def test_it_learns(tmp_path: Path) -> None:
         "algorithm_args": {"num_minibatches": 8}, "num_iterations": 12, "episodes_per_iteration": 128,
         "max_new_tokens": 14, "learning_rate": 2e-3,
     })  # fmt: skip
-    folder = train_grpo(config)
+    folder = train(config)
     env = config.build_env()
 
     def accuracy(team: Team) -> float:
-        return float(np.mean([e.steps[0].reward for e in rollout(env, team, env.questions("test"), seed=0)]))
+        return float(np.mean([e.rewards[0] for e in rollout(env, team, env.questions("test"), seed=0)]))
 
     before = accuracy(config.merged({"team": "frozen"}).build_team(env))
     assert accuracy(load_team(folder.path, env=env)) > before + 0.15  # measured: .59 -> .90 in 15 iterations

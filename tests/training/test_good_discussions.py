@@ -6,13 +6,12 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from maporl.benchmarks.good_discussions import _base, best, chats, train_sft
-from run_toys import Letters
+from run_toys import Heard, Letters, Stop
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents import Policy, ScriptedAgent, Team
@@ -24,9 +23,12 @@ from maporl.benchmarks.study.study import Study
 from maporl.envs import DiscussionEnv
 from maporl.rollouts.play import rollout
 from maporl.rollouts.records import read_records
+from maporl.rollouts.store import EpisodeStore
 from maporl.roster import Roster
+from maporl.training import good_discussions
 from maporl.training.config import RunConfig
-from maporl.training.run import RunFolder, load_team
+from maporl.training.good_discussions import _base, best, chats
+from maporl.training.run import RunFolder, load_team, train
 from maporl.training.trainer import evaluate_run
 from maporl.types import Episode, Question, Score, Transcript, Turn
 
@@ -110,11 +112,15 @@ def config(tiny_model: str, tmp_path: Path) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Any]]:
-    """A complete run, not to be changed, and what its watcher was told."""
-    told: list[Any] = []
+def finished(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Heard]:
+    """A complete run, not to be changed, and what its callback was told."""
+    heard = Heard()
     config = RunConfig(**SFT, model=tiny_model, output_dir=str(tmp_path_factory.mktemp("runs") / "run"))
-    return train_sft(config, lambda *news: told.append(news)), told
+    return train(config, callbacks=[heard]), heard
+
+
+def untimed(folder: RunFolder) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in folder.metrics]
 
 
 class TestChats:
@@ -126,16 +132,16 @@ class TestChats:
         env = config.build_env()
         team = config.build_team(env)
         episodes = rollout(env, team, env.questions("train")[:6], seed=0)
-        steps = [s for e in episodes for s in e.steps if not s.completion.truncated]
+        said = [c for e in episodes for c in e.completions if not c.truncated]
         rows = chats(episodes, team)
-        assert len(rows) == len(steps) > 20
+        assert len(rows) == len(said) > 20
         tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-        for row, step in zip(rows, steps, strict=True):
+        for row, completion in zip(rows, said, strict=True):
             (sequence,) = encode_row(row, tokenizer)
-            prompt, said = step.completion.prompt_ids.tolist(), step.completion.completion_ids.tolist()
+            prompt, answer = completion.prompt_ids.tolist(), completion.completion_ids.tolist()
             assert sequence["input_ids"][: len(prompt)] == prompt
             assert sequence["labels"][: len(prompt)] == [IGNORE] * len(prompt)
-            assert tokenizer.decode(sequence["labels"][len(prompt) :]) == tokenizer.decode(said)
+            assert tokenizer.decode(sequence["labels"][len(prompt) :]) == tokenizer.decode(answer)
 
     def test_what_was_cut_off_or_said_by_others_is_left_out(self, config: RunConfig) -> None:
         env = config.build_env()
@@ -145,25 +151,25 @@ class TestChats:
         scripted = ScriptedAgent(lambda observation, rng: "words")
         mixed = Team({("agent_0", 0): scripted, ("agent_1", 0): config.build_team(env).seats["agent_1", 0]})
         episodes = rollout(env, mixed, env.questions("train")[:8], seed=0)
-        said = {s.completion.text for e in episodes for s in e.steps if s.agent == "agent_1"}
+        said = {turn.text for e in episodes for turn in e.transcript.turns if turn.agent == "agent_1"}
         assert {row["completion"] for row in chats(episodes, mixed)} <= said
 
 
 class TestFolder:
-    def test_names_the_fine_tuned_base(self, finished: tuple[RunFolder, list[Any]], tiny_model: str) -> None:
+    def test_names_the_fine_tuned_base(self, finished: tuple[RunFolder, Heard], tiny_model: str) -> None:
         folder, _ = finished
         assert folder.status == "complete"
-        assert folder.config.model == str(folder.path / "model")
-        assert (folder.config.team, folder.config.algorithm) == ("frozen", "sft")
-        assert RunConfig.load(folder.path / "start.yaml").model == tiny_model
+        assert (folder.config.model, folder.config.algorithm) == (tiny_model, "sft"), "what it began with"
+        assert not (folder.path / "start.yaml").exists()
         roster = Roster.load(folder.path / "adapters")
         assert len(roster.seats) == 4 and roster.bases == {str(folder.path / "model")} and not roster.learns()
         assert {speaker.adapter for speaker in roster.seats.values()} == {None}
 
-    def test_says_what_was_sampled_kept_and_learned(self, finished: tuple[RunFolder, list[Any]]) -> None:
-        folder, told = finished
+    def test_says_what_was_sampled_kept_and_learned(self, finished: tuple[RunFolder, Heard]) -> None:
+        folder, heard = finished
         *sampled, learned = folder.metrics
-        assert [row["iteration"] for row in sampled] == [1, 2] == [done for _, done, _ in told]
+        assert heard.told == [("iteration", 1), ("iteration", 2)]
+        assert sampled == [{"iteration": k + 1, **row} for k, row in enumerate(heard.metrics)]
         assert all("rollout/accuracy_round_2" in row and row["time/rollout_s"] > 0 for row in sampled)
         kept = read_records(folder.path / "discussions" / "kept.jsonl")
         assert (learned["sft/discussions"], learned["sft/kept"]) == (16, 4) == (16, len(kept))
@@ -174,7 +180,7 @@ class TestFolder:
         assert learned["sft/messages"] == len(whole) > 0
         assert learned["sft/steps"] == 3 and learned["train/loss"] > 0 and learned["time/update_s"] > 0
 
-    def test_everybody_speaks_with_it(self, finished: tuple[RunFolder, list[Any]], tiny_model: str) -> None:
+    def test_everybody_speaks_with_it(self, finished: tuple[RunFolder, Heard], tiny_model: str) -> None:
         folder, _ = finished
         env = folder.config.build_env()
         tuned = AutoModelForCausalLM.from_pretrained(folder.path / "model").state_dict()
@@ -185,23 +191,76 @@ class TestFolder:
         assert member.adapter is None and not member.trainable
         assert torch.equal(member.policy.model.state_dict()[name], tuned[name])
 
-    def test_complete_is_left_begun_is_begun_anew(self, config: RunConfig) -> None:
-        folder = train_sft(config)
-        written = (folder.path / "metrics.jsonl").stat().st_mtime_ns
-        assert train_sft(config).path == folder.path
-        assert (folder.path / "metrics.jsonl").stat().st_mtime_ns == written
-        loss = folder.metrics[-1]["train/loss"]
-        folder.set_status("interrupted")
-        (folder.path / "leftover").write_text("of the run that died")
-        again = train_sft(config)
-        assert not (folder.path / "leftover").exists() and again.status == "complete"
-        assert again.metrics[-1]["train/loss"] == loss, "the same seed does the same"
+    def test_all_discussions_are_kept_whole(self, finished: tuple[RunFolder, Heard]) -> None:
+        folder, _ = finished
+        store = EpisodeStore(folder.path / "episodes")
+        assert store.names == ["iteration_0001", "iteration_0002"]
+        env = folder.config.build_env()
+        read = [episode for name in store.names for episode in store.read(name, env.rules)]
+        assert len(read) == 16
+        kept = read_records(folder.path / "discussions" / "kept.jsonl")
+        chosen = best(read, 0.25, seed=0)
+        assert [e.transcript.question.id for e in chosen] == [r["question_id"] for r in kept]
+        assert [[t.text for t in e.transcript.turns] for e in chosen] == [[t["text"] for t in r["turns"]] for r in kept]
 
     def test_somebody_elses_folder_is_not_deleted(self, config: RunConfig) -> None:
         config.folder.mkdir()
         (config.folder / "thesis.txt").write_text("mine")
-        train_sft(config)
+        train(config)
         assert (config.folder / "thesis.txt").read_text() == "mine"
+
+
+class TestResume:
+    """Sampled discussions are read back from the run's own store; nothing is sampled or learned otherwise than in one go."""
+
+    SETTINGS: ClassVar[dict[str, Any]] = {"num_iterations": 3, "checkpoint_every": 1, "num_threads": 1}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def whole(cls, tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+        path = tmp_path_factory.mktemp("runs") / "whole"
+        return train(RunConfig(**SFT | cls.SETTINGS, model=tiny_model, output_dir=str(path)))
+
+    def same(self, one: RunFolder, two: RunFolder) -> None:
+        assert untimed(one) == untimed(two)
+        for file in ("discussions/kept.jsonl", "model/model.safetensors", "episodes/iteration_0003.safetensors"):
+            assert (one.path / file).read_bytes() == (two.path / file).read_bytes(), file
+
+    @pytest.mark.parametrize(("stopped", "left"), [(1, [1, 2, 3]), (2, [2, 3])])
+    def test_an_interrupted_one_equals_an_uninterrupted_one(
+        self, stopped: int, left: list[int], whole: RunFolder, config: RunConfig
+    ) -> None:
+        """What the last checkpoint does not count is sampled again, and is the same."""
+        with pytest.raises(KeyboardInterrupt):
+            train(config.merged(self.SETTINGS), callbacks=[Stop("iteration", stopped)])
+        cut = RunFolder(config.folder)
+        assert cut.status == "interrupted" and not (cut.path / "model").exists()
+        heard = Heard()
+        cut = train(resume=cut.path, callbacks=[heard])
+        assert [iteration for _, iteration in heard.told] == left
+        self.same(cut, whole)
+
+    def test_so_does_one_that_died_while_it_learned(
+        self, whole: RunFolder, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All was sampled: only the learning is done again."""
+
+        def dies(*_: Any) -> Any:
+            raise MemoryError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(good_discussions, "sft", dies)
+            with pytest.raises(MemoryError):
+                train(config.merged(self.SETTINGS))
+        heard = Heard()
+        cut = train(resume=config.folder, callbacks=[heard])
+        assert heard.told == []
+        self.same(cut, whole)
+
+    def test_complete_is_left(self, whole: RunFolder) -> None:
+        before = {p: p.stat().st_mtime_ns for p in whole.path.rglob("*")}
+        train(resume=whole.path)
+        assert {p: p.stat().st_mtime_ns for p in whole.path.rglob("*")} == before
 
 
 def test_nothing_is_printed_and_no_state_is_left(config: RunConfig, capfd: pytest.CaptureFixture[str]) -> None:
@@ -212,14 +271,14 @@ def test_nothing_is_printed_and_no_state_is_left(config: RunConfig, capfd: pytes
         return random.getstate(), numpy[1].tolist(), numpy[2], torch.get_rng_state().tolist(), torch.get_num_threads()
 
     before = state()
-    train_sft(config.merged({"num_threads": 1}))
+    train(config.merged({"num_threads": 1}))
     assert state() == before
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_default_is_three_times_through_the_messages(config: RunConfig) -> None:
     config = RunConfig(**{**vars(config), "algorithm_args": {"keep": 0.5, "batch_size": 4}, "learning_rate": 1e-4})
-    learned = train_sft(config).metrics[-1]
+    learned = train(config).metrics[-1]
     assert learned["sft/kept"] == 8
     assert learned["sft/steps"] == np.ceil(3 * learned["sft/messages"] / 4)
 
@@ -231,21 +290,23 @@ def test_an_initial_adapter_is_merged_first(config: RunConfig, tiny_model: str, 
         for parameter in policy.parameters("start"):
             parameter.add_(0.05)
     policy.save_adapter("start", tmp_path / "start")
-    config = config.merged({"init_adapter": str(tmp_path / "start"), "team": "frozen"})
+    config = config.merged({"init_adapter": str(tmp_path / "start")})
     ids = torch.arange(10, 30)[None]
     with policy.using("start"), torch.no_grad():
         expected = policy.model(ids).logits
-    with _base(config, config.build_team(config.build_env())) as base, torch.no_grad():
+    frozen = config.merged({"team": "frozen"})
+    with _base(frozen.build_team(frozen.build_env())) as base, torch.no_grad():
         merged = AutoModelForCausalLM.from_pretrained(base)(ids).logits
         plain = AutoModelForCausalLM.from_pretrained(tiny_model)(ids).logits
     torch.testing.assert_close(merged, expected, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(plain, expected, atol=1e-2)
-    folder = train_sft(config)
-    assert folder.config.init_adapter is None, "it is in the weights now"
+    folder = train(config)
+    roster = Roster.load(folder.path / "adapters")
+    assert {speaker.adapter for speaker in roster.seats.values()} == {None}, "it is in the weights now"
 
 
 def test_the_chat_template_of_the_run_is_learned(config: RunConfig, tiny_model: str) -> None:
-    folder = train_sft(config.merged({"chat_template": "plain", "algorithm_args": {"keep": 1.0}}))
+    folder = train(config.merged({"chat_template": "plain", "algorithm_args": {"keep": 1.0}}))
     learned = AutoTokenizer.from_pretrained(folder.path / "model")
     assert "Assistant:" in learned.apply_chat_template(
         [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True
@@ -268,7 +329,7 @@ def test_the_chat_template_of_the_run_is_learned(config: RunConfig, tiny_model: 
 )
 def test_slips_are_told_and_leave_no_folder(config: RunConfig, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        train_sft(config.merged(changes))
+        train(config.merged(changes))
     assert not config.folder.exists()
 
 
@@ -278,12 +339,12 @@ def test_two_bases_cannot_become_one(config: RunConfig, tiny_model: str, tmp_pat
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(other)
     both = RunConfig(**{**vars(config), "model": {"agent_0": tiny_model, "agent_1": str(other)}})
     with pytest.raises(ValueError, match="one base model, not 2"):
-        train_sft(both)
+        train(both)
 
 
 def test_nothing_good_is_a_failed_run(config: RunConfig) -> None:
     with pytest.raises(ValueError, match="none of the 16 sampled discussions"):
-        train_sft(config.merged({"env": Never}))
+        train(config.merged({"env": Never}))
     assert RunFolder(config.folder).status == "failed"
 
 
@@ -295,7 +356,7 @@ def test_it_teaches(tmp_path: Path) -> None:
         "output_dir": str(tmp_path / "run"), "num_iterations": 5, "episodes_per_iteration": 128, "max_new_tokens": 14,
         "algorithm_args": {"keep": 0.2, "steps": 60, "batch_size": 16}, "learning_rate": 5e-3,
     })  # fmt: skip
-    folder = train_sft(config)
+    folder = train(config)
     env = config.build_env()
     before, after = (
         evaluate_run(config, env, team, env.questions("test")).metrics["eval/accuracy"]
