@@ -23,8 +23,8 @@ def run(args: argparse.Namespace) -> int:
     for name in [args.name] if args.name else registry.names("algorithm"):
         algorithm = registry.load("algorithm", name)
         print(f"{name}: {(algorithm.__doc__ or '').strip().partition(chr(10))[0]}")
-        settled = getattr(algorithm, "Settings", None) or algorithm  # of a trainer they are a value of their own
-        settings = {n: p.default for n, p in parameters(settled).items() if n not in FROM_RUN}
+        settled, from_run = _settled(algorithm)
+        settings = {n: p.default for n, p in parameters(settled).items() if n not in from_run}
         if args.name:
             texts = _explained(settled)
             for setting, default in settings.items():
@@ -33,6 +33,15 @@ def run(args: argparse.Namespace) -> int:
             print("  " + ", ".join(f"{setting}={default!r}" for setting, default in settings.items()))
     print("set them with --algorithm_args.NAME VALUE; your own algorithm: --algorithm package.module:Class")
     return 0
+
+
+def _settled(algorithm: Any) -> tuple[Any, tuple[str, ...]]:
+    """What the settings are arguments of, and which of its arguments are none of them."""
+    from maporl.training.trainer import Trainer
+
+    if isinstance(algorithm, type) and issubclass(algorithm, Trainer):
+        return algorithm.Settings or object, ()
+    return algorithm, FROM_RUN
 
 
 def _explained(algorithm: Any) -> dict[str, str]:

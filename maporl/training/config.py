@@ -99,8 +99,7 @@ class RunConfig:
         gradient_checkpointing: Recompute activations in the backward pass.
         microbatch_tokens: Tokens of one forward and backward pass.
         matmul_precision: torch's float32 matmul precision: "highest", "high", "medium".
-        num_threads: torch's threads; on a CPU None takes one for a tiny model, and measures what is fastest for others (see
-            `maporl.training.threads.with_threads`).
+        num_threads: torch's threads; on a CPU None takes one for a tiny model, and measures what is fastest for others.
         trackers: Of "tensorboard", "wandb", "trackio"; through accelerate.
         output_dir: The run folder; None makes runs/ENV-ALGORITHM-SEED.
         seed: Of everything random.

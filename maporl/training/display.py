@@ -136,9 +136,15 @@ def _when(event: str, iteration: int, total: int) -> str:
 
 
 def summary(rows: Sequence[Mapping[str, Any]], folder: str, console: Console | None = None) -> None:
-    """The table after a run: validation before and after, and the test split, from the lines of ``metrics.jsonl``."""
+    """The table after a run: validation before and after, and the test split, from the lines of ``metrics.jsonl``.
+
+    Without any evaluation, the command that makes one.
+    """
     console = console or Console(highlight=False)
     evaluations = [row for row in rows if "evaluation" in row]
+    if not evaluations:
+        console.print(f"run folder: {folder}; evaluate it with: maporl evaluate {folder}", soft_wrap=True, markup=False)
+        return
     nothing: Mapping[str, Any] = {}
     before = next((row for row in evaluations if row["evaluation"] == "iteration_0000"), nothing)
     after = next((row for row in reversed(evaluations) if row["evaluation"] != "test"), nothing)

@@ -48,7 +48,7 @@ class Settings:
 
     Attributes:
         keep: The share of the discussions that is learned, above 0, at most 1.
-        steps: Optimizer steps; None goes through the messages `EPOCHS` times.
+        steps: Optimizer steps; None goes through the messages three times.
         batch_size: Messages of one optimizer step.
         learning_rate: The peak; None is the run's.
     """

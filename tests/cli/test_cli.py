@@ -318,6 +318,25 @@ class TestTrain:
         assert lines[-1] == f"run folder: {tmp_path / 'run'}"
         assert "Loading weights" not in err and "Warning" not in err
 
+    @pytest.mark.parametrize(
+        ("word", "given"), [("sft", {"algorithm_args.keep": 1, "max_new_tokens": 40}), ("trl_grpo", {})]
+    )
+    def test_a_trainer_is_an_algorithm_by_word(
+        self, word: str, given: dict[str, Any], run: Run, tiny_model: str, tmp_path: Path
+    ) -> None:
+        alone = {"num_agents": 1, "num_rounds": 1, "output_dir": tmp_path / "run", "algorithm": word}
+        words = ["train", "--env", LETTERS, "--model", tiny_model, *QUICK]
+        code, out, err = run(*words, *(f"--{name}={value}" for name, value in (alone | given).items()))
+        lines = out.splitlines()
+        assert code == 0, err
+        assert len(lines) == 3, "nothing of its own is printed"
+        assert lines[0].startswith("iteration 1/2") and lines[1].startswith("iteration 2/2")
+        assert lines[2] == f"run folder: {tmp_path / 'run'}; evaluate it with: maporl evaluate {tmp_path / 'run'}"
+        code, out, _ = run("evaluate", tmp_path / "run", "--num_eval_questions", "2")
+        assert code == 0 and "team accuracy" in out
+        code, _, err = run(*words, "--algorithm", word, "--algorithm_args.kept", "1", "--output_dir", tmp_path / "none")
+        assert code == 2 and f"algorithm '{word}' has no argument 'kept'." in err and not (tmp_path / "none").exists()
+
     def test_ctrl_c_names_the_way_on(self, tiny_model: str, tmp_path: Path) -> None:
         folder = tmp_path / "run"
         words = [a for a in QUICK if "num_iterations" not in a] + ["--num_iterations=10000"]
@@ -532,6 +551,10 @@ class TestCatalogue:
         assert "gae_lambda=0.95" in out and "max_grad_norm=1.0" in out, "settings of the class and of its parents"
         code, out, _ = run("algorithms", "magrpo")
         assert code == 0 and "--algorithm_args.group_size 8\n      Discussions of one question" in out
+        assert "--algorithm_args.learning_rate" not in out, "a flag of its own"
+        code, out, _ = run("algorithms", "sft")
+        assert code == 0 and "--algorithm_args.keep 0.1\n      The share" in out, "settings of a trainer"
+        assert "--algorithm_args.learning_rate None" in out
 
 
 class TestMaking:
@@ -622,3 +645,7 @@ class TestDisplay:
         assert any(all(x in line for x in ("team accuracy ", "0.250", "0.750")) for line in lines)
         assert any("ORACLE" in line and "0.875" in line for line in lines), "an oracle's figure is labelled"
         assert lines[-1] == "run folder: runs/a"
+
+        screen = io.StringIO()
+        summary(rows[1:2], "runs/a", Console(file=screen, width=100))
+        assert screen.getvalue() == "run folder: runs/a; evaluate it with: maporl evaluate runs/a\n", "no empty table"
