@@ -22,13 +22,13 @@ from typing import Any
 import torch
 
 import maporl.agents.models.policy
-import maporl.algorithms.algorithm
 import maporl.training.loop
-from bench.rows import Row, of
 from bench.settings import Settings
 from maporl.agents import Critic, LLMAgent, Policy, PromptTemplate
 from maporl.agents.prompts import ChatEncoder
 from maporl.algorithms.batch import TurnBatch
+from maporl.algorithms.descent import GradientDescent
+from maporl.algorithms.policy_gradient import PolicyGradient
 from maporl.algorithms.ppo import PPO
 from maporl.benchmarks.experiments.warm_start import make_warm_start
 from maporl.cli.demo import demo_study
@@ -93,7 +93,7 @@ def timers() -> list[tuple[Any, str, str]]:
     """(owner, name, part) of every function that is timed; those of the policy and the critic by what their names say."""
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # the first one gives the class a `step` of its own
     found: list[tuple[Any, str, str]] = [(Policy, "sample", "rollout")]
-    for owner in (Policy, Critic, maporl.algorithms.algorithm.PolicyGradient):
+    for owner in (Policy, Critic, PolicyGradient, GradientDescent):
         named = re.compile("logprobs?|logits|hidden|forward|values|entropy")
         found += [(owner, n, "update") for n, f in vars(owner).items() if named.search(n) and callable(f)]
     found += [

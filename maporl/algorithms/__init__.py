@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["IPPO", "MAGRPO", "MAPPO", "Algorithm", "LastRoundFirst", "PolicyGradient"]
 
 if TYPE_CHECKING:
-    from maporl.algorithms.algorithm import Algorithm, PolicyGradient
+    from maporl.algorithms.algorithm import Algorithm
     from maporl.algorithms.curriculum import LastRoundFirst
     from maporl.algorithms.ippo import IPPO
     from maporl.algorithms.magrpo import MAGRPO
     from maporl.algorithms.mappo import MAPPO
+    from maporl.algorithms.policy_gradient import PolicyGradient
 
-_MODULES = {"Algorithm": "algorithm", "PolicyGradient": "algorithm", "LastRoundFirst": "curriculum"}
+_MODULES = {"Algorithm": "algorithm", "PolicyGradient": "policy_gradient", "LastRoundFirst": "curriculum"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,8 +10,9 @@ import numpy as np
 
 from maporl.agents.team import Team
 from maporl.algorithms.advantages import group_advantages, returns_to_go
-from maporl.algorithms.algorithm import PolicyGradient, Update, _check
+from maporl.algorithms.algorithm import Update, check
 from maporl.algorithms.batch import TurnBatch, discount_between_rounds
+from maporl.algorithms.policy_gradient import PolicyGradient
 from maporl.errors import UserValueError
 from maporl.types import Episode
 
@@ -49,22 +50,22 @@ class MAGRPO(PolicyGradient):
         **settings: Any,
     ) -> None:
         super().__init__(team, clip_range=clip_range, loss_agg=loss_agg, **settings)
-        _check(group_size >= 2, "group_size", group_size, "a group-relative advantage needs at least 2")
-        _check(joint in ("aligned", "cross"), "joint", joint, "use 'aligned' or 'cross'")
-        _check(
+        check(group_size >= 2, "group_size", group_size, "a group-relative advantage needs at least 2")
+        check(joint in ("aligned", "cross"), "joint", joint, "use 'aligned' or 'cross'")
+        check(
             clip_range is not None or self.num_epochs == 1,
             "num_epochs",
             self.num_epochs,
             "without a ratio only the first pass over a batch is on-policy; set clip_range, or num_epochs=1",
         )
-        _check(gamma_round is None or 0 <= gamma_round <= 1, "gamma_round", gamma_round, "between 0 and 1")
+        check(gamma_round is None or 0 <= gamma_round <= 1, "gamma_round", gamma_round, "between 0 and 1")
         rounds = 1 + max(r for _, r in team.seats)
         if joint == "cross" and rounds > 1:
             raise UserValueError(
                 f"joint is 'cross' with {rounds} rounds: samples of later rounds answer one discussion only and cannot be recombined. "
                 "Use num_rounds=1, or joint='aligned'."
             )
-        _check(
+        check(
             self.kl_in == "loss" or not self.kl_coef,
             "kl_in",
             self.kl_in,

@@ -10,7 +10,8 @@ import numpy as np
 from maporl.agents.agent import Learner
 from maporl.agents.models.critic import Critic
 from maporl.agents.team import Team
-from maporl.algorithms.algorithm import _check, policies
+from maporl.agents.trainable import Trainable
+from maporl.algorithms.algorithm import check
 from maporl.algorithms.batch import learner_of
 from maporl.algorithms.ppo import PPO, Place
 from maporl.errors import UserValueError
@@ -41,12 +42,12 @@ class MAPPO(PPO):
     reads_state = True
 
     def __init__(self, team: Team, *, critics: str = "per_base", **settings: Any) -> None:
-        _check(critics in CRITICS, "critics", critics, f"use one of {list(CRITICS)}")
+        check(critics in CRITICS, "critics", critics, f"use one of {list(CRITICS)}")
         self._sharing = critics
         super().__init__(team, **settings)
 
     def make_critics(self, seed: int) -> dict[str, Critic]:
-        bases = policies(self.team)
+        bases = _policies(self.team)
         self._names: dict[tuple[str, int], str] = {}  # seat -> its critic
         made: dict[str, Critic] = {}
         for agent, r in self.team.seats:
@@ -75,3 +76,8 @@ class MAPPO(PPO):
         for learner, mine in spoken.items():
             contexts.update(zip(mine, learner.encode([episodes[n].state(i) for n, i in mine]), strict=True))
         return contexts
+
+
+def _policies(team: Team) -> list[Trainable]:
+    """The distinct bases of the team's learners, in seating order."""
+    return list(dict.fromkeys(agent.policy for agent in team.learners.values()))

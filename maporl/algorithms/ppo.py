@@ -15,9 +15,11 @@ from maporl.agents.models.critic import Critic
 from maporl.agents.models.prefix_trees import Packed
 from maporl.agents.team import Team
 from maporl.algorithms.advantages import NORMALISATIONS, chain_tokens, chain_turns, normalise
-from maporl.algorithms.algorithm import PolicyGradient, Tally, Update, _check
+from maporl.algorithms.algorithm import Update, check
 from maporl.algorithms.batch import TurnBatch, discount_between_rounds, learner_of, minibatches
+from maporl.algorithms.descent import Tally
 from maporl.algorithms.losses import clipped_value_loss, kl, token_weights
+from maporl.algorithms.policy_gradient import PolicyGradient
 from maporl.types import Episode, Turn
 
 __all__ = ["PPO", "Place"]
@@ -69,11 +71,11 @@ class PPO(PolicyGradient):
             seed=seed,
             **settings,
         )
-        _check(credit in ("token", "turn"), "credit", credit, "use 'token' or 'turn'")
+        check(credit in ("token", "turn"), "credit", credit, "use 'token' or 'turn'")
         for name, share in {"gamma_token": gamma_token, "gamma_round": gamma_round, "gae_lambda": gae_lambda}.items():
-            _check(share is None or 0 <= share <= 1, name, share, "between 0 and 1")
-        _check(vf_clip_range is None or vf_clip_range > 0, "vf_clip_range", vf_clip_range, "above 0, or None")
-        _check(
+            check(share is None or 0 <= share <= 1, name, share, "between 0 and 1")
+        check(vf_clip_range is None or vf_clip_range > 0, "vf_clip_range", vf_clip_range, "above 0, or None")
+        check(
             normalise_advantages is None or normalise_advantages in NORMALISATIONS,
             "normalise_advantages",
             normalise_advantages,

@@ -18,9 +18,10 @@ from maporl.agents.agent import ScriptedAgent
 from maporl.agents.models.policy import Policy
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
-from maporl.algorithms.algorithm import PolicyGradient, Update
+from maporl.algorithms.algorithm import Update
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.magrpo import MAGRPO
+from maporl.algorithms.policy_gradient import PolicyGradient
 from maporl.types import Completion, Episode
 
 ALGORITHMS = [
