@@ -89,6 +89,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "mappo_mixture": cell(
         "arithmetic", "mappo", {"protocol": "mixture_of_agents", **NEAR}, num_agents=3, algorithm_args=ONE_EPOCH
     ),
+    "mappo_reconcile": cell("two_witnesses", "mappo", {"protocol": "reconcile"}, num_rounds=3),
     "magrpo_reconcile": cell("arithmetic", "magrpo", {"protocol": "reconcile", **NEAR}, num_rounds=3, temperature=1.5),
     "mappo_ring": cell(
         "arithmetic",
