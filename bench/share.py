@@ -23,6 +23,7 @@ import torch
 
 import maporl.agents.models.policy
 import maporl.training.loop
+from bench.rows import Row, of
 from bench.settings import Settings
 from maporl.agents import Critic, LLMAgent, Policy, PromptTemplate
 from maporl.agents.prompts import ChatEncoder
