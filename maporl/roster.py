@@ -11,6 +11,7 @@ from typing import Any
 
 from maporl.errors import UserValueError
 from maporl.settings import full_path
+from maporl.types import Seat
 
 __all__ = ["BASE", "WARM_START", "Roster", "Speaker", "checkpoint_of"]
 
@@ -20,7 +21,6 @@ BASE = "base"
 WARM_START = "warm_start"
 """The adapter of frozen seats, and of the reference, when every adapter starts from a given one."""
 
-Seat = tuple[str, int]
 FILE = "team.json"
 
 _ADAPTERS = {  # word -> the adapter of (agent, round)
@@ -96,7 +96,7 @@ class Roster:
         for (agent, r), name in _adapters(team, agents, num_rounds).items():
             base = None if agent in partners else checkpoint_of(model, agent)
             adapter = name or (WARM_START if start else None)
-            seats[agent, r] = Speaker(base, adapter, start, trains=name not in (None, WARM_START))
+            seats[Seat(agent, r)] = Speaker(base, adapter, start, trains=name not in (None, WARM_START))
         roster = cls(seats).with_partners(partners).frozen(frozen)
         bases: dict[str, dict[str, str | None]] = {}
         for (agent, _), speaker in roster.seats.items():
@@ -112,7 +112,9 @@ class Roster:
     @staticmethod
     def joined(speakers: Mapping[str, Sequence[Speaker]]) -> Roster:
         """The roster of these speakers, agent -> one for each round; they may come from different rosters."""
-        return Roster({(agent, r): speaker for agent, rounds in speakers.items() for r, speaker in enumerate(rounds)})
+        return Roster(
+            {Seat(agent, r): speaker for agent, rounds in speakers.items() for r, speaker in enumerate(rounds)}
+        )
 
     # -- facts ---------------------------------------------------------------------------------------------------------
 
@@ -265,7 +267,7 @@ def _adapters(team: str | Mapping[str, Any], agents: Sequence[str], num_rounds: 
             raise UserValueError(
                 f"team {team!r} is unknown; use one of {list(_ADAPTERS)}, or a mapping agent -> adapter."
             )
-        return {(agent, r): _ADAPTERS[team](agent, r) for agent in agents for r in range(num_rounds)}
+        return {Seat(agent, r): _ADAPTERS[team](agent, r) for agent in agents for r in range(num_rounds)}
     if set(team) - set(agents):
         raise UserValueError(f"team names {sorted(set(team) - set(agents))}; the agents are {list(agents)}.")
     seats: dict[Seat, str | None] = {}
@@ -279,5 +281,5 @@ def _adapters(team: str | Mapping[str, Any], agents: Sequence[str], num_rounds: 
             raise UserValueError(
                 f"team names {len(names)} adapters for {agent!r}, but there are {num_rounds} rounds; one each, or one word."
             )
-        seats |= {(agent, r): None if name == BASE else name for r, name in enumerate(names)}
+        seats |= {Seat(agent, r): None if name == BASE else name for r, name in enumerate(names)}
     return seats

@@ -17,6 +17,7 @@ from maporl.agents.team import Team
 from maporl.errors import UserValueError
 from maporl.roster import Roster, Speaker
 from maporl.settings import full_path
+from maporl.types import Seat
 
 __all__ = ["Loader", "Voice"]
 
@@ -83,7 +84,7 @@ class Loader:
                 member = self._agent(speaker, its, seed + len(members))
                 seats[agent, r] = member
                 members[member] = None
-                speakers[agent, r] = replace(speaker, adapter=member.adapter)
+                speakers[Seat(agent, r)] = replace(speaker, adapter=member.adapter)
         return Team(seats, Roster(speakers))
 
     def _agent(self, speaker: Speaker, voice: Voice, seed: int) -> LLMAgent:

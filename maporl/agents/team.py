@@ -18,7 +18,7 @@ from maporl.agents.sampling.sampler import Request
 from maporl.agents.sampling.settings import Sampling
 from maporl.errors import UserValueError
 from maporl.roster import Roster, Speaker
-from maporl.types import Completion, Observation
+from maporl.types import Completion, Observation, Seat
 
 __all__ = ["Team", "act_together"]
 
@@ -180,7 +180,7 @@ class Team:
         """Who sits here, as a value: that which the team was made of, else what its agents say of themselves."""
         if self._roster is not None:
             return self._roster
-        return Roster({seat: _speaker(member) for seat, member in self.seats.items()})
+        return Roster({Seat(*seat): _speaker(member) for seat, member in self.seats.items()})
 
     def save(self, folder: str | Path) -> None:
         """Write every adapter in PEFT's format into `folder`/NAME, and the roster beside them."""

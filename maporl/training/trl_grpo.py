@@ -29,7 +29,7 @@ from maporl.training.config import RunConfig
 from maporl.training.loop import check_context, draw
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
-from maporl.types import Question
+from maporl.types import Question, Seat
 
 __all__ = ["ADAPTER", "Settings", "TRLGRPO"]
 
@@ -94,7 +94,7 @@ class TRLGRPO(Trainer):
     def save(self, folder: Path) -> None:
         agent, base = self.speaker
         self.trained.save_pretrained(str(folder / ADAPTER), selected_adapters=["default"])
-        Roster({(agent, 0): Speaker(base, ADAPTER, trains=True)}).save(folder)
+        Roster({Seat(agent, 0): Speaker(base, ADAPTER, trains=True)}).save(folder)
 
 
 def _check(config: RunConfig, env: DiscussionEnv, arguments: Settings) -> None:
