@@ -92,7 +92,7 @@ BUILTINS: dict[str, dict[str, str]] = {
 
 
 def names(kind: str) -> list[str]:
-    """The built-in names of a kind ("env", "protocol", "shaping", "verifier", "algorithm")."""
+    """The built-in names of a kind, one of the keys of `BUILTINS`: "env", "protocol", "verifier", "sampler", "method", ..."""
     return list(BUILTINS[kind])
 
 

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         # Of a failed verifier it depends on why: one of ours names a remedy, a bug in one's own needs its traceback.
-        if not isinstance(error, UserError) and not isinstance(error.__cause__, UserError):
+        if not isinstance(error, UserError):
             raise
         told = [str(error), *getattr(error, "__notes__", [])]
         print(f"maporl: error: {' '.join(' '.join(told).split())}", file=sys.stderr)

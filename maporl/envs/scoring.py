@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from maporl.envs.verifiers.verifier import TranscriptVerifier, VerifierFailed, VerifierUnavailable
+from maporl.envs.verifiers.verifier import TranscriptVerifier, VerifierFailed, VerifierRefused, VerifierUnavailable
 from maporl.errors import UserError, UserTypeError
 from maporl.registry import build, load
 from maporl.settings import parameters
@@ -152,8 +152,9 @@ def _failing(verifier: Any) -> Iterator[None]:
         error.verifier = verifier
         raise
     except Exception as error:
-        named = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        raise VerifierFailed(named, verifier) from error
+        if isinstance(error, UserError):
+            raise VerifierRefused(str(error), verifier) from error
+        raise VerifierFailed(f"{type(error).__name__}: {error}", verifier) from error
 
 
 def build_verifiers(verifier: Any, ground_truth: Any, team_verifier: Any, task_verifier: Any) -> Verifiers:

@@ -151,7 +151,7 @@ def cross(env: DiscussionEnv, team: Team, episodes: Sequence[Episode]) -> list[E
     Raises:
         ValueError: More than one round, or agents that hear one another: a message that answers another cannot be recombined.
     """
-    once = env.protocol.once_a_round and all(len(e.transcript.turns) == len(e.transcript.agents) for e in episodes)
+    once = env.protocol.once_a_round and all(len(e.said) == len(e.transcript.agents) for e in episodes)
     if env.num_rounds > 1 or not (env.protocol.simultaneous or len(env.possible_agents) == 1) or not once:
         raise UserValueError(
             f"joint is 'cross' with {env.num_rounds} rounds of protocol {env.protocol.name!r}: a message that answers another cannot be "
@@ -159,10 +159,11 @@ def cross(env: DiscussionEnv, team: Team, episodes: Sequence[Episode]) -> list[E
         )
     rules, joint, groups = env.rules, [], []
     for number in dict.fromkeys(e.group for e in episodes):
-        members = [e.transcript for e in episodes if e.group == number]
-        for choice in itertools.product(members, repeat=len(members[0].agents)):
-            turns = [source.turns[seat] for seat, source in enumerate(choice)]
-            joint.append((rules.start(members[0].question), turns))
+        members = [e for e in episodes if e.group == number]
+        start = members[0].transcript.before(members[0].said[0][0])
+        samples = [[turn for _, turn in member.said] for member in members]
+        for choice in itertools.product(samples, repeat=len(start.agents)):
+            joint.append((start, [source[seat] for seat, source in enumerate(choice)]))
             groups.append(number)
     return [
         episode(rules, team, transcript, group=group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from maporl.algorithms.hf_training import QUIET
 from maporl.training.config import RunConfig
 from maporl.training.trainer import Run, rows_at_once
 from maporl.training.trl_grpo import ADAPTER, Settings
-from maporl.types import Question, Seat, Turn
+from maporl.types import Question, Seat, Transcript, Turn
 
 __all__ = ["Record", "trainer_of"]
 
@@ -47,7 +48,7 @@ class _Trainer(GRPOTrainer):
 
 def trainer_of(config: RunConfig, arguments: Settings, agent: LLMAgent, record: Record, scratch: Path) -> GRPOTrainer:
     rules, seat = record.run.env.rules, Seat(record.speaker, 0)
-    chats = [agent.prompts.messages(rules.observe(rules.start(q), seat)) for q in record.questions]
+    chats = [agent.prompts.messages(rules.observe(start, seat)) for start in record.starts]
     longest = max(map(len, agent.policy.encode_chats(chats))) + config.max_new_tokens
     batch = config.episodes_per_iteration // arguments.num_minibatches
     rows = rows_at_once(batch, longest, config.microbatch_tokens)
@@ -109,6 +110,11 @@ class Record(TrainerCallback):
     _began: float = 0.0
     _sampled: float = 0.0
 
+    @cached_property
+    def starts(self) -> list[Transcript]:
+        """Of each question the discussion in which nobody has spoken."""
+        return self.run.env.rules.begin(self.questions)
+
     @property
     def speaker(self) -> str:
         return str(self.run.env.possible_agents[0])
@@ -118,19 +124,16 @@ class Record(TrainerCallback):
         decoded = self.agent.policy.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
         texts = [text.strip() for text in decoded]  # as our agents do
         rules = self.run.env.rules
-        said = [
-            (rules.start(self.questions[n]), [Turn(self.speaker, 0, text)])
-            for n, text in zip(number, texts, strict=True)
-        ]
+        said = [(self.starts[n], [Turn(self.speaker, 0, text)]) for n, text in zip(number, texts, strict=True)]
         discussions = rules.extend(said)
-        rewards = [rules.rewards(discussion)[0] for discussion in discussions]
+        rewards = [rules.rewards(discussion)[-1] for discussion in discussions]
         ends = self.agent.policy.eos_ids
         self._rollout = {
             "rollout/reward_mean": float(np.mean(rewards)),
             "rollout/truncated": float(np.mean([ids[-1] not in ends for ids in completion_ids])),
             "rollout/completion_tokens": float(np.mean([len(ids) for ids in completion_ids])),
         }
-        truths = [discussion.turns[0].truth for discussion in discussions]
+        truths = [discussion.turns[-1].truth for discussion in discussions]
         if all(truth is not None for truth in truths):
             right = [bool(truth.correct) for truth in truths if truth is not None]
             self._rollout["rollout/accuracy_round_1"] = float(np.mean(right))

@@ -23,7 +23,7 @@ PER_ANSWER = ("generations", "prompt_tokens", "completion_tokens")
 
 
 def describe(study: Study, key: CellKey) -> dict[str, Any]:
-    """What is known of a cell before it is measured."""
+    """The entries of cell.json that do not depend on a measurement."""
     named = key.named
     return {
         "version": VERSION,
@@ -49,7 +49,7 @@ def write_cell(folder: Path, cell: Mapping[str, Any]) -> None:
 
 
 def read_cell(place: Path) -> dict[str, Any] | None:
-    """What is written of a cell that is over, in its folder; None where nothing (readable) is."""
+    """The contents of a cell's cell.json; None if it is missing, unreadable or of another version."""
     cell = _mapping(place / "cell.json")
     return cell if cell.get("version") == VERSION else None
 
@@ -184,7 +184,7 @@ class Begun:
 
 
 def _mapping(file: Path) -> dict[str, Any]:
-    """What a JSON file holds; nothing if it is not there, or half written."""
+    """The mapping in a JSON file; {} if it is missing, unreadable or no mapping."""
     content: Any = None
     with suppress(OSError, ValueError):
         content = json.loads(file.read_text(encoding="utf-8"))

@@ -145,21 +145,21 @@ def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: OnAnswe
         _measured(study, group, folder, watch)
 
 
-def _asks(cell: _Cell, judge: Any, cells: Sequence[_Cell]) -> bool:
+def _asks(cell: _Cell, verifier: Any, cells: Sequence[_Cell]) -> bool:
     """Whether a cell asks a verifier. Every environment makes its own instances; those that are configured alike count as one."""
-    asked = [name for c in cells for part in c.parts for own, name in _judges(part) if own is judge]
-    return any(name in asked for part in cell.parts for _, name in _judges(part))
+    asked = [name for c in cells for part in c.parts for own, name in _verifiers(part) if own is verifier]
+    return any(name in asked for part in cell.parts for _, name in _verifiers(part))
 
 
-def _judges(part: _Part) -> list[tuple[Any, Any]]:
-    """(judge, what configures it) of an environment; the task's own is configured by the task."""
-    judges, given = part.env.verifiers, part.config.env_args
-    slots = [
-        (judges.verifier, given.get("verifier") or {"of": part.config.env}),
-        (judges.ground_truth, given.get("ground_truth")),
-        (judges.team_verifier, given.get("team_verifier")),
+def _verifiers(part: _Part) -> list[tuple[Any, Any]]:
+    """(verifier, what configures it) of an environment; the task's own is configured by the task."""
+    slots, given = part.env.verifiers, part.config.env_args
+    configured = [
+        (slots.verifier, given.get("verifier") or {"of": part.config.env}),
+        (slots.ground_truth, given.get("ground_truth")),
+        (slots.team_verifier, given.get("team_verifier")),
     ]
-    return [(judge, name) for judge, name in slots if judge is not None and name is not None]
+    return [(verifier, name) for verifier, name in configured if verifier is not None and name is not None]
 
 
 def _prepared(

@@ -13,6 +13,7 @@ __all__ = [
     "TranscriptVerifier",
     "Verifier",
     "VerifierFailed",
+    "VerifierRefused",
     "VerifierUnavailable",
     "no_answer",
     "verdict",
@@ -29,6 +30,10 @@ class VerifierFailed(RuntimeError):
     def __init__(self, message: str, verifier: object = None) -> None:
         super().__init__(message)
         self.verifier = verifier
+
+
+class VerifierRefused(VerifierFailed, UserError):
+    """A verifier says what is wrong with what it was given, and names the remedy."""
 
 
 class VerifierUnavailable(VerifierFailed, UserError, ConnectionError):

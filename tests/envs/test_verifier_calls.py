@@ -9,9 +9,10 @@ from discussion_toys import Contains, Digits
 
 from maporl.agents import ScriptedAgent, Team
 from maporl.envs import DiscussionEnv
+from maporl.envs.protocols import Debate
 from maporl.rollouts.play import cross, rollout
 from maporl.training.evaluation import evaluate
-from maporl.types import Question, Score
+from maporl.types import Question, Score, Transcript, Turn
 
 
 class WholeRounds:
@@ -122,3 +123,21 @@ def test_a_function_of_one_round_is_called_for_every_round() -> None:
 
     discussed(team_verifier=judge, shaping="team_score")
     assert len(calls) == 16 and {calls.count(text) for text in calls} == {2}
+
+
+def test_joint_actions_begin_as_their_samples_did() -> None:
+    """What opened a discussion is not asked for again, and no message is made of it."""
+
+    class Taught(Debate):
+        asked = 0
+
+        def opening(self, transcripts: Sequence[Transcript]) -> list[tuple[Turn, ...]]:
+            self.asked += 1
+            return [(Turn("bank", 0, f"Lesson {n}.", kind="feedback"),) for n in range(len(transcripts))]
+
+    env = Digits(2, 1, protocol=Taught(1))
+    episodes = rollout(env, team(env), [*asked(env, 1)] * 4, seed=0, groups=[0] * 4)
+    joint = cross(env, team(env), episodes)
+    assert env.protocol.asked == 1 and len(joint) == 16
+    assert {tuple(t.kind for t in e.transcript.turns) for e in joint} == {("feedback", "said", "said")}
+    assert [e.rewards[0] for e in joint] == [0.0] * 16
