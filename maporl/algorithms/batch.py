@@ -94,9 +94,8 @@ class TurnBatch:
         mask = torch.zeros(len(turns), max(len(c.completion_ids) for c in said), dtype=torch.bool)
         old = torch.zeros(mask.shape)
         for n, completion in enumerate(said):
-            size = len(completion.completion_ids)
-            mask[n, :size] = True
-            old[n, :size] = torch.from_numpy(completion.logprobs)
+            mask[n, : len(completion.completion_ids)] = True
+            old[n, : len(completion.logprobs)] = torch.from_numpy(completion.logprobs)
         ends = np.cumsum([len(chain) for chain in chains])
         numbers: dict[int, int] = {}
         return cls(

@@ -86,10 +86,7 @@ class PolicyGradient(GradientDescent):
             kl_estimator,
             "as a loss its expected gradient is zero: use 'k2', 'k3', or kl_in='reward'",
         )
-        for name, count in {
-            "num_epochs": num_epochs,
-            "num_minibatches": num_minibatches,
-        }.items():
+        for name, count in {"num_epochs": num_epochs, "num_minibatches": num_minibatches}.items():
             check(count >= 1, name, count, "at least 1")
         check(learning_rate > 0, "learning_rate", learning_rate, "above 0")
         check(clip_range is None or clip_range > 0, "clip_range", clip_range, "above 0, or None")
