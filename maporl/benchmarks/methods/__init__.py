@@ -1,31 +1,5 @@
 """What is compared: which discussion, and how it becomes an answer."""
 
-from maporl.benchmarks.methods.method import (
-    BestOfK,
-    DebateMethod,
-    Discussion,
-    Method,
-    MixtureOfAgentsMethod,
-    ProtocolMethod,
-    ReConcileMethod,
-    SelfConsistency,
-    SelfRefine,
-    SingleAgent,
-    SingleAgentTold,
-    VerifierVote,
-)
+from maporl.benchmarks.methods.method import Method, SelfConsistency
 
-__all__ = [
-    "BestOfK",
-    "DebateMethod",
-    "Discussion",
-    "Method",
-    "MixtureOfAgentsMethod",
-    "ProtocolMethod",
-    "ReConcileMethod",
-    "SelfConsistency",
-    "SelfRefine",
-    "SingleAgent",
-    "SingleAgentTold",
-    "VerifierVote",
-]
+__all__ = ["Method", "SelfConsistency"]
