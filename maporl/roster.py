@@ -131,10 +131,6 @@ class Roster:
         """Who speaks for an agent, round by round."""
         return tuple(self.seats[seat] for seat in sorted(seat for seat in self.seats if seat[0] == agent))
 
-    def learns(self, round: int | None = None) -> frozenset[Seat]:
-        """The seats that are trained, of one round (from 0) or of all."""
-        return frozenset(seat for seat, s in self.seats.items() if s.trains and round in (None, seat[1]))
-
     # -- other rosters -------------------------------------------------------------------------------------------------
 
     def frozen(self, words: Iterable[str]) -> Roster:

@@ -162,7 +162,11 @@ class TestFolder:
         assert (folder.config.model, folder.config.algorithm) == (tiny_model, "sft"), "what it began with"
         assert not (folder.path / "start.yaml").exists()
         roster = Roster.load(folder.path / "adapters")
-        assert len(roster.seats) == 4 and roster.bases == {str(folder.path / "model")} and not roster.learns()
+        assert (
+            len(roster.seats) == 4
+            and roster.bases == {str(folder.path / "model")}
+            and not any(s.trains for s in roster.seats.values())
+        )
         assert {speaker.adapter for speaker in roster.seats.values()} == {None}
 
     def test_says_what_was_sampled_kept_and_learned(self, finished: tuple[RunFolder, Heard]) -> None:
