@@ -55,7 +55,7 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
     theirs = batch if num_rounds == 1 else 1
     sizes: dict[str, Any] = {"num_rounds": num_rounds, "new_tokens": tokens, "group_size": 2 if settings.quick else 8}
     ours = {
-        side: OurStep(settings, folder, EQUAL, autocast=side == "autocast", **sizes) for side in ("equal", "autocast")
+        side: OurStep(settings, folder, EQUAL, dtype=dtype, **sizes) for side, dtype in (("equal", None), ("16 bit", "bfloat16"))
     }
     one = ours["equal"]
     questions = one.questions[:batch]
@@ -73,7 +73,7 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
     }
     steps: dict[str, Callable[[], float]] = {
         "ours": lambda: _rate(ours["equal"](questions)),
-        "ours, updates in bfloat16": lambda: _rate(ours["autocast"](questions)),
+        "ours, in bfloat16": lambda: _rate(ours["16 bit"](questions)),
         "ours, one question a step": lambda: _rate(*(ours["equal"]([q]) for q in questions[:single])),
         "CoMLRL stock": lambda: _rate(rivals["stock"](prompts[:theirs])),
         "CoMLRL equal settings": lambda: _rate(rivals["equal"](prompts[:theirs])),
@@ -90,7 +90,7 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
         pairs: list[tuple[str, list[float], str, str | None]] = [
             (f"{batch} questions a step / CoMLRL stock", mine, "CoMLRL stock", ">= 5"),
             (f"{batch} questions a step / CoMLRL equal settings", mine, "CoMLRL equal settings", ">= 3"),
-            ("updates in bfloat16 / CoMLRL stock", series["ours, updates in bfloat16"], "CoMLRL stock", None),
+            ("in bfloat16 / CoMLRL stock", series["ours, in bfloat16"], "CoMLRL stock", None),
             ("one question a step / CoMLRL stock", alone, "CoMLRL stock", ">= 2"),
             (
                 "one question a step / CoMLRL equal settings",

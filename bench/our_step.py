@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ class OurStep:
         group_size: Discussions of each question.
         new_tokens: Length of every message.
         force_length: Messages never end early.
-        autocast: Our own setting: updates in bfloat16.
+        dtype: Of this side's base model; None is the settings'.
     """
 
     def __init__(
@@ -115,12 +115,11 @@ class OurStep:
         group_size: int = 8,
         new_tokens: int = 32,
         force_length: bool = True,
-        autocast: bool = False,
+        dtype: str | None = None,
     ) -> None:
         self.settings, self.knobs = settings, knobs
         self.env = task(num_agents, num_rounds)
-        policy = settings.policy(folder, attention=knobs.attention)
-        policy.autocast = autocast
+        policy = replace(settings, dtype=dtype or settings.dtype).policy(folder, attention=knobs.attention)
         if force_length:
             policy.eos_ids = NEVER
         self.team = Team.build(

@@ -21,7 +21,7 @@ from maporl.types import Seat
 
 __all__ = ["Loader", "Voice"]
 
-_OF_TRAINING = ("lora", "gradient_checkpointing", "autocast")
+_OF_TRAINING = ("lora", "gradient_checkpointing")
 """Arguments of `Policy.from_pretrained` that change nothing about what a loaded model says."""
 
 

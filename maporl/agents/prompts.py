@@ -62,6 +62,8 @@ class PromptTemplate:
         revise: Closes every later user message ({instruction}).
         separator: Between the pieces of one user message.
         personas: Agent name -> text for {persona}.
+        examples: Pairs (what a user says, what an assistant replies) that open every chat: a small model that does not follow an
+            instruction about the form of its answer follows one example of it. Taken as they are.
     """
 
     system: str = "{persona}\n{role}"
@@ -77,6 +79,7 @@ class PromptTemplate:
     )
     separator: str = "\n\n"
     personas: Mapping[str, str] = field(default_factory=dict)
+    examples: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
         for name, allowed in _FIELDS.items():
@@ -96,6 +99,9 @@ class PromptTemplate:
                 )
         if not isinstance(self.personas, Mapping):
             raise UserValueError(f"personas is {self.personas!r}; write a mapping from agent to text.")
+        for pair in self.examples:
+            if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+                raise UserValueError(f"prompts: example {pair!r} is no pair of texts; write [what a user says, the reply].")
 
     @classmethod
     def load(cls, spec: str | Path | Mapping[str, Any] | PromptTemplate | None) -> PromptTemplate:
@@ -119,6 +125,8 @@ class PromptTemplate:
         ).strip()
         if system:
             chat.append({"role": "system", "content": system})
+        for said, reply in self.examples:
+            chat += [{"role": "user", "content": said}, {"role": "assistant", "content": reply}]
         pending: list[str] = []
         own: Message | None = None
         for message in observation["transcript"]:

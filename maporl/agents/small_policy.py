@@ -71,6 +71,10 @@ class SmallPolicy:
         """A state and an action."""
         return len(self.shape) + 1
 
+    @property
+    def rounds_alike(self) -> bool:
+        return True
+
     def add_adapter(self, name: str, *, seed: int = 0) -> None:
         """Add an adapter that plays as the base does; `seed` is of its hidden layers.
 

@@ -37,6 +37,10 @@ class Trainable(Protocol):
     def context_window(self) -> int:
         """Longest prompt and completion together, in tokens."""
 
+    @property
+    def rounds_alike(self) -> bool:
+        """Whether `logprobs` are those of sampling up to float32's rounding: else they are computed again before an update."""
+
     def add_adapter(self, name: str, *, seed: int = 0) -> None:
         """Add an adapter that starts as the base."""
 

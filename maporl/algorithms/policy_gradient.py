@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -24,6 +24,9 @@ from maporl.errors import UserValueError
 __all__ = ["PolicyGradient"]
 
 OLD_LOGPROBS = ("sampled", "recomputed")
+
+LARGEST_MISMATCH = 0.015
+"""Mean |log-prob difference| a token between sampling and training that products in 16 bit account for."""
 
 
 class PolicyGradient(GradientDescent):
@@ -46,8 +49,11 @@ class PolicyGradient(GradientDescent):
         max_grad_norm: Clips the gradient's norm per adapter; None does not.
         microbatch_tokens: Tokens of one forward and backward pass, padding included. Changes memory, not the gradient. Halved when
             memory runs out.
-        old_logprobs: "sampled": those stored when sampling are the denominator of the ratio; "recomputed": those of a forward pass
-            before the update, for a sampler that computes with another rounding.
+        old_logprobs: What ratios are taken to. "sampled": the log-probs stored when sampling. "recomputed": those of the update's own
+            forward passes before anything has moved, so that every first ratio is 1 whatever the sampler rounds; the difference
+            is corrected by importance weights. None: recomputed where the two round differently (16 bit, a sampler of one's own).
+        max_importance_weight: Where those weights exp(recomputed - sampled) are truncated (Yao et al. 2025, "Your efficient RL
+            framework secretly brings you off-policy RL training").
         seed: Of the division into minibatches.
 
     Raises:
@@ -72,11 +78,14 @@ class PolicyGradient(GradientDescent):
         loss_agg: str = "token",
         max_grad_norm: float | None = 1.0,
         microbatch_tokens: int = 4096,
-        old_logprobs: str = "sampled",
+        old_logprobs: str | None = None,
+        max_importance_weight: float = 2.0,
         seed: int = 0,
     ) -> None:
         super().__init__(team, num_updates, lr_schedule, max_grad_norm, microbatch_tokens, seed)
-        check(old_logprobs in OLD_LOGPROBS, "old_logprobs", old_logprobs, f"use one of {list(OLD_LOGPROBS)}")
+        known = old_logprobs is None or old_logprobs in OLD_LOGPROBS
+        check(known, "old_logprobs", old_logprobs, f"use one of {list(OLD_LOGPROBS)}, or None")
+        check(max_importance_weight >= 1, "max_importance_weight", max_importance_weight, "at least 1")
         check(kl_in in ("reward", "loss"), "kl_in", kl_in, "use 'reward' or 'loss'")
         check(loss_agg in LOSS_AGGREGATIONS, "loss_agg", loss_agg, f"use one of {list(LOSS_AGGREGATIONS)}")
         check(kl_estimator in KL_ESTIMATORS, "kl_estimator", kl_estimator, f"use one of {list(KL_ESTIMATORS)}")
@@ -109,26 +118,36 @@ class PolicyGradient(GradientDescent):
         self.num_epochs, self.num_minibatches = num_epochs, num_minibatches
         self.clip_range, self.ent_coef, self.loss_agg = clip_range, ent_coef, loss_agg
         self.kl_coef, self.kl_in, self.kl_estimator, self.reference = kl_coef, kl_in, kl_estimator, reference
-        self.old_logprobs = old_logprobs
+        self._said = False
+        self.old_logprobs, self.max_importance_weight = old_logprobs, max_importance_weight
         for name, learner in team.learners.items():
             self.add_optimizer(name, learner.policy.parameters(name), learning_rate)
 
     # -- what subclasses call ------------------------------------------------------------------------------------------
 
+    def recomputes(self, learner: Learner) -> bool:
+        """Whether the ratios of a learner's messages are taken to log-probs that are computed again."""
+        return not learner.policy.rounds_alike if self.old_logprobs is None else self.old_logprobs == "recomputed"
+
     def with_old_logprobs(self, batch: TurnBatch) -> TurnBatch:
         """The batch with the log-probs that ratios are taken to: those of sampling, or of a forward pass of the agents as they are."""
-        if self.old_logprobs == "sampled" or batch.old_logprobs is not batch.sampled_logprobs:
+        again = [learner for learner in self.team.learners.values() if self.recomputes(learner)]
+        if not again or batch.old_logprobs is not batch.sampled_logprobs:
             return batch
-        return replace(batch, old_logprobs=self._logprobs(batch, lambda learner: learner.adapter))
+        recomputed = self._logprobs(batch, lambda learner: learner.adapter, again)
+        mine = torch.from_numpy(np.isin(batch.learners, [learner.adapter for learner in again]))
+        return replace(batch, old_logprobs=torch.where(mine[:, None], recomputed, batch.sampled_logprobs))
 
     def reference_logprobs(self, batch: TurnBatch) -> Tensor:
         """Log-probs [N, T] of the sampled tokens under the reference, at the temperature they were sampled at; zero outside the mask."""
-        return self._logprobs(batch, lambda learner: self.reference)
+        return self._logprobs(batch, lambda learner: self.reference, self.team.learners.values())
 
     @torch.no_grad()
-    def _logprobs(self, batch: TurnBatch, adapter: Callable[[Learner], str | None]) -> Tensor:
+    def _logprobs(
+        self, batch: TurnBatch, adapter: Callable[[Learner], str | None], learners: Iterable[Learner]
+    ) -> Tensor:
         result = torch.zeros_like(batch.old_logprobs)
-        for learner in self.team.learners.values():
+        for learner in learners:
             policy, name, temperature = learner.policy, adapter(learner), learner.sampling.temperature
 
             def fill(
@@ -156,7 +175,8 @@ class PolicyGradient(GradientDescent):
         counted = batch.completion_mask.sum(1).clamp(min=1)
         means = ((advantages * batch.completion_mask).sum(1) / counted).tolist()
         every = np.arange(len(batch)) if rows is None else rows
-        batch = self.with_old_logprobs(batch)
+        if self.num_epochs * self.num_minibatches > 1:  # else the only forward pass is the first
+            batch = self.with_old_logprobs(batch)
         tally = Tally()
         for name, learner in self.team.learners.items():
             mine = every[batch.learners[every] == name]
@@ -179,7 +199,19 @@ class PolicyGradient(GradientDescent):
             "train/dropped_episodes": float(batch.dropped),
             "train/learning_rate": float(next(iter(self.schedulers.values())).get_last_lr()[0]),
         }
+        self._say_if_mismatched(metrics.get("train/logprob_mismatch", 0.0))
         return Update(metrics, dict(zip(batch.places, means, strict=True)))
+
+    def _say_if_mismatched(self, mismatch: float) -> None:
+        """Warn, once, of a sampler that is another policy than the one trained."""
+        if mismatch > LARGEST_MISMATCH and not self._said:
+            self._said = True
+            warnings.warn(
+                f"sampling and training differ by {mismatch:.3f} a token in their log-probs, more than the {LARGEST_MISMATCH} of 16-bit "
+                "products: importance weights correct for what they can (train/logprob_mismatch shows it). Use --dtype float32, or a "
+                "sampler that computes as training does.",
+                stacklevel=3,
+            )
 
     def _moves(self, rows: np.ndarray, batch: TurnBatch, advantages: Tensor) -> np.ndarray:
         """Which messages have a gradient at all: without KL and entropy in the loss, those with an advantage."""
@@ -206,10 +238,15 @@ class PolicyGradient(GradientDescent):
             logprobs, spread = policy.logprobs(
                 learner.adapter, packed, learner.sampling.temperature, entropy=self.ent_coef > 0
             )
-            old, advantage, weight = (
-                packed.flat(table).to(policy.device) for table in (batch.old_logprobs, advantages, weights)
+            old, sampled, advantage, weight = (
+                packed.flat(table).to(policy.device)
+                for table in (batch.old_logprobs, batch.sampled_logprobs, advantages, weights)
             )
+            if first and self.recomputes(learner):  # this very pass, for another one is packed and rounded otherwise
+                old = logprobs.detach()
             per_token = clipped_surrogate(logprobs, old, advantage, self.clip_range)
+            if self.recomputes(learner):
+                per_token = per_token * (old - sampled).exp().clamp(max=self.max_importance_weight)
             if self.kl_coef and self.kl_in == "loss":
                 assert ref_logprobs is not None
                 reference = packed.flat(ref_logprobs).to(policy.device)
@@ -226,7 +263,6 @@ class PolicyGradient(GradientDescent):
                 if self.clip_range is not None:
                     metrics["train/clip_fraction"] = (distance.abs() > self.clip_range).sum() / tokens
                 if first:  # nothing has moved yet
-                    sampled = packed.flat(batch.sampled_logprobs).to(policy.device)
                     metrics["train/logprob_mismatch"] = (logprobs - sampled).abs().sum() / tokens
                     metrics["train/first_ratio_error"] = distance.abs().max()
             return loss, metrics

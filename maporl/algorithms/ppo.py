@@ -108,10 +108,12 @@ class PPO(PolicyGradient):
         read = self.contexts(episodes, [(n, i) for n in whole for i, learns in enumerate(episodes[n].learns) if learns])
         unfit = {n for (n, i), context in read.items() if not self._fits(episodes[n].transcript.turns[i], context)}
         keep = [not e.overflow and n not in unfit for n, e in enumerate(episodes)]
-        batch = self.with_old_logprobs(TurnBatch.collect(episodes, self.team, self.gamma_round, keep))
+        batch = TurnBatch.collect(episodes, self.team, self.gamma_round, keep)
         contexts = [read[place] for place in batch.places]
         judges = np.array([self.critic_of(turn) for turn in batch.turns])
         ref_logprobs = self.reference_logprobs(batch) if self.kl_coef else None
+        if ref_logprobs is not None:
+            batch = self.with_old_logprobs(batch)  # a divergence between roundings is none
         values, mask = self.values(batch, contexts, judges)
         advantages = self.advantages(batch, values, ref_logprobs)
         returns = values + advantages

@@ -92,7 +92,6 @@ class RunConfig:
         dtype, device: Of the base model; device None takes a GPU when there is one.
         quantization: "4bit" keeps the base model's linear layers in four bits (NF4) and multiplies in dtype; needs a CUDA GPU and
             ``maporl[quantised]``.
-        autocast: Compute updates in bfloat16; adapters, their gradients and the optimizer stay float32.
         sampler: What samples: "in_process", "reference" (transformers' generate: slower, the same messages), or
             ``package.module:Class``, a `maporl.agents.Sampler`.
         max_batch_tokens: Prompt and new tokens of one sampling batch.
@@ -138,7 +137,6 @@ class RunConfig:
     dtype: str = "float32"
     device: str | None = None
     quantization: str | None = None
-    autocast: bool = False
     sampler: str = "in_process"
     max_batch_tokens: int = 131_072
     gradient_checkpointing: bool = False
@@ -305,7 +303,6 @@ class RunConfig:
             "quantization",
             "chat_template",
             "gradient_checkpointing",
-            "autocast",
             "sampler",
             "max_batch_tokens",
         )

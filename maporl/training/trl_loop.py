@@ -65,7 +65,7 @@ def trainer_of(config: RunConfig, arguments: Settings, agent: LLMAgent, record: 
         beta=arguments.kl_coef,
         seed=config.seed,
         shuffle_dataset=False,  # its order is ours
-        bf16=config.autocast,
+        bf16=config.dtype == "bfloat16",
         gradient_checkpointing=config.gradient_checkpointing,
         use_cpu=config.resolved_device == "cpu",
         logging_steps=1,

@@ -15,6 +15,7 @@ from toy_models import completion_logits, shake, weights
 
 from maporl import registry
 from maporl.agents.agent import ScriptedAgent
+from maporl.agents.models.checkpoints import DTYPES
 from maporl.agents.models.policy import Policy
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
@@ -508,6 +509,28 @@ def test_a_mismatch_between_sampling_and_training_is_told_whatever_the_ratio_is_
     assert metrics["train/clip_fraction"] == (1.0 if old == "sampled" else 0.0)
 
 
+@pytest.mark.parametrize("planted", [0.25, -1.5])
+def test_a_planted_mismatch_is_corrected_by_truncated_weights(
+    make_team: Callable, planted: float, recwarn: pytest.WarningsRecorder
+) -> None:
+    gradients = []
+    for shift in (0.0, planted):
+        team = make_team(2)
+        episodes = play(team, questions(4), rounds=1)
+        for e in episodes:
+            for c in e.completions:
+                c.logprobs[:] -= shift
+        algorithm = Reinforce(team, old_logprobs="recomputed", max_grad_norm=None, num_epochs=1, num_minibatches=1)
+        seen = watch(algorithm)
+        metrics = algorithm.update(episodes).metrics
+        assert metrics["train/first_ratio_error"] == 0.0
+        gradients.append(seen)
+    weight = min(np.exp(planted), 2.0)  # the same for every token, so that the gradient is simply that much larger
+    for key, (first, *_) in gradients[0].items():
+        assert torch.allclose(gradients[1][key][0], weight * first, rtol=1e-3, atol=1e-7) and first.abs().max() > 0
+    assert sum("sampling and training differ by" in str(w.message) for w in recwarn) == 1
+
+
 def tight(policy: Policy, monkeypatch: pytest.MonkeyPatch, tokens: int, *, backward: bool) -> list[int]:
     """Training passes of more than so many tokens run out of memory, forwards or only backwards; returns those that fitted."""
     passed: list[int] = []
@@ -621,21 +644,20 @@ def test_other_errors_in_an_update_are_raised_as_they_are(make_team: Callable, m
 
 @pytest.mark.parametrize("name", ["ippo", "magrpo"])
 @pytest.mark.parametrize("saving", [False, True])
-def test_autocast_moves_float32_adapters_in_nearly_the_same_direction(
+def test_16_bit_moves_float32_adapters_in_nearly_the_same_direction(
     make_team: Callable, name: str, saving: bool
 ) -> None:
-    results = []
-    for autocast in (False, True):
-        team = make_team(tokens=8, base={"autocast": autocast, "gradient_checkpointing": saving})
+    results, episodes = [], []
+    for dtype in ("float32", "bfloat16"):
+        team = make_team(tokens=8, base={"dtype": dtype, "gradient_checkpointing": saving})
         shake(team.policies[0], "agent_0", 0.1)
         algorithm = made(name, team, num_epochs=1, num_minibatches=1, max_grad_norm=None)
         seen = watch(algorithm)
-        types: set[torch.dtype] = set()
-        team.policies[0].model.model.layers[0].mlp.register_forward_hook(lambda m, i, o, t=types: t.add(o.dtype))
-        episodes = play(team, questions(4), rounds=1, group_size=2)
-        assert types == {torch.float32}  # sampling does not round
+        weights = {type(m): m.weight.dtype for m in team.policies[0].model.modules() if hasattr(m, "base_layer")}
+        assert set(weights.values()) == {DTYPES[dtype]}  # the products' type, while what flows between the layers is float32
+        episodes = episodes or play(team, questions(4), rounds=1, group_size=2)
         metrics = algorithm.update(episodes).metrics
-        assert (torch.bfloat16 in types) == autocast
+        assert metrics["train/first_ratio_error"] < 1e-4
         for optimizer in algorithm.optimizers.values():
             for group in optimizer.param_groups:
                 assert {p.dtype for p in group["params"]} == {torch.float32}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from maporl.agents.models.memory import out_of_memory
+from maporl.agents.models.mixed import is_mixed
 from maporl.agents.models.output_layer import OutputLayer
 from maporl.agents.models.prefix_trees import Packed, pack
 from maporl.agents.sampling.key_values import KeyValues
@@ -78,7 +79,7 @@ class Backbone:
         return {"full_attention": full, "sliding_attention": sliding} if self.mixed else sliding
 
     def _additive(self, visible: Tensor) -> Tensor:
-        dtype = self.model.dtype
+        dtype = torch.float32 if is_mixed(self.model) else self.model.dtype
         mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
         return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
 
@@ -126,13 +127,12 @@ class Backbone:
         training = self.model.training
         self.model.eval()
         try:
-            with torch.autocast(self.device.type, enabled=False):  # rounding to 16 bit would look like another model
-                hidden = self._plainly(packed, logits=False)
-                pairs = [
-                    (hidden, self._in_trees(packed)),
-                    (hidden, self._in_steps(packed)),
-                    (self._plainly(packed, logits=True), self.output.logits(hidden)),
-                ]
+            hidden = self._plainly(packed, logits=False)
+            pairs = [
+                (hidden, self._in_trees(packed)),
+                (hidden, self._in_steps(packed)),
+                (self._plainly(packed, logits=True), self.output.logits(hidden)),
+            ]
         except Exception as error:  # whatever a model's own code raises about masks or caches that it does not know
             if out_of_memory(error):
                 raise

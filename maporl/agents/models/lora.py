@@ -62,9 +62,9 @@ def fuse(model: nn.Module) -> None:
 
 def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if layer.disable_adapters and not layer.merged:
-        return nn.functional.linear(x, layer.base_layer.weight, layer.base_layer.bias)
+        return layer.base_layer(x)
     names = [name for name in layer.active_adapters if name in layer.lora_A]
-    if layer.merged or not names:
+    if layer.merged or not names or torch.is_autocast_enabled(x.device.type):  # somebody else's rules of rounding
         return type(layer).forward(layer, x, *args, **kwargs)
     name = names[0]
     plain = len(names) == 1 and name not in layer.lora_variant and not layer.lora_bias.get(name, False) and not kwargs
@@ -75,35 +75,32 @@ def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 class _LoRALinear(torch.autograd.Function):
-    """Products in the type of the input (or of autocast), adapters and their gradients in their own, float32."""
+    """The base's product in the type of its weight, everything that is the adapter's in float32, the result in the type of the input."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        with torch.autocast(device, enabled=False):
-            x_, w, a, b = x.to(dtype), weight.to(dtype), a.to(dtype), b.to(dtype)
-            rows = x_.reshape(-1, x.shape[-1])
-            # No view of a flat result, for a model may go on in place (Llama 4), which autograd forbids on a function's view.
-            out = nn.functional.linear(x_, w, None if bias is None else bias.to(dtype))
-            low = rows @ a.T
-            out.view(-1, out.shape[-1]).addmm_(low, b.T, alpha=scale)
-        ctx.save_for_backward(rows, low, weight, a, b)
+        x_ = x.to(weight.dtype)
+        # No view of a flat result, for a model may go on in place (Llama 4), which autograd forbids on a function's view.
+        out = nn.functional.linear(x_, weight, bias).to(a.dtype)
+        low = x.reshape(-1, x.shape[-1]).to(a.dtype) @ a.T
+        out.view(-1, out.shape[-1]).addmm_(low, b.T, alpha=scale)
+        ctx.save_for_backward(x_.reshape(-1, x.shape[-1]), low, weight, a, b)
         ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
-        return out
+        return out.to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, low, weight, a, b = ctx.saved_tensors
-        with torch.autocast(rows.device.type, enabled=False):
-            out = gradients[0].reshape(-1, gradients[0].shape[-1]).to(rows.dtype)
-            down = (out @ b).mul_(ctx.scale)
-            x = None
-            if ctx.needs_input_grad[0]:
-                x = out @ weight.to(rows.dtype)
-                x.addmm_(down, a)
-                x = x.view(ctx.shape).to(ctx.dtype)
-            return x, None, None, (down.T @ rows).float(), (out.T @ low).float().mul_(ctx.scale), None
+        full = gradients[0].reshape(-1, gradients[0].shape[-1]).to(a.dtype)
+        out = full.to(rows.dtype)
+        down = (full @ b).mul_(ctx.scale)
+        x = None
+        if ctx.needs_input_grad[0]:
+            x = (out @ weight).to(a.dtype)
+            x.addmm_(down, a)
+            x = x.view(ctx.shape).to(ctx.dtype)
+        first = (down.to(rows.dtype).T @ rows).to(a.dtype)
+        return x, None, None, first, (full.T @ low).mul_(ctx.scale), None
 
 
 def layers_of(model: nn.Module) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torch import nn
 
 from maporl.agents.models.base_record import base_record, check_base, write_base
 from maporl.agents.models.lora import LoRA, fuse, mergeable, merged_weights, plain_layers
+from maporl.agents.models.mixed import mix
 from maporl.errors import UserValueError
 
 __all__ = ["LoRAModel"]
@@ -41,6 +42,7 @@ class LoRAModel:
         self._mergeable: dict[str, dict[str, Any]] = {}
         self._parameters: dict[str, list[nn.Parameter]] = {}
         model.requires_grad_(False)
+        mix(model)
         _disable_dropout(model)
 
     @property

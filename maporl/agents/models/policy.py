@@ -23,6 +23,7 @@ from maporl.agents.models.lora_model import LoRAModel
 from maporl.agents.models.output_layer import OutputLayer
 from maporl.agents.models.prefix_trees import Packed, pack
 from maporl.agents.prompts import ChatEncoder
+from maporl.agents.sampling.batched import BatchedSampler
 from maporl.agents.sampling.in_process import InProcessSampler
 from maporl.agents.sampling.reference import ReferenceSampler
 from maporl.agents.sampling.sampler import Request, Sampled, Sampler, sampler_type
@@ -39,7 +40,6 @@ class Policy(LoRAModel):
         tokenizer: Its tokenizer; a missing pad token is replaced by an EOS token (masks are explicit, so this is safe).
         lora: Settings of every adapter added.
         gradient_checkpointing: Recompute activations in the backward pass.
-        autocast: Compute training passes in bfloat16; adapters and their gradients stay float32.
         sampler: "in_process" (fast), "reference" (transformers' generate), ``package.module:Class``, or a subclass of `Sampler`.
         max_batch_tokens: Tokens of one sampling batch.
 
@@ -54,7 +54,6 @@ class Policy(LoRAModel):
         *,
         lora: LoRA | None = None,
         gradient_checkpointing: bool = False,
-        autocast: bool = False,
         sampler: str | type[Sampler] = "in_process",
         max_batch_tokens: int = 131_072,
     ) -> None:
@@ -71,7 +70,7 @@ class Policy(LoRAModel):
         self._published: dict[str, int] = {}  # adapter -> version
         _float32_logits(model)
         self.backbone = Backbone(model)
-        self.autocast, self._gradient_checkpointing = autocast, gradient_checkpointing
+        self._gradient_checkpointing = gradient_checkpointing
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.eval()
@@ -120,6 +119,11 @@ class Policy(LoRAModel):
     def context_window(self) -> int:
         """Longest sequence the model was made for, in tokens."""
         return context_window(self.model)
+
+    @property
+    def rounds_alike(self) -> bool:
+        """See `Trainable`: so it is where everything is float32 and sampled in this process."""
+        return self.model.dtype == torch.float32 and issubclass(self.sampler_type, BatchedSampler)
 
     def add_adapter(self, name: str, *, seed: int = 0, path: str | Path | None = None) -> None:
         super().add_adapter(name, seed=seed, path=path)
@@ -232,8 +236,7 @@ class Policy(LoRAModel):
         wanted = self._gradient_checkpointing and torch.is_grad_enabled()
         if self.model.training != wanted:
             self.model.train(wanted)
-        faster = torch.autocast(self.device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext()
-        with faster, self.using(adapter):
+        with self.using(adapter):
             yield
 
     def describe(self) -> Mapping[str, Any]:
@@ -260,8 +263,7 @@ def _float32_logits(model: Any) -> None:
         return
 
     def forward(hidden: Tensor) -> Tensor:
-        with torch.autocast(hidden.device.type, enabled=False):
-            bias = head.bias.float() if head.bias is not None else None
-            return nn.functional.linear(hidden.float(), head.weight.float(), bias)
+        bias = head.bias.float() if head.bias is not None else None
+        return nn.functional.linear(hidden.float(), head.weight.float(), bias)
 
     head.forward = forward  # type: ignore[method-assign, assignment]

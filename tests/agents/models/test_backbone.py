@@ -332,8 +332,8 @@ def test_values_are_those_of_one_message_at_a_time(checkpoint: Callable[..., Pat
 
 
 @pytest.mark.parametrize("first", ["training", "sampling"])
-def test_autocast_is_no_reason_for_the_plain_way(checkpoint: Callable[..., Path], first: str) -> None:
-    policy = Policy.from_pretrained(str(checkpoint()), autocast=True)
+def test_16_bit_is_no_reason_for_the_plain_way(checkpoint: Callable[..., Path], first: str) -> None:
+    policy = Policy.from_pretrained(str(checkpoint()), dtype="bfloat16")
     policy.add_adapter("one")
     if first == "training":
         logprobs_of(policy, "one", random_ids(5), random_ids(5))

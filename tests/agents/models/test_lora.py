@@ -52,7 +52,7 @@ def pair(dtype: torch.dtype = torch.float32) -> tuple[nn.Module, nn.Module]:
     return found[0], found[1]
 
 
-def outcome(model: nn.Module, x: torch.Tensor, autocast: bool) -> list[torch.Tensor]:
+def outcome(model: nn.Module, x: torch.Tensor, autocast: bool = False) -> list[torch.Tensor]:
     """Result, gradient of the input and of the adapters, and the types they have."""
     x = x.clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
@@ -66,7 +66,7 @@ def outcome(model: nn.Module, x: torch.Tensor, autocast: bool) -> list[torch.Ten
 @pytest.mark.parametrize("shape", [(12,), (5, 12), (2, 3, 12)])
 def test_float32_is_pefts(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    for theirs, ours in zip(*(outcome(m, x, False) for m in pair()), strict=True):
+    for theirs, ours in zip(*(outcome(m, x) for m in pair()), strict=True):
         assert theirs.dtype == ours.dtype and theirs.shape == ours.shape
         assert theirs.abs().max() > 1e-2 and torch.allclose(theirs, ours, rtol=1e-4, atol=1e-5)
 
