@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import Linear, LoraLayer
-from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 
 from maporl.agents.models.memory import out_of_memory
 from maporl.errors import UserValueError
 
-__all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights", "plain_layers"]
+__all__ = ["LoRA", "fuse", "layers_of", "mergeable", "merged", "merged_weights"]
 
 
 @dataclass(frozen=True)
@@ -106,31 +105,20 @@ class _LoRALinear(torch.autograd.Function):
             return x, None, None, (down.T @ rows).float(), (out.T @ low).float().mul_(ctx.scale), None
 
 
-def layers_of(model: nn.Module) -> dict[str, Any]:
-    """The adapted layers by name."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-
-
-def plain_layers(model: Any, adapter: str) -> dict[str, Any] | None:
-    """The layers that `adapter` changes, if all that it does is to add BA to their weights: None with DoRA, biases, or embeddings."""
-    if any(isinstance(m, ModulesToSaveWrapper) and adapter in m.modules_to_save for m in model.modules()):
-        return None
-    layers = {name: layer for name, layer in layers_of(model).items() if adapter in layer.scaling}
-    plain = all(
-        isinstance(layer, Linear) and adapter not in layer.lora_variant and not layer.lora_bias.get(adapter)
-        for layer in layers.values()
-    )
-    return layers if plain else None
+def layers_of(model: nn.Module, adapter: str) -> dict[str, Any]:
+    """The layers that `adapter` changes, by name."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    return {name: layer for name, layer in layers.items() if adapter in layer.scaling}
 
 
 def mergeable(model: Any, adapter: str) -> dict[str, Any]:
-    """The layers in which sampling may merge `adapter`: all but the output layer, or none.
+    """The layers in which sampling may merge `adapter`: all but the embeddings and the output layer, or none.
 
     A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that the policy that samples would not
     be the policy that is trained. The output layer's weights are often the embedding's, too.
     """
-    layers = plain_layers(model, adapter) or {}
-    found = {name: layer for name, layer in layers.items() if layer is not model.get_output_embeddings()}
+    tied = (model.get_input_embeddings(), model.get_output_embeddings())
+    found = {name: layer for name, layer in layers_of(model, adapter).items() if all(layer is not t for t in tied)}
     return found if all(layer.base_layer.weight.dtype == torch.float32 for layer in found.values()) else {}
 
 
@@ -169,7 +157,13 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
 
 @torch.no_grad()
 def merged_weights(layers: Mapping[str, Any], adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-    """Name of each layer, its base weight, and W + BA in a tensor of its own."""
+    """Name of each layer, its base weight, and what it is with the adapter in a tensor of its own: W + BA, which DoRA (Liu et al.
+    2402.09353) brings to its own norms, one for each output.
+    """
     for name, layer in layers.items():
         weight = layer.base_layer.weight
-        yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)
+        total = weight.detach() + layer.get_delta_weight(adapter)
+        if adapter in layer.lora_magnitude_vector:
+            inputs = 1 if isinstance(layer.base_layer, nn.Linear) else 0  # Conv1D and embeddings lie the other way round
+            total *= layer.lora_magnitude_vector[adapter].weight.unsqueeze(inputs) / total.norm(dim=inputs, keepdim=True)
+        yield name, weight, total.to(weight.dtype)
