@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora.layer import ParamWrapper
 from peft.utils import load_peft_weights
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from maporl.agents.models.lora import layers_of
+from maporl.agents.models.lora import layers_of, plain_name
 from maporl.errors import UserValueError
 
 __all__ = ["AdapterFolder", "base_record", "write_base"]
@@ -34,7 +35,7 @@ _FIELDS = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_head
 
 KEPT = (
     "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "fan_in_fan_out", "base_model_name_or_path",
-    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
+    "target_modules", "target_parameters", "exclude_modules", "layers_to_transform", "layers_pattern",
 )  # fmt: skip
 """Which layers an adapter has, of which rank and scale: what LoRA's formula needs."""
 MEANINGLESS = {
@@ -48,7 +49,7 @@ BESIDE_THE_BASE = ("true", "false", "gaussian", "eva", "orthogonal", "mica")
 RECOVERABLE = ("pissa", "olora")
 """Those that took a part out of the base which can be computed from it again."""
 
-_AS_LORA = "train it as plain LoRA or DoRA, or merge it into its base with PEFT's merge_and_unload and load that as the model"
+_AS_LORA = "train it as plain LoRA or DoRA, or (where PEFT's merge_and_unload can) merge it into its base and load that as the model"
 _CONVERT = (
     "save it again with PEFT's path_initial_model_for_weight_conversion, or save the base as that training had it (PEFT's unload), load "
     f"it as the model, and set init_lora_weights to true in {CONFIG}"
@@ -144,10 +145,15 @@ class AdapterFolder:
         for name, layer in layers_of(model, adapter).items():
             base, (key_a, key_b) = layer.base_layer, (f"base_model.model.{name}.lora_{part}.weight" for part in "AB")
             exact = type(base) is nn.Linear or (type(base) is Conv1D and self.taken_out == "pissa")
-            if not exact or not base.weight.is_floating_point() or base.weight is tied:
+            if (
+                not exact
+                or isinstance(layer, ParamWrapper)
+                or not base.weight.is_floating_point()
+                or base.weight is tied
+            ):
                 raise UserValueError(
-                    f"adapter {str(self.path)!r}: init_lora_weights is {self.taken_out!r}, and for {name} (quantised, tied or no linear layer) "
-                    f"what it took out of the base cannot be computed again; {_CONVERT}."
+                    f"adapter {str(self.path)!r}: init_lora_weights is {self.taken_out!r}, and for {name} (quantised, tied or no linear "
+                    f"layer) what it took out of the base cannot be computed again; {_CONVERT}."
                 )
             weight, r = base.weight.detach().float(), weights[key_a].shape[0]
             if self.taken_out == "pissa":
@@ -165,19 +171,22 @@ def _only_lora(path: Path, written: Mapping[str, Any]) -> None:
     """Refuse what is more than LoRA; a setting that is not known, by the installed PEFT or here, is refused unless it is empty."""
     kind = str(written.get("peft_type"))
     if kind != "LORA":
-        raise UserValueError(f"adapter {str(path)!r}: peft_type is {kind!r}, and only 'LORA' can be trained here; {_AS_LORA}.")
+        raise UserValueError(
+            f"adapter {str(path)!r}: peft_type is {kind!r}, and only 'LORA' can be trained here; {_AS_LORA}."
+        )
     defaults = LoraConfig()
     for name in sorted(written.keys() - {"peft_type", *KEPT} - MEANINGLESS):
         value, default = written[name], getattr(defaults, name, None)
         if value != default and (value or default):
             raise UserValueError(
-                f"adapter {str(path)!r}: {name} is {repr(value)[:80]}, which is more than LoRA's A and B and cannot be trained here; {_AS_LORA}."
+                f"adapter {str(path)!r}: {name} is {repr(value)[:80]}, which is more than LoRA's A and B and cannot be trained "
+                f"here; {_AS_LORA}."
             )
     start = str(written.get("init_lora_weights", True))
     if start.lower() not in BESIDE_THE_BASE + RECOVERABLE:
         raise UserValueError(
-            f"adapter {str(path)!r}: init_lora_weights is {start!r}, which has changed the base before training, and how cannot be computed "
-            f"again; {_CONVERT}."
+            f"adapter {str(path)!r}: init_lora_weights is {start!r}, which changed the base before training, in a way that cannot be "
+            f"computed again; {_CONVERT}."
         )
 
 
@@ -195,7 +204,7 @@ def _state(peft: PeftModel, name: str) -> dict[str, Tensor]:
 
 
 def _without_base(path: Path, weights: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
-    """Leave out copies of the base's own embeddings, which PEFT adds where they are adapted; refuse others, which it would put over ours."""
+    """Leave out copies of the base's own embeddings, which PEFT adds where they are adapted; refuse others, for it would load them."""
     base: dict[str, Tensor] | None = None
     found = {}
     for name, tensor in weights.items():
@@ -203,10 +212,14 @@ def _without_base(path: Path, weights: Mapping[str, Tensor], model: Any) -> dict
             found[name] = tensor
             continue
         if base is None:
-            base = {n.replace(".base_layer.", "."): w for n, w in model.state_dict().items()}
-        plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+            base = {plain_name(n): w for n, w in model.state_dict().items()}
+        plain = plain_name(name.removeprefix("base_model.model."))
         own = base.get(plain)
-        if own is None or own.shape != tensor.shape or not torch.equal(own.cpu().to(tensor.dtype), tensor.to(own.dtype).to(tensor.dtype)):
+        if (
+            own is None
+            or own.shape != tensor.shape
+            or not torch.equal(own.cpu().to(tensor.dtype), tensor.to(own.dtype).to(tensor.dtype))
+        ):
             raise UserValueError(
                 f"adapter {str(path)!r}: its file brings {plain}, which is no LoRA weight and not this base's own; load the base it was "
                 f"trained on, or {_AS_LORA}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from peft.tuners.lora.layer import Linear, LoraLayer
+from peft.tuners.lora.layer import Embedding, Linear, LoraLayer, ParamWrapper
 from torch import Tensor, nn
 
 from maporl.agents.models.memory import out_of_memory
 from maporl.errors import UserValueError
 
-__all__ = ["LoRA", "fuse", "layers_of", "mergeable", "merged", "merged_weights"]
+__all__ = ["LoRA", "fuse", "layers_of", "mergeable", "merged", "merged_weights", "plain_name"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,11 @@ def fuse(model: nn.Module) -> None:
     The layers stay PEFT's own; only their `forward` is another. Layers that are more than that (DoRA, convolutions) are left.
     """
     for module in model.modules():
-        if type(module) is Linear and type(module.base_layer) is nn.Linear and "forward" not in vars(module):
+        # An output layer may have a forward of its own, in float32 under a 16-bit base.
+        plain = (
+            type(module) is Linear and type(module.base_layer) is nn.Linear and "forward" not in vars(module.base_layer)
+        )
+        if plain and "forward" not in vars(module):
             module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
 
 
@@ -111,14 +116,20 @@ def layers_of(model: nn.Module, adapter: str) -> dict[str, Any]:
     return {name: layer for name, layer in layers.items() if adapter in layer.scaling}
 
 
+def plain_name(name: str) -> str:
+    """Of a weight in the model without adapters (a layer with two weights may be wrapped twice)."""
+    return re.sub(r"(\.base_layer)+\.", ".", name)
+
+
 def mergeable(model: Any, adapter: str) -> dict[str, Any]:
-    """The layers in which sampling may merge `adapter`: all but the embeddings and the output layer, or none.
+    """The layers in which sampling may merge `adapter`: all but the model's ends and experts in one tensor, or none.
 
     A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that the policy that samples would not
     be the policy that is trained. The output layer's weights are often the embedding's, too.
     """
-    tied = (model.get_input_embeddings(), model.get_output_embeddings())
-    found = {name: layer for name, layer in layers_of(model, adapter).items() if all(layer is not t for t in tied)}
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    layers = {name: layer for name, layer in layers_of(model, adapter).items() if isinstance(layer, Linear | Embedding)}
+    found = {name: layer for name, layer in layers.items() if all(layer is not end for end in ends)}
     return found if all(layer.base_layer.weight.dtype == torch.float32 for layer in found.values()) else {}
 
 
@@ -157,13 +168,20 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
 
 @torch.no_grad()
 def merged_weights(layers: Mapping[str, Any], adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-    """Name of each layer, its base weight, and what it is with the adapter in a tensor of its own: W + BA, which DoRA (Liu et al.
-    2402.09353) brings to its own norms, one for each output.
+    """Name of each layer's weight in the plain model, the base's, and what it is with the adapter in a tensor of its own: W + BA, which
+    DoRA (Liu et al. 2402.09353) brings to its own norms, one for each output.
     """
     for name, layer in layers.items():
-        weight = layer.base_layer.weight
+        kind = (
+            layer.parameter_name if isinstance(layer, ParamWrapper) else "weight"
+        )  # experts in one tensor have other names
+        weight = getattr(layer.get_base_layer(), kind)
         total = weight.detach() + layer.get_delta_weight(adapter)
         if adapter in layer.lora_magnitude_vector:
-            inputs = 1 if isinstance(layer.base_layer, nn.Linear) else 0  # Conv1D and embeddings lie the other way round
-            total *= layer.lora_magnitude_vector[adapter].weight.unsqueeze(inputs) / total.norm(dim=inputs, keepdim=True)
-        yield name, weight, total.to(weight.dtype)
+            inputs = (
+                1 if isinstance(layer.base_layer, nn.Linear) else 0
+            )  # Conv1D and embeddings lie the other way round
+            total *= layer.lora_magnitude_vector[adapter].weight.unsqueeze(inputs) / total.norm(
+                dim=inputs, keepdim=True
+            )
+        yield plain_name(f"{name}.{kind}"), weight, total.to(weight.dtype)

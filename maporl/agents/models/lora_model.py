@@ -18,7 +18,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from maporl.agents.models.adapter_folder import AdapterFolder, base_record, write_base
-from maporl.agents.models.lora import LoRA, fuse, layers_of, mergeable, merged_weights
+from maporl.agents.models.lora import LoRA, fuse, layers_of, mergeable, merged_weights, plain_name
 from maporl.errors import UserValueError
 
 __all__ = ["LoRAModel"]
@@ -101,8 +101,10 @@ class LoRAModel:
         else:
             peft.add_adapter(name, config)
         for layer_name, layer in layers_of(self.model, name).items():
-            if not isinstance(layer.base_layer, nn.Linear | nn.Embedding | Conv1D):
-                raise ValueError(f"{layer_name} is a {type(layer.base_layer).__name__}, no linear or embedding layer")
+            if name in layer.lora_magnitude_vector and not isinstance(
+                layer.base_layer, nn.Linear | nn.Embedding | Conv1D
+            ):
+                raise ValueError(f"DoRA of {layer_name}, which is a {type(layer.base_layer).__name__}")
         return peft
 
     def _misfit(self, reason: str) -> UserValueError:
@@ -160,19 +162,14 @@ class LoRAModel:
             )
         target = Path(path)
         layers = {} if adapter is None else layers_of(self.model, adapter)
-        sums = {f"{name}.weight": total for name, _, total in merged_weights(layers, adapter or "")}
-        state = {}
-        for name, tensor in self.model.state_dict().items():
-            if ".lora_" in name:
-                continue
-            clean = name.replace(".base_layer.", ".")
-            state[clean] = sums.get(clean, tensor)
+        sums = {name: total for name, _, total in merged_weights(layers, adapter or "")}
+        own = {plain_name(n): tensor for n, tensor in self.model.state_dict().items() if ".lora_" not in n}
         config = copy.deepcopy(self.model.config)
         ends = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
         if any(layer is end for layer in layers.values() for end in ends):  # no longer one weight
             config.tie_word_embeddings = False
         plain = type(self.model)(config).to(self.model.dtype)
-        plain.load_state_dict(state)
+        plain.load_state_dict(own | sums)
         plain.generation_config = self.model.generation_config
         plain.save_pretrained(str(target))
         self.tokenizer.save_pretrained(str(target))

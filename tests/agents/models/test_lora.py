@@ -164,7 +164,9 @@ def differs(model: nn.Module, prompts: list, sampled: list[Sampled]) -> float:
     ("kind", "sampler", "late"),
     [
         *((kind, "in_process", True) for kind in KINDS),
-        *((kind, "in_process", False) for kind in ("plain", "dora", "dora head")),  # two kinds of merging, not by the fast path
+        *(
+            (kind, "in_process", False) for kind in ("plain", "dora", "dora head")
+        ),  # two kinds of merging, not by the fast path
         *((kind, "reference", False) for kind in KINDS),
     ],
 )
@@ -209,7 +211,9 @@ def test_whatever_the_adapter_is_its_gradient_is_autograds(
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize(("kind", "family"), [*((kind, "llama") for kind in KINDS), ("plain", "gpt2"), ("dora", "gpt2")])
+@pytest.mark.parametrize(
+    ("kind", "family"), [*((kind, "llama") for kind in KINDS), ("plain", "gpt2"), ("dora", "gpt2")]
+)
 def test_whatever_the_adapter_is_it_is_merged_and_exported(
     checkpoint: Callable[..., Path], elsewhere: Callable[..., Path], tmp_path: Path, kind: str, family: str
 ) -> None:
