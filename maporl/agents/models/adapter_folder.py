@@ -145,12 +145,8 @@ class AdapterFolder:
         for name, layer in layers_of(model, adapter).items():
             base, (key_a, key_b) = layer.base_layer, (f"base_model.model.{name}.lora_{part}.weight" for part in "AB")
             exact = type(base) is nn.Linear or (type(base) is Conv1D and self.taken_out == "pissa")
-            if (
-                not exact
-                or isinstance(layer, ParamWrapper)
-                or not base.weight.is_floating_point()
-                or base.weight is tied
-            ):
+            exact = exact and base.weight.is_floating_point() and base.weight is not tied
+            if not exact or isinstance(layer, ParamWrapper):
                 raise UserValueError(
                     f"adapter {str(self.path)!r}: init_lora_weights is {self.taken_out!r}, and for {name} (quantised, tied or no linear "
                     f"layer) what it took out of the base cannot be computed again; {_CONVERT}."

@@ -56,11 +56,9 @@ def fuse(model: nn.Module) -> None:
     The layers stay PEFT's own; only their `forward` is another. Layers that are more than that (DoRA, convolutions) are left.
     """
     for module in model.modules():
-        # An output layer may have a forward of its own, in float32 under a 16-bit base.
-        plain = (
-            type(module) is Linear and type(module.base_layer) is nn.Linear and "forward" not in vars(module.base_layer)
-        )
-        if plain and "forward" not in vars(module):
+        if type(module) is Linear and type(module.base_layer) is nn.Linear and "forward" not in vars(module):
+            if "forward" in vars(module.base_layer):
+                continue  # an output layer's own, in float32 under a 16-bit base
             module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
 
 
@@ -172,16 +170,12 @@ def merged_weights(layers: Mapping[str, Any], adapter: str) -> Iterator[tuple[st
     DoRA (Liu et al. 2402.09353) brings to its own norms, one for each output.
     """
     for name, layer in layers.items():
-        kind = (
-            layer.parameter_name if isinstance(layer, ParamWrapper) else "weight"
-        )  # experts in one tensor have other names
+        # Experts in one tensor have other names; Conv1D and embeddings lie the other way round.
+        kind = layer.parameter_name if isinstance(layer, ParamWrapper) else "weight"
         weight = getattr(layer.get_base_layer(), kind)
         total = weight.detach() + layer.get_delta_weight(adapter)
         if adapter in layer.lora_magnitude_vector:
-            inputs = (
-                1 if isinstance(layer.base_layer, nn.Linear) else 0
-            )  # Conv1D and embeddings lie the other way round
-            total *= layer.lora_magnitude_vector[adapter].weight.unsqueeze(inputs) / total.norm(
-                dim=inputs, keepdim=True
-            )
+            inputs = 1 if isinstance(layer.base_layer, nn.Linear) else 0
+            wanted = layer.lora_magnitude_vector[adapter].weight.unsqueeze(inputs)
+            total *= wanted / total.norm(dim=inputs, keepdim=True)
         yield plain_name(f"{name}.{kind}"), weight, total.to(weight.dtype)

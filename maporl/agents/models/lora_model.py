@@ -101,9 +101,8 @@ class LoRAModel:
         else:
             peft.add_adapter(name, config)
         for layer_name, layer in layers_of(self.model, name).items():
-            if name in layer.lora_magnitude_vector and not isinstance(
-                layer.base_layer, nn.Linear | nn.Embedding | Conv1D
-            ):
+            known = isinstance(layer.base_layer, nn.Linear | nn.Embedding | Conv1D)
+            if name in layer.lora_magnitude_vector and not known:
                 raise ValueError(f"DoRA of {layer_name}, which is a {type(layer.base_layer).__name__}")
         return peft
 
