@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from peft import PeftModel
+from peft import get_peft_model
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -74,7 +74,9 @@ def trainer_of(config: RunConfig, arguments: Settings, agent: LLMAgent, record: 
     model: Any = agent.policy.model
     reward: Any = record.reward
     if config.init_adapter:
-        model = PeftModel.from_pretrained(model, config.init_adapter, is_trainable=True)
+        start = agent.policy.read_adapter(config.init_adapter)
+        model = get_peft_model(model, start.config)
+        start.fill(model, "default")
     trainer = _Trainer(
         model=model,
         reward_funcs=reward,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,14 +11,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from peft.tuners.lora.layer import Linear, LoraLayer
-from peft.utils import ModulesToSaveWrapper
+from peft.tuners.lora.layer import Embedding, Linear, LoraLayer, ParamWrapper
 from torch import Tensor, nn
 
 from maporl.agents.models.memory import out_of_memory
 from maporl.errors import UserValueError
 
-__all__ = ["LoRA", "fuse", "mergeable", "merged", "merged_weights", "plain_layers"]
+__all__ = ["LoRA", "fuse", "layers_of", "mergeable", "merged", "merged_weights", "plain_name"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,11 @@ def fuse(model: nn.Module) -> None:
 
     The layers stay PEFT's own; only their `forward` is another. Layers that are more than that (DoRA, convolutions) are left.
     """
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     for module in model.modules():
         if type(module) is Linear and type(module.base_layer) is nn.Linear and "forward" not in vars(module):
+            if module is head and module.base_layer.weight.dtype != torch.float32:
+                continue  # its product is float32 whatever its weight is
             module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
 
 
@@ -67,7 +70,7 @@ def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if layer.merged or not names or torch.is_autocast_enabled(x.device.type):  # somebody else's rules of rounding
         return type(layer).forward(layer, x, *args, **kwargs)
     name = names[0]
-    plain = len(names) == 1 and name not in layer.lora_variant and not layer.lora_bias.get(name, False) and not kwargs
+    plain = len(names) == 1 and name not in layer.lora_variant and not kwargs
     if not plain:
         return type(layer).forward(layer, x, *args, **kwargs)
     base, scale = layer.base_layer, layer.scaling[name]
@@ -103,31 +106,26 @@ class _LoRALinear(torch.autograd.Function):
         return x, None, None, first, (full.T @ low).mul_(ctx.scale), None
 
 
-def layers_of(model: nn.Module) -> dict[str, Any]:
-    """The adapted layers by name."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+def layers_of(model: nn.Module, adapter: str) -> dict[str, Any]:
+    """The layers that `adapter` changes, by name."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    return {name: layer for name, layer in layers.items() if adapter in layer.scaling}
 
 
-def plain_layers(model: Any, adapter: str) -> dict[str, Any] | None:
-    """The layers that `adapter` changes, if all that it does is to add BA to their weights: None with DoRA, biases, or embeddings."""
-    if any(isinstance(m, ModulesToSaveWrapper) and adapter in m.modules_to_save for m in model.modules()):
-        return None
-    layers = {name: layer for name, layer in layers_of(model).items() if adapter in layer.scaling}
-    plain = all(
-        isinstance(layer, Linear) and adapter not in layer.lora_variant and not layer.lora_bias.get(adapter)
-        for layer in layers.values()
-    )
-    return layers if plain else None
+def plain_name(name: str) -> str:
+    """Of a weight in the model without adapters (a layer with two weights may be wrapped twice)."""
+    return re.sub(r"(\.base_layer)+\.", ".", name)
 
 
 def mergeable(model: Any, adapter: str) -> dict[str, Any]:
-    """The layers in which sampling may merge `adapter`: all but the output layer, or none.
+    """The layers in which sampling may merge `adapter`: all but the model's ends and experts in one tensor, or none.
 
     A 16-bit base is left alone: rounding W + BA would drop what is smaller than W's last bit, so that the policy that samples would not
     be the policy that is trained. The output layer's weights are often the embedding's, too.
     """
-    layers = plain_layers(model, adapter) or {}
-    found = {name: layer for name, layer in layers.items() if layer is not model.get_output_embeddings()}
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    layers = {name: layer for name, layer in layers_of(model, adapter).items() if isinstance(layer, Linear | Embedding)}
+    found = {name: layer for name, layer in layers.items() if all(layer is not end for end in ends)}
     return found if all(layer.base_layer.weight.dtype == torch.float32 for layer in found.values()) else {}
 
 
@@ -166,7 +164,16 @@ def merged(layers: Mapping[str, Any], adapter: str) -> Iterator[None]:
 
 @torch.no_grad()
 def merged_weights(layers: Mapping[str, Any], adapter: str) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-    """Name of each layer, its base weight, and W + BA in a tensor of its own."""
+    """Name of each layer's weight in the plain model, the base's, and what it is with the adapter in a tensor of its own: W + BA, which
+    DoRA (Liu et al. 2402.09353) brings to its own norms, one for each output.
+    """
     for name, layer in layers.items():
-        weight = layer.base_layer.weight
-        yield name, weight, weight.detach() + layer.get_delta_weight(adapter).to(weight.dtype)
+        # Experts in one tensor have other names; Conv1D and embeddings lie the other way round.
+        kind = layer.parameter_name if isinstance(layer, ParamWrapper) else "weight"
+        weight = getattr(layer.get_base_layer(), kind)
+        total = weight.detach() + layer.get_delta_weight(adapter)
+        if adapter in layer.lora_magnitude_vector:
+            inputs = 1 if isinstance(layer.base_layer, nn.Linear) else 0
+            wanted = layer.lora_magnitude_vector[adapter].weight.unsqueeze(inputs)
+            total *= wanted / total.norm(dim=inputs, keepdim=True)
+        yield plain_name(f"{name}.{kind}"), weight, total.to(weight.dtype)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model, get_peft_model_state_dict
-from peft.utils import load_peft_weights
-from safetensors import SafetensorError
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.layer import LoraLayer
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
-from maporl.agents.models.base_record import base_record, check_base, write_base
-from maporl.agents.models.lora import LoRA, fuse, mergeable, merged_weights, plain_layers
+from maporl.agents.models.adapter_folder import AdapterFolder, base_record, write_base
+from maporl.agents.models.lora import LoRA, fuse, layers_of, mergeable, merged_weights, plain_name
 from maporl.agents.models.mixed import mix
 from maporl.errors import UserValueError
 
@@ -53,11 +53,21 @@ class LoRAModel:
     def _base_record(self) -> dict[str, Any]:
         return base_record(self.model, self.tokenizer)
 
+    def read_adapter(self, path: str | Path) -> AdapterFolder:
+        """A PEFT folder for this base, which stays as it is.
+
+        Raises:
+            ValueError: No adapter there, it belongs to another base, or it is more than LoRA.
+        """
+        return AdapterFolder.read(path, self.model, self._base_record)
+
     def add_adapter(self, name: str, *, seed: int = 0, path: str | Path | None = None) -> None:
         """Add an adapter: new (B = 0, so it starts as the base) from `seed`, or loaded from a PEFT folder.
 
+        The base and the other adapters stay as they are, to the bit, whether it succeeds or not.
+
         Raises:
-            ValueError: The name is taken, the folder is not an adapter of this base, or `lora` names layers that it does not have.
+            ValueError: The name is taken, the folder is not a LoRA adapter of this base, or `lora` names layers that it does not have.
         """
         if name in self.adapters:
             raise UserValueError(f"adapter {name!r} exists already; choose another name.")
@@ -65,60 +75,60 @@ class LoRAModel:
             raise UserValueError(
                 f"{name!r} cannot name an adapter; use letters, digits, '_' and '-' (and no part of 'lora_')."
             )
+        folder = None if path is None else self.read_adapter(path)
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # PEFT's, of a name in transformers that it will have to change
+            # PEFT's: of a name in transformers that it will have to change, of settings that fit the layers' type after all, and of
+            # an adapter that is deleted.
+            warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            if path is not None:
-                self._load_adapter(name, Path(path))
-            else:
-                self._new_adapter(name)
+            try:
+                peft = self._inject(name, self.lora.config() if folder is None else folder.config)
+                if folder is not None:
+                    folder.fill(peft, name)
+            except UserValueError:
+                self._forget(name)
+                raise
+            except (ValueError, RuntimeError, TypeError, KeyError, re.error) as error:
+                self._forget(name)
+                reason = " ".join(str(error).split())[:120]
+                raise (self._misfit(reason) if folder is None else folder.misfit(reason)) from error
+        self._peft, self._active = peft, None
         fuse(self.model)
         self._mergeable, self._parameters = {n: mergeable(self.model, n) for n in self.adapters}, {}
-        _disable_dropout(self.model)  # an adapter from elsewhere may bring its own
-        self._active = None
 
-    def _new_adapter(self, name: str) -> None:
-        try:
-            if self._peft is None:
-                self._peft = get_peft_model(self.model, self.lora.config(), adapter_name=name)
-            else:
-                self._peft.add_adapter(name, self.lora.config())
-        except (ValueError, re.error) as error:
-            self._forget(name)
-            found = (n.removesuffix(".base_layer") for n, m in self.model.named_modules() if isinstance(m, nn.Linear))
-            linear = sorted({n.rpartition(".")[-1] for n in found if ".lora_" not in n})
-            raise UserValueError(
-                f"lora: target_modules {self.lora.target_modules!r} does not fit this model; use 'all-linear', or a list of its "
-                f"layers {linear}. ({' '.join(str(error).split())[:120]})"
-            ) from error
+    def _inject(self, name: str, config: LoraConfig) -> PeftModel:
+        peft = self._peft
+        if peft is None:
+            peft = get_peft_model(self.model, config, adapter_name=name)
+        else:
+            peft.add_adapter(name, config)
+        for layer_name, layer in layers_of(self.model, name).items():
+            known = isinstance(layer.base_layer, nn.Linear | nn.Embedding | Conv1D)
+            if name in layer.lora_magnitude_vector and not known:
+                raise ValueError(f"DoRA of {layer_name}, which is a {type(layer.base_layer).__name__}")
+        return peft
 
-    def _load_adapter(self, name: str, path: Path) -> None:
-        if not (path / "adapter_config.json").is_file():
-            raise UserValueError(f"adapter {str(path)!r}: no adapter_config.json there; give a folder written by PEFT.")
-        check_base(path, self._base_record)
-        try:
-            if self._peft is None:
-                loaded = PeftModel.from_pretrained(self.model, str(path), adapter_name=name, is_trainable=True)
-            else:
-                loaded = self._peft
-                loaded.load_adapter(str(path), adapter_name=name, is_trainable=True)
-            # PEFT drops layers that the base lacks, and leaves those that the file lacks at random, with a warning at most.
-            found = get_peft_model_state_dict(loaded, adapter_name=name).keys()
-            if load_peft_weights(str(path), "cpu").keys() != found:
-                raise UserValueError("its file holds other layers")
-        except (RuntimeError, ValueError, SafetensorError) as error:
-            self._forget(name)
-            raise UserValueError(
-                f"adapter {str(path)!r} does not fit this base model (other layers or shapes); load the base it was trained on."
-            ) from error
-        self._peft = loaded
+    def _misfit(self, reason: str) -> UserValueError:
+        found = (n.removesuffix(".base_layer") for n, m in self.model.named_modules() if isinstance(m, nn.Linear))
+        linear = sorted({n.rpartition(".")[-1] for n in found if ".lora_" not in n})
+        return UserValueError(
+            f"lora: target_modules {self.lora.target_modules!r} does not fit this model; use 'all-linear', or a list of its "
+            f"layers {linear}. ({reason})"
+        )
 
     def _forget(self, name: str) -> None:
-        """Take back what a failed load has left in the model."""
-        if name in self.adapters and self._peft is not None:
-            self._peft.delete_adapter(name)
+        """Take back all that a failed addition has left in the model, wherever it stopped."""
+        layers = [(n, m) for n, m in self.model.named_modules() if isinstance(m, LoraLayer)]
+        for layer_name, layer in reversed(layers):  # the inner one first
+            if name in layer.scaling:
+                layer.delete_adapter(name)
+            if not layer.scaling:
+                self.model.set_submodule(layer_name, layer.base_layer)
+        self._active = None
+        if self._peft is not None:
+            self._peft.peft_config.pop(name, None)
+        else:
+            vars(self.model).pop("peft_config", None)  # which PEFT has put there
 
     def parameters(self, adapter: str) -> list[nn.Parameter]:
         """Exactly the parameters of one adapter (PEFT's own `requires_grad` flags move whenever another is activated)."""
@@ -133,7 +143,8 @@ class LoRAModel:
         if adapter not in self.adapters or self._peft is None:
             raise UserValueError(self._unknown(adapter))
         target = Path(path)
-        self._peft.save_pretrained(str(target), selected_adapters=[adapter])
+        # False: copies of the base's embeddings are no part of the adapter.
+        self._peft.save_pretrained(str(target), selected_adapters=[adapter], save_embedding_layers=False)
         nested = target / adapter  # PEFT puts every adapter not called "default" into a subfolder
         if nested.is_dir():
             for file in nested.iterdir():
@@ -143,31 +154,23 @@ class LoRAModel:
 
     def export(self, adapter: str | None, path: str | Path) -> None:
         """Write a plain model folder with the adapter merged into the base (None: the base itself); this model stays as it is."""
+        if adapter is not None and adapter not in self.adapters:
+            raise UserValueError(self._unknown(adapter))
         if getattr(self.model, "is_quantized", False):
             raise UserValueError(
                 "a quantised base cannot be merged with an adapter: load the base without quantization and the adapter from its folder, "
                 "and export that (maporl export does)."
             )
         target = Path(path)
-        with self.using(adapter):
-            layers = {} if adapter is None else plain_layers(self.model, adapter)
-            if layers is None:
-                raise UserValueError(
-                    f"adapter {adapter!r} is more than W + BA (DoRA, biases or embeddings) and cannot be merged into a plain model; "
-                    "save_adapter writes it as it is."
-                )
-            sums = {f"{name}.weight": total for name, _, total in merged_weights(layers, adapter or "")}
-        state = {}
-        for name, tensor in self.model.state_dict().items():
-            if ".lora_" in name:
-                continue
-            clean = name.replace(".base_layer.", ".")
-            state[clean] = sums.get(clean, tensor)
+        layers = {} if adapter is None else layers_of(self.model, adapter)
+        sums = {name: total for name, _, total in merged_weights(layers, adapter or "")}
+        own = {plain_name(n): tensor for n, tensor in self.model.state_dict().items() if ".lora_" not in n}
         config = copy.deepcopy(self.model.config)
-        if not sums.keys().isdisjoint({"lm_head.weight", "embed_out.weight"}):  # no longer what the embedding is
+        ends = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
+        if any(layer is end for layer in layers.values() for end in ends):  # no longer one weight
             config.tie_word_embeddings = False
         plain = type(self.model)(config).to(self.model.dtype)
-        plain.load_state_dict(state)
+        plain.load_state_dict(own | sums)
         plain.generation_config = self.model.generation_config
         plain.save_pretrained(str(target))
         self.tokenizer.save_pretrained(str(target))

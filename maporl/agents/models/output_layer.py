@@ -42,7 +42,7 @@ class OutputLayer:
         head = model.get_output_embeddings()
         adapted: Any = head if isinstance(head, LoraLayer) else None
         if adapted is not None:
-            if adapted.lora_variant or any(adapted.lora_bias.values()):
+            if adapted.lora_variant:
                 return None
             head = adapted.base_layer
         if type(head) is not nn.Linear:
