@@ -55,7 +55,8 @@ def against_comlrl(settings: Settings, folder: str | Path, num_rounds: int = 1) 
     theirs = batch if num_rounds == 1 else 1
     sizes: dict[str, Any] = {"num_rounds": num_rounds, "new_tokens": tokens, "group_size": 2 if settings.quick else 8}
     ours = {
-        side: OurStep(settings, folder, EQUAL, dtype=dtype, **sizes) for side, dtype in (("equal", None), ("16 bit", "bfloat16"))
+        side: OurStep(settings, folder, EQUAL, dtype=dtype, **sizes)
+        for side, dtype in (("equal", None), ("16 bit", "bfloat16"))
     }
     one = ours["equal"]
     questions = one.questions[:batch]

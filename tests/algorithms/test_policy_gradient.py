@@ -654,7 +654,9 @@ def test_16_bit_moves_float32_adapters_in_nearly_the_same_direction(
         algorithm = made(name, team, num_epochs=1, num_minibatches=1, max_grad_norm=None)
         seen = watch(algorithm)
         weights = {type(m): m.weight.dtype for m in team.policies[0].model.modules() if hasattr(m, "base_layer")}
-        assert set(weights.values()) == {DTYPES[dtype]}  # the products' type, while what flows between the layers is float32
+        assert set(weights.values()) == {
+            DTYPES[dtype]
+        }  # the products' type, while what flows between the layers is float32
         episodes = episodes or play(team, questions(4), rounds=1, group_size=2)
         metrics = algorithm.update(episodes).metrics
         assert metrics["train/first_ratio_error"] < 1e-4

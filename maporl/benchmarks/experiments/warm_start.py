@@ -45,11 +45,10 @@ import yaml
 from maporl.agents.models.make_model import ARCHITECTURES, make_model
 from maporl.agents.prompts import PromptTemplate
 from maporl.algorithms.sft import SFTSettings, sft
-from maporl.envs.discussion import DiscussionEnv
+from maporl.benchmarks.experiments.scripted import Cast, Chat, cast, discussion
 from maporl.envs.tasks.combinations import ITEMS
 from maporl.errors import UserValueError
-from maporl.registry import load
-from maporl.types import Observation, Turn
+from maporl.types import Observation
 
 __all__ = [
     "HONEST",
@@ -65,7 +64,7 @@ __all__ = [
     "make_warm_start",
 ]
 
-Row = dict[str, list[dict[str, str]]]
+Row = dict[str, Chat]
 
 SHIPPED = Path(__file__).parent / "warm_starts"
 """Weights of default recipes, so that the demo begins at once. A test cooks them again and compares what they do."""
@@ -90,7 +89,7 @@ class Habits:
 MIXED = Habits(HONEST, SENSIBLE)
 PURE = Habits(dict.fromkeys(ITEMS, 1.0), {item: float(rate > 0.5) for item, rate in SENSIBLE.items()})
 
-Speaker = Callable[[Observation, str, Habits, np.random.Generator], str]
+Habitual = Callable[[Observation, str, Habits, np.random.Generator], str]
 
 
 @dataclass(frozen=True)
@@ -232,47 +231,21 @@ def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) 
 
     Of twelve chats ten come from a team, one from a lone agent and one from a lone agent that is told all views.
     """
-    seats = recipe.num_agents
-    casts = [_cast(task, seats, recipe.num_rounds) for task in recipe.tasks]
+    casts = [_cast(task, recipe.num_agents, recipe.num_rounds) for task in recipe.tasks]
     rows: list[Row] = []
     while len(rows) < count:
         which = int(rng.integers(len(casts))) if len(casts) > 1 else 0
-        team, lone, told = casts[which]
-        kind = rng.random() * (10 / seats + 2)  # a team's discussion gives `seats` chats
-        seat = int(rng.integers(seats))
-        env = lone[seat] if kind < 1 else told if kind < 2 else team
-        rows += [{"messages": chat} for chat in _discussion(env, SPEAKERS[recipe.tasks[which]], habits, rng)]
+        habitual = SPEAKERS[recipe.tasks[which]]
+
+        def speak(observation: Observation, metadata: Mapping[str, Any], habitual: Habitual = habitual) -> str:
+            return habitual(observation, str(metadata.get("item", "")), habits, rng)
+
+        rows += [{"messages": chat} for chat in discussion(casts[which], speak, PROMPTS, rng)]
     return rows[:count]
 
 
-def _cast(word: str, seats: int, num_rounds: int | None) -> tuple[DiscussionEnv, list[DiscussionEnv], DiscussionEnv]:
-    """A task's team, a lone agent in every seat, and one that is told all."""
-    task = load("env", word)
-    own = {"num_digits": seats} if word == "vault" else dict(ENV_ARGS.get(word, {}))
-    own |= {} if num_rounds is None else {"num_rounds": num_rounds}
-    team: DiscussionEnv = task(seats, **own)
-    if not team.private_seats():  # nobody has a view
-        return team, [task(1, **own)] * seats, task(1, **own)
-    return team, [task(1, view=f"agent_{seat}", **own) for seat in range(seats)], task(1, view="all", **own)
-
-
-def _discussion(
-    env: DiscussionEnv, speak: Speaker, habits: Habits, rng: np.random.Generator
-) -> list[list[dict[str, str]]]:
-    """One discussion of habit-driven speakers, as each of them saw it: exactly the prompts of a rollout."""
-    questions, rules = env.questions("train"), env.rules.unjudged
-    transcript = rules.start(questions[int(rng.integers(len(questions)))])
-    item = str(transcript.question.metadata.get("item", ""))
-    seen: dict[str, list[dict[str, str]]] = {}
-    while due := rules.due(transcript):
-        said = []
-        for seat in due:
-            observation = rules.observe(transcript, seat)
-            text = speak(observation, item, habits, rng)
-            seen[seat.agent] = [*PROMPTS.messages(observation), {"role": "assistant", "content": text}]
-            said.append(Turn(*seat, text))
-        (transcript,) = rules.extend([(transcript, said)])
-    return list(seen.values())
+def _cast(word: str, seats: int, num_rounds: int | None) -> Cast:
+    return cast(word, seats, num_rounds, **({"num_digits": seats} if word == "vault" else ENV_ARGS.get(word, {})))
 
 
 def _witness(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
@@ -328,7 +301,7 @@ def _other(digit: str, rng: np.random.Generator) -> str:
     return str((int(digit) + int(rng.integers(1, 10))) % 10)
 
 
-SPEAKERS: Mapping[str, Speaker] = {"two_witnesses": _witness, "vault": _vault, "arithmetic": _calculator}
+SPEAKERS: Mapping[str, Habitual] = {"two_witnesses": _witness, "vault": _vault, "arithmetic": _calculator}
 ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}}
 """Of a task whose default questions are beyond a model of this size."""
 SLIPS = 0.2

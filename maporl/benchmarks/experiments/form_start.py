@@ -1,0 +1,143 @@
+"""Where a team of pretrained models starts: they know the form of an answer, and nothing of what to answer.
+
+Reinforcement learning needs messages that the verifier can read, and differences between them. A small pretrained model asked for
+"Answer: " and a number writes essays; shown one example it answers in form, and always the same. So it is fine-tuned for some steps
+on scripted discussions whose every answer is drawn at random: a number that stands in what the speaker reads (its own view, what the others
+said, its own former answer), or, once in `NOISE`, any other. Nothing in that corpus is more often right than chance would have it: who
+should be believed, and that a foggy view should not be, is left to be learned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from maporl.agents.models.lora import LoRA
+from maporl.agents.prompts import PromptTemplate
+from maporl.algorithms.sft import SFTSettings, sft
+from maporl.benchmarks.experiments.scripted import Chat, cast, discussion
+from maporl.errors import UserValueError
+from maporl.types import Observation
+
+__all__ = ["FORMS", "PROMPTS", "FormRecipe", "form_chats", "make_form_start"]
+
+PROMPTS = PromptTemplate(
+    system="Answer in one line.",
+    private="{private}",
+    peers="{messages}",
+    peer="Other: {text}",
+    answer="",
+    revise="What is your answer?",
+    separator=" ",
+)
+"""Short, for every token of a prompt is read for every message; the form of the answer is what the corpus teaches."""
+
+NOISE = 0.3
+"""How often an answer is any number: without it nothing is ever said that nobody has said before."""
+
+FORMS: Mapping[str, int] = {"two_witnesses": 10, "shared_sums": 19}
+"""Tasks whose answers are one number -> how many numbers there are, from 0."""
+
+
+@dataclass(frozen=True)
+class FormRecipe:
+    """Everything that a start depends on, beside the base model.
+
+    Attributes:
+        task: Of `FORMS`.
+        num_agents, num_rounds: Of the team that will discuss; rounds None: the task's.
+        seed: Of the corpus and of the adapter that is merged.
+        steps, batch_size, learning_rate: Of the fine-tuning.
+        rank: Of the adapter that is trained and merged.
+    """
+
+    task: str = "two_witnesses"
+    num_agents: int = 2
+    num_rounds: int | None = 2
+    seed: int = 0
+    steps: int = 15
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    rank: int = 16
+    prompts: Mapping[str, Any] = field(default_factory=lambda: asdict(PROMPTS))
+
+    def __post_init__(self) -> None:
+        if self.task not in FORMS:
+            raise UserValueError(f"there is no start for {self.task!r} yet; there is one for: {', '.join(FORMS)}.")
+
+
+def make_form_start(
+    path: str | Path, model: str | Path, recipe: FormRecipe, *, dtype: str | None = None
+) -> dict[str, float]:
+    """Write `model` with the form of the task's answers as a plain folder, unless the same recipe has already been cooked there.
+
+    Beside the weights stand ``prompts.yaml`` and ``recipe.json``.
+
+    Args:
+        path: The folder to write.
+        model: Base model: a folder, a GGUF file or a hub id.
+        recipe: What it is taught, and how.
+        dtype: Of the base while the adapter is trained; see `RunConfig.dtype`.
+
+    Returns:
+        What `sft` measured; the same numbers again when nothing had to be done.
+
+    Raises:
+        ValueError: A task without a start, or a model that cannot be loaded.
+    """
+    folder = Path(path)
+    rows = [{"messages": chat} for chat in form_chats(recipe)]
+    made = {
+        "model": str(model),
+        "recipe": asdict(recipe),
+        "corpus": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
+    }
+    record = folder / "recipe.json"
+    if record.is_file() and (known := json.loads(record.read_text(encoding="utf-8"))).items() >= made.items():
+        return dict(known["measured"])
+    shutil.rmtree(folder, ignore_errors=True)  # from here on it is unfinished until the new record is written
+    lora = LoRA(r=recipe.rank, alpha=2 * recipe.rank)
+    settings = SFTSettings(
+        seed=recipe.seed,
+        steps=recipe.steps,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=3,
+        lora=lora,
+        **({} if dtype is None else {"dtype": dtype}),
+    )
+    measured = sft(model, rows, folder, settings)
+    (folder / "prompts.yaml").write_text(yaml.safe_dump(recipe.prompts, sort_keys=False), encoding="utf-8")
+    record.write_text(json.dumps({**made, "measured": measured}, indent=2) + "\n", encoding="utf-8")
+    return measured
+
+
+def form_chats(recipe: FormRecipe) -> list[Chat]:
+    """The chats of the corpus, one for every place in every batch."""
+    rng = np.random.default_rng(recipe.seed)
+    of = cast(recipe.task, recipe.num_agents, recipe.num_rounds)
+    speak, prompts = _random_number(FORMS[recipe.task], rng), PromptTemplate(**recipe.prompts)
+    chats: list[Chat] = []
+    while len(chats) < recipe.steps * recipe.batch_size:
+        chats += discussion(of, speak, prompts, rng)
+    return chats[: recipe.steps * recipe.batch_size]
+
+
+def _random_number(count: int, rng: np.random.Generator) -> Callable[[Observation, Mapping[str, Any]], str]:
+    def speak(observation: Observation, metadata: Mapping[str, Any]) -> str:
+        texts = [observation["question"], observation["private"], *(m["text"] for m in observation["transcript"])]
+        read = re.findall(r"\d+", " ".join(texts))
+        if read and rng.random() >= NOISE:
+            return f"Answer: {read[int(rng.integers(len(read)))]}"
+        return f"Answer: {int(rng.integers(count))}"
+
+    return speak
