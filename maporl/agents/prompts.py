@@ -104,6 +104,7 @@ class PromptTemplate:
                 raise UserValueError(
                     f"prompts: example {pair!r} is no pair of texts; write [what a user says, the reply]."
                 )
+        object.__setattr__(self, "examples", tuple(tuple(pair) for pair in self.examples))
 
     @classmethod
     def load(cls, spec: str | Path | Mapping[str, Any] | PromptTemplate | None) -> PromptTemplate:

@@ -96,11 +96,8 @@ def make_form_start(
     """
     folder = Path(path)
     rows = [{"messages": chat} for chat in form_chats(recipe)]
-    made = {
-        "model": str(model),
-        "recipe": asdict(recipe),
-        "corpus": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
-    }
+    corpus = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    made = json.loads(json.dumps({"model": str(model), "recipe": asdict(recipe), "corpus": corpus}))
     record = folder / "recipe.json"
     if record.is_file() and (known := json.loads(record.read_text(encoding="utf-8"))).items() >= made.items():
         return dict(known["measured"])
