@@ -23,6 +23,7 @@ def run(args: argparse.Namespace) -> int:
     origin = found.origin
     hashes = [f"{digest}  {file}" for file, digest in origin.sha256.items()]
     licences = ", ".join(f"{text} ({who})" for who, text in origin.license.items())
+    told = "; texts in licenses/" if found.licence_texts else ""
     template = "none: train with --chat_template plain"
     if found.turn_end is not None:
         template = f"its own; a turn ends with {found.turn_end!r}"
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         "from": f"{origin.source} ({origin.version})" if unsaid else origin.source,
         "SHA-256": "\n".join(hashes) or "none; the revision says which",
         "compared": "with the known one" if found.as_expected else "no: none is known for this source",
-        "licence": licences or "not said; see where it comes from",
+        "licence": f"{licences}{told}" or "not said; see where it comes from",
         "architecture": f"{found.architecture}, {found.parameters:,} parameters in {origin.dtype}, {found.window:,} tokens",
         "BOS": bos,
         "EOS": repr(found.eos) if found.eos else "none",
@@ -41,5 +42,5 @@ def run(args: argparse.Namespace) -> int:
     }
     print(args.given["path"])
     for name, text in lines.items():
-        print(f"  {name:<14}{text}".replace("\n", "\n" + " " * 16))
+        print(f"  {name:<15}{text}".replace("\n", "\n" + " " * 17))
     return 0

@@ -60,6 +60,7 @@ class Imported:
     Attributes:
         origin: Where it comes from.
         as_expected: Whether the SHA-256 was compared with one that is known.
+        licence_texts: Names of the files in licenses/.
         architecture: Class of the model.
         parameters: How many, tied ones once.
         window: Longest sequence in tokens, 2^31 if unknown.
@@ -71,6 +72,7 @@ class Imported:
 
     origin: Origin
     as_expected: bool
+    licence_texts: list[str]
     architecture: str
     parameters: int
     window: int
@@ -103,17 +105,40 @@ def import_model(source: str, path: str | Path, *, dtype: str = "bfloat16") -> I
     except OSError as error:
         raise UserValueError(f"{str(path)!r} cannot be made ({error.strerror}); give another folder.") from error
     with beside as place, without_progress_bars():
-        model, origin, notices, as_expected = _found(source, Path(place), dtype)
-        folder = Path(place) / "model"
-        origin = _write(model, folder, origin)
-        for name, content in notices.items():
-            (folder / "licenses").mkdir(exist_ok=True)
-            (folder / "licenses" / name).write_bytes(content)
-        imported = _look(folder, origin, as_expected)
+        try:
+            imported = _imported(source, Path(place), dtype)
+        except UserValueError as error:  # a file that is gone when this is read lay in the package
+            raise UserValueError(str(error).replace(place, source)) from error
         if target.exists():
             target.rmdir()
-        folder.rename(target)
+        (Path(place) / "model").rename(target)
     return imported
+
+
+def _imported(source: str, place: Path, dtype: str) -> Imported:
+    """The folder `place`/model, complete."""
+    model, origin, notices, as_expected = _found(source, place, dtype)
+    folder = place / "model"
+    origin = _write(model, folder, origin)
+    for name, content in notices.items():
+        (folder / "licenses").mkdir(exist_ok=True)
+        (folder / "licenses" / name).write_bytes(content)
+    tokenizer = read_tokenizer(str(folder))
+    policy = Policy(load_model(str(folder), dtype=dtype), tokenizer)  # as training will load it
+    bos = tokenizer.bos_token_id
+    return Imported(
+        origin=origin,
+        as_expected=as_expected,
+        licence_texts=sorted(notices),
+        architecture=type(policy.model).__name__,
+        parameters=policy.model.num_parameters(),
+        window=context_window(policy.model),
+        bos=tokenizer.bos_token,
+        eos=tokenizer.eos_token,
+        adds_bos=bos is not None and tokenizer(_PROBE).input_ids[:1] == [bos],
+        turn_end=_turn_end(tokenizer),
+        sentences=_sentences(policy),
+    )
 
 
 def _found(source: str, place: Path, dtype: str) -> tuple[str, Origin, dict[str, bytes], bool]:
@@ -128,8 +153,8 @@ def _found(source: str, place: Path, dtype: str) -> tuple[str, Origin, dict[str,
     digests = {f.name: _sha256(f) for f in here}
     if expected is not None and file is not None and digests[file.name] != expected:
         raise UserValueError(
-            f"{source!r}: the SHA-256 of {file.name} is {digests[file.name]}, and not {expected}: it is damaged or another file. Empty pip's "
-            "cache (python -m pip cache purge) and fetch it again."
+            f"{source!r}: the SHA-256 of {file.name} is {digests[file.name]}, and not {expected}: it is damaged or another file. "
+            "Empty pip's cache (python -m pip cache purge) and fetch it again."
         )
     if file and (said := gguf_metadata(file)[0].get("general.license")):
         licence["gguf"] = str(said)
@@ -157,28 +182,11 @@ def _write(path: str, folder: Path, origin: Origin) -> Origin:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if read_tokenizer(str(folder))(_PROBE).input_ids != tokenizer(_PROBE).input_ids:
-        raise UserValueError(f"{origin.source!r}: its tokenizer is another one once it is saved; take the checkpoint itself.")
+        raise UserValueError(
+            f"{origin.source!r}: its tokenizer is another one once it is saved; take the checkpoint itself."
+        )
     (folder / FILE).write_text(json.dumps(asdict(origin), indent=2) + "\n", encoding="utf-8")
     return origin
-
-
-def _look(folder: Path, origin: Origin, as_expected: bool) -> Imported:
-    """Load what was written, as training would, and see what it is."""
-    tokenizer = read_tokenizer(str(folder))
-    policy = Policy(load_model(str(folder), dtype=origin.dtype), tokenizer)
-    bos = tokenizer.bos_token_id
-    return Imported(
-        origin=origin,
-        as_expected=as_expected,
-        architecture=type(policy.model).__name__,
-        parameters=policy.model.num_parameters(),
-        window=context_window(policy.model),
-        bos=tokenizer.bos_token,
-        eos=tokenizer.eos_token,
-        adds_bos=bos is not None and tokenizer(_PROBE).input_ids[:1] == [bos],
-        turn_end=_turn_end(tokenizer),
-        sentences=_sentences(policy),
-    )
 
 
 def _turn_end(tokenizer: Any) -> str | None:

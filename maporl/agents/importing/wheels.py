@@ -73,7 +73,16 @@ def fetch_wheel(requirement: str, folder: Path) -> Wheel:
 
 def _download(requirements: list[str], asked: str, folder: Path) -> list[Path]:
     # Only wheels: what else a registry has is built, that is run, to learn its name.
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "-q"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+        "-q",
+    ]
     done = subprocess.run([*pip, "--dest", str(folder), *requirements], capture_output=True, text=True)
     found = sorted(folder.glob("*.whl"))
     if done.returncode or len(found) != len(requirements):

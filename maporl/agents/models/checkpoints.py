@@ -82,7 +82,7 @@ def load_model(
             f"maporl import-model {path} DIR."
         )
     with _one_line_errors(path):
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        loaded: tuple[Any, Any] = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
             attn_implementation=attn_implementation,
@@ -91,10 +91,11 @@ def load_model(
             **gguf,
             **(plain_weights() if gguf else placed),
         )
+        model, loading = loaded
         if gguf and loading["missing_keys"]:  # which transformers would leave at random
             raise ValueError(f"it lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
     if gguf:
-        model.config.name_or_path = path
+        model.name_or_path = model.config.name_or_path = path  # and not the folder that it lies in
     if not placed:
         model.to(device)
     return model

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
+from gguf_files import write_gguf
+from run_toys import SMALL
 from toy_models import random_ids, shake
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -19,10 +22,9 @@ from maporl.agents.models.policy import Policy
 from maporl.cli import main
 from maporl.errors import UserValueError
 from maporl.settings import full_path
+from maporl.training.run import train
 
-gguf = pytest.importorskip("gguf", reason="reads and writes GGUF files: pip install 'maporl[gguf]'")
-
-from gguf_files import write_gguf  # noqa: E402
+pytest.importorskip("gguf", reason="reads and writes GGUF files: pip install 'maporl[gguf]'")
 
 TEXT = "Agent 12 said:\n\n5 + 7 is  13."
 
@@ -62,7 +64,9 @@ def test_the_model_is_the_one_that_was_written(folder: Path, tmp_path: Path) -> 
 def test_half_precision_and_blocks_are_read_as_numbers_in_the_dtype_asked_for(folder: Path, tmp_path: Path) -> None:
     state = load_causal_lm(str(folder))[0].state_dict()
     halved = load_causal_lm(str(write_gguf(folder, tmp_path / "half.gguf", kind="F16")))[0].state_dict()
-    blocks = load_causal_lm(str(write_gguf(folder, tmp_path / "q8.gguf", kind="Q8_0")), dtype="bfloat16")[0].state_dict()
+    blocks = load_causal_lm(str(write_gguf(folder, tmp_path / "q8.gguf", kind="Q8_0")), dtype="bfloat16")[
+        0
+    ].state_dict()
     for name, right in state.items():
         rounded = right.half().float() if right.dim() > 1 else right
         torch.testing.assert_close(halved[name], rounded, rtol=0, atol=0)
@@ -93,17 +97,17 @@ def test_it_is_trained_saved_and_exported_like_any_other(folder: Path, tmp_path:
         torch.testing.assert_close(logits(again.model), logits(policy.model), rtol=1e-5, atol=1e-5)
 
 
-def test_a_run_names_the_file_and_is_exported(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    from run_toys import SMALL
-
-    from maporl.training.run import train
-
+def test_a_run_names_the_file_and_is_exported(folder: Path, tmp_path: Path) -> None:
     file = write_gguf(folder, tmp_path / "tiny.gguf")
     train(env="run_toys:Letters", model=str(file), output_dir=str(tmp_path / "run"), **SMALL | {"num_iterations": 1})
-    assert json.loads((tmp_path / "run" / "team.json").read_text()) and str(file) in (tmp_path / "run" / "team.json").read_text()
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"] == str(file)
+    named = [json.loads(f.read_text()) for f in (tmp_path / "run").rglob("team.json")]
+    assert named and all(str(file) in json.dumps(team) for team in named)
+    (adapter, *_) = (tmp_path / "run").rglob("adapter_config.json")
+    assert json.loads(adapter.read_text())["base_model_name_or_path"] == str(file)
     assert main(["export", str(tmp_path / "run"), str(tmp_path / "plain")]) == 0
-    (first, *_) = [part.parent for part in sorted((tmp_path / "plain").rglob("config.json"))]
-    AutoModelForCausalLM.from_pretrained(first)
+    (first, *_) = (tmp_path / "plain").rglob("config.json")
+    AutoModelForCausalLM.from_pretrained(first.parent)
 
 
 def test_a_tokenizer_that_adds_bos_does(folder: Path, tmp_path: Path) -> None:
