@@ -82,7 +82,7 @@ def load_model(
             f"maporl import-model {path} DIR."
         )
     with _one_line_errors(path):
-        loaded: tuple[Any, Any] = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
             attn_implementation=attn_implementation,
