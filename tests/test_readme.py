@@ -73,6 +73,8 @@ def at_small_size(words: list[str]) -> list[str]:
         words += ["--hidden_size", "32", "--num_layers", "1"]
     if words[0] == "sft":
         words += ["--device", "cpu"]
+    if words[0] == "import-model":
+        words[1] = "tiny"
     return words
 
 

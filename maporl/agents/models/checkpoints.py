@@ -1,4 +1,4 @@
-"""Checkpoint folders and hub ids: the one way in which causal language models and their tokenizers are loaded."""
+"""Checkpoint folders, GGUF files and hub ids: the one way in which causal language models and their tokenizers are loaded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from maporl.agents.importing.gguf import check_gguf, gguf_file, plain_weights, split_digits
 from maporl.agents.models.quantised import check_quantization, quantization_config
 from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
 from maporl.errors import UserValueError
 from maporl.hub import reachable
 
-__all__ = ["DTYPES", "TINY", "context_window", "ensure_pad_token", "eos_ids", "load_causal_lm", "load_tokenizer"]
+__all__ = [
+    "DTYPES", "TINY", "context_window", "ensure_pad_token", "eos_ids", "load_causal_lm", "load_model", "load_tokenizer", "read_tokenizer",
+]  # fmt: skip
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -38,7 +41,7 @@ def load_causal_lm(
     What is on this disk is never looked up on a hub, and `trust_remote_code` stays off.
 
     Args:
-        path: Local folder or hub id.
+        path: Local folder, GGUF file (or a folder with one and no config.json) or hub id.
         dtype: "float32", "bfloat16" or "float16".
         device: A torch device.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own.
@@ -51,23 +54,51 @@ def load_causal_lm(
     if dtype not in DTYPES:
         raise UserValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
     check_quantization(quantization, device)
+    tokenizer = load_tokenizer(path, chat_template)
+    model = load_model(
+        path, dtype=dtype, device=device, attn_implementation=attn_implementation, quantization=quantization
+    )
+    ensure_pad_token(model, tokenizer)
+    return model, tokenizer
+
+
+def load_model(
+    path: str,
+    *,
+    dtype: str,
+    device: str = "cpu",
+    attn_implementation: str | None = None,
+    quantization: str | None = None,
+) -> Any:
+    """The model alone; see `load_causal_lm`."""
     # Quantised weights are made where they stay; others are moved.
     placed: dict[str, Any] = {}
     if quantization:
         placed = {"quantization_config": quantization_config(DTYPES[dtype]), "device_map": {"": device}}
-    tokenizer = load_tokenizer(path, chat_template)
+    folder, gguf = _located(path)
+    if gguf and quantization:
+        raise UserValueError(
+            f"model {path!r} is a GGUF file, which quantization {quantization!r} cannot be made from; write a plain folder first: "
+            f"maporl import-model {path} DIR."
+        )
     with _one_line_errors(path):
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            path,
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
             dtype=DTYPES[dtype],
             attn_implementation=attn_implementation,
             local_files_only=_local_only(path),
-            **placed,
+            output_loading_info=True,
+            **gguf,
+            **(plain_weights() if gguf else placed),
         )
+        model, loading = loaded
+        if gguf and loading["missing_keys"]:  # which transformers would leave at random
+            raise ValueError(f"it lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
+    if gguf:
+        model.name_or_path = model.config.name_or_path = path  # and not the folder that it lies in
     if not placed:
         model.to(device)
-    ensure_pad_token(model, tokenizer)
-    return model, tokenizer
+    return model
 
 
 def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
@@ -76,15 +107,26 @@ def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
     Raises:
         ValueError: No such checkpoint, or no chat template.
     """
-    with _one_line_errors(path):
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=_local_only(path))
-    tokenizer.init_kwargs.pop("local_files_only", None)  # of this loading, and no property of what may be saved later
+    tokenizer = read_tokenizer(path)
     if chat_template is not None:
         tokenizer.chat_template = _read_chat_template(chat_template)
     if not tokenizer.chat_template:
         raise UserValueError(
             f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
         )
+    return tokenizer
+
+
+def read_tokenizer(path: str) -> Any:
+    """The tokenizer as its checkpoint has it, with or without a chat template."""
+    folder, gguf = _located(path)
+    with _one_line_errors(path):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=_local_only(path), **gguf)
+        if gguf:
+            split_digits(tokenizer, Path(folder, gguf["gguf_file"]))
+    for name in ("local_files_only", "is_local"):  # of this loading, and no property of what may be saved later
+        tokenizer.init_kwargs.pop(name, None)
+    tokenizer.name_or_path = path
     return tokenizer
 
 
@@ -126,6 +168,15 @@ def context_window(model: Any) -> int:
     return longest
 
 
+def _located(path: str) -> tuple[str, dict[str, str]]:
+    """Where transformers finds a checkpoint, and the argument that names a GGUF file there."""
+    file = gguf_file(path)
+    if file is None:
+        return path, {}
+    check_gguf(file)
+    return str(file.parent), {"gguf_file": file.name}
+
+
 def _local_only(path: str) -> bool:
     """Whether no hub is asked: the path exists, or no hub can be reached, which its client would find out after a minute of retries."""
     import huggingface_hub
@@ -135,15 +186,22 @@ def _local_only(path: str) -> bool:
 
 @contextlib.contextmanager
 def _one_line_errors(path: str) -> Iterator[None]:
-    """What the hub's clients raise, as one line with the remedy."""
+    """What the hub's clients raise, and whatever the readers of GGUF do, as one line with the remedy."""
+    gguf = gguf_file(path)
+    expected = (Exception,) if gguf else (OSError, ValueError, RuntimeError, SafetensorError)
     try:
         yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except expected as error:
+        detail = f"({' '.join(str(error).split())[:200]})"
+        if gguf:
+            raise UserValueError(
+                f"model {path!r} cannot be loaded: transformers cannot read this GGUF file. Take the checkpoint that it was made from, "
+                f"as a folder or hub id. {detail}"
+            ) from error
         what = "folder" if Path(path).exists() else "local folder or reachable hub id"
-        detail = " ".join(str(error).split())
         raise UserValueError(
             f"model {path!r} cannot be loaded: not a usable {what}. Give a folder written by save_pretrained (maporl make-model "
-            f"DIR makes a small one), or a hub id while online. ({detail[:200]})"
+            f"DIR makes a small one), a GGUF file, or a hub id while online. {detail}"
         ) from error
 
 
