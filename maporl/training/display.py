@@ -116,6 +116,7 @@ def iteration_figures(metrics: Mapping[str, float]) -> str:
     figures = {
         "reward": ("rollout/reward_mean", ".3f"),
         "accuracy": (accuracies[-1][1] if accuracies else "", ".3f"),
+        "questions with enough answers": ("verifier/questions_with_enough", ".0%"),
         "KL": ("train/kl_to_reference" if "train/kl_to_reference" in metrics else "train/approx_kl", ".4f"),
         "tokens/s": ("time/tokens_per_s", ",.0f"),
     }

@@ -112,10 +112,12 @@ class RunFolder:
         if "trainer" in state:
             trainer.load_state_dict(state["trainer"])
         iteration = int(state["iteration"])
-        # What follows the last update is done again: its evaluations may be in the file already.
-        final = (f"iteration_{iteration:04d}", "test") if iteration == self.config.num_iterations else ()
         rows = self.metrics if iteration else []
-        kept = [row for row in rows if row["iteration"] <= iteration and row.get("evaluation") not in final]
+        kept = [row for row in rows if row["iteration"] <= iteration]
+        if (
+            iteration == self.config.num_iterations
+        ):  # what follows the last update is done again, and may be in the file already
+            kept = kept[: sum(row["iteration"] < iteration for row in kept) + 1]
         lines = "".join(json.dumps(row) + "\n" for row in kept)
         write_whole(self.path / "metrics.jsonl", lines)
         return iteration
@@ -138,7 +140,8 @@ class RunFolder:
             self.set_status(status, error=f"{type(error).__name__}: {error}")
             if resumable:
                 error.add_note(
-                    f"The run is in {self.path}; after a remedy go on with: maporl train --resume {self.path}"
+                    f"The run is in {self.path}; after a remedy that leaves its settings as they are go on with: "
+                    f"maporl train --resume {self.path}"
                 )
             raise
         self.set_status("complete")

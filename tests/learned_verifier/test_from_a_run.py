@@ -13,7 +13,7 @@ from maporl.learned_verifier.answers import by_question, read_answers
 from maporl.learned_verifier.model import Card
 from maporl.training.run_folder import RunFolder
 
-TRAINING = ["--k", "1", "--waves", "4", "--r", "4", "--alpha", "8", "--device", "cpu"]
+TRAINING = ["--k", "1", "--num_iterations", "4", "--r", "4", "--alpha", "8", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
