@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maporl.atomic_files import write_whole
+from maporl.atomic_files import mapping_of, write_whole
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
@@ -83,9 +83,7 @@ class RunFolder:
     @property
     def status(self) -> str:
         """How the run stands: "running" (or killed without a word), "complete", "failed" or "interrupted"."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            return str(json.loads((self.path / "status.json").read_text(encoding="utf-8"))["status"])
-        return "running"
+        return str(mapping_of(self.path / "status.json").get("status", "running"))
 
     def set_status(self, status: str, **more: Any) -> None:
         """Write status.json: "running", "complete", "failed" or "interrupted"."""
