@@ -1,13 +1,15 @@
-"""Files that nobody ever reads half of, though they are replaced while others look."""
+"""Files that nobody ever reads half of, though they are replaced while others look; and what may be read of one that is damaged."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_whole"]
+__all__ = ["mapping_of", "write_whole"]
 
 
 def write_whole(path: Path, content: str | Callable[[Path], Any]) -> None:
@@ -23,3 +25,11 @@ def write_whole(path: Path, content: str | Callable[[Path], Any]) -> None:
     else:
         content(part)
     os.replace(part, path)
+
+
+def mapping_of(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; {} if it is missing, unreadable or no mapping."""
+    content: Any = None
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}

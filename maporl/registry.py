@@ -88,6 +88,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "maremax": "maporl.algorithms.magrpo:MAREMAX",
         "trl_grpo": "maporl.training.trl_grpo:TRLGRPO",
         "sft": "maporl.training.good_discussions:GoodDiscussions",
+        "learned_verifier": "maporl.learned_verifier.making:VerifierTraining",
     },
 }
 

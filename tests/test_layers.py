@@ -20,8 +20,8 @@ LAYERS = {  # layer -> the layers below it, which it may import; nothing else of
     "agents": BASE,
     "rollouts": BASE | {"envs", "agents"},
     "algorithms": BASE | {"envs", "agents", "rollouts"},
-    "learned_verifier": BASE | {"envs", "agents", "rollouts", "algorithms"},
     "training": BASE | {"envs", "agents", "rollouts", "algorithms"},
+    "learned_verifier": BASE | {"envs", "agents", "rollouts", "algorithms", "training"},
     "benchmarks": BASE | {"envs", "agents", "rollouts", "algorithms", "training"},
     "cli": BASE | {"envs", "agents", "rollouts", "algorithms", "training", "learned_verifier", "benchmarks"},
 }

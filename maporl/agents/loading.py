@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from maporl import registry
 from maporl.agents.agent import Agent
@@ -20,6 +20,8 @@ from maporl.settings import full_path
 from maporl.types import Seat
 
 __all__ = ["Loader", "Voice"]
+
+T = TypeVar("T")
 
 _OF_TRAINING = ("lora", "gradient_checkpointing")
 """Arguments of `Policy.from_pretrained` that change nothing about what a loaded model says."""
@@ -52,9 +54,9 @@ class Loader:
         self, policies: Mapping[str, Policy] | None = None, partners: Mapping[str, Agent] | None = None
     ) -> None:
         self._given, self._given_partners = dict(policies or {}), dict(partners or {})
-        self._policies: dict[tuple[str, ...], Policy] = {}
+        self._policies: list[tuple[Any, Policy]] = []  # by values that are compared, for not all of them have a hash
         self._adapters: dict[tuple[Policy, str, str | None], str] = {}
-        self._agents: dict[tuple[Any, ...], LLMAgent] = {}
+        self._agents: list[tuple[Any, LLMAgent]] = []
         self._partners: dict[tuple[str, str], Agent] = {}
 
     def team(self, roster: Roster, voice: Voice | Callable[[Speaker], Voice], *, seed: int = 0) -> Team:
@@ -91,20 +93,15 @@ class Loader:
         assert speaker.base is not None  # else it is a partner
         policy = self._policy(speaker.base, voice)
         adapter = None if speaker.adapter is None else self._adapter(policy, speaker.adapter, speaker.start, seed)
-        key = (policy, adapter, speaker.trains, repr(voice.prompts), voice.sampling)
-        if key not in self._agents:
-            self._agents[key] = LLMAgent(
-                policy, adapter, prompts=voice.prompts, sampling=voice.sampling, trainable=speaker.trains
-            )
-        return self._agents[key]
+        key = (policy, adapter, speaker.trains, voice.prompts, voice.sampling)
+        how: dict[str, Any] = {"prompts": voice.prompts, "sampling": voice.sampling, "trainable": speaker.trains}
+        return _once(self._agents, key, lambda: LLMAgent(policy, adapter, **how))
 
     def _policy(self, base: str, voice: Voice) -> Policy:
         if base in self._given:
             return self._given[base]
-        key = (full_path(base), *(repr(value) for name, value in voice.loading.items() if name not in _OF_TRAINING))
-        if key not in self._policies:
-            self._policies[key] = Policy.from_pretrained(base, **voice.loading)
-        return self._policies[key]
+        key = (full_path(base), {name: value for name, value in voice.loading.items() if name not in _OF_TRAINING})
+        return _once(self._policies, key, lambda: Policy.from_pretrained(base, **voice.loading))
 
     def _adapter(self, policy: Policy, adapter: str, start: str | None, seed: int) -> str:
         """The adapter's name in the policy: its own, or where another run's is called so, one with a number."""
@@ -116,6 +113,15 @@ class Loader:
                 policy.add_adapter(name, seed=seed, path=start)
             self._adapters[key] = name
         return self._adapters[key]
+
+
+def _once(known: list[tuple[Any, T]], key: Any, make: Callable[[], T]) -> T:
+    """What is known by an equal key, or else is made and known from now on."""
+    for other, value in known:
+        if other == key:
+            return value
+    known.append((key, value := make()))
+    return value
 
 
 def _partner(agent: str, spec: str) -> Agent:

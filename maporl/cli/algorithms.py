@@ -40,7 +40,7 @@ def _settled(algorithm: Any) -> tuple[Any, tuple[str, ...]]:
     from maporl.training.trainer import Trainer
 
     if isinstance(algorithm, type) and issubclass(algorithm, Trainer):
-        return algorithm.Settings or object, ()
+        return algorithm.Settings or object, ("dtype", "device", "gradient_checkpointing", "num_threads", "seed")
     return algorithm, FROM_RUN
 
 

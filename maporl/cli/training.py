@@ -21,8 +21,9 @@ from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
     from maporl.training.evaluation import Evaluation
+    from maporl.training.run_folder import RunFolder
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "run", "trained"]
 
 
 def add_arguments(parser: Parser) -> None:
@@ -36,15 +37,26 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and (args.config or args.given):
         other = "--config" if args.config else f"--{next(iter(args.given))}"
         raise UserValueError(f"--resume goes on with the run's own settings; leave {other} out.")
-    from maporl.training.display import Display, summary
-
     if args.resume:
-        from maporl.training.run import RunFolder
+        from maporl.training.run_folder import RunFolder
 
-        config, path = RunFolder(args.resume).config, Path(args.resume)
+        folder = trained(RunFolder(args.resume).config, args.resume)
     else:
-        config = (RunConfig.load(args.config) if args.config else RunConfig()).merged(args.given)
-        path = config.folder
+        folder = trained((RunConfig.load(args.config) if args.config else RunConfig()).merged(args.given))
+    if (folder.path / "adapters").is_dir():
+        from maporl.training.display import summary
+
+        summary(folder.metrics, str(folder.path))
+    else:  # no team, but what judges one
+        print(f"run folder: {folder.path}")
+    return 0
+
+
+def trained(config: RunConfig, resume: str | None = None) -> RunFolder:
+    """The folder of a run that was trained, or gone on with, live."""
+    from maporl.training.display import Display
+
+    path = Path(resume) if resume else config.folder
     try:
         with (
             Display(f"{config.algorithm} on {config.env}", config.num_iterations) as display,
@@ -53,12 +65,10 @@ def run(args: argparse.Namespace) -> int:
             from maporl.training.run import train
 
             told = [display, interruptions]
-            folder = train(resume=path, callbacks=told) if args.resume else train(config, callbacks=told)
+            return train(resume=path, callbacks=told) if resume else train(config, callbacks=told)
     except KeyboardInterrupt:
         made = (path / "config.yaml").exists()
         raise KeyboardInterrupt(f"go on with: maporl train --resume {path}" if made else "") from None
-    summary(folder.metrics, str(folder.path))
-    return 0
 
 
 class _Interruptions(Callback):

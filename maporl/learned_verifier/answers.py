@@ -58,6 +58,14 @@ class Balance:
     right_before: float
     right_after: float
 
+    def __str__(self) -> str:
+        if self.k is None:
+            return f"{self.answers} answers to {self.questions} questions, {self.right_before:.0%} right, not balanced"
+        return (
+            f"{self.questions} questions with {self.k} right and {self.k} wrong answers; {self.dropped} dropped, which have fewer "
+            f"({self.right_before:.0%} of all answers are right)"
+        )
+
 
 def read_answers(path: str | Path) -> list[LabelledAnswer]:
     """Labelled answers of a jsonl file.

@@ -79,8 +79,12 @@ class Report:
         return [(name, *_cells(f)) for name, f in named.items()]
 
     def markdown(self) -> str:
-        lines = ["| " + " | ".join(HEADER) + " |", "|---" + "|---:" * (len(HEADER) - 1) + "|"]
-        lines += ["| " + " | ".join(row) + " |" for row in self.rows()]
+        table = [HEADER, ("---", *["---:"] * (len(HEADER) - 1)), *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+            for row in table
+        ]
         note = f"ECE is {self.uncalibrated:.3f} without the temperature of {self.temperature:.2f}. AUROC: 95 %, clustered by question."
         return "\n".join([*lines, "", note, ""])
 

@@ -50,7 +50,7 @@ class LearnedVerifier(Verifier):
     ) -> None:
         self.path = Path(path).absolute()
         self.card = Card.load(self.path)
-        self._loading = {"base": base, "device": device, "dtype": dtype}
+        self.loading: dict[str, Any] = {"base": base, "device": device, "dtype": dtype}
         self.batch_tokens = batch_tokens
         self.scored = 0  # answers that a forward pass was spent on
         self._known = Remembered(remember)
@@ -61,10 +61,10 @@ class LearnedVerifier(Verifier):
 
         from maporl.agents.models.make_model import without_progress_bars
 
-        given = dict(self._loading)
+        given = dict(self.loading)
         given["device"] = given["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
         with without_progress_bars():
-            return Network.load(self.path, **given)  # type: ignore[arg-type]
+            return Network.load(self.path, **given)
 
     def prepare(self) -> None:
         assert self.network is not None  # it is loaded by being looked at

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer
 from maporl.errors import UserTypeError
 from maporl.types import Completion, Episode, Score, Turn
@@ -20,6 +22,7 @@ __all__ = [
     "messages_of",
     "read_records",
     "record",
+    "sampled_records",
     "sampled_tokens",
     "write_records",
 ]
@@ -78,6 +81,29 @@ def record(
         "turns": turns,
         "ablated": None,
     }
+
+
+def sampled_records(
+    env: DiscussionEnv,
+    episodes: Iterable[Episode],
+    advantages: Mapping[tuple[int, int], float] | None = None,
+) -> list[Record]:
+    """Of discussions that a training sampled: what the task takes as the team's answer, numbered among those of one question.
+
+    Args:
+        env: The task.
+        episodes: The discussions.
+        advantages: (number of the discussion, number of the turn) -> its advantage.
+    """
+    times: Counter[str] = Counter()
+    records = []
+    for n, episode in enumerate(episodes):
+        t = episode.transcript
+        credit = None if advantages is None else [advantages.get((n, i)) for i in range(len(t.turns))]
+        answer = env.team_answer(t)
+        records.append(record(episode, answer, greedy=False, sample=times[t.question.id], advantages=credit))
+        times[t.question.id] += 1
+    return records
 
 
 def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None) -> Record:

@@ -20,7 +20,7 @@ from maporl.training.callbacks import Callback
 if TYPE_CHECKING:
     from maporl.training.evaluation import Evaluation
 
-__all__ = ["Display", "print_list", "show_table", "summary"]
+__all__ = ["Display", "clock", "print_list", "show_table", "summary"]
 
 
 class Display(Callback):
@@ -84,9 +84,7 @@ class Display(Callback):
     def _left(self, iteration: int) -> str:
         assert self._first is not None
         per_iteration = (time.monotonic() - self._started) / (iteration - self._first + 1)
-        seconds = round(per_iteration * (self.total - iteration))
-        hours, minutes = divmod(seconds // 60, 60)
-        return f"{f'{hours}:{minutes:02}' if hours else minutes}:{seconds % 60:02} left"
+        return f"{clock(per_iteration * (self.total - iteration))} left"
 
     def _line(self, text: str) -> None:
         # soft_wrap: a line that a log file holds, or a person copies, is never broken by us.
@@ -110,12 +108,20 @@ class Display(Callback):
             print(f"maporl: warning: {text}", file=sys.stderr, flush=True)
 
 
+def clock(seconds: float) -> str:
+    """As 1:02:03, or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{f'{hours}:{minutes:02}' if hours else minutes}:{rest:02}"
+
+
 def iteration_figures(metrics: Mapping[str, float]) -> str:
     """Reward, accuracy of the last round, KL and tokens per second, as far as they were measured."""
     accuracies = sorted((int(k.rsplit("_", 1)[1]), k) for k in metrics if k.startswith("rollout/accuracy_round_"))
     figures = {
         "reward": ("rollout/reward_mean", ".3f"),
         "accuracy": (accuracies[-1][1] if accuracies else "", ".3f"),
+        "questions with enough answers": ("verifier/questions_with_enough", ".0%"),
         "KL": ("train/kl_to_reference" if "train/kl_to_reference" in metrics else "train/approx_kl", ".4f"),
         "tokens/s": ("time/tokens_per_s", ",.0f"),
     }

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,10 +20,8 @@ import numpy as np
 
 from maporl.agents import LLMAgent, Team
 from maporl.algorithms.sft import SFTSettings, sft
-from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
-from maporl.rollouts.records import Record, record, write_records
-from maporl.rollouts.store import EpisodeStore
+from maporl.rollouts.records import sampled_records, write_records
 from maporl.roster import Roster, Speaker
 from maporl.settings import called
 from maporl.training.config import RunConfig
@@ -76,6 +73,7 @@ class GoodDiscussions(Trainer):
     """
 
     evaluated = False
+    only_for = ("trains_on_discussions", "fine-tuning on good discussions makes a team; write sft")
     Settings = Settings
 
     def __init__(self, run: Run) -> None:
@@ -95,18 +93,17 @@ class GoodDiscussions(Trainer):
         self.collector = Collector(run.env, self.team, config.episodes_per_iteration, seed=config.seed)
 
     def fit(self, run: Run, start: int = 0) -> None:
-        store = EpisodeStore(run.folder.path / "episodes")
-        episodes = [e for k in range(start) for e in store.read(_shard(k), run.env.rules)]
+        episodes = [e for iteration in run.kept(start) for e in iteration]
         for k in range(start, run.config.num_iterations):
             began = time.perf_counter()
             sampled = self.collector.collect(k)
             run.callback.on_experience(k + 1, sampled)
             metrics = {**rollout_metrics(sampled, run.env), "time/rollout_s": time.perf_counter() - began}
-            store.write(_shard(k), sampled, _records(run.env, sampled))
+            run.keep(k + 1, sampled)
             episodes += sampled
             run.iteration(k + 1, metrics)
         kept = best(episodes, self.settings.keep, run.config.seed)
-        write_records(run.folder.path / "discussions" / "kept.jsonl", _records(run.env, kept))
+        write_records(run.folder.path / "discussions" / "kept.jsonl", sampled_records(run.env, kept))
         self.model, began = run.folder.path / "model", time.perf_counter()
         with _base(self.team) as base:
             measured = _learn(run.config, self.settings, base, kept, self.team, self.model)
@@ -124,10 +121,6 @@ class GoodDiscussions(Trainer):
         """Say that everybody speaks with the fine-tuned base."""
         tuned = Speaker(str(self.model.absolute()))
         Roster({seat: tuned if s.base else s for seat, s in self.team.roster.seats.items()}).save(folder)
-
-
-def _shard(iteration: int) -> str:
-    return f"iteration_{iteration + 1:04d}"
 
 
 def best(episodes: Sequence[Episode], keep: float, seed: int) -> list[Episode]:
@@ -175,17 +168,6 @@ def _score(episode: Episode) -> tuple[float, float]:
 
     end = episode.transcript.turns[-1].round
     return mean([turn for turn in turns if turn.round == end]), mean(turns)
-
-
-def _records(env: DiscussionEnv, episodes: Sequence[Episode]) -> list[Record]:
-    times: Counter[str] = Counter()  # a question may be there more than once
-    records = []
-    for episode in episodes:
-        question = episode.transcript.question.id
-        answer = env.team_answer(episode.transcript)
-        records.append(record(episode, answer, greedy=False, sample=times[question]))
-        times[question] += 1
-    return records
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 from maporl.algorithms.algorithm import Update
 from maporl.algorithms.batch import discount_between_rounds
-from maporl.rollouts.records import record
+from maporl.rollouts.records import sampled_records
 from maporl.rollouts.store import EpisodeStore
 from maporl.training.callbacks import Callback, Callbacks
 from maporl.training.evaluation import check_oracle, check_team_answer
@@ -70,18 +70,6 @@ class RecordDiscussions(Callback):
         if not (iteration == 1 or iteration % config.eval_every == 0 or iteration == config.num_iterations):
             return
         chosen = episodes[: config.num_recorded_discussions]
-        samples = [
-            sum(e.transcript.question is one.transcript.question for e in chosen[:i]) for i, one in enumerate(chosen)
-        ]
-        records = [
-            record(
-                episode,
-                self.run.env.team_answer(episode.transcript),
-                greedy=False,
-                sample=sample,
-                advantages=[update.advantages.get((n, i)) for i in range(len(episode.transcript.turns))],
-            )
-            for n, (episode, sample) in enumerate(zip(chosen, samples, strict=True))
-        ]
-        if records:
+        if chosen:
+            records = sampled_records(self.run.env, chosen, update.advantages)
             EpisodeStore(self.run.folder.path / "discussions").write(f"iteration_{iteration:04d}", chosen, records)

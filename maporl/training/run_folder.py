@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maporl.atomic_files import write_whole
+from maporl.atomic_files import mapping_of, write_whole
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
@@ -83,9 +83,7 @@ class RunFolder:
     @property
     def status(self) -> str:
         """How the run stands: "running" (or killed without a word), "complete", "failed" or "interrupted"."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            return str(json.loads((self.path / "status.json").read_text(encoding="utf-8"))["status"])
-        return "running"
+        return str(mapping_of(self.path / "status.json").get("status", "running"))
 
     def set_status(self, status: str, **more: Any) -> None:
         """Write status.json: "running", "complete", "failed" or "interrupted"."""
@@ -112,10 +110,12 @@ class RunFolder:
         if "trainer" in state:
             trainer.load_state_dict(state["trainer"])
         iteration = int(state["iteration"])
-        # What follows the last update is done again: its evaluations may be in the file already.
-        final = (f"iteration_{iteration:04d}", "test") if iteration == self.config.num_iterations else ()
         rows = self.metrics if iteration else []
-        kept = [row for row in rows if row["iteration"] <= iteration and row.get("evaluation") not in final]
+        kept = [row for row in rows if row["iteration"] <= iteration]
+        if (
+            iteration == self.config.num_iterations
+        ):  # what follows the last update is done again, and may be in the file already
+            kept = kept[: sum(row["iteration"] < iteration for row in kept) + 1]
         lines = "".join(json.dumps(row) + "\n" for row in kept)
         write_whole(self.path / "metrics.jsonl", lines)
         return iteration
@@ -138,7 +138,8 @@ class RunFolder:
             self.set_status(status, error=f"{type(error).__name__}: {error}")
             if resumable:
                 error.add_note(
-                    f"The run is in {self.path}; after a remedy go on with: maporl train --resume {self.path}"
+                    f"The run is in {self.path}; after a remedy that leaves its settings as they are go on with: "
+                    f"maporl train --resume {self.path}"
                 )
             raise
         self.set_status("complete")

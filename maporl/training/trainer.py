@@ -1,4 +1,4 @@
-"""`Trainer`, the interface of everything that makes a team better, and `Run`, what it is given to work in."""
+"""`Trainer`, the interface of everything that learns, and `Run`, what it is given to work in."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 from maporl.agents.team import Team
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierFailed
+from maporl.rollouts.records import sampled_records
+from maporl.rollouts.store import EpisodeStore
 from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
 from maporl.training.evaluation import Evaluation, evaluate, subset
 from maporl.training.loop import EVALUATE
 from maporl.training.run_folder import RunFolder
-from maporl.types import Question
+from maporl.types import Episode, Question
 
 __all__ = ["Run", "Trainer", "evaluate_run", "rows_at_once"]
 
@@ -70,6 +72,18 @@ class Run:
         if self.trainer.evaluated and number < total:
             self._evaluate_if_due(number)
 
+    def keep(self, number: int, episodes: Sequence[Episode]) -> None:
+        """Keep the discussions of an iteration (from 1) whole, in ``episodes/``."""
+        self._episodes.write(f"iteration_{number:04d}", episodes, sampled_records(self.env, episodes))
+
+    def kept(self, iterations: int) -> list[list[Episode]]:
+        """What was kept of the first iterations."""
+        return [self._episodes.read(f"iteration_{k + 1:04d}", self.env.rules) for k in range(iterations)]
+
+    @cached_property
+    def _episodes(self) -> EpisodeStore:
+        return EpisodeStore(self.folder.path / "episodes")
+
     def evaluate(self, name: str, questions: Sequence[Question]) -> None:
         """Evaluate the team and write that down under a name."""
         evaluation = evaluate_run(self.config, self.env, self.trainer.team, questions)
@@ -92,21 +106,24 @@ class Run:
 
 
 class Trainer(ABC):
-    """Anything that makes a team better. A word of the kind "algorithm", or ``package.module:Class``.
+    """Anything that learns in a run: a team, or what judges one. A word of the kind "algorithm", or ``package.module:Class``.
 
     It is made before anything is written, so that its constructor can refuse what cannot be; it is given the `Run`, whose
     ``config.algorithm_args`` are its own. A policy gradient is an `Algorithm` instead, for which the trainer is `OnPolicy`.
 
     Attributes:
-        team: Who speaks, as trained so far.
+        team: Who speaks, as trained so far; of a trainer that is not `evaluated` nobody asks.
         resumable: Its state can be saved after any iteration; else a run that was cut off begins again.
         evaluated: The team is evaluated before, during and after the training.
+        only_for: Of which rows of a benchmark it can train the agents: (an attribute of `Method` that is true, what to say of others);
+            None: of any.
         Settings: What ``config.algorithm_args`` may hold, a dataclass; None: nothing.
     """
 
     team: Team
     resumable: ClassVar[bool] = True
     evaluated: ClassVar[bool] = True
+    only_for: ClassVar[tuple[str, str] | None] = None
     Settings: ClassVar[type | None] = None
 
     @abstractmethod

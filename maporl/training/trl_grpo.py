@@ -68,6 +68,7 @@ class TRLGRPO(Trainer):
 
     resumable = False
     evaluated = False
+    only_for = ("trains_one_turn", "TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo")
     Settings = Settings
 
     def __init__(self, run: Run) -> None:

@@ -175,7 +175,7 @@ def test_an_error_of_a_listener_ends_the_run_which_can_be_resumed(
         train(model=tiny_model, output_dir=folder.path, callbacks=[other, listener], **SETTINGS)
     assert listener.heard == [*IN_ORDER[: IN_ORDER.index(failing) + 1], "close"] == other.heard
     assert caught.value.__notes__ == [
-        f"The run is in {folder.path}; after a remedy go on with: maporl train --resume {folder.path}"
+        f"The run is in {folder.path}; after a remedy that leaves its settings as they are go on with: maporl train --resume {folder.path}"
     ]
     status = json.loads((folder.path / "status.json").read_text())
     assert status == {"status": "failed", "error": "ZeroDivisionError: a bug of the user's"}

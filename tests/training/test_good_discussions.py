@@ -244,16 +244,21 @@ class TestResume:
         assert [iteration for _, iteration in heard.told] == left
         self.same(cut, whole)
 
-    def test_so_does_one_that_died_while_it_learned(
-        self, whole: RunFolder, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("owner", "name"),
+        [(good_discussions, "sft"), (good_discussions.GoodDiscussions, "save")],
+        ids=["while it learned", "before it said who speaks"],
+    )
+    def test_so_does_one_that_died_after_the_sampling(
+        self, owner: Any, name: str, whole: RunFolder, config: RunConfig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """All was sampled: only the learning is done again."""
+        """All was sampled: only the learning is done again, and written down once."""
 
         def dies(*_: Any) -> Any:
             raise MemoryError
 
         with monkeypatch.context() as patched:
-            patched.setattr(good_discussions, "sft", dies)
+            patched.setattr(owner, name, dies)
             with pytest.raises(MemoryError):
                 train(config.merged(self.SETTINGS))
         heard = Heard()

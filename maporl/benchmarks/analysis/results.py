@@ -27,7 +27,7 @@ class Cell:
         status: "complete", "failed", "running" (or interrupted) or "waiting".
         error: One line on what failed.
         team: More than one agent discusses.
-        trained: Something was trained for it.
+        trained, algorithm: Something was trained for it; by what.
         oracle: A verifier that knows the gold answer chose the answer: an upper bound, no baseline.
         best_seat: The method reports only the best of several teams, in each of which another seat was trained
             (`maporl.benchmarks.study.best_seat`); otherwise it reports the mean over seats.
@@ -51,6 +51,7 @@ class Cell:
     error: str | None = None
     team: bool = False
     trained: bool = False
+    algorithm: str | None = None
     oracle: bool = False
     best_seat: bool = False
     matched: tuple[tuple[str, str], ...] = ()
@@ -150,8 +151,8 @@ def _other_meanings(
     `meanings` holds (study, settings) by task and method of the earlier ones; those of this study are added.
     """
     other: dict[tuple[Path, str], list[str]] = {}
-    for key in dict.fromkeys((cell.task, cell.method) for cell in cells):
-        own = _meaning(study, *key)
+    for key, cell in {(cell.task, cell.method): cell for cell in cells}.items():
+        own = _meaning(study, cell)
         first, earlier = meanings.setdefault(key, (path, own))
         names = sorted(name for name in {*own, *earlier} if own.get(name) != earlier.get(name))
         if names:
@@ -162,20 +163,19 @@ def _other_meanings(
     ]
 
 
-def _meaning(study: Mapping[str, Any], task: str, word: str) -> dict[str, Any]:
-    """The settings of a method on a task, as far as a study changes them."""
+def _meaning(study: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+    """The settings of a cell's method on its task, as far as a study changes them."""
 
     def mapping(value: Any, key: str) -> dict[str, Any]:
         inner = value.get(key) if isinstance(value, Mapping) else None
         return dict(inner) if isinstance(inner, Mapping) else {}
 
     specs = [spec for spec in study.get("methods") or () if isinstance(spec, Mapping)]
-    spec = next((dict(s) for s in specs if (s.get("label") or s.get("name")) == word), {"name": word})
-    name = str(spec.get("name"))
+    spec = next((dict(s) for s in specs if (s.get("label") or s.get("name")) == cell.method), {"name": cell.method})
     shared = {key: value for key, value in study.items() if key not in NO_MEANING}
     own = {key: value for key, value in spec.items() if key not in ("label", "settings")}
-    trained = mapping(study.get("algorithms"), name.partition("/")[2] or name)
-    return {**shared, **mapping(study.get("tasks"), task), **trained, **own, **mapping(spec, "settings")}
+    trained = mapping(study.get("algorithms"), cell.algorithm or "")
+    return {**shared, **mapping(study.get("tasks"), cell.task), **trained, **own, **mapping(spec, "settings")}
 
 
 def _read(file: Path, problems: list[str], kind: type, instead: str) -> Any:
@@ -239,6 +239,7 @@ def _cell(about: Mapping[str, Any], folder: Path, runs: tuple[Path, ...]) -> Cel
         error=about.get("error"),
         team=bool(about.get("team")),
         trained=bool(about.get("trained")),
+        algorithm=about.get("algorithm"),
         oracle=bool(about.get("oracle")),
         best_seat=bool(about.get("best_seat")),
         matched=tuple((m["method"], m["on"]) for m in about.get("matched_to") or ()),

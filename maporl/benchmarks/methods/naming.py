@@ -108,13 +108,6 @@ def _digest(settings: Any) -> str:
     return f"@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-_NEEDED = {
-    "trl_grpo": ("trains_one_turn", "TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo"),
-    "sft": ("trains_on_discussions", "fine-tuning on good discussions makes a team; write sft"),
-}
-"""Trainer -> what the method has to be true of, and what to say otherwise. Told here, for loading a trainer takes seconds."""
-
-
 def trains(name: str) -> bool:
     """Whether a word means an algorithm, not a method."""
     if name in registry.names("algorithm"):
@@ -156,6 +149,7 @@ def _check(word: str, name: str, method: Any, algorithm: str, origin: Any) -> No
         )
     if method.needs_training and not algorithm:
         raise UserValueError(f"method {word!r} needs an algorithm; write {name}/mappo.")
-    needed, remedy = _NEEDED.get(algorithm, ("", ""))
-    if needed and not getattr(method, needed):
+    trainer = registry.load("algorithm", algorithm) if algorithm else None
+    needed, remedy = getattr(trainer, "only_for", None) or (None, "")
+    if needed is not None and not getattr(method, needed, False):
         raise UserValueError(f"method {word!r}: {remedy}.")

@@ -6,12 +6,11 @@ import json
 import os
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maporl.atomic_files import write_whole
+from maporl.atomic_files import mapping_of, write_whole
 from maporl.benchmarks.study.provenance import PARTNERS, difference, keep_settings, settings_of_cell
 from maporl.benchmarks.study.study import CellKey, Study
 from maporl.envs.verifiers.verifier import VerifierUnavailable
@@ -50,7 +49,7 @@ def write_cell(folder: Path, cell: Mapping[str, Any]) -> None:
 
 def read_cell(place: Path) -> dict[str, Any] | None:
     """The contents of a cell's cell.json; None if it is missing, unreadable or of another version."""
-    cell = _mapping(place / "cell.json")
+    cell = mapping_of(place / "cell.json")
     return cell if cell.get("version") == VERSION else None
 
 
@@ -117,7 +116,7 @@ class Begun:
     def of(cls, study: Study, folder: Path, key: CellKey) -> Begun:
         """What an interrupted measurement with the same settings has left; else nothing, in a folder that is free for it."""
         place, settings = folder / key.folder, settings_of_cell(study, key)
-        found = _mapping(place / "progress.json") if difference(place, settings) is None else {}
+        found = mapping_of(place / "progress.json") if difference(place, settings) is None else {}
         try:
             begun = cls(place, **found)
             if begun._part.stat().st_size < begun.bytes:
@@ -181,11 +180,3 @@ class Begun:
     @property
     def _part(self) -> Path:
         return self.place / "records.jsonl.part"
-
-
-def _mapping(file: Path) -> dict[str, Any]:
-    """The mapping in a JSON file; {} if it is missing, unreadable or no mapping."""
-    content: Any = None
-    with suppress(OSError, ValueError):
-        content = json.loads(file.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}

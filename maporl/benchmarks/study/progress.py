@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from maporl.benchmarks.study.workers import News
+from maporl.training.display import clock
 
 __all__ = ["StudyProgress"]
 
@@ -100,9 +101,7 @@ class StudyProgress:
         rest = self._total - self._over - sum(self._part.values())
         if done < 0.05 or rest <= 0:
             return ""
-        seconds = round((self._clock() - self._began) / done * rest)
-        hours, minutes = divmod(seconds // 60, 60)
-        return f"about {f'{hours}:{minutes:02}' if hours else minutes}:{seconds % 60:02} left"
+        return f"about {clock((self._clock() - self._began) / done * rest)} left"
 
     def _update(self) -> None:
         if self._whole is not None:

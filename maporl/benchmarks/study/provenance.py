@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from maporl.atomic_files import write_whole
+from maporl.atomic_files import mapping_of, write_whole
 from maporl.benchmarks.study.study import CellKey, Study
 from maporl.training.config import RunConfig
 from maporl.training.run_folder import RunFolder
@@ -47,11 +46,7 @@ def difference(place: Path, settings: Mapping[str, Any]) -> str | None:
 
     Settings that only one side knows, for another version wrote the other, are not compared; and none where nothing was kept.
     """
-    kept: Any = {}
-    with suppress(OSError, ValueError):
-        kept = json.loads((place / FILE).read_text(encoding="utf-8"))
-    if not isinstance(kept, dict):
-        return None
+    kept = mapping_of(place / FILE)
     names = (name for name, value in settings.items() if name in kept and kept[name] != value)
     return next((f"{name} {kept[name]!r}, not {settings[name]!r}" for name in names), None)
 

@@ -85,17 +85,20 @@ class LastRoundOwn(Shaping):
 
 
 @dataclass(frozen=True)
-class DiscountedOwn(Shaping):
-    """r(t,a) = sum over t' >= t of gamma^(t'-t) v(t',a), divided by the sum of the weights. MAPoRL, appendix F."""
-
+class _Discounted(Shaping):
     gamma: float = 0.3
 
     def __post_init__(self) -> None:
-        check_gamma(self.gamma)
+        if not 0 <= self.gamma <= 1:
+            raise UserValueError(f"gamma is {self.gamma}; a discount lies in [0, 1].")
 
     @property
     def contains_future(self) -> bool:  # type: ignore[override]
         return self.gamma > 0
+
+
+class DiscountedOwn(_Discounted):
+    """r(t,a) = sum over t' >= t of gamma^(t'-t) v(t',a), divided by the sum of the weights. MAPoRL, appendix F."""
 
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
         means = round_means(transcript)
@@ -109,33 +112,18 @@ class DiscountedOwn(Shaping):
         return tuple(rewards)
 
 
-@dataclass(frozen=True)
-class DiscountedTeam(Shaping):
+class DiscountedTeam(_Discounted):
     """MAPoRL's influence-aware verification reward (paper, definition 1; the release's ``discounted_sum/all``).
 
     r(t,a) = [v(t,a) + sum over t' > t of gamma^(t'-t) mean over j of v(t',j)] / sum over t' >= t of gamma^(t'-t).
     gamma = 0.3 is the release's; the paper's is unknown.
     """
 
-    gamma: float = 0.3
-
-    def __post_init__(self) -> None:
-        check_gamma(self.gamma)
-
-    @property
-    def contains_future(self) -> bool:  # type: ignore[override]
-        return self.gamma > 0
-
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
         means = round_means(transcript)
         return tuple(
             discounted([own_value(turn, means), *means[turn.round + 1 :]], self.gamma) for turn in transcript.turns
         )
-
-
-def check_gamma(gamma: float) -> None:
-    if not 0 <= gamma <= 1:
-        raise UserValueError(f"gamma is {gamma}; a discount lies in [0, 1].")
 
 
 def discounted(values: Sequence[float], gamma: float) -> float:

@@ -285,7 +285,8 @@ def test_a_word_that_means_two_things_in_two_studies_is_told(tmp_path: Path) -> 
 def test_whose_meaning_a_setting_changes(key: str, value: Any, expected: list[str], tmp_path: Path) -> None:
     folders = []
     for seed, changed in enumerate(({}, {key: value})):
-        cells = [cell(m, records([1]), seed=seed) for m in ("debate", "mappo", "self_consistency@3/mappo")]
+        trained = {"debate": None, "mappo": "mappo", "self_consistency@3/mappo": "mappo"}
+        cells = [cell(m, records([1]), seed=seed, algorithm=by) for m, by in trained.items()]
         folders.append(study_on_disk(tmp_path / str(seed), cells))
         (folders[-1] / "study.yaml").write_text(json.dumps({"methods": ["debate", "mappo"], **changed}))
     problems = load_results(folders).problems
