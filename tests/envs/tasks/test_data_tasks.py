@@ -273,7 +273,9 @@ def test_a_test_set_by_its_name_is_tested_whole_and_never_learned_from(tmp_path:
     env = StrategyQA(data=write(tmp_path / "dev.jsonl", *rows))
     assert len(env.questions("test")) == 40
     for split in ("train", "validation"):
-        with pytest.raises(ValueError, match=r"no training questions; .*--data.* never learned from: ask for the split 'test'"):
+        with pytest.raises(
+            ValueError, match=r"no training questions; .*--data.* never learned from: ask for the split 'test'"
+        ):
             env.questions(split)
     write(tmp_path / "train.jsonl", {"question": "Is a hen a bird?", "answer": True})
     beside = StrategyQA(data=tmp_path / "dev.jsonl")
