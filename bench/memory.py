@@ -9,13 +9,11 @@ size; seconds of rollout and update are divided by the number of messages.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 
@@ -23,6 +21,7 @@ from bench.rows import Row, interleaved, of, ratio
 from bench.settings import Settings
 from bench.workload import Workload, make_talkative, rewarded
 from maporl.agents.models.make_model import without_progress_bars
+from maporl.agents.models.memory import peak_bytes
 from maporl.training.threads import torch_settings
 
 __all__ = ["peak_memory", "rows", "seconds_per_message"]
@@ -113,19 +112,8 @@ def main(argv: Sequence[str]) -> int:
         )
         with torch_settings(workload.config):
             workload.algorithm.update(rewarded(workload.sample(0), settings.seed))
-    print(_peak(settings))
+    print(peak_bytes(torch.device(settings.device)) / 1e6)
     return 0
-
-
-def _peak(settings: Settings) -> float:
-    if settings.device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(settings.device) / 1e6
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would also count the process that started this one, for a moment its own
-        peak = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
-        return int(peak.split()[1]) * 1024 / 1e6
-    scale = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
 
 
 if __name__ == "__main__":

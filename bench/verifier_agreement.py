@@ -76,7 +76,7 @@ def gold_cases(folder: Path, name: str) -> list[Case]:
     """
     cases: list[Case] = []
     task, path = (Math, "math/math500_test.jsonl") if name == "math500 gold" else (CSQA, "csqa/dev.jsonl")
-    for question in task(data=folder / path).load("train"):
+    for question in task(data=folder / path).load("test"):
         gold = question.answer
         others = [f"{gold} + 1"] if task is Math else [label for label in question.metadata["choices"] if label != gold]
         for answer, label in ((gold, True), (others[0], False)):

@@ -22,6 +22,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "math": "maporl.envs.tasks.math:Math",
         "csqa": "maporl.envs.tasks.csqa:CSQA",
         "anli": "maporl.envs.tasks.anli:ANLI",
+        "strategyqa": "maporl.envs.tasks.strategyqa:StrategyQA",
         "arithmetic": "maporl.envs.tasks.arithmetic:Arithmetic",
         "two_witnesses": "maporl.envs.tasks.two_witnesses:TwoWitnesses",
         "vault": "maporl.envs.tasks.vault:Vault",

@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {
     "num_iterations": 2,
     "learning_rate": 1e-3,
     "trackers": (),
+    "preflight": "off",
 }
 """Settings of a run of a second or two."""
 

@@ -31,7 +31,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = ["README.md", "docs/command_line.md", "docs/benchmarks.md"]
 QUICK = [
     "--num_iterations", "1", "--episodes_per_iteration", "8", "--max_new_tokens", "4", "--num_eval_questions", "2",
-    "--device", "cpu", "--trackers",
+    "--device", "cpu", "--trackers", "--preflight", "off",
 ]  # fmt: skip
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from maporl import __version__
 from maporl.errors import UserError, UserValueError
@@ -43,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for a mistake of the user's, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
+    format_before, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
         return _dispatch(words)
     except KeyboardInterrupt as interrupt:
@@ -58,6 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         told = [str(error), *getattr(error, "__notes__", [])]
         print(f"maporl: error: {' '.join(' '.join(told).split())}", file=sys.stderr)
         return 2
+    finally:
+        warnings.formatwarning = format_before
+
+
+def _one_line(message: Warning | str, *where: Any, **more: Any) -> str:
+    """A warning for people: not where in our code it was given."""
+    return f"maporl: warning: {' '.join(str(message).split())}\n"
 
 
 def _dispatch(words: list[str]) -> int:

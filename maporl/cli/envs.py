@@ -77,11 +77,11 @@ def _show(config: RunConfig, agent: str | None) -> None:
 
 
 def _question(env: DiscussionEnv) -> Question:
-    """The first training question; a stand-in, said to be one, where there are no data."""
+    """The first training question, or test question of what is a test set only; a stand-in, said to be one, without data."""
     from maporl.types import Question
 
     try:
-        return env.told(next(iter(env.load("train"))))
+        return env.told(next(q for split in ("train", "test") for q in env.load(split)))
     except ValueError as error:
         if env.data is not None:
             raise

@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     evaluation.save(file)
     columns = {args.split: {name.split("/", 1)[1]: value for name, value in evaluation.metrics.items()}}
     decoding = "greedy" if config.eval_temperature is None else f"sampled at temperature {config.eval_temperature:g}"
-    show_table(columns, title=f"{args.run} on {config.env}, {decoding}")
+    asked = f"{len(questions):,} of {len(env.questions(args.split)):,} {args.split} questions"
+    show_table(columns, title=f"{args.run} on {config.env}, {asked}, {decoding}")
     print(f"records: {file}")
     return 0
 

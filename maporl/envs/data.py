@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +88,7 @@ def read_rows(data: str | os.PathLike[str] | None, split: str, hub: HubSource) -
     """The rows of a split, in their order.
 
     Args:
-        data: None: the hub. A file: the training rows, with the test rows in a sibling (`resolve`). A folder: its files.
+        data: None: the hub. A file or a folder: as `resolve` finds it.
         split: "train" or "test".
         hub: Where the hub has them.
 
@@ -102,22 +103,21 @@ def read_rows(data: str | os.PathLike[str] | None, split: str, hub: HubSource) -
 
 
 def resolve(data: str | os.PathLike[str], split: str) -> tuple[Path, ...]:
-    """The files of a split, () if there are none for "test".
+    """The files of a split, () if there are none.
 
-    A file is the training data; its test data is a sibling of the same suffix whose name starts with "test", else with
-    "dev". A folder is searched for names that start with "train", and with "test", else "dev".
+    A file whose name holds the word "test", "dev", "val", "valid" or "validation", and not "train", is a test set: ``r1_dev.jsonl``, say.
+    Any other file is the training data. The other split of a file is its siblings of the same suffix whose names start with "train", or
+    with "test", else "dev", "valid". Of a folder both are searched for by these beginnings.
 
     Raises:
-        ValueError: There is no such path, an unknown suffix, or a folder without training file.
+        ValueError: There is no such path, an unknown suffix, or a folder without any such file.
     """
     path = Path(data).expanduser()
     if path.is_dir():
-        if split == "test":
-            return _named(path, ("test", "dev"), SUFFIXES)
-        files = _named(path, ("train",), SUFFIXES)
-        if not files:
+        training, tests = (_named(path, _BEGINNINGS[part], SUFFIXES) for part in ("train", "test"))
+        if not training and not tests:
             raise UserValueError(f"{path}: no file train*{'|'.join(SUFFIXES)} in this folder; give --data FILE.")
-        return files
+        return training if split == "train" else tests
     if not path.is_file():
         raise UserValueError(
             f"there is no file or folder {str(path)!r}; give --data FILE ({', '.join(SUFFIXES)}) or a folder."
@@ -126,9 +126,18 @@ def resolve(data: str | os.PathLike[str], split: str) -> tuple[Path, ...]:
         raise UserValueError(
             f"{path}: cannot read {path.suffix or 'a file without suffix'}; use one of {', '.join(SUFFIXES)}."
         )
-    if split == "train":
+    if split == ("test" if _is_test_set(path) else "train"):
         return (path,)
-    return tuple(p for p in _named(path.parent, ("test", "dev"), (path.suffix,), but=path))
+    return _named(path.parent, _BEGINNINGS[split], (path.suffix,), but=path)
+
+
+_BEGINNINGS = {"train": ("train",), "test": ("test", "dev", "valid")}
+
+
+def _is_test_set(path: Path) -> bool:
+    """Whether a file says by its name that nothing is to be learned from it."""
+    words = re.findall(r"[a-z]+", path.stem.lower())
+    return "train" not in words and not {"test", "dev", "val", "valid", "validation"}.isdisjoint(words)
 
 
 def _named(

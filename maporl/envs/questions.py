@@ -81,6 +81,8 @@ class Questions:
         """A learned verifier's scores of questions that it was fitted to mean nothing; all splits, before anything is trained."""
         seen = self.verifiers.seen_questions()
         for split in SPLITS if seen else ():
+            if split != "test" and not self._all("train"):
+                continue  # nothing but a test set
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # asking for the split itself says what there is to say
                 questions = self._teams(split)

@@ -74,10 +74,12 @@ def split_questions(
         questions = load("test")
         if questions:
             return questions
-        warnings.warn(f"{task} has no test questions; its validation questions stand in.", stacklevel=4)
     everything = load("train")
     if not everything:
-        raise UserValueError(f"{task} has no questions: load('train') yielded nothing.")
+        raise UserValueError(
+            f"{task} has no {'' if split == 'test' else 'training '}questions; give it a training file (--data), or let its load('train') "
+            "yield some. A file that is a test set by its name (test, dev, validation) is never learned from: ask for the split 'test'."
+        )
     held_out = tuple(question for question in everything if is_validation(question))
     kept = tuple(question for question in everything if not is_validation(question))
     small = not held_out or not kept
@@ -86,6 +88,13 @@ def split_questions(
         if not verifier_share:
             raise UserValueError(f"{task} keeps no questions for a verifier; set verifier_share, for example 0.3.")
         return verifiers
+    if split == "test":
+        number = len(train if small else held_out)
+        warnings.warn(
+            f"{task} has no test questions: its {number} validation questions stand in for them. A file named test* beside the training "
+            "file would be its test set.",
+            stacklevel=4,
+        )
     if small and split == "validation":
         warnings.warn(
             f"{task} is too small to hold anything out ({len(everything)} questions); "

@@ -12,6 +12,7 @@ from maporl.types import Episode
 if TYPE_CHECKING:
     from maporl.algorithms.algorithm import Update
     from maporl.training.evaluation import Evaluation
+    from maporl.training.preflight import Preflight
     from maporl.training.trainer import Run
 
 __all__ = ["Callback", "Callbacks"]
@@ -23,8 +24,11 @@ class Callback:
     An error that one raises ends the run, which can be resumed from its last checkpoint.
     """
 
+    def on_preflight(self, preflight: Preflight) -> None:
+        """A few discussions were tried before the run begins; nothing is written yet."""
+
     def on_training_start(self, run: Run) -> None:
-        """Everything is built, and nothing is sampled yet."""
+        """Everything is built, and nothing is sampled yet that anybody learns from."""
 
     def on_experience(self, iteration: int, episodes: Sequence[Episode]) -> None:
         """The discussions of an iteration are over, and not yet learned from."""
@@ -55,6 +59,9 @@ class Callbacks(Callback):
                 raise UserTypeError(
                     f"{callback!r} is no Callback; give instances of subclasses of maporl.training.callbacks.Callback."
                 )
+
+    def on_preflight(self, preflight: Preflight) -> None:
+        self._tell("on_preflight", preflight)
 
     def on_training_start(self, run: Run) -> None:
         self._tell("on_training_start", run)

@@ -48,8 +48,12 @@ _POSITIVE = {  # name -> a remedy
     "learning_rate": " (num_iterations 0 trains nothing)",
     "eval_temperature": " (leave it out to decode greedily)",
 }
-_PRECISIONS = ("highest", "high", "medium")
-_CURRICULA = ("last_round_first",)
+_WORDS: dict[str, tuple[str | None, ...]] = {
+    "matmul_precision": ("highest", "high", "medium"),
+    "curriculum": ("last_round_first", None),
+    "reference": ("base", "warm_start"),
+    "preflight": ("stop", "warn", "off"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class RunConfig:
         init_adapter: PEFT folder from which every adapter starts.
         reference: What the KL is measured to: "base", or "warm_start" (the adapter in init_adapter).
         num_iterations: Updates.
+        preflight: What is done where a few discussions, tried before the first iteration, show that nothing can be learned: "stop",
+            "warn" or "off" (nothing is tried). A resumed run tries none.
         curriculum: "last_round_first": blocks of iterations learn from the messages of one round each, of the last, of the one before,
             and so on, then again of the last. None: from all rounds at once.
         curriculum_updates: Iterations of a block.
@@ -121,6 +127,7 @@ class RunConfig:
     init_adapter: str | None = None
     reference: str = "base"
     num_iterations: int = 50
+    preflight: str = "stop"
     curriculum: str | None = None
     curriculum_updates: int = 40
     episodes_per_iteration: int = 64
@@ -161,16 +168,10 @@ class RunConfig:
         for name, remedy in _POSITIVE.items():
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise UserValueError(f"{name} is {getattr(self, name)}; it must be above 0 and finite{remedy}.")
-        if self.matmul_precision not in _PRECISIONS:
-            raise UserValueError(
-                f"matmul_precision {self.matmul_precision!r} is unknown; use one of {list(_PRECISIONS)}."
-            )
-        if self.curriculum is not None and self.curriculum not in _CURRICULA:
-            raise UserValueError(
-                f"curriculum {self.curriculum!r} is unknown; use one of {list(_CURRICULA)}, or leave it out."
-            )
-        if self.reference not in ("base", "warm_start"):
-            raise UserValueError(f"reference {self.reference!r} is unknown; use 'base' or 'warm_start'.")
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                known, or_none = [word for word in words if word], ", or leave it out" if None in words else ""
+                raise UserValueError(f"{name} {getattr(self, name)!r} is unknown; use one of {known}{or_none}.")
         if self.reference == "warm_start" and not self.init_adapter:
             raise UserValueError(
                 "reference is 'warm_start', but there is no init_adapter; name its PEFT folder, or use 'base'."

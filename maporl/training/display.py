@@ -18,7 +18,10 @@ from rich.text import Text
 from maporl.training.callbacks import Callback
 
 if TYPE_CHECKING:
+    from maporl.envs.discussion import DiscussionEnv
     from maporl.training.evaluation import Evaluation
+    from maporl.training.preflight import Preflight
+    from maporl.training.trainer import Run
 
 __all__ = ["Display", "clock", "print_list", "show_table", "summary"]
 
@@ -36,6 +39,7 @@ class Display(Callback):
         self.console = console or Console(highlight=False)
         self.total = total
         self._started = time.monotonic()
+        self._env: DiscussionEnv | None = None
         self._first: int | None = None  # a resumed run does not begin at 1
         self._progress = Progress(
             SpinnerColumn(),
@@ -68,8 +72,19 @@ class Display(Callback):
         if self.console.is_terminal:
             self._live.stop()
 
+    def on_preflight(self, preflight: Preflight) -> None:
+        for number, line in enumerate(preflight.lines):
+            self._line(f"{'' if number else 'preflight':<22} {line}")
+
+    def on_training_start(self, run: Run) -> None:
+        self._env = run.env
+        sizes = (f"{len(run.env.questions(split)):,} {split}" for split in ("train", "validation"))
+        self._line(f"{'questions':<22} {', '.join(sizes)}")
+
     def on_evaluation(self, name: str, iteration: int, evaluation: Evaluation) -> None:
-        self._line(f"{_when(name, iteration, self.total):<22} {evaluation_figures(evaluation.metrics)}")
+        asked = "test" if name == "test" else "validation"
+        pool = 0 if self._env is None else len(self._env.questions(asked))
+        self._line(f"{_when(name, iteration, self.total):<22} {evaluation_figures(evaluation.metrics, pool)}")
         self._figures.plain = "sampling"
         self._started = time.monotonic() if self._first is None else self._started
 
@@ -128,11 +143,12 @@ def iteration_figures(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {metrics[key]:{form}}" for name, (key, form) in figures.items() if key in metrics)
 
 
-def evaluation_figures(metrics: Mapping[str, float]) -> str:
-    """The accuracy of an evaluation and how many questions it had."""
+def evaluation_figures(metrics: Mapping[str, float], pool: int = 0) -> str:
+    """The accuracy of an evaluation, and how many questions it had, of a split of so many."""
     shown = {k.split("/", 1)[1]: v for k, v in metrics.items()}
     name = "oracle_accuracy" if "oracle_accuracy" in shown else "accuracy"
-    return f"{name} {shown.get(name, float('nan')):.3f}  ({shown.get('questions', 0):.0f} questions)"
+    asked = round(shown.get("questions", 0))
+    return f"{name} {shown.get(name, float('nan')):.3f}  ({asked:,}{f' of {pool:,}' if pool > asked else ''} questions)"
 
 
 def _when(event: str, iteration: int, total: int) -> str:

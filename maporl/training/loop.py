@@ -22,7 +22,7 @@ from maporl.types import Episode, Observation, Question
 
 __all__ = ["Collector", "check_context", "draw", "learn", "learning_from", "rollout_metrics"]
 
-TRAIN, EVALUATE, ASK = range(3)  # random streams of one seed that never meet
+TRAIN, EVALUATE, ASK, PREFLIGHT = range(4)  # random streams of one seed that never meet
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Collector:
         joint: "aligned", or "cross" for every combination of a group's samples.
         seed: Of questions and sampling.
         curriculum: Iteration -> the round, from 0, whose messages are learned from (`LastRoundFirst`); None: all of them.
+        stream: Which of the seed's random streams messages are sampled from.
 
     Raises:
         ValueError: episodes_per_iteration is no multiple of the group size.
@@ -49,6 +50,7 @@ class Collector:
     joint: str = "aligned"
     seed: int = 0
     curriculum: Callable[[int], int] | None = None
+    stream: int = TRAIN
 
     def __post_init__(self) -> None:
         number, size = self.episodes_per_iteration, self.group_size
@@ -69,7 +71,7 @@ class Collector:
         drawn = draw(pool, self.episodes_per_iteration // size, self.seed, iteration)
         questions = [question for question in drawn for _ in range(size)]
         groups = [i // size for i in range(len(questions))]
-        episodes = rollout(self.env, self.team, questions, seed=(self.seed, TRAIN, iteration), groups=groups)
+        episodes = rollout(self.env, self.team, questions, seed=(self.seed, self.stream, iteration), groups=groups)
         if self.joint == "cross":
             episodes = cross(self.env, self.team, episodes)
         return episodes if self.curriculum is None else learning_from(episodes, self.curriculum(iteration))

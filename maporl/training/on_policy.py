@@ -13,6 +13,7 @@ from maporl.rollouts.store import EpisodeStore
 from maporl.training.callbacks import Callback, Callbacks
 from maporl.training.evaluation import check_oracle, check_team_answer
 from maporl.training.loop import Collector, check_context, learn
+from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Episode
@@ -43,6 +44,9 @@ class OnPolicy(Trainer):
             self.algorithm, env, config.episodes_per_iteration, seed=config.seed, curriculum=curriculum
         )
         check_context(env, self.team, questions, joint=self.algorithm.reads_state)
+
+    def preflight(self, run: Run) -> Preflight | None:
+        return preflight(self, run, self.collector, self.algorithm)
 
     def fit(self, run: Run, start: int = 0) -> None:
         listener = Callbacks([RecordDiscussions(run), run.callback])

@@ -16,6 +16,7 @@ from maporl.errors import UserValueError
 from maporl.roster import Roster
 from maporl.training.callbacks import Callback, Callbacks
 from maporl.training.config import RunConfig
+from maporl.training.preflight import checked
 from maporl.training.run_folder import RunFolder
 from maporl.training.threads import torch_settings
 from maporl.training.trackers import Trackers
@@ -63,7 +64,10 @@ def train(
         run = Run(config, folder, listener)
         trainer = config.build_trainer(run)
         if resume is None:
+            found = checked(run, trainer)
             RunFolder.create(folder.path, run.config.resolved(run.env))
+            if found is not None:
+                found.save(folder.path / "preflight.json")
         with folder.keeping_status(resumable=trainer.resumable):
             start = folder.restore(trainer) if resume is not None else 0
             write_questions(folder.path / "questions.json", run.env)

@@ -20,8 +20,8 @@ __all__ = ["RunFolder"]
 
 
 class RunFolder:
-    """``config.yaml``, ``metrics.jsonl``, ``status.json``, ``questions.json``, ``adapters/``, ``evaluations/``, ``discussions/``,
-    ``checkpoint.pt``."""
+    """``config.yaml``, ``preflight.json``, ``questions.json``, ``metrics.jsonl``, ``status.json``, ``adapters/``, ``evaluations/``,
+    ``discussions/``, ``checkpoint.pt``."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from maporl.agents.team import Team
 from maporl.envs.discussion import DiscussionEnv
@@ -19,6 +19,9 @@ from maporl.training.evaluation import Evaluation, evaluate, subset
 from maporl.training.loop import EVALUATE
 from maporl.training.run_folder import RunFolder
 from maporl.types import Episode, Question
+
+if TYPE_CHECKING:
+    from maporl.training.preflight import Preflight
 
 __all__ = ["Run", "Trainer", "evaluate_run", "rows_at_once"]
 
@@ -133,6 +136,10 @@ class Trainer(ABC):
         Raises:
             ValueError: A setting that cannot be, named with its remedy.
         """
+
+    def preflight(self, run: Run) -> Preflight | None:
+        """What a few discussions show before anything is written (`maporl.training.preflight`); None: nobody looks. It changes nothing."""
+        return None
 
     @abstractmethod
     def fit(self, run: Run, start: int = 0) -> None:

@@ -26,7 +26,8 @@ from maporl.errors import UserValueError
 from maporl.roster import Roster, Speaker, checkpoint_of
 from maporl.settings import called
 from maporl.training.config import RunConfig
-from maporl.training.loop import check_context, draw
+from maporl.training.loop import Collector, check_context, draw
+from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Question, Seat
@@ -80,6 +81,12 @@ class TRLGRPO(Trainer):
         run.config = config = with_threads(config, self.team)
         self.questions = _questions(config, env, self.settings.group_size)
         check_context(env, self.team, self.questions)
+
+    def preflight(self, run: Run) -> Preflight | None:
+        """Of the untrained agent's sampling; TRL loads an init_adapter itself, so with one the team that starts is not here to be asked."""
+        config, size = run.config, self.settings.group_size
+        collector = Collector(run.env, self.team, config.episodes_per_iteration, size, seed=config.seed)
+        return None if config.init_adapter else preflight(self, run, collector)
 
     def fit(self, run: Run, start: int = 0) -> None:
         from maporl.training.trl_loop import Record, trainer_of

@@ -56,6 +56,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "anli": [
         {"uid": str(n), "premise": f"It rains {n}.", "hypothesis": "It pours.", "label": n % 3} for n in range(12)
     ],
+    "strategyqa": [{"question": f"Is {n} even?", "answer": n % 2 == 0} for n in range(12)],
 }
 
 

@@ -455,7 +455,9 @@ class TestAfterwards:
         code, out, err = run("ask", other, "What is it?", "--temperature", "1")
         assert code == 0 and "[round 2] agent_1:" in out, err
 
-    @pytest.mark.parametrize("env", ["gsm8k", "math", "csqa", "anli", "two_witnesses", "arithmetic", "vault"])
+    @pytest.mark.parametrize(
+        "env", ["gsm8k", "math", "csqa", "anli", "strategyqa", "two_witnesses", "arithmetic", "vault"]
+    )
     def test_ask_needs_no_gold_answer_on_any_task(self, env: str, run: Run, trained: str, tmp_path: Path) -> None:
         import shutil
 

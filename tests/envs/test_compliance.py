@@ -54,6 +54,7 @@ ROWS = {  # data task -> three rows in the form of its data set, written by hand
         {"uid": label, "context": "It rains.", "hypothesis": f"It is {label}.", "label": label}
         for label in ("e", "n", "c")
     ],
+    "strategyqa": [{"qid": str(n), "question": f"Is {n} even?", "answer": n % 2 == 0} for n in range(3)],
 }
 CASES = list(itertools.product(TASKS, PROTOCOLS))
 # PettingZoo expects arrays; here observations and actions are text on purpose.

@@ -57,10 +57,16 @@ def test_which_file_is_which_split(tmp_path: Path) -> None:
     assert found(tmp_path, "test") == ["test.json"], "test before dev"
     write(tmp_path / "test_1.jsonl", ROWS[0])
     assert found(tmp_path / "other.jsonl", "test") == ["test_1.jsonl"]
-    assert found(tmp_path / "test_1.jsonl", "test") == ["dev.jsonl"], "never the training rows themselves"
+    for name in ("test_1", "dev", "r1_dev", "math500-test", "Validation"):
+        file = write(tmp_path / f"{name}.jsonl", ROWS[0])
+        assert found(file, "test") == [file.name], "a test set by its name, whatever lies beside it"
+        assert found(file, "train") == ["train-2.jsonl", "train.jsonl"]
+    for name in ("train_dev", "latest", "development", "test2train"):
+        assert found(write(tmp_path / f"{name}.jsonl", ROWS[0]), "train") == [f"{name}.jsonl"]
     alone = tmp_path / "alone"
     alone.mkdir()
     assert found(write(alone / "x.jsonl", ROWS[0]), "test") == []
+    assert found(write(alone / "dev.jsonl", ROWS[0]), "train") == []
 
 
 @pytest.mark.parametrize(

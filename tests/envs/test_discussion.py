@@ -706,7 +706,7 @@ def test_bad_questions() -> None:
 
     with pytest.raises(TypeError, match="load.'train'. yields a str at place 0"):
         Wrong().reset()
-    with pytest.raises(ValueError, match="digits has no questions"):
+    with pytest.raises(ValueError, match="digits has no training questions"):
         Nothing().reset()
 
 

@@ -18,13 +18,15 @@ from maporl.algorithms.algorithm import Update
 from maporl.rollouts.records import read_records
 from maporl.training.callbacks import Callback, Callbacks
 from maporl.training.evaluation import Evaluation
+from maporl.training.preflight import Preflight
 from maporl.training.run import RunFolder, train
 from maporl.training.trainer import Run
 from maporl.types import Episode
 
 HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
-SETTINGS = SMALL | {"env": "run_toys:Letters", "algorithm": "ippo", "checkpoint_every": 1}
+SETTINGS = SMALL | {"env": "run_toys:Letters", "algorithm": "ippo", "checkpoint_every": 1, "preflight": "stop"}
 IN_ORDER = [
+    "on_preflight",
     "on_training_start",
     "on_evaluation iteration_0000",
     *("on_experience 1", "on_update 1", "on_iteration 1"),
@@ -52,6 +54,9 @@ class Listener(Callback):
         self.news: dict[str, tuple[Any, ...]] = {}
         self.written: dict[str, list[dict[str, Any]]] = {}
         self.weights: dict[str, torch.Tensor] = {}
+
+    def on_preflight(self, preflight: Preflight) -> None:
+        self.heard.append(f"{self.name}on_preflight")  # there is no run yet
 
     def on_training_start(self, run: Run) -> None:
         self.run = run

@@ -55,7 +55,7 @@ class TestValues:
             ({"num_iterations": -1}, "num_iterations is -1; it must be at least 0."),
             ({"episodes_per_iteration": 0}, "episodes_per_iteration is 0; it must be at least 1."),
             ({"seed": -1}, "seed is -1; it must be at least 0."),
-            ({"reference": "start"}, "reference 'start' is unknown; use 'base' or 'warm_start'."),
+            ({"reference": "start"}, "reference 'start' is unknown; use one of ['base', 'warm_start']."),
             (
                 {"eval_temperature": 0},
                 "eval_temperature is 0.0; it must be above 0 and finite (leave it out to decode greedily).",

@@ -56,6 +56,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "max_new_tokens": 4,
         "num_eval_questions": 2,
         "eval_every": 2,
+        "preflight": "off",
         "trackers": (),
         "num_threads": 1,
     }

@@ -1,12 +1,14 @@
-"""What running out of memory looks like, and giving back what is held in reserve."""
+"""What running out of memory looks like, giving back what is held in reserve, and how much has been used."""
 
 from __future__ import annotations
 
 import gc
+import sys
+from pathlib import Path
 
 import torch
 
-__all__ = ["out_of_memory", "release"]
+__all__ = ["out_of_memory", "peak_bytes", "release"]
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -22,3 +24,17 @@ def release(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Bytes used at most so far: of a GPU by torch, else by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage would also count the process that started this one, for a moment its own
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    import resource
+
+    scale = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

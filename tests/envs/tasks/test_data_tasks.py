@@ -1,4 +1,4 @@
-"""The four data tasks: rows by hand, bad rows, and every gold answer of the real files."""
+"""The data tasks: rows by hand, bad rows, and every gold answer of the real files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from maporl.envs.tasks.anli import ANLI
 from maporl.envs.tasks.csqa import CSQA
 from maporl.envs.tasks.gsm8k import GSM8K
 from maporl.envs.tasks.math import Math
+from maporl.envs.tasks.strategyqa import StrategyQA
 from maporl.envs.verifiers import Exact, MathExpression
 from maporl.types import Question
 
@@ -88,6 +89,17 @@ def test_anli_reads_letters_numbers_and_words(tmp_path: Path, label: object) -> 
     assert only(ANLI(data=write(tmp_path / "b.jsonl", other))).text == question.text
 
 
+@pytest.mark.parametrize(("said", "gold"), [(True, "yes"), (False, "no"), ("No ", "no")])
+def test_strategyqa_reads_truth_values_and_words(tmp_path: Path, said: object, gold: str) -> None:
+    row = {"qid": "q", "question": "Can a hen fly?", "answer": said, "facts": ["A hen has wings."]}
+    question = only(StrategyQA(data=write(tmp_path / "a.jsonl", row)))
+    assert (question.text, question.answer, question.id) == ("Can a hen fly?", gold, "q")
+    verifier = StrategyQA().verifier
+    assert verifier(question, f"It has wings.\nThe answer is {gold}.").correct is True
+    assert verifier(question, f"**Answer:** {gold.capitalize()}").correct is True
+    assert verifier(question, "The answer is yes or no.").status == "no_answer"
+
+
 def test_anli_rounds_choose_the_hubs_splits() -> None:
     assert ANLI().hub.train[1] == ("train_r1", "train_r2", "train_r3")
     assert ANLI(anli_round=2, num_rounds=3).hub.test == ("facebook/anli", ("test_r2",))
@@ -112,6 +124,8 @@ BAD: list[tuple[type[DiscussionEnv], dict[str, Any], str]] = [
     (ANLI, {"context": "x", "hypothesis": "y", "label": "maybe"}, "label 'maybe'; one of e, n, c, or 0, 1, 2"),
     (ANLI, {"context": "x", "hypothesis": "y", "label": -1}, "label -1; one of"),
     (ANLI, {"hypothesis": "y", "label": "e"}, "no field 'premise'"),
+    (StrategyQA, {"question": "x", "answer": "maybe"}, "answer 'maybe'; one of true, false"),
+    (StrategyQA, {"question": "x", "answer": 1}, "field 'answer' is '1', a int; need bool or str"),
 ]
 
 
@@ -134,7 +148,7 @@ def test_a_gold_answer_that_the_verifier_cannot_read_names_the_question_and_the_
         Math(data=broken).questions("train")
 
 
-@pytest.mark.parametrize("task", [GSM8K, Math, CSQA, ANLI])
+@pytest.mark.parametrize("task", [GSM8K, Math, CSQA, ANLI, StrategyQA])
 def test_offline_without_a_path_names_both_remedies(task: Any) -> None:
     with pytest.raises(ValueError, match=r"cannot load .*--data FILE, or go online once"):
         task().questions("train")
@@ -196,7 +210,7 @@ def test_math_500_whole(data_dir: Path) -> None:
     env = Math(data=data_dir / "math" / "math500_test.jsonl")
     say, verifier = answer_to(env), MathExpression()
     assert isinstance(env.verifier, MathExpression)
-    questions = list(env.load("train"))
+    questions = list(env.questions("test"))
     assert len(questions) == 500
     for question in questions:
         gold = question.answer
@@ -237,8 +251,32 @@ def test_csqa_whole(data_dir: Path) -> None:
 @pytest.mark.parametrize(("name", "rows"), [("r1_dev", 1000), ("r2_dev", 1000), ("r3_dev", 1198)])
 def test_anli_whole(data_dir: Path, name: str, rows: int) -> None:
     env = ANLI(data=data_dir / "anli" / f"{name}.jsonl")
-    questions, say = list(env.load("train")), answer_to(env)
+    questions, say = list(env.load("test")), answer_to(env)
     assert len(questions) == rows
     for question in questions:
         for label in ("entailment", "neutral", "contradiction"):
             assert env.verifier(question, say(label)).correct is (label == question.answer)
+
+
+def test_strategyqa_whole(data_dir: Path) -> None:
+    env = StrategyQA(data=data_dir / "strategyqa" / "dev.jsonl")
+    questions, say = env.questions("test"), answer_to(env)
+    assert len(questions) == 229 and {q.answer for q in questions} == {"yes", "no"}
+    for question in questions:
+        for label in ("yes", "no"):
+            assert env.verifier(question, say(label)).correct is (label == question.answer)
+
+
+def test_a_test_set_by_its_name_is_tested_whole_and_never_learned_from(tmp_path: Path) -> None:
+    """Of a dev.jsonl alone 5 % were tested, and 95 % trained on."""
+    rows = [{"question": f"Is {n} even?", "answer": n % 2 == 0} for n in range(40)]
+    env = StrategyQA(data=write(tmp_path / "dev.jsonl", *rows))
+    assert len(env.questions("test")) == 40
+    for split in ("train", "validation"):
+        with pytest.raises(
+            ValueError, match=r"no training questions; .*--data.* never learned from: ask for the split 'test'"
+        ):
+            env.questions(split)
+    write(tmp_path / "train.jsonl", {"question": "Is a hen a bird?", "answer": True})
+    beside = StrategyQA(data=tmp_path / "dev.jsonl")
+    assert [q.text for q in beside.questions("train")] == ["Is a hen a bird?"] and len(beside.questions("test")) == 40
