@@ -71,10 +71,16 @@ def complete(policy: Policy, requests: Sequence[Request]) -> list[Completion]:
     fits = [len(r.prompt) + r.sampling.max_new_tokens <= policy.context_window for r in requests]
     asked = list(itertools.compress(requests, fits))
     sampled = policy.sample(asked) if asked else []
-    texts = policy.tokenizer.batch_decode([s.ids for s in sampled], skip_special_tokens=True)
     said = iter(
-        Completion(text.strip(), r.prompt, s.ids, s.logprobs, truncated=s.truncated, discarded=s.discarded)
-        for r, s, text in zip(asked, sampled, texts, strict=True)
+        Completion(
+            policy.encode_chats.decode(s.ids).strip(),
+            r.prompt,
+            s.ids,
+            s.logprobs,
+            truncated=s.truncated,
+            discarded=s.discarded,
+        )
+        for r, s in zip(asked, sampled, strict=True)
     )
     return [
         next(said) if fit else Completion("", r.prompt, overflow=True) for r, fit in zip(requests, fits, strict=True)

@@ -69,7 +69,7 @@ def _show(config: RunConfig, agent: str | None) -> None:
         for message in chat:
             print_any(f"--- {message['role']}\n{message['content']}")
         if tokenizer is not None:
-            from maporl.agents.prompts import encode_chat
+            from maporl.agents.chat import encode_chat
 
             ids = encode_chat(tokenizer, chat)
             print_any(f"--- in the chat template of {config.model} ({len(ids)} tokens)\n{tokenizer.decode(ids)}")

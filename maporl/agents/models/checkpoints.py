@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from maporl.agents.chat import PLAIN_CHAT_TEMPLATE, ChatEncoder
 from maporl.agents.models.quantised import check_quantization, quantization_config
-from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
 from maporl.errors import UserValueError
 from maporl.hub import reachable
 
@@ -89,8 +89,9 @@ def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends a message: chat checkpoints name several, some in the generation config only."""
-    found: set[int] = set()
+    """Every id that ends a message: chat checkpoints name several, some in the generation config only; and the one that closes a turn
+    in the chat template, which they may name nowhere."""
+    found = set(ChatEncoder(tokenizer).ends)
     for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
         if value is not None:
             found.update(value if isinstance(value, list | tuple) else [value])

@@ -16,13 +16,13 @@ import torch
 from peft import get_peft_model_state_dict
 from torch import Tensor, nn
 
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.backbone import Backbone
 from maporl.agents.models.checkpoints import context_window, ensure_pad_token, eos_ids, load_causal_lm
 from maporl.agents.models.lora import LoRA, merged
 from maporl.agents.models.lora_model import LoRAModel
 from maporl.agents.models.output_layer import OutputLayer
 from maporl.agents.models.prefix_trees import Packed, pack
-from maporl.agents.prompts import ChatEncoder
 from maporl.agents.sampling.in_process import InProcessSampler
 from maporl.agents.sampling.reference import ReferenceSampler
 from maporl.agents.sampling.sampler import Request, Sampled, Sampler, sampler_type
