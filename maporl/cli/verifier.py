@@ -37,6 +37,7 @@ SAMPLING = (
     "init_adapter",
     "max_new_tokens",
     "temperature",
+    "stop",
     "dtype",
     "device",
     "num_threads",

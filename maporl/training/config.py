@@ -79,6 +79,7 @@ class RunConfig:
         curriculum_updates: Iterations of a block.
         episodes_per_iteration: Discussions sampled for one update.
         max_new_tokens, temperature: Of a message.
+        stop: Strings that end a message, as "\\n" for models without an end of turn; a shell's \\n and \\t are a new line and a tab.
         learning_rate: Of adapters and critics.
         num_eval_questions: Of each evaluation; at most as many as there are.
         eval_every: Iterations between evaluations on the validation split.
@@ -127,6 +128,7 @@ class RunConfig:
     episodes_per_iteration: int = 64
     max_new_tokens: int = 256
     temperature: float = 1.0
+    stop: tuple[str, ...] = ()
     learning_rate: float = 1e-5
     num_eval_questions: int = 100
     eval_every: int = 10
@@ -157,6 +159,7 @@ class RunConfig:
             if isinstance(value, Mapping | tuple):  # what they hold must come back from config.yaml too
                 value = tuple(plain(f.name, value)) if isinstance(value, tuple) else plain(f.name, value)
             object.__setattr__(self, f.name, value)
+        object.__setattr__(self, "stop", tuple(str(s).replace("\\n", "\n").replace("\\t", "\t") for s in self.stop))
         for name, least in _LEAST.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
@@ -274,7 +277,7 @@ class RunConfig:
         """How agents are loaded, prompted and sampled."""
         from maporl.agents import Sampling, Voice
 
-        sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        sampling = Sampling(self.max_new_tokens, self.temperature, stop=self.stop)
         return Voice(self._loading(), self.build_prompts(), sampling)
 
     def build_team(self, env: DiscussionEnv) -> Team:

@@ -43,6 +43,19 @@ def test_a_message_records_how_it_was_sampled(agent: LLMAgent) -> None:
         assert np.allclose(logprobs[n, range(len(c.logprobs)), c.completion_ids], c.logprobs, atol=1e-4)
 
 
+def test_what_is_said_ends_before_a_stop_string(agent: LLMAgent) -> None:
+    shown, whole = [observation()] * 12, agent.policy.encode_chats.decode
+    agent.sampling = Sampling(max_new_tokens=12, temperature=0.8, stop=("e", "a"))
+    said = agent.act(shown, streams(*range(12)))
+    assert {c.stopped for c in said} == {True, False}
+    for c in said:
+        kept = whole(c.completion_ids)  # the tokens that were sampled, up to and with the one that completes it
+        assert c.stopped == ("e" in kept or "a" in kept) and not (c.stopped and c.truncated)
+        first = min((kept.index(s) for s in "ea" if s in kept), default=len(kept))
+        assert c.text == kept[:first].strip() and len(c.logprobs) == len(c.completion_ids)
+        assert not c.stopped or not set("ea") & set(whole(c.completion_ids[:-1]))
+
+
 def test_a_message_depends_on_its_own_stream_alone(agent: LLMAgent) -> None:
     one, other = observation(), observation(question="Something else entirely, and longer?")
     alone = agent.act([one], streams(7))[0]
