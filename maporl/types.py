@@ -128,6 +128,7 @@ class Completion:
             (temperature included).
         truncated: Cut at max_new_tokens before an EOS token or a stop string.
         stopped: Ended by a stop string, before which its text ends.
+        reasoning: What it thought before (a ``<think>`` block), which neither peers nor verifiers read.
         overflow: The prompt left no room in the model's window; nothing was sampled.
         discarded: Tokens that were sampled for this message and thrown away; a cost, and no part of the message.
     """
@@ -140,6 +141,7 @@ class Completion:
     overflow: bool = False
     discarded: int = 0
     stopped: bool = False
+    reasoning: str = ""
 
     @property
     def sampled_tokens(self) -> int:

@@ -5,6 +5,7 @@ Rollouts, supervised rows and learned verifiers encode by this alone, so that a 
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -27,6 +28,7 @@ PLAIN_CHAT_TEMPLATE = (
 """For base models whose tokenizer has no chat template: ``--chat_template plain``. Without an EOS token a line ends a turn."""
 
 _MARKUP = re.compile(r"\s*(<.+>|\[.+\])\s*", re.DOTALL)
+_THINK, _THOUGHT = "<think>", "</think>"
 _REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 """What rendering a template may raise: its own errors, and what Python says of a message that it did not expect."""
 _SYSTEM, _ASKED, _SAID, _AGAIN = (
@@ -82,9 +84,18 @@ class ChatEncoder:
         return ids
 
     def decode(self, ids: np.ndarray | Sequence[int]) -> str:
-        """The text of a message, without its control tokens."""
+        """The text of a message, reasoning included, without its control tokens."""
         silent = self._control
         return str(self.tokenizer.decode([i for i in np.asarray(ids).tolist() if i not in silent]))
+
+    def apart(self, text: str) -> tuple[str, str]:
+        """What a message thinks, and what it says: its ``<think>`` block, which the template may have begun, and the rest, both stripped.
+
+        One that is cut while it thinks says nothing.
+        """
+        begun = self._begins_thinking or text.lstrip().startswith(_THINK)
+        thought, _, said = text.partition(_THOUGHT) if begun else ("", "", text)
+        return thought.strip().removeprefix(_THINK).strip(), said.strip()
 
     @cached_property
     def ends(self) -> frozenset[int]:
@@ -107,11 +118,20 @@ class ChatEncoder:
 
     @cached_property
     def prefix_stable(self) -> bool:
-        """Whether a longer chat begins with the tokens of a shorter one: else no keys and values can be kept between rounds."""
-        answer = "<think>\nx\n</think>\n\nx"  # which some templates take out of earlier messages
-        asked, said = {"role": "user", "content": "x"}, {"role": "assistant", "content": answer}
-        first, second = self._rendered([asked]), self._rendered([asked, said, asked])
-        return second.startswith(first) and second[len(first) :].lstrip().startswith(answer)
+        """Whether a longer chat begins with the messages of a shorter one: else no keys and values can be kept between rounds.
+
+        What a template writes between the last of them and an answer, such as an empty ``<think>`` block, may go.
+        """
+        first, second = self._rendered([_ASKED]), self._rendered([_ASKED, _SAID, _AGAIN])
+        return _ASKED["content"] in os.path.commonprefix([first, second])
+
+    @cached_property
+    def _begins_thinking(self) -> bool:
+        """Whether the template itself writes the ``<think>`` with which every answer begins."""
+        try:
+            return self._render([_ASKED]).rstrip().endswith(_THINK)
+        except _REFUSALS:
+            return False
 
     # -- text ----------------------------------------------------------------------------------------------------------
 
@@ -184,7 +204,7 @@ class ChatEncoder:
         special = {i: t.content for i, t in self.tokenizer.added_tokens_decoder.items() if t.special}
         special |= dict(zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True))
         special |= {i: self._added[i] for i in self.ends}
-        return {i: text for i, text in special.items() if text and self._commands(i, text)}
+        return {i: t for i, t in special.items() if t and t not in (_THINK, _THOUGHT) and self._commands(i, t)}
 
     def _commands(self, token: int, text: str) -> bool:
         """Whether an added token is nothing that anybody writes: markup, or no piece of ordinary text. A pad token "!" is one."""

@@ -82,12 +82,14 @@ def _completion(policy: Policy, request: Request, message: Sampled) -> Completio
     text = policy.encode_chats.decode(message.ids)
     if message.stopped:
         text = before(text, request.sampling.stop)
+    thought, said = policy.encode_chats.apart(text)
     return Completion(
-        text.strip(),
+        said,
         request.prompt,
         message.ids,
         message.logprobs,
         truncated=message.truncated,
         discarded=message.discarded,
         stopped=message.stopped,
+        reasoning=thought,
     )

@@ -70,6 +70,7 @@ class RunConfig:
         prompts: YAML file or mapping of prompt pieces (see `PromptTemplate`); None takes the model folder's own ``prompts.yaml`` if it has
             one, as warm starts do, else the defaults.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own.
+        thinking: Whether models reason before they answer, where the chat template takes ``enable_thinking``; None is its own choice.
         lora: {r, alpha, target_modules}.
         init_adapter: PEFT folder from which every adapter starts.
         reference: What the KL is measured to: "base", or "warm_start" (the adapter in init_adapter).
@@ -119,6 +120,7 @@ class RunConfig:
     partners: Mapping[str, str] = field(default_factory=dict)
     prompts: str | Mapping[str, Any] | None = None
     chat_template: str | None = None
+    thinking: bool | None = None
     lora: Mapping[str, Any] = field(default_factory=dict)
     init_adapter: str | None = None
     reference: str = "base"
@@ -307,6 +309,7 @@ class RunConfig:
             "dtype",
             "quantization",
             "chat_template",
+            "thinking",
             "gradient_checkpointing",
             "autocast",
             "sampler",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from chat_templates import CHATML, FAMILIES, GEMMA, GLM, PHI_3, PLAIN, family_tokenizer
+from chat_templates import CHATML, FAMILIES, GEMMA, PHI_3, PLAIN, QWEN_3, family_tokenizer
 from tokenizers import AddedToken
 
 from maporl.agents.chat import ChatEncoder, encode_chat
 from maporl.agents.models.chat_rows import IGNORE, encode_row
-from maporl.agents.models.checkpoints import eos_ids
+from maporl.agents.models.checkpoints import eos_ids, load_tokenizer
 from maporl.agents.models.make_model import make_tokenizer
 
 CHAT = [
@@ -166,5 +167,45 @@ def test_what_ends_a_turn_is_a_control_token_however_it_was_added() -> None:
     assert text(encode, [{"role": "user", "content": "a<turn>b  c"}]) == "user\nab  c  <turn>"
 
 
-def test_a_template_that_only_opens_turns_is_stable() -> None:
-    assert ChatEncoder(family_tokenizer(GLM)).prefix_stable and not encoder("qwen_3").prefix_stable
+def test_rounds_go_on_from_each_other_unless_a_template_changes_what_was_said() -> None:
+    assert all(encoder(family).prefix_stable for family in FAMILIES)  # only what leads to Qwen 3's answers goes
+    marked = "{% for m in messages %}{{ '*' if loop.last else '' }}{{ m['content'] }}<|end|>{% endfor %}"
+    assert not ChatEncoder(family_tokenizer(marked)).prefix_stable
+
+
+def told(tmp_path: Path, thinking: bool | None, template: str = QWEN_3) -> ChatEncoder:
+    folder = tmp_path / "thinker"
+    family_tokenizer(template).save_pretrained(folder)
+    return ChatEncoder(load_tokenizer(str(folder), thinking=thinking))
+
+
+def test_thinking_is_told_to_the_template(tmp_path: Path) -> None:
+    asked = CHAT[1:2]
+    plain, off, on = (told(tmp_path, thinking) for thinking in (None, False, True))
+    assert text(off, asked) == text(plain, asked) + "<think>\n\n</think>\n\n" and text(on, asked) == text(plain, asked)
+    (row,) = encode_row({"messages": CHAT[1:3]}, off)  # the empty block belongs to the prompt: nothing of it is learned
+    assert off.tokenizer.decode([n for n in row["labels"] if n != IGNORE]) == "Four.<|im_end|>"
+    off.tokenizer.save_pretrained(tmp_path / "saved")
+    assert text(ChatEncoder(load_tokenizer(str(tmp_path / "saved"))), asked) == text(off, asked)
+    with pytest.raises(
+        ValueError, match="thinking is false, but the chat template of .* takes no enable_thinking; leave it out"
+    ):
+        told(tmp_path, False, CHATML)
+
+
+@pytest.mark.parametrize(
+    ("begun", "message", "thought", "said"),
+    [
+        (False, "<think>\n2 + 2\n</think>\n\nFour.", "2 + 2", "Four."),
+        (False, "<think>\n\n</think>\n\nFour.", "", "Four."),
+        (False, "<think>\n2 + ", "2 +", ""),  # cut
+        (True, "2 + 2\n</think>\n\nFour.", "2 + 2", "Four."),
+        (True, "2 + ", "2 +", ""),
+        (False, " Four. </think> <think> is markup.", "", "Four. </think> <think> is markup."),
+    ],
+)
+def test_what_a_message_thinks_is_apart_from_what_it_says(begun: bool, message: str, thought: str, said: str) -> None:
+    begins = CHATML.replace("assistant\n' }}", "assistant\n<think>\n' }}")
+    assert begins != CHATML
+    encode = ChatEncoder(family_tokenizer(begins if begun else CHATML))
+    assert encode.apart(encode.decode(encode.tokenizer.encode(message + "<|im_end|>"))) == (thought, said)

@@ -30,6 +30,7 @@ def load_causal_lm(
     dtype: str = "float32",
     device: str = "cpu",
     chat_template: str | None = None,
+    thinking: bool | None = None,
     attn_implementation: str | None = None,
     quantization: str | None = None,
 ) -> tuple[Any, Any]:
@@ -42,6 +43,7 @@ def load_causal_lm(
         dtype: "float32", "bfloat16" or "float16".
         device: A torch device.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own.
+        thinking: What a template that takes ``enable_thinking`` is told; None leaves it to the template.
         attn_implementation: "sdpa" or "eager"; None is the model's own choice.
         quantization: "4bit" keeps the linear layers in four bits (NF4) and multiplies in `dtype`; None does not.
 
@@ -55,7 +57,7 @@ def load_causal_lm(
     placed: dict[str, Any] = {}
     if quantization:
         placed = {"quantization_config": quantization_config(DTYPES[dtype]), "device_map": {"": device}}
-    tokenizer = load_tokenizer(path, chat_template)
+    tokenizer = load_tokenizer(path, chat_template, thinking)
     with _one_line_errors(path):
         model: Any = AutoModelForCausalLM.from_pretrained(
             path,
@@ -70,11 +72,11 @@ def load_causal_lm(
     return model, tokenizer
 
 
-def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
+def load_tokenizer(path: str, chat_template: str | None = None, thinking: bool | None = None) -> Any:
     """The tokenizer of a checkpoint, with a chat template; see `load_causal_lm`.
 
     Raises:
-        ValueError: No such checkpoint, or no chat template.
+        ValueError: No such checkpoint, no chat template, or one that cannot be told whether to think.
     """
     with _one_line_errors(path):
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=_local_only(path))
@@ -85,6 +87,14 @@ def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
         raise UserValueError(
             f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
         )
+    if thinking is not None:
+        template = tokenizer.chat_template
+        if not isinstance(template, str) or "enable_thinking" not in template:
+            raise UserValueError(
+                f"thinking is {str(thinking).lower()}, but the chat template of {path!r} takes no enable_thinking; leave it out."
+            )
+        # In the template itself, so that every reader of the tokenizer, of what is saved, too, is told the same.
+        tokenizer.chat_template = f"{{% set enable_thinking = {str(thinking).lower()} %}}{template}"
     return tokenizer
 
 

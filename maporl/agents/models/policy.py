@@ -84,6 +84,7 @@ class Policy(LoRAModel):
         dtype: str = "float32",
         device: str = "cpu",
         chat_template: str | None = None,
+        thinking: bool | None = None,
         attn_implementation: str | None = None,
         quantization: str | None = None,
         **settings: Any,
@@ -91,8 +92,8 @@ class Policy(LoRAModel):
         """Load a checkpoint folder or hub id.
 
         Args:
-            path, dtype, device, chat_template, attn_implementation, quantization: See `load_causal_lm`. `dtype` is the base's; adapters
-                are always float32.
+            path, dtype, device, chat_template, thinking, attn_implementation, quantization: See `load_causal_lm`. `dtype` is the base's;
+                adapters are always float32.
             **settings: Of the constructor.
 
         Raises:
@@ -103,6 +104,7 @@ class Policy(LoRAModel):
             dtype=dtype,
             device=device,
             chat_template=chat_template,
+            thinking=thinking,
             attn_implementation=attn_implementation,
             quantization=quantization,
         )
