@@ -22,8 +22,9 @@ from bench.rows import Row, each, interleaved, ratio
 from bench.settings import Settings
 from bench.workload import Workload, make_talkative, tokens_of
 from maporl.agents import Agent, Policy, Team
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.checkpoints import DTYPES
-from maporl.agents.prompts import ChatEncoder, PromptTemplate
+from maporl.agents.prompts import PromptTemplate
 from maporl.training.threads import torch_settings
 from maporl.types import Completion, Episode, Observation
 

@@ -26,7 +26,7 @@ import maporl.training.loop
 from bench.rows import Row, of
 from bench.settings import Settings
 from maporl.agents import Critic, LLMAgent, Policy, PromptTemplate
-from maporl.agents.prompts import ChatEncoder
+from maporl.agents.chat import ChatEncoder
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.descent import GradientDescent
 from maporl.algorithms.policy_gradient import PolicyGradient

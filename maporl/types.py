@@ -123,10 +123,12 @@ class Completion:
     Attributes:
         text: The message.
         prompt_ids: [P] int64, the tokens that were conditioned on.
-        completion_ids: [T] int64, the sampled tokens, the EOS token included if one was sampled.
+        completion_ids: [T] int64, the sampled tokens, the EOS token, or the one that completed a stop string, included if there was one.
         logprobs: [T] float32, log-probability of each sampled token under the distribution it was sampled from
             (temperature included).
-        truncated: Cut at max_new_tokens before an EOS token.
+        truncated: Cut at max_new_tokens before an EOS token or a stop string.
+        stopped: Ended by a stop string, before which its text ends.
+        reasoning: What it thought before (a ``<think>`` block), which neither peers nor verifiers read.
         overflow: The prompt left no room in the model's window; nothing was sampled.
         discarded: Tokens that were sampled for this message and thrown away; a cost, and no part of the message.
     """
@@ -138,6 +140,8 @@ class Completion:
     truncated: bool = False
     overflow: bool = False
     discarded: int = 0
+    stopped: bool = False
+    reasoning: str = ""
 
     @property
     def sampled_tokens(self) -> int:

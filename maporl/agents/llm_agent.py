@@ -10,8 +10,9 @@ import numpy as np
 from maporl.agents.agent import Learner
 from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
-from maporl.agents.sampling.sampler import Request
+from maporl.agents.sampling.sampler import Request, Sampled
 from maporl.agents.sampling.settings import Sampling
+from maporl.agents.sampling.stops import before
 from maporl.types import Completion, Observation
 
 __all__ = ["LLMAgent", "complete"]
@@ -71,11 +72,24 @@ def complete(policy: Policy, requests: Sequence[Request]) -> list[Completion]:
     fits = [len(r.prompt) + r.sampling.max_new_tokens <= policy.context_window for r in requests]
     asked = list(itertools.compress(requests, fits))
     sampled = policy.sample(asked) if asked else []
-    texts = policy.tokenizer.batch_decode([s.ids for s in sampled], skip_special_tokens=True)
-    said = iter(
-        Completion(text.strip(), r.prompt, s.ids, s.logprobs, truncated=s.truncated, discarded=s.discarded)
-        for r, s, text in zip(asked, sampled, texts, strict=True)
-    )
+    said = iter([_completion(policy, request, message) for request, message in zip(asked, sampled, strict=True)])
     return [
         next(said) if fit else Completion("", r.prompt, overflow=True) for r, fit in zip(requests, fits, strict=True)
     ]
+
+
+def _completion(policy: Policy, request: Request, message: Sampled) -> Completion:
+    text = policy.encode_chats.decode(message.ids)
+    if message.stopped:
+        text = before(text, request.sampling.stop)
+    thought, said = policy.encode_chats.apart(text)
+    return Completion(
+        said,
+        request.prompt,
+        message.ids,
+        message.logprobs,
+        truncated=message.truncated,
+        discarded=message.discarded,
+        stopped=message.stopped,
+        reasoning=thought,
+    )

@@ -1,4 +1,4 @@
-"""From an observation to the exact tokens a model reads. The only place with prompt text.
+"""From an observation to a chat. The only place with prompt text; what a model reads of a chat is `maporl.agents.chat`'s.
 
 A discussion is a chat from the point of view of one agent: its own messages are the assistant's, the question and what the
 peers said are the user's. With full history the chat only ever grows at its end (Du et al. 2305.14325).
@@ -6,31 +6,19 @@ peers said are the user's. With full history the chat only ever grows at its end
 
 from __future__ import annotations
 
-import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from jinja2.exceptions import TemplateError
 
+from maporl.agents.chat import encode_chat
 from maporl.errors import UserValueError
 from maporl.types import Message, Observation
 
-__all__ = ["PLAIN_CHAT_TEMPLATE", "ChatEncoder", "PromptTemplate", "encode_chat"]
-
-Chat = Sequence[Mapping[str, str]]
-"""Messages with "role" and "content"."""
-
-PLAIN_CHAT_TEMPLATE = (
-    "{% for m in messages %}{{ m['role'].capitalize() }}: {{ m['content'] }}{{ eos_token }}\n{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-"""For base models whose tokenizer has no chat template: ``--chat_template plain``."""
+__all__ = ["PromptTemplate"]
 
 _FIELDS = {
     "system": {"agent", "persona", "role"},
@@ -186,90 +174,3 @@ def _read_pieces(path: Path) -> Mapping[str, Any] | None:
             f"prompts {str(path)!r} holds a {type(pieces).__name__}; write a mapping from piece to text."
         )
     return pieces
-
-
-def encode_chat(tokenizer: Any, chat: Chat) -> list[int]:
-    """The token ids of one chat (see `ChatEncoder`)."""
-    return ChatEncoder(tokenizer)([chat])[0].tolist()
-
-
-class ChatEncoder:
-    """Chats as token ids in a tokenizer's template, up to where the next assistant message begins.
-
-    Many at once, and the same chat once: the samples of a group read one prompt, and questions come back.
-
-    Raises:
-        ValueError: The tokenizer has no chat template.
-    """
-
-    MOST = 1_000_000
-    """Tokens of all chats that are remembered."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self._known: dict[tuple[tuple[str, str], ...], np.ndarray] = {}
-        self._tokens = 0
-
-    def __call__(self, chats: Sequence[Chat]) -> list[np.ndarray]:
-        """The ids [P] int32 of each chat; the arrays are shared: do not change them."""
-        keys = [tuple((m["role"], m["content"]) for m in chat) for chat in chats]
-        new = [key for key in dict.fromkeys(keys) if key not in self._known]
-        if self._tokens > self.MOST:
-            self._known, self._tokens = {}, 0
-            new = list(dict.fromkeys(keys))
-        if new:
-            texts = self._rendered(new)
-            encoded = self.tokenizer(
-                texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False
-            )
-            found = [np.array(ids, np.int32) for ids in encoded["input_ids"]]
-            self._known.update(zip(new, found, strict=True))
-            self._tokens += sum(map(len, found))
-        return [self._known[key] for key in keys]
-
-    @cached_property
-    def prefix_stable(self) -> bool:
-        """Whether a longer chat begins with the tokens of a shorter one: else no keys and values can be kept between rounds."""
-        answer = "<think>\nx\n</think>\n\nx"  # which some templates take out of earlier messages
-        first, second = self._rendered([(("user", "x"),), (("user", "x"), ("assistant", answer), ("user", "x"))])
-        return second.startswith(first) and second[len(first) :].lstrip().startswith(answer)
-
-    def _rendered(self, keys: Sequence[tuple[tuple[str, str], ...]]) -> list[str]:
-        chats = [[{"role": role, "content": _without(self._control, said)} for role, said in key] for key in keys]
-        render = partial(self.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
-        try:
-            return render(chats)
-        except TemplateError:
-            if not any(chat[0]["role"] == "system" for chat in chats):
-                raise
-            # Gemma's template, among others, knows no system role: say the same at the head of the first user message.
-            return render([_without_system(chat) for chat in chats])
-
-    @cached_property
-    def _control(self) -> re.Pattern[str]:
-        """Every control token spelled out: those with a name (EOS ...) and those only marked as special (Llama 3's headers)."""
-        if not self.tokenizer.chat_template:
-            raise UserValueError(
-                f"the tokenizer of {self.tokenizer.name_or_path!r} has no chat template; give one: --chat_template plain, or a Jinja "
-                "file."
-            )
-        names = {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special}
-        longest_first = sorted(names | set(self.tokenizer.all_special_tokens), key=lambda t: (-len(t), t))
-        return re.compile("|".join(re.escape(t) for t in longest_first if t) or "(?!)")
-
-
-def _without_system(chat: list[dict[str, str]]) -> list[dict[str, str]]:
-    if chat[0]["role"] != "system":
-        return chat
-    return [{"role": "user", "content": f"{chat[0]['content']}\n\n{chat[1]['content']}"}, *chat[2:]]
-
-
-def _without(control: re.Pattern[str], text: str) -> str:
-    """An agent that spells out a control token must not be able to end its message and begin another's.
-
-    Again and again, because removing one can put the halves around it together to another.
-    """
-    while True:
-        text, found = control.subn("", text)
-        if not found:
-            return text

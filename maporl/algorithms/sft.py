@@ -39,6 +39,7 @@ class SFTSettings(TrainerSettings):
         max_grad_norm: Gradients are clipped to this norm.
         lora: Train an adapter and merge it into the written weights; None trains all weights.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own. Rows are encoded with it, and it is written, too.
+        thinking: Likewise, whether a template that takes ``enable_thinking`` asks for reasoning; None is its own choice.
         dtype: "float32" or "bfloat16" (autocast; an adapter's base is held in it, fully trained weights stay float32).
         matmul_precision: ``torch.set_float32_matmul_precision`` while this runs; "medium" is twice as fast on CPUs with bf16.
         shuffle: Shuffle the rows at every pass; False takes them in their order, as a curriculum wants.
@@ -55,6 +56,7 @@ class SFTSettings(TrainerSettings):
     max_grad_norm: float = 1.0
     lora: LoRA | None = None
     chat_template: str | None = None
+    thinking: bool | None = None
     matmul_precision: str | None = None
     shuffle: bool = True
 
@@ -97,6 +99,7 @@ def sft(
             str(model),
             dtype=settings.dtype if settings.lora is not None else "float32",
             chat_template=settings.chat_template,
+            thinking=settings.thinking,
             attn_implementation="eager" if settings.on_cpu else "sdpa",
         )
         settings.set_threads(network)

@@ -15,7 +15,7 @@ from maporl.training.config import RunConfig
 
 __all__ = ["add_arguments", "run"]
 
-FLAGS = ("num_agents", "num_rounds", "max_new_tokens", "dtype", "device", "num_threads", "seed")
+FLAGS = ("num_agents", "num_rounds", "max_new_tokens", "stop", "dtype", "device", "num_threads", "seed")
 
 
 def add_arguments(parser: Parser) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-FLAGS = ("env_args", "data", "num_agents", "num_rounds", "prompts", "model", "chat_template")
+FLAGS = ("env_args", "data", "num_agents", "num_rounds", "prompts", "model", "chat_template", "thinking")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -69,7 +69,7 @@ def _show(config: RunConfig, agent: str | None) -> None:
         for message in chat:
             print_any(f"--- {message['role']}\n{message['content']}")
         if tokenizer is not None:
-            from maporl.agents.prompts import encode_chat
+            from maporl.agents.chat import encode_chat
 
             ids = encode_chat(tokenizer, chat)
             print_any(f"--- in the chat template of {config.model} ({len(ids)} tokens)\n{tokenizer.decode(ids)}")
@@ -108,4 +108,4 @@ def _tokenizer(config: RunConfig) -> Any:
         raise UserValueError("--model is a mapping; name one folder to show its chat template.")
     from maporl.agents.models.checkpoints import load_tokenizer
 
-    return load_tokenizer(config.model, config.chat_template)
+    return load_tokenizer(config.model, config.chat_template, config.thinking)

@@ -25,6 +25,7 @@ TARGET = (
     "num_rounds",
     "eval_temperature",
     "max_new_tokens",
+    "stop",
     "dtype",
     "device",
     "num_threads",

@@ -47,7 +47,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="record file [runs/play/ENV.jsonl]; one that exists gets a number"
     )
-    parser.add_settings(settings_of(RunConfig, only=(*TARGET, "model", "partners", "prompts", "chat_template")))
+    parser.add_settings(
+        settings_of(RunConfig, only=(*TARGET, "model", "partners", "prompts", "chat_template", "thinking"))
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.policy import Policy
 from maporl.agents.models.value_model import ValueHead, ValueModel
-from maporl.agents.prompts import ChatEncoder, PromptTemplate
+from maporl.agents.prompts import PromptTemplate
 from maporl.atomic_files import write_whole
 from maporl.errors import UserValueError
 from maporl.printable import encodable

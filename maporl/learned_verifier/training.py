@@ -16,11 +16,11 @@ from peft import get_peft_model
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments, set_seed
 
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.checkpoints import context_window, load_causal_lm
 from maporl.agents.models.lora import LoRA
 from maporl.agents.models.make_model import without_progress_bars
 from maporl.agents.models.value_model import ValueHead
-from maporl.agents.prompts import ChatEncoder
 from maporl.algorithms.hf_training import TrainerSettings, global_settings_kept, train
 from maporl.errors import UserValueError
 from maporl.learned_verifier.answers import LabelledAnswer, seen

@@ -121,6 +121,8 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
         "completion_tokens": len(completion.completion_ids),
         "truncated": completion.truncated,
         **({} if turn.said else {"kind": turn.kind}),
+        **({"stopped": True} if completion.stopped else {}),
+        **({"reasoning": completion.reasoning} if completion.reasoning else {}),
         **({"overflow": True} if completion.overflow else {}),
         **({"discarded_tokens": completion.discarded} if completion.discarded else {}),
     }

@@ -178,4 +178,4 @@ def _turn(
 
 
 def _flags(completion: Completion) -> dict[str, Any]:
-    return {name: getattr(completion, name) for name in ("truncated", "overflow", "discarded")}
+    return {name: getattr(completion, name) for name in ("truncated", "overflow", "discarded", "stopped", "reasoning")}

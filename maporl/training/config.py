@@ -74,6 +74,7 @@ class RunConfig:
         prompts: YAML file or mapping of prompt pieces (see `PromptTemplate`); None takes the model folder's own ``prompts.yaml`` if it has
             one, as warm starts do, else the defaults.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own.
+        thinking: Whether models reason before they answer, where the chat template takes ``enable_thinking``; None is its own choice.
         lora: {r, alpha, target_modules}.
         init_adapter: PEFT folder from which every adapter starts.
         reference: What the KL is measured to: "base", or "warm_start" (the adapter in init_adapter).
@@ -85,6 +86,7 @@ class RunConfig:
         curriculum_updates: Iterations of a block.
         episodes_per_iteration: Discussions sampled for one update.
         max_new_tokens, temperature: Of a message.
+        stop: Strings that end a message, as "\\n" for models without an end of turn; a shell's \\n and \\t are a new line and a tab.
         learning_rate: Of adapters and critics.
         num_eval_questions: Of each evaluation; at most as many as there are.
         eval_every: Iterations between evaluations on the validation split.
@@ -123,6 +125,7 @@ class RunConfig:
     partners: Mapping[str, str] = field(default_factory=dict)
     prompts: str | Mapping[str, Any] | None = None
     chat_template: str | None = None
+    thinking: bool | None = None
     lora: Mapping[str, Any] = field(default_factory=dict)
     init_adapter: str | None = None
     reference: str = "base"
@@ -133,6 +136,7 @@ class RunConfig:
     episodes_per_iteration: int = 64
     max_new_tokens: int = 256
     temperature: float = 1.0
+    stop: tuple[str, ...] = ()
     learning_rate: float = 1e-5
     num_eval_questions: int = 100
     eval_every: int = 10
@@ -162,6 +166,7 @@ class RunConfig:
             if isinstance(value, Mapping | tuple):  # what they hold must come back from config.yaml too
                 value = tuple(plain(f.name, value)) if isinstance(value, tuple) else plain(f.name, value)
             object.__setattr__(self, f.name, value)
+        object.__setattr__(self, "stop", tuple(str(s).replace("\\n", "\n").replace("\\t", "\t") for s in self.stop))
         for name, least in _LEAST.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
@@ -273,7 +278,7 @@ class RunConfig:
         """How agents are loaded, prompted and sampled."""
         from maporl.agents import Sampling, Voice
 
-        sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+        sampling = Sampling(self.max_new_tokens, self.temperature, stop=self.stop)
         return Voice(self._loading(), self.build_prompts(), sampling)
 
     def build_team(self, env: DiscussionEnv) -> Team:
@@ -303,6 +308,7 @@ class RunConfig:
             "dtype",
             "quantization",
             "chat_template",
+            "thinking",
             "gradient_checkpointing",
             "sampler",
             "max_batch_tokens",

@@ -88,6 +88,7 @@ def evaluate(
         "eval/questions": float(len(questions)),
         "eval/overflow": float(np.mean([e.overflow for e in episodes])),
         "eval/truncated": float(np.mean([c.truncated for e in episodes for c in e.completions])),
+        "eval/stopped": float(np.mean([c.stopped for e in episodes for c in e.completions])),
         "eval/completion_tokens": float(np.mean([sum(c.sampled_tokens for c in e.completions) for e in episodes])),
         "eval/prompt_tokens": float(np.mean([sum(len(c.prompt_ids) for c in e.completions) for e in episodes])),
         "eval/reward_mean": float(np.mean([e.rewards[i] for e in episodes for i, _ in e.said])),

@@ -201,6 +201,7 @@ def _learn(
         learning_rate=arguments.learning_rate or config.learning_rate,
         lora=policy.lora,
         chat_template=config.chat_template,
+        thinking=config.thinking,
         dtype=config.dtype,
         device="cpu" if config.resolved_device == "cpu" else None,
         gradient_checkpointing=config.gradient_checkpointing,

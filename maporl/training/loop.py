@@ -154,6 +154,8 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
     }
     if sampled:
         metrics["rollout/truncated"] = float(np.mean([c.truncated for c in sampled]))
+        metrics["rollout/stopped"] = float(np.mean([c.stopped for c in sampled]))
+        metrics["rollout/eos"] = float(np.mean([not (c.truncated or c.stopped) for c in sampled]))
         metrics["rollout/completion_tokens"] = float(np.mean([len(c.completion_ids) for c in sampled]))
     for r in range(env.num_rounds):
         judged = [t.correct for e in episodes for t in e.transcript.standing(r) if t.truth is not None]

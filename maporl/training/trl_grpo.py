@@ -111,6 +111,10 @@ def _check(config: RunConfig, env: DiscussionEnv, arguments: Settings) -> None:
             f"trl_grpo trains one agent in one turn, not {len(env.possible_agents)} agents in {env.num_rounds} rounds; use num_agents 1 "
             "and num_rounds 1, or magrpo for a team."
         )
+    if config.stop:
+        raise UserValueError(
+            f"trl_grpo does not stop at strings, and stop is {list(config.stop)}; leave it out, or use magrpo."
+        )
     if env.verifier is None:
         raise UserValueError(f"{config.env!r} has no verifier, so TRL has no reward; give one: env_args.verifier.")
     for name in ("group_size", "num_minibatches"):

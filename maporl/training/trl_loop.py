@@ -123,8 +123,8 @@ class Record(TrainerCallback):
 
     def reward(self, completion_ids: list[list[int]], number: list[int], **columns: Any) -> list[float]:
         """What the environment pays for each completion: its verifier's score, unless it is told to shape it."""
-        decoded = self.agent.policy.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
-        texts = [text.strip() for text in decoded]  # as our agents do
+        encode = self.agent.policy.encode_chats
+        texts = [encode.apart(encode.decode(ids))[1] for ids in completion_ids]  # as our agents do
         rules = self.run.env.rules
         said = [(self.starts[n], [Turn(self.speaker, 0, text)]) for n, text in zip(number, texts, strict=True)]
         discussions = rules.extend(said)

@@ -15,7 +15,10 @@ from maporl.agents.agent import ScriptedAgent
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
+from maporl.agents.sampling.sampler import Sampled
 from maporl.agents.sampling.settings import Sampling
+from maporl.rollouts.records import encode_turn
+from maporl.types import Turn
 
 
 def streams(*numbers: int) -> list[np.random.Generator]:
@@ -41,6 +44,29 @@ def test_a_message_records_how_it_was_sampled(agent: LLMAgent) -> None:
     logprobs = (logits / 0.8).log_softmax(-1)
     for n, c in enumerate(said):
         assert np.allclose(logprobs[n, range(len(c.logprobs)), c.completion_ids], c.logprobs, atol=1e-4)
+
+
+def test_what_is_said_ends_before_a_stop_string(agent: LLMAgent) -> None:
+    shown, whole = [observation()] * 12, agent.policy.encode_chats.decode
+    agent.sampling = Sampling(max_new_tokens=12, temperature=0.8, stop=("e", "a"))
+    said = agent.act(shown, streams(*range(12)))
+    assert {c.stopped for c in said} == {True, False}
+    for c in said:
+        kept = whole(c.completion_ids)  # the tokens that were sampled, up to and with the one that completes it
+        assert c.stopped == ("e" in kept or "a" in kept) and not (c.stopped and c.truncated)
+        first = min((kept.index(s) for s in "ea" if s in kept), default=len(kept))
+        assert c.text == kept[:first].strip() and len(c.logprobs) == len(c.completion_ids)
+        assert not c.stopped or not set("ea") & set(whole(c.completion_ids[:-1]))
+
+
+def test_reasoning_is_learned_and_recorded_and_not_said(agent: LLMAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = np.array(agent.policy.tokenizer.encode("<think>\n2 + 2\n</think>\n\nFour.<|end|>"))
+    sampled = Sampled(ids, np.zeros(len(ids), np.float32), truncated=False)
+    monkeypatch.setattr(agent.policy, "sample", lambda requests: [sampled] * len(requests))
+    [said] = agent.act([observation()], streams(0))
+    assert (said.text, said.reasoning) == ("Four.", "2 + 2") and said.completion_ids.tolist() == ids.tolist()
+    record = encode_turn(Turn("agent_0", 0, said.text, completion=said), reward=1.0)
+    assert (record["text"], record["reasoning"]) == ("Four.", "2 + 2")
 
 
 def test_a_message_depends_on_its_own_stream_alone(agent: LLMAgent) -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from toy_models import observation
 
+from maporl.agents.chat import PLAIN_CHAT_TEMPLATE, encode_chat
 from maporl.agents.models.make_model import make_tokenizer
-from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, PromptTemplate, encode_chat
+from maporl.agents.prompts import PromptTemplate
 
 # Gemma's: no system role, and user and assistant must alternate.
 GEMMA_LIKE = (

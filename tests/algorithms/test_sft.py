@@ -11,10 +11,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from maporl.agents.chat import PLAIN_CHAT_TEMPLATE, ChatEncoder
 from maporl.agents.models.chat_rows import IGNORE, encode_row, read_rows
 from maporl.agents.models.lora import LoRA
 from maporl.agents.models.make_model import make_model, make_tokenizer
-from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE, PromptTemplate
+from maporl.agents.prompts import PromptTemplate
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.types import Message, Observation
 
@@ -70,7 +71,7 @@ def test_prompts_are_those_of_a_rollout(tokenizer) -> None:
     first = Observation(agent="agent_0", round=0, question="Q?", private="4", instruction="Go.", role="", transcript=())
     second: Observation = {**first, "round": 1, "transcript": said}
     chat = [*prompts.messages(second), {"role": "assistant", "content": "Answer: 7"}]
-    (sequence,) = encode_row({"messages": chat}, tokenizer)
+    (sequence,) = encode_row({"messages": chat}, ChatEncoder(tokenizer))
     ids, labels = sequence["input_ids"], sequence["labels"]
     for observation, answer in ((first, "Answer: 4"), (second, "Answer: 7")):
         prompt = prompts.encode(tokenizer, observation)
@@ -82,15 +83,15 @@ def test_prompts_are_those_of_a_rollout(tokenizer) -> None:
 
 
 def test_completion_alone_is_learned(tokenizer) -> None:
-    (sequence,) = encode_row({"prompt": CHAT[:3], "completion": "Answer: 7"}, tokenizer)
+    (sequence,) = encode_row({"prompt": CHAT[:3], "completion": "Answer: 7"}, ChatEncoder(tokenizer))
     assert tokenizer.decode(learned(sequence)) == "Answer: 7<|end|>"
     assert sequence["input_ids"] == tokenizer.apply_chat_template(CHAT, return_dict=False)
-    assert encode_row({"prompt": CHAT[:3], "completion": CHAT[3:]}, tokenizer) == [sequence]
+    assert encode_row({"prompt": CHAT[:3], "completion": CHAT[3:]}, ChatEncoder(tokenizer)) == [sequence]
 
 
 def test_text_prompt_is_a_user_message(tokenizer) -> None:
-    as_text = encode_row({"prompt": "Digit?", "completion": "Answer: 4"}, tokenizer)
-    assert as_text == encode_row({"messages": CHAT[:2]}, tokenizer)
+    as_text = encode_row({"prompt": "Digit?", "completion": "Answer: 4"}, ChatEncoder(tokenizer))
+    assert as_text == encode_row({"messages": CHAT[:2]}, ChatEncoder(tokenizer))
 
 
 def test_template_that_rewrites_its_history_gives_a_sequence_per_answer() -> None:
@@ -100,7 +101,7 @@ def test_template_that_rewrites_its_history_gives_a_sequence_per_answer() -> Non
         "{% for m in messages %}{% if loop.last and not add_generation_prompt %}*{% endif %}{{ m['content'] }}<|end|>"
         "{% endfor %}{% if add_generation_prompt %}>{% endif %}"
     )
-    first, second = encode_row({"messages": CHAT}, tokenizer)
+    first, second = encode_row({"messages": CHAT}, ChatEncoder(tokenizer))
     assert tokenizer.decode(first["input_ids"]) == "Digit?<|end|>>Answer: 4<|end|>"
     assert (
         tokenizer.decode(second["input_ids"])
@@ -115,7 +116,7 @@ def test_nothing_after_the_end_of_turn_is_learned() -> None:
         "{% for m in messages %}{{ m['role'] }}:{{ m['content'] }}<|end|>\n{% endfor %}"
         "{% if add_generation_prompt %}assistant:{% endif %}"
     )
-    (sequence,) = encode_row({"messages": CHAT}, tokenizer)
+    (sequence,) = encode_row({"messages": CHAT}, ChatEncoder(tokenizer))
     assert tokenizer.decode(learned(sequence)) == "Answer: 4<|end|>Answer: 7<|end|>"
     assert sequence["input_ids"][-1] == tokenizer.eos_token_id
 
@@ -128,7 +129,7 @@ BAD_ROWS = [
     ({"messages": [{"role": "assistant", "content": None}]}, "is not a message"),
     ({"messages": []}, "no assistant message"),
     ({"messages": CHAT[:1]}, "no assistant message, so there is nothing to learn"),
-    ({"messages": CHAT[1:2]}, "begins with the assistant"),
+    ({"messages": CHAT[1:2]}, "no user speaks before the assistant"),
     ({"prompt": 3, "completion": "x"}, "prompt and completion must be text or lists"),
     ({"prompt": "x", "completion": CHAT[:1]}, "no assistant message"),
 ]

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from verifier_toys import letters
 
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.checkpoints import load_tokenizer
-from maporl.agents.prompts import ChatEncoder
 from maporl.learned_verifier import LearnedVerifier
 from maporl.learned_verifier.model import Network, Reading, fingerprint, rows_of
 from maporl.learned_verifier.training import Settings, _Scorer, fit

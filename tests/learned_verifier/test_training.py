@@ -18,9 +18,10 @@ from transformers import AutoModelForCausalLM
 from verifier_toys import QUICK, letters
 
 import maporl
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.checkpoints import load_tokenizer
 from maporl.agents.models.make_model import make_model
-from maporl.agents.prompts import ChatEncoder, PromptTemplate
+from maporl.agents.prompts import PromptTemplate
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
 from maporl.learned_verifier import LearnedVerifier
 from maporl.learned_verifier.answers import LabelledAnswer

@@ -40,6 +40,7 @@ class TestValues:
         config = RunConfig(learning_rate=1, frozen="agent_0", model=tmp_path, trackers=["tensorboard"], lora={"r": 4})  # type: ignore[arg-type]
         assert (config.learning_rate, config.frozen, config.model) == (1.0, ("agent_0",), str(tmp_path))
         assert config.trackers == ("tensorboard",)
+        assert RunConfig(stop=[r"\n\t", "\n", 4]).stop == ("\n\t", "\n", "4")  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
         ("setting", "message"),
@@ -140,7 +141,7 @@ class TestFile:
     def test_comes_back(self, tmp_path: Path) -> None:
         config = RunConfig(
             env_args={"shaping": ["own_score", {"name": "format_penalty", "min_words": 9}]}, learning_rate=3e-4,
-            frozen=("round_1",), num_agents=3, eval_temperature=0.7, model={"agent_0": "a", "agent_1": "b"},
+            frozen=("round_1",), stop=("\n", "#"), num_agents=3, eval_temperature=0.7, model={"agent_0": "a", "agent_1": "b"},
         )  # fmt: skip
         config.save(tmp_path / "c.yaml")
         assert RunConfig.load(tmp_path / "c.yaml") == config

@@ -15,6 +15,7 @@ from run_toys import Heard, Letters, Stop
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maporl.agents import Policy, ScriptedAgent, Team
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.chat_rows import IGNORE, encode_row
 from maporl.benchmarks.analysis.results import load_results
 from maporl.benchmarks.experiments.warm_start import make_warm_start
@@ -137,7 +138,7 @@ class TestChats:
         assert len(rows) == len(said) > 20
         tokenizer = AutoTokenizer.from_pretrained(tmp_path)
         for row, completion in zip(rows, said, strict=True):
-            (sequence,) = encode_row(row, tokenizer)
+            (sequence,) = encode_row(row, ChatEncoder(tokenizer))
             prompt, answer = completion.prompt_ids.tolist(), completion.completion_ids.tolist()
             assert sequence["input_ids"][: len(prompt)] == prompt
             assert sequence["labels"][: len(prompt)] == [IGNORE] * len(prompt)

@@ -287,6 +287,7 @@ def test_starts_from_an_adapter_and_stays_near_it(config: RunConfig, tiny_model:
         ({"num_agents": 2}, "one agent in one turn, not 2 agents in 1 rounds"),
         ({"num_rounds": 2}, "not 1 agents in 2 rounds"),
         ({"env": TeamOnly}, "has no verifier"),
+        ({"stop": "#"}, "trl_grpo does not stop at strings, and stop is .'#'.; leave it out"),
         ({"init_adapter": "somewhere", "algorithm_args": {"kl_coef": 0.1}}, "reference 'warm_start'"),
         ({"max_new_tokens": 600}, "more than the model's window of 512"),
         ({"model": "nowhere"}, "cannot be loaded"),

@@ -5,13 +5,12 @@ Every row becomes the very token ids that a rollout will later show the model, b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.checkpoints import context_window, eos_ids
-from maporl.agents.prompts import encode_chat
 from maporl.errors import UserValueError
 from maporl.jsonl import read_jsonl
 
@@ -33,11 +32,7 @@ def read_rows(path: str | Path) -> list[tuple[str, Any]]:
 
 
 def encode_row(
-    row: Any,
-    tokenizer: Any,
-    ends: Iterable[int] = (),
-    where: str = "row",
-    prompts: dict[str, list[int]] | None = None,
+    row: Any, encode: ChatEncoder, ends: Iterable[int] = (), where: str = "row"
 ) -> list[dict[str, list[int]]]:
     """A row as training sequences: "input_ids", and "labels" that are -100 wherever the assistant does not speak.
 
@@ -48,30 +43,29 @@ def encode_row(
 
     Args:
         row: The row.
-        tokenizer: With a chat template and an EOS token.
-        ends: Ids that end a message, beside the tokenizer's EOS token.
+        encode: Chats -> token ids, as in rollouts.
+        ends: Ids that end a message, beside the template's and the tokenizer's EOS token.
         where: Named in errors.
-        prompts: Prompts already encoded with this tokenizer, by their JSON text; new ones are added.
 
     Raises:
-        ValueError: The row has neither form, or nothing to learn in it.
+        ValueError: The row has neither form, or nothing to learn in it; or the chat template refuses it.
     """
     chat, first = _chat_of(row, where)
-    stops: set[int] = {tokenizer.eos_token_id, *ends} - {None}
+    eos = encode.tokenizer.eos_token_id
+    stops = {*encode.ends, *ends, *([] if eos is None else [eos])}
     if not stops:
         raise UserValueError(
-            f"the tokenizer of {tokenizer.name_or_path!r} has no EOS token; set one and save it again."
+            f"the tokenizer of {encode.tokenizer.name_or_path!r} has no EOS token; set one and save it again."
         )
-    prompts = {} if prompts is None else prompts
     sequences: list[dict[str, list[int]]] = []
     for index in range(first, len(chat)):
         if chat[index]["role"] != "assistant":
             continue
-        key = json.dumps(chat[:index])
-        if key not in prompts:
-            prompts[key] = encode_chat(tokenizer, chat[:index])
-        prompt = prompts[key]
-        completion = _completion(tokenizer, prompt, chat[: index + 1], stops)
+        try:
+            prompt = encode([chat[:index]])[0].tolist()
+            completion = _completion(encode, prompt, chat[: index + 1], stops)
+        except UserValueError as error:
+            raise UserValueError(f"{where}: {error}") from error
         if sequences and prompt[: len(sequences[-1]["input_ids"])] == sequences[-1]["input_ids"]:
             sequence = sequences[-1]
             between = prompt[len(sequence["input_ids"]) :]
@@ -83,16 +77,18 @@ def encode_row(
     return sequences
 
 
-def _completion(tokenizer: Any, prompt: list[int], chat: Sequence[Mapping[str, str]], stops: set[int]) -> list[int]:
+def _completion(
+    encode: ChatEncoder, prompt: list[int], chat: Sequence[Mapping[str, str]], stops: set[int]
+) -> list[int]:
     """What the template writes after `prompt` for the last message of `chat`, up to and with its end-of-turn token."""
-    whole = tokenizer.apply_chat_template(list(chat), tokenize=True, return_dict=False)
+    whole = encode.answered(chat)
     after = whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
     ends = [position for position, token in enumerate(after) if token in stops]
     if ends:
         return after[: ends[0] + 1]
-    # The template rewrites its history (or folds the system message elsewhere): say the same by hand.
-    text = tokenizer.encode(chat[-1]["content"], add_special_tokens=False)
-    return [*text, tokenizer.eos_token_id if tokenizer.eos_token_id is not None else min(stops)]
+    # The template rewrites its history, or closes no turn by a token: say the same by hand.
+    text = encode.plain(chat[-1]["content"])
+    return [*text, min(encode.ends or stops)]
 
 
 def _chat_of(row: Any, where: str) -> tuple[list[dict[str, str]], int]:
@@ -117,8 +113,9 @@ def _chat_of(row: Any, where: str) -> tuple[list[dict[str, str]], int]:
             raise UserValueError(f"{where}: {message!r} is not a message; each needs the texts 'role' and 'content'.")
     if not any(message["role"] == "assistant" for message in chat[first:]):
         raise UserValueError(f"{where}: no assistant message, so there is nothing to learn; add one.")
-    if chat[0]["role"] == "assistant":
-        raise UserValueError(f"{where}: begins with the assistant; put a user message before it.")
+    roles = [message["role"] for message in chat]
+    if roles[0] == "assistant" or roles[:2] == ["system", "assistant"]:
+        raise UserValueError(f"{where}: no user speaks before the assistant; put a user message before it.")
     return chat, first
 
 
@@ -136,13 +133,12 @@ def encode_rows(
         ValueError: No rows, a malformed one, or one longer than the model's window.
     """
     located = read_rows(rows) if isinstance(rows, str | Path) else [(f"row {n}", row) for n, row in enumerate(rows)]
-    ends, window = eos_ids(network, tokenizer), context_window(network)
+    encode, ends, window = ChatEncoder(tokenizer), eos_ids(network, tokenizer), context_window(network)
     data: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
-    prompts: dict[str, list[int]] = {}
     known: dict[int, tuple[Any, list[dict[str, list[int]]]]] = {}  # a curriculum repeats rows; each is encoded once
     for where, row in located:
         if id(row) not in known:  # kept with the row, so that its id stays taken
-            known[id(row)] = (row, encode_row(row, tokenizer, ends, where, prompts))
+            known[id(row)] = (row, encode_row(row, encode, ends, where))
         for sequence in known[id(row)][1]:
             if len(sequence["input_ids"]) > window:
                 raise UserValueError(

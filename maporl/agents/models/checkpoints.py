@@ -11,9 +11,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from maporl.agents.chat import PLAIN_CHAT_TEMPLATE, ChatEncoder
 from maporl.agents.importing.gguf import check_gguf, gguf_file, plain_weights, split_digits
 from maporl.agents.models.quantised import check_quantization, quantization_config
-from maporl.agents.prompts import PLAIN_CHAT_TEMPLATE
 from maporl.errors import UserValueError
 from maporl.hub import reachable
 
@@ -33,6 +33,7 @@ def load_causal_lm(
     dtype: str = "float32",
     device: str = "cpu",
     chat_template: str | None = None,
+    thinking: bool | None = None,
     attn_implementation: str | None = None,
     quantization: str | None = None,
 ) -> tuple[Any, Any]:
@@ -45,6 +46,7 @@ def load_causal_lm(
         dtype: "float32", "bfloat16" or "float16".
         device: A torch device.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own.
+        thinking: What a template that takes ``enable_thinking`` is told; None leaves it to the template.
         attn_implementation: "sdpa" or "eager"; None is the model's own choice.
         quantization: "4bit" keeps the linear layers in four bits (NF4) and multiplies in `dtype`; None does not.
 
@@ -54,7 +56,7 @@ def load_causal_lm(
     if dtype not in DTYPES:
         raise UserValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
     check_quantization(quantization, device)
-    tokenizer = load_tokenizer(path, chat_template)
+    tokenizer = load_tokenizer(path, chat_template, thinking)
     model = load_model(
         path, dtype=dtype, device=device, attn_implementation=attn_implementation, quantization=quantization
     )
@@ -101,11 +103,11 @@ def load_model(
     return model
 
 
-def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
+def load_tokenizer(path: str, chat_template: str | None = None, thinking: bool | None = None) -> Any:
     """The tokenizer of a checkpoint, with a chat template; see `load_causal_lm`.
 
     Raises:
-        ValueError: No such checkpoint, or no chat template.
+        ValueError: No such checkpoint, no chat template, or one that cannot be told whether to think.
     """
     tokenizer = read_tokenizer(path)
     if chat_template is not None:
@@ -114,6 +116,14 @@ def load_tokenizer(path: str, chat_template: str | None = None) -> Any:
         raise UserValueError(
             f"the tokenizer of {path!r} has no chat template; give one: --chat_template plain, or a Jinja file."
         )
+    if thinking is not None:
+        template = tokenizer.chat_template
+        if not isinstance(template, str) or "enable_thinking" not in template:
+            raise UserValueError(
+                f"thinking is {str(thinking).lower()}, but the chat template of {path!r} takes no enable_thinking; leave it out."
+            )
+        # In the template itself, so that every reader of the tokenizer, of what is saved, too, is told the same.
+        tokenizer.chat_template = f"{{% set enable_thinking = {str(thinking).lower()} %}}{template}"
     return tokenizer
 
 
@@ -131,8 +141,9 @@ def read_tokenizer(path: str) -> Any:
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends a message: chat checkpoints name several, some in the generation config only."""
-    found: set[int] = set()
+    """Every id that ends a message: chat checkpoints name several, some in the generation config only; and the one that closes a turn
+    in the chat template, which they may name nowhere."""
+    found = set(ChatEncoder(tokenizer).ends)
     for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
         if value is not None:
             found.update(value if isinstance(value, list | tuple) else [value])

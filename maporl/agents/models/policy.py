@@ -16,13 +16,13 @@ import torch
 from peft import get_peft_model_state_dict
 from torch import Tensor, nn
 
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.backbone import Backbone
 from maporl.agents.models.checkpoints import context_window, ensure_pad_token, eos_ids, load_causal_lm
 from maporl.agents.models.lora import LoRA, merged
 from maporl.agents.models.lora_model import LoRAModel
 from maporl.agents.models.output_layer import OutputLayer
 from maporl.agents.models.prefix_trees import Packed, pack
-from maporl.agents.prompts import ChatEncoder
 from maporl.agents.sampling.batched import BatchedSampler
 from maporl.agents.sampling.in_process import InProcessSampler
 from maporl.agents.sampling.reference import ReferenceSampler
@@ -83,6 +83,7 @@ class Policy(LoRAModel):
         dtype: str = "float32",
         device: str = "cpu",
         chat_template: str | None = None,
+        thinking: bool | None = None,
         attn_implementation: str | None = None,
         quantization: str | None = None,
         **settings: Any,
@@ -90,8 +91,8 @@ class Policy(LoRAModel):
         """Load a checkpoint folder or hub id.
 
         Args:
-            path, dtype, device, chat_template, attn_implementation, quantization: See `load_causal_lm`. `dtype` is the base's; adapters
-                are always float32.
+            path, dtype, device, chat_template, thinking, attn_implementation, quantization: See `load_causal_lm`. `dtype` is the base's;
+                adapters are always float32.
             **settings: Of the constructor.
 
         Raises:
@@ -102,6 +103,7 @@ class Policy(LoRAModel):
             dtype=dtype,
             device=device,
             chat_template=chat_template,
+            thinking=thinking,
             attn_implementation=attn_implementation,
             quantization=quantization,
         )

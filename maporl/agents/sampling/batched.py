@@ -15,6 +15,7 @@ from maporl.agents.models.memory import out_of_memory, release
 from maporl.agents.models.prefix_trees import in_order
 from maporl.agents.sampling.sampler import Request, Sampled, Sampler
 from maporl.agents.sampling.settings import Sampling
+from maporl.agents.sampling.stops import StopStrings
 from maporl.errors import OutOfMemory
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class BatchedSampler(Sampler):
         self, adapter: str | None, prompts: list[np.ndarray], sampling: Sampling, uniforms: np.ndarray | None
     ) -> list[Sampled]:
         """One batch: prompts in order of their lengths, uniforms [B, max_new_tokens]."""
+
+    def stops(self, sampling: Sampling) -> StopStrings:
+        """The stop strings of these settings in the text of this policy's tokens."""
+        return StopStrings(self.policy.encode_chats.decode, sampling.stop)
 
     def end(self) -> None:
         """All requests of one adapter and the same settings are sampled."""
@@ -102,12 +107,15 @@ class BatchedSampler(Sampler):
         )
 
 
-def until_end(tokens: Tensor, logprobs: Tensor, eos_ids: frozenset[int]) -> list[Sampled]:
+def until_end(tokens: Tensor, logprobs: Tensor, eos_ids: frozenset[int], stops: StopStrings) -> list[Sampled]:
     """Rows of tokens and their log-probs, [B, T] each, up to the first token that ends a message."""
     rows, chances = tokens.cpu().numpy(), logprobs.cpu().numpy()
     ends = np.isin(rows, sorted(eos_ids))
-    lengths = np.where(ends.any(1), ends.argmax(1) + 1, rows.shape[1])
-    return [
-        Sampled(row[:n].copy(), chance[:n].copy(), truncated=not end.any())
-        for row, chance, n, end in zip(rows, chances, lengths, ends, strict=True)
-    ]
+    sampled = []
+    for row, chance, end in zip(rows, chances, ends, strict=True):
+        text = int(end.argmax()) if end.any() else len(row)  # tokens before the EOS token
+        stopped = stops.length(row[:text].tolist()) if stops.strings else None
+        n = stopped or (text + 1 if end.any() else text)
+        cut = stopped is None and not end.any()
+        sampled.append(Sampled(row[:n].copy(), chance[:n].copy(), truncated=cut, stopped=stopped is not None))
+    return sampled

@@ -22,6 +22,7 @@ from maporl.agents.sampling.batched import BatchedSampler, until_end
 from maporl.agents.sampling.key_values import KeyValues
 from maporl.agents.sampling.sampler import Sampled
 from maporl.agents.sampling.settings import Sampling, filter_logits, sample
+from maporl.agents.sampling.stops import StopStrings
 
 if TYPE_CHECKING:
     from maporl.agents.models.policy import Policy
@@ -159,7 +160,7 @@ class InProcessSampler(BatchedSampler):
         eos = torch.tensor(sorted(self.policy.eos_ids), device=device)
         starts = torch.as_tensor([width - len(p) for p in prompts], device=device)
         messages = places.argsort()  # the message in each row of the cache, of which the first `live` are still sampled
-        said = _Said(len(prompts), steps, device)
+        said, stops = _Said(len(prompts), steps, device), self.stops(sampling)
         live, masks = len(prompts), self._masks(starts[messages], width + steps)
         active = torch.ones(live, dtype=torch.bool, device=device)
         first = width - starts[messages]  # position of a row's first new token
@@ -170,6 +171,8 @@ class InProcessSampler(BatchedSampler):
             if t == steps - 1:
                 break
             active &= ~torch.isin(chosen, eos)  # a finished row stays until many have finished
+            if sampling.stop:
+                active &= ~stops.completed(said.tokens[messages[:live], : t + 1])
             if t % self.look_every == 0:
                 remaining = int(active.sum())
                 if remaining == 0:
@@ -187,7 +190,7 @@ class InProcessSampler(BatchedSampler):
             positions = (first[:live] + t)[:, None]
             hidden = self.backbone.run(chosen[:, None], positions, masks(live, width + t), cache)[:, -1]
             cache.column += 1
-        sampled = said.messages(self.policy.eos_ids)
+        sampled = said.messages(self.policy.eos_ids, stops)
         sequences = [np.concatenate([p, s.ids[:-1]]) for p, s in zip(prompts, sampled, strict=True)]
         return sampled, _Kept(speaker, sequences, starts.tolist(), messages.argsort().tolist(), cache, device)
 
@@ -217,18 +220,17 @@ class _Said:
     def __init__(self, size: int, steps: int, device: torch.device) -> None:
         self.tokens = torch.zeros(size, steps, dtype=torch.int64, device=device)
         self.logprobs = torch.zeros(size, steps, device=device)
-        self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._steps = 0
 
     def add(self, messages: Tensor, tokens: Tensor, logprobs: Tensor) -> None:
         """The next token of each of these messages; after its end, anything."""
-        self._steps.append((messages, tokens.clone(), logprobs))
+        self.tokens[messages, self._steps], self.logprobs[messages, self._steps] = tokens, logprobs
+        self._steps += 1
 
-    def messages(self, eos_ids: frozenset[int]) -> list[Sampled]:
+    def messages(self, eos_ids: frozenset[int], stops: StopStrings) -> list[Sampled]:
         """Every message up to the first token that ends it."""
-        for t, (messages, tokens, logprobs) in enumerate(self._steps):
-            self.tokens[messages, t], self.logprobs[messages, t] = tokens, logprobs
-        said = len(self._steps)  # by then every message has ended, or is as long as may be
-        return until_end(self.tokens[:, :said], self.logprobs[:, :said], eos_ids)
+        said = self._steps  # by then every message has ended, or is as long as may be
+        return until_end(self.tokens[:, :said], self.logprobs[:, :said], eos_ids, stops)
 
 
 Speaker = tuple[str | None, int]

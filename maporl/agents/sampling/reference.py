@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from maporl.agents.models.backbone import left_pad
 from maporl.agents.sampling.batched import BatchedSampler, until_end
 from maporl.agents.sampling.sampler import Sampled
 from maporl.agents.sampling.settings import Sampling, filter_logits, sample
+from maporl.agents.sampling.stops import StopStrings
 
 __all__ = ["ReferenceSampler"]
 
@@ -29,6 +36,7 @@ class ReferenceSampler(BatchedSampler):
         model, eos_ids, pad_id = self.policy.model, self.policy.eos_ids, self.policy.pad_id
         ids, mask = left_pad(prompts, pad_id, self.policy.device)
         chooser = _Chooser(sampling, None if uniforms is None else torch.as_tensor(uniforms, device=ids.device))
+        stops = self.stops(sampling)
         config = GenerationConfig(
             do_sample=False,
             max_new_tokens=sampling.max_new_tokens,
@@ -39,11 +47,14 @@ class ReferenceSampler(BatchedSampler):
         try:
             with self.policy.speaking(adapter):
                 out = model.generate(
-                    input_ids=ids, attention_mask=mask, logits_processor=LogitsProcessorList([chooser])
+                    input_ids=ids,
+                    attention_mask=mask,
+                    logits_processor=LogitsProcessorList([chooser]),
+                    stopping_criteria=StoppingCriteriaList([_Stop(stops, ids.shape[1])] if sampling.stop else []),
                 )
         finally:
             model.generation_config = own
-        return until_end(out[:, ids.shape[1] :], torch.stack(chooser.logprobs, 1), eos_ids)
+        return until_end(out[:, ids.shape[1] :], torch.stack(chooser.logprobs, 1), eos_ids, stops)
 
 
 class _Chooser(LogitsProcessor):
@@ -59,3 +70,13 @@ class _Chooser(LogitsProcessor):
         chosen, logprobs = sample(logits, draws)
         self.logprobs.append(logprobs)
         return torch.full_like(scores, float("-inf")).scatter(1, chosen[:, None], 0.0)
+
+
+class _Stop(StoppingCriteria):  # type: ignore[misc]
+    """Ends rows whose text, after a prompt of `width` tokens, holds a stop string."""
+
+    def __init__(self, stops: StopStrings, width: int) -> None:
+        self.stops, self.width = stops, width
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
+        return self.stops.completed(input_ids[:, self.width :])

@@ -42,9 +42,10 @@ class Sampled:
     """One sampled message.
 
     Attributes:
-        ids: [T] int64, the EOS token included if there was one.
+        ids: [T] int64, the EOS token, or the one that completed a stop string, included if there was one.
         logprobs: [T] float32, of each token under the distribution it was sampled from, temperature included.
-        truncated: Cut at max_new_tokens before an EOS token.
+        truncated: Cut at max_new_tokens before an EOS token or a stop string.
+        stopped: Ended by a stop string, not by an EOS token.
         discarded: Tokens that were sampled for this message and thrown away; they count as cost.
     """
 
@@ -52,6 +53,7 @@ class Sampled:
     logprobs: np.ndarray
     truncated: bool
     discarded: int = 0
+    stopped: bool = False
 
 
 class Sampler(ABC):

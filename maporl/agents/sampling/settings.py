@@ -24,12 +24,15 @@ class Sampling:
         temperature: Divides the logits; log-probs, the reference's too, are of the tempered distribution.
         top_k, top_p: Keep the k likeliest tokens | the likeliest tokens up to probability p. For evaluation only: they change
             the sampled distribution, so training with them raises.
+        stop: Strings that end a message: at the first token with which its text holds one. That token is its last; the text ends before
+            the string.
     """
 
     max_new_tokens: int = 256
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -42,6 +45,8 @@ class Sampling:
             raise UserValueError(f"top_k is {self.top_k}; it must be at least 1, or None.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UserValueError(f"top_p is {self.top_p}; it must lie in (0, 1], or be None.")
+        if not isinstance(self.stop, tuple) or not all(isinstance(s, str) and s for s in self.stop):
+            raise UserValueError(f"stop is {self.stop!r}; it must be a tuple of texts of at least one character.")
 
     @property
     def filtered(self) -> bool:

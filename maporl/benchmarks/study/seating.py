@@ -105,7 +105,7 @@ def by_models(cells: Sequence[Planned]) -> list[list[Planned]]:
 
 def voices(config: RunConfig) -> Callable[[Speaker], Voice]:
     """How a speaker is loaded and prompted: as in the run that it comes from; it samples as the cell says."""
-    sampling = Sampling(config.max_new_tokens, config.eval_temperature or config.temperature)
+    sampling = Sampling(config.max_new_tokens, config.eval_temperature or config.temperature, stop=config.stop)
 
     @cache
     def of_run(run: str | None) -> Voice:

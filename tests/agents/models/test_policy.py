@@ -408,7 +408,11 @@ def test_neither_pad_nor_end_token(checkpoint: Callable, tmp_path: Path) -> None
     path = changed_tokenizer(checkpoint, tmp_path, pad_token=None, eos_token=None)
     change_json(tmp_path / "generation_config.json", eos_token_id=None, pad_token_id=None)
     change_json(tmp_path / "config.json", eos_token_id=None, pad_token_id=None)
-    message = error_of(lambda: Policy.from_pretrained(path))
+    policy = Policy.from_pretrained(path)  # what ends a turn in its template will do
+    assert policy.eos_ids == {policy.pad_id} and policy.tokenizer.pad_token == "<|end|>"
+    template = tmp_path / "of_text.jinja"
+    template.write_text("{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}")
+    message = error_of(lambda: Policy.from_pretrained(path, chat_template=str(template)))
     assert message.endswith("has neither a pad nor an EOS token; set one and save it again.")
 
 

@@ -176,3 +176,29 @@ def test_a_prompt_without_tokens_is_named(checkpoint: Callable[..., Path], sampl
     policy = Policy.from_pretrained(str(checkpoint()), sampler=sampler)
     with pytest.raises(ValueError, match="prompt 1 has no token: there is nothing to go on from"):
         generate(policy, None, [*random_ids(4), np.array([], np.int64)], Sampling(max_new_tokens=2), None)
+
+
+STOPS = (("e",), (" ",), ("\n", "an"), ("\u00e9", "the"), ("ab", "is", "qu"))
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_messages_end_at_the_first_token_whose_text_holds_a_stop_string(
+    checkpoint: Callable[..., Path], stop: tuple
+) -> None:
+    both, rng = Both(checkpoint(), eos=range(0, 300, 60)), np.random.default_rng(4)
+    prompts, draws = random_ids(*rng.integers(1, 30, 40)), random_uniforms(40, 24, 7)
+    without = both.generate("one", prompts, Sampling(max_new_tokens=24), 7)
+    stopped = both.generate("one", prompts, Sampling(max_new_tokens=24, stop=stop), 7)
+    text = both.fast.tokenizer
+    counts = dict.fromkeys(("eos", "stopped", "truncated"), 0)
+    for whole, s in zip(without, stopped, strict=True):
+        # The same tokens with the same log-probs as without it, up to the first that completes one.
+        texts = [text.decode(whole.ids[:n], skip_special_tokens=True) for n in range(1, len(whole.ids) + 1)]
+        n = next((n for n, said in enumerate(texts, 1) if any(x in said for x in stop)), len(texts))
+        assert s.ids.tolist() == whole.ids[:n].tolist() and np.allclose(s.logprobs, whole.logprobs[:n], atol=1e-5)
+        assert s.stopped == any(x in texts[n - 1] for x in stop)
+        assert s.truncated == (not s.stopped and whole.truncated)
+        counts["stopped" if s.stopped else "truncated" if s.truncated else "eos"] += 1
+    assert min(counts["eos"] + counts["truncated"], counts["stopped"]) > 0
+    again = generate(both.fast, "one", prompts[:3], Sampling(max_new_tokens=24, stop=stop), draws[:3])
+    assert [a.ids.tolist() for a in again] == [s.ids.tolist() for s in stopped[:3]]  # whatever else is in the batch

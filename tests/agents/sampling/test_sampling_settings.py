@@ -180,3 +180,9 @@ def test_logits_that_are_no_numbers_give_a_log_prob_that_is_none(
     impossible = spoiled == float("-inf") and where.start == 3  # no harm done: the others are possible
     assert torch.isfinite(logprobs).tolist() == [True, impossible, impossible, True]
     assert ids[0] == ids[3] and logprobs[0] == logprobs[3]
+
+
+@pytest.mark.parametrize("stop", ["\n", ("",), (5,)])
+def test_bad_stop_strings(stop: object) -> None:
+    with pytest.raises(ValueError, match="it must be a tuple of texts of at least one character"):
+        Sampling(stop=stop)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from maporl.agents.chat import ChatEncoder
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.models.chat_rows import encode_row
 from maporl.agents.models.make_model import make_tokenizer
@@ -143,7 +144,7 @@ def test_chats_are_the_tokens_of_a_rollout() -> None:
     env = TwoWitnesses()
     team = [row["messages"] for row in rows if "agent_1" in row["messages"][2]["content"]]
     for chat in team:
-        (sequence,) = encode_row({"messages": chat}, tokenizer)
+        (sequence,) = encode_row({"messages": chat}, ChatEncoder(tokenizer))
         question = next(
             q for q in env.questions("train") if f"{q.text} {q.private['agent_0']} Report." == chat[0]["content"]
         )
