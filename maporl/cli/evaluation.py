@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     columns = {args.split: {name.split("/", 1)[1]: value for name, value in evaluation.metrics.items()}}
     decoding = "greedy" if config.eval_temperature is None else f"sampled at temperature {config.eval_temperature:g}"
     asked = f"{len(questions):,} of {len(env.questions(args.split)):,} {args.split} questions"
-    show_table(columns, title=f"{args.run} on {config.env}, {asked}, {decoding}")
+    show_table(columns, title=f"{args.run} on {config.env}, {decoding}, {asked}")
     print(f"records: {file}")
     return 0
 

@@ -310,10 +310,11 @@ class TestTrain:
         code, out, err = run("train", "--env", LETTERS, "--model", tiny_model, "--output_dir", tmp_path / "run", *QUICK)
         lines = out.splitlines()
         assert code == 0
-        assert lines[0].startswith("validation before ") and "accuracy" in lines[0] and "(4 questions)" in lines[0]
-        assert lines[1].startswith("iteration 1/2") and lines[2].startswith("iteration 2/2")
+        assert lines[0].split() == ["questions", "192", "train,", "8", "validation"]
+        assert lines[1].startswith("validation before ") and "accuracy" in lines[1] and "(4 of 8 questions)" in lines[1]
+        assert lines[2].startswith("iteration 1/2") and lines[3].startswith("iteration 2/2")
         for figure in ("reward", "accuracy", "KL", "tokens/s", "left"):
-            assert figure in lines[1]
+            assert figure in lines[2]
         assert "team accuracy" in out and "validation after" in out
         assert lines[-1] == f"run folder: {tmp_path / 'run'}"
         assert "Loading weights" not in err and "Warning" not in err
@@ -329,9 +330,9 @@ class TestTrain:
         code, out, err = run(*words, *(f"--{name}={value}" for name, value in (alone | given).items()))
         lines = out.splitlines()
         assert code == 0, err
-        assert len(lines) == 3, "nothing of its own is printed"
-        assert lines[0].startswith("iteration 1/2") and lines[1].startswith("iteration 2/2")
-        assert lines[2] == f"run folder: {tmp_path / 'run'}; evaluate it with: maporl evaluate {tmp_path / 'run'}"
+        assert len(lines) == 4 and lines[0].startswith("questions "), "nothing of its own is printed"
+        assert lines[1].startswith("iteration 1/2") and lines[2].startswith("iteration 2/2")
+        assert lines[3] == f"run folder: {tmp_path / 'run'}; evaluate it with: maporl evaluate {tmp_path / 'run'}"
         code, out, _ = run("evaluate", tmp_path / "run", "--num_eval_questions", "2")
         assert code == 0 and "team accuracy" in out
         code, _, err = run(*words, "--algorithm", word, "--algorithm_args.kept", "1", "--output_dir", tmp_path / "none")
