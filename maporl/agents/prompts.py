@@ -7,7 +7,7 @@ peers said are the user's. With full history the chat only ever grows at its end
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
