@@ -135,7 +135,7 @@ class PolicyGradient(GradientDescent):
         if not again or batch.old_logprobs is not batch.sampled_logprobs:
             return batch
         recomputed = self._logprobs(batch, lambda learner: learner.adapter, again)
-        mine = torch.from_numpy(np.isin(batch.learners, [learner.adapter for learner in again]))
+        mine = torch.from_numpy(np.isin(batch.learners, [str(learner.adapter) for learner in again]))
         return replace(batch, old_logprobs=torch.where(mine[:, None], recomputed, batch.sampled_logprobs))
 
     def reference_logprobs(self, batch: TurnBatch) -> Tensor:

@@ -174,8 +174,16 @@ def demo(
     folder = _emptied(Path(output_dir))
     start = _start(model, task, num_agents, seed, folder.parent)
     make = demo_study if embedded else real_study
-    sizes = {"num_agents": num_agents, "num_iterations": num_iterations}
-    study = make(task, algorithm, start, folder, **sizes, seeds=(seed,), device=device)
+    study = make(
+        task,
+        algorithm,
+        start,
+        folder,
+        num_agents=num_agents,
+        num_iterations=num_iterations,
+        seeds=(seed,),
+        device=device,
+    )
     command = f"maporl demo --model {model} --task {task} --algorithm {algorithm} --seed {seed}"
     return run_study(study, watch, command=command)
 

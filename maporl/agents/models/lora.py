@@ -55,7 +55,7 @@ def fuse(model: nn.Module) -> None:
 
     The layers stay PEFT's own; only their `forward` is another. Layers that are more than that (DoRA, convolutions) are left.
     """
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    head = getattr(model, "get_output_embeddings", lambda: None)()
     for module in model.modules():
         if type(module) is Linear and type(module.base_layer) is nn.Linear and "forward" not in vars(module):
             if module is head and module.base_layer.weight.dtype != torch.float32:

@@ -76,7 +76,7 @@ class FormRecipe:
 
 
 def make_form_start(
-    path: str | Path, model: str | Path, recipe: FormRecipe, *, dtype: str | None = None
+    path: str | Path, model: str | Path, recipe: FormRecipe, *, dtype: str = "bfloat16"
 ) -> dict[str, float]:
     """Write `model` with the form of the task's answers as a plain folder, unless the same recipe has already been cooked there.
 
@@ -86,7 +86,7 @@ def make_form_start(
         path: The folder to write.
         model: Base model: a folder, a GGUF file or a hub id.
         recipe: What it is taught, and how.
-        dtype: Of the base while the adapter is trained; see `RunConfig.dtype`.
+        dtype: Of the base while the adapter is trained.
 
     Returns:
         What `sft` measured; the same numbers again when nothing had to be done.
@@ -110,7 +110,7 @@ def make_form_start(
         learning_rate=recipe.learning_rate,
         warmup_steps=3,
         lora=lora,
-        **({} if dtype is None else {"dtype": dtype}),
+        dtype=dtype,
     )
     measured = sft(model, rows, folder, settings)
     (folder / "prompts.yaml").write_text(yaml.safe_dump(recipe.prompts, sort_keys=False), encoding="utf-8")
