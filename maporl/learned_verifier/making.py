@@ -89,6 +89,9 @@ class VerifierTraining(Trainer):
             raise UserValueError("no model; name the verifier's base: --model DIR or a hub id.")
         if not isinstance(config.model, str):
             raise UserValueError("a verifier has one base; give one --model.")
+        place = run.folder.path
+        if (place / "verifier.json").is_file() and not (place / "config.yaml").is_file():  # `fit` wrote it, not a run
+            raise UserValueError(f"{str(place)!r} holds a verifier already; choose another folder, or delete it.")
         shared = {name: getattr(config, name) for name in SHARED}
         given = dict(config.algorithm_args)
         given |= {name: full_path(given[name]) for name in ("answers", "run") if given.get(name)}

@@ -115,6 +115,9 @@ def test_the_whole_way(base: str, tmp_path: Path) -> None:
     assert (folder / "reliability.png").stat().st_size > 5000 and b"<svg" in (folder / "reliability.svg").read_bytes()
     with pytest.raises(ValueError, match="holds a run already; choose another"):
         maporl.train(**settings, algorithm_args=arguments)
+    (folder / "config.yaml").unlink()
+    with pytest.raises(ValueError, match="holds a verifier already; choose another"):
+        maporl.train(**settings, algorithm_args=arguments)
 
 
 def witnesses(rate: float) -> Team:
