@@ -35,7 +35,7 @@ class TrainerSettings:
         learning_rate: The peak, after a warm-up.
         batch_size: Rows of one optimizer step.
         microbatch_size: Rows of one forward pass; divides batch_size. It saves memory only. None: the whole batch.
-        dtype: "float32" or "bfloat16".
+        dtype: "float32", "bfloat16", or None for what suits the model and the processor (`usual_dtype`).
         device: "cpu", or None for the accelerator if there is one.
         gradient_checkpointing: Recompute activations in the backward pass.
         num_threads: torch's threads while this runs. None: one for a tiny model on a CPU, where two are 1.3 times faster on a
@@ -49,7 +49,7 @@ class TrainerSettings:
     learning_rate: float = 1e-4
     batch_size: int = 64
     microbatch_size: int | None = None
-    dtype: str = "float32"
+    dtype: str | None = None
     device: str | None = None
     gradient_checkpointing: bool = False
     num_threads: int | None = None
@@ -60,7 +60,7 @@ class TrainerSettings:
         micro = self.microbatch_size
         if micro is not None and (micro < 1 or self.batch_size % micro):
             raise UserValueError(f"microbatch_size is {micro}; it must divide batch_size {self.batch_size}.")
-        if self.dtype not in ("float32", "bfloat16"):
+        if self.dtype not in ("float32", "bfloat16", None):
             raise UserValueError(f"dtype {self.dtype!r} is unknown; use 'float32' or 'bfloat16'.")
 
     def _check_positive(self, *names: str) -> None:

@@ -17,7 +17,7 @@ import torch
 from transformers import TrainerCallback
 
 from maporl.agents.models.chat_rows import encode_rows
-from maporl.agents.models.checkpoints import load_causal_lm
+from maporl.agents.models.checkpoints import load_causal_lm, usual_dtype
 from maporl.agents.models.lora import LoRA
 from maporl.agents.models.make_model import without_progress_bars
 from maporl.algorithms.hf_training import TrainerSettings, global_settings_kept, train
@@ -40,7 +40,8 @@ class SFTSettings(TrainerSettings):
         lora: Train an adapter and merge it into the written weights; None trains all weights.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own. Rows are encoded with it, and it is written, too.
         thinking: Likewise, whether a template that takes ``enable_thinking`` asks for reasoning; None is its own choice.
-        dtype: "float32" or "bfloat16" (autocast; an adapter's base is held in it, fully trained weights stay float32).
+        dtype: "float32" or "bfloat16" (autocast; an adapter's base is held in it, fully trained weights stay float32); None is what suits
+            the model and the processor.
         matmul_precision: ``torch.set_float32_matmul_precision`` while this runs; "medium" is twice as fast on CPUs with bf16.
         shuffle: Shuffle the rows at every pass; False takes them in their order, as a curriculum wants.
 
@@ -138,7 +139,8 @@ def _trained(
             lr_scheduler_type="cosine_with_min_lr",
             lr_scheduler_kwargs={"min_lr_rate": settings.min_lr_rate},
             max_grad_norm=settings.max_grad_norm,
-            bf16=settings.dtype == "bfloat16",
+            bf16=(settings.dtype or usual_dtype(network.num_parameters(), "cpu" if settings.on_cpu else "cuda"))
+            == "bfloat16",
             gradient_checkpointing=settings.gradient_checkpointing,
             # The rows are token ids already: nothing is left to prepare, pack or truncate.
             dataset_kwargs={"skip_prepare_dataset": True},

@@ -97,7 +97,9 @@ class RunConfig:
             "verifier" (votes weighted by what is stated | scored).
         allow_oracle: Let an answer stand in which a verifier that knows the gold answer had a part: it chose, or its scores were shown.
         checkpoint_every: Iterations between checkpoints.
-        dtype, device: Of the base model; device None takes a GPU when there is one.
+        dtype: Of the base model: "float32", "bfloat16" or "float16" (16-bit products; sums stay float32). None is bfloat16 for models above
+            10M parameters on a processor that multiplies it, else float32.
+        device: Of the base model; None takes a GPU when there is one.
         quantization: "4bit" keeps the base model's linear layers in four bits (NF4) and multiplies in dtype; needs a CUDA GPU and
             ``maporl[quantised]``.
         sampler: What samples: "in_process", "reference" (transformers' generate: slower, the same messages), or
@@ -145,7 +147,7 @@ class RunConfig:
     team_answer: str = "protocol"
     allow_oracle: bool = False
     checkpoint_every: int = 10
-    dtype: str = "float32"
+    dtype: str | None = None
     device: str | None = None
     quantization: str | None = None
     sampler: str = "in_process"

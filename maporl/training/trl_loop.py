@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from peft import get_peft_model
 from transformers import PrinterCallback, TrainerCallback
@@ -65,7 +66,7 @@ def trainer_of(config: RunConfig, arguments: Settings, agent: LLMAgent, record: 
         beta=arguments.kl_coef,
         seed=config.seed,
         shuffle_dataset=False,  # its order is ours
-        bf16=config.dtype == "bfloat16",
+        bf16=agent.policy.model.dtype == torch.bfloat16,
         gradient_checkpointing=config.gradient_checkpointing,
         use_cpu=config.resolved_device == "cpu",
         logging_steps=1,

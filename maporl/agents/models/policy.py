@@ -80,7 +80,7 @@ class Policy(LoRAModel):
         cls,
         path: str,
         *,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str = "cpu",
         chat_template: str | None = None,
         thinking: bool | None = None,

@@ -75,9 +75,7 @@ class FormRecipe:
             raise UserValueError(f"there is no start for {self.task!r} yet; there is one for: {', '.join(FORMS)}.")
 
 
-def make_form_start(
-    path: str | Path, model: str | Path, recipe: FormRecipe, *, dtype: str = "bfloat16"
-) -> dict[str, float]:
+def make_form_start(path: str | Path, model: str | Path, recipe: FormRecipe) -> dict[str, float]:
     """Write `model` with the form of the task's answers as a plain folder, unless the same recipe has already been cooked there.
 
     Beside the weights stand ``prompts.yaml`` and ``recipe.json``.
@@ -86,7 +84,6 @@ def make_form_start(
         path: The folder to write.
         model: Base model: a folder, a GGUF file or a hub id.
         recipe: What it is taught, and how.
-        dtype: Of the base while the adapter is trained.
 
     Returns:
         What `sft` measured; the same numbers again when nothing had to be done.
@@ -110,7 +107,6 @@ def make_form_start(
         learning_rate=recipe.learning_rate,
         warmup_steps=3,
         lora=lora,
-        dtype=dtype,
     )
     measured = sft(model, rows, folder, settings)
     (folder / "prompts.yaml").write_text(yaml.safe_dump(recipe.prompts, sort_keys=False), encoding="utf-8")

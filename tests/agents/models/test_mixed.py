@@ -12,6 +12,7 @@ from torch import nn
 from toy_models import shake
 from transformers import AutoModelForCausalLM
 
+from maporl.agents.models import checkpoints
 from maporl.agents.models.make_model import ARCHITECTURES
 from maporl.agents.models.mixed import is_mixed, mix
 from maporl.agents.models.policy import Policy
@@ -69,3 +70,16 @@ def test_16_bit_is_sampled_fast_and_trained_as_it_was_sampled(
     differences = np.concatenate([found[n, : len(s.ids)].numpy() - s.logprobs for n, s in enumerate(said)])
     assert isinstance(policy.sampler, InProcessSampler) and not policy.rounds_alike
     assert np.abs(differences).mean() < 0.015
+
+
+@pytest.mark.parametrize(("capabilities", "expected"), [({}, "float32"), ({"avx512_bf16": True}, "bfloat16")])
+def test_large_models_are_16_bit_where_the_processor_multiplies_it(
+    checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: str
+) -> None:
+    monkeypatch.setattr(checkpoints, "_CPU", capabilities)
+    assert checkpoints.usual_dtype(135_000_000, "cpu") == expected
+    assert checkpoints.usual_dtype(135_000_000, "cuda") == checkpoints.usual_dtype(1_000_000, "cpu") == "float32"
+    assert Policy.from_pretrained(str(checkpoint())).model.dtype == torch.float32
+    monkeypatch.setattr(checkpoints, "TINY", 1000)
+    assert Policy.from_pretrained(str(checkpoint())).model.dtype == checkpoints.DTYPES[expected]
+    assert Policy.from_pretrained(str(checkpoint()), dtype="float16").model.dtype == torch.float16

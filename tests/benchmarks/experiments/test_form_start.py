@@ -55,14 +55,14 @@ def test_views_that_are_clear_are_not_believed_more_often_than_foggy_ones() -> N
 
 def test_a_start_is_cooked_once_and_brings_its_prompts(tiny_model: str, tmp_path: Path) -> None:
     recipe = FormRecipe(steps=2, batch_size=2, num_rounds=2)
-    measured = make_form_start(tmp_path / "start", tiny_model, recipe, dtype="float32")
+    measured = make_form_start(tmp_path / "start", tiny_model, recipe)
     weights = (tmp_path / "start" / "model.safetensors").stat().st_mtime_ns
     assert measured["rows"] >= 4
     assert PromptTemplate.load(tmp_path / "start" / "prompts.yaml") == PROMPTS
     assert json.loads((tmp_path / "start" / "recipe.json").read_text())["recipe"]["task"] == "two_witnesses"
     assert make_form_start(tmp_path / "start", tiny_model, recipe) == measured
     assert (tmp_path / "start" / "model.safetensors").stat().st_mtime_ns == weights
-    make_form_start(tmp_path / "start", tiny_model, FormRecipe(steps=1, batch_size=2), dtype="float32")
+    make_form_start(tmp_path / "start", tiny_model, FormRecipe(steps=1, batch_size=2))
     assert (tmp_path / "start" / "model.safetensors").stat().st_mtime_ns != weights
     yaml.safe_load((tmp_path / "start" / "prompts.yaml").read_text())
 
