@@ -85,7 +85,8 @@ class _LoRALinear(torch.autograd.Function):
         x_ = x.to(weight.dtype)
         # No view of a flat result, for a model may go on in place (Llama 4), which autograd forbids on a function's view.
         out = nn.functional.linear(x_, weight, bias).to(a.dtype)
-        low = x.reshape(-1, x.shape[-1]).to(a.dtype) @ a.T
+        # Products with few columns are several times faster on a CPU as products with few rows.
+        low = (a @ x.reshape(-1, x.shape[-1]).to(a.dtype).T).T
         out.view(-1, out.shape[-1]).addmm_(low, b.T, alpha=scale)
         ctx.save_for_backward(x_.reshape(-1, x.shape[-1]), low, weight, a, b)
         ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
@@ -96,14 +97,14 @@ class _LoRALinear(torch.autograd.Function):
         rows, low, weight, a, b = ctx.saved_tensors
         full = gradients[0].reshape(-1, gradients[0].shape[-1]).to(a.dtype)
         out = full.to(rows.dtype)
-        down = (full @ b).mul_(ctx.scale)
+        down = (b.T @ full.T).T.mul_(ctx.scale)
         x = None
         if ctx.needs_input_grad[0]:
             x = (out @ weight).to(a.dtype)
             x.addmm_(down, a)
             x = x.view(ctx.shape).to(ctx.dtype)
         first = (down.to(rows.dtype).T @ rows).to(a.dtype)
-        return x, None, None, first, (full.T @ low).mul_(ctx.scale), None
+        return x, None, None, first, (low.T @ full).T.mul_(ctx.scale), None
 
 
 def layers_of(model: nn.Module, adapter: str) -> dict[str, Any]:
