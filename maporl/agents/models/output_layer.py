@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 __all__ = ["OutputLayer"]
 
-_CHUNK = {"cpu": 2**22, "cuda": 2**27}
+_CHUNK = {"cpu": 2**23, "cuda": 2**27}
 """Logits held at once: few enough for a processor's cache, many enough to keep a GPU busy."""
 
 
@@ -24,6 +24,7 @@ class OutputLayer:
 
     Attributes:
         weight: [V, H]; frozen.
+        stored: The weight as the model has it. Gradients are multiplied in its type: theirs need no more digits than those of other layers.
         bias: [V], or None.
         scale: Multiplies the logits (Cohere, Granite).
         softcap: c tanh(logits / c) if not None (Gemma).
@@ -31,6 +32,7 @@ class OutputLayer:
     """
 
     weight: Tensor
+    stored: Tensor
     bias: Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
@@ -51,11 +53,11 @@ class OutputLayer:
         scale = getattr(config, "logit_scale", None) or 1.0
         divisor = getattr(config, "logits_scaling", None) or 1.0
         softcap = getattr(config, "final_logit_softcapping", None)
-        weight = head.weight.detach()
+        weight = stored = head.weight.detach()
         if weight.device.type == "cpu":
             weight = weight.float()  # once, for a CPU multiplies in one type only
         bias = None if head.bias is None else head.bias.detach().float()
-        return cls(weight, bias, scale / divisor, softcap, adapted)
+        return cls(weight, stored, bias, scale / divisor, softcap, adapted)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[M, H] -> [M, V] float32."""
@@ -78,6 +80,10 @@ class OutputLayer:
         if self.softcap is None:
             return self.scale
         return self.scale * (1 - (logits / self.softcap).square())
+
+    def back(self, gradients: Tensor) -> Tensor:
+        """d loss / d hidden [M, H] float32, of those with respect to the logits [M, V]."""
+        return (gradients.to(self.stored.dtype) @ self.stored).float()
 
     def logprobs(
         self, hidden: Tensor, targets: Tensor, temperature: float, *, entropy: bool = False
@@ -149,12 +155,12 @@ class _Logprobs(torch.autograd.Function):
                 entropies[part] = spread.squeeze(1)
                 if needed:
                     weights = -probs * (scaled - total + spread) * outer
-                    slopes[1][part] = _product(weights.to(layer.weight.dtype), layer.weight).div_(temperature)
+                    slopes[1][part] = layer.back(weights).div_(temperature)
             if needed:
                 weights = probs.neg_()
                 weights.scatter_add_(1, ids, torch.ones_like(chosen))
                 weights = weights.mul_(outer)
-                slopes[0][part] = _product(weights.to(layer.weight.dtype), layer.weight).div_(temperature)
+                slopes[0][part] = layer.back(weights).div_(temperature)
         ctx.save_for_backward(*slopes)
         if not entropy:
             ctx.mark_non_differentiable(entropies)

@@ -30,7 +30,8 @@ def layer_of(kind: str, vocab: int = 31, hidden: int = 8) -> OutputLayer:
     settings = dict(LAYERS[kind])
     if settings.pop("bias", False):
         settings["bias"] = torch.randn(vocab, generator=generator)
-    return OutputLayer(torch.randn(vocab, hidden, generator=generator), **settings)
+    weight = torch.randn(vocab, hidden, generator=generator)
+    return OutputLayer(weight, weight, **settings)
 
 
 def plain(layer: OutputLayer, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -94,7 +95,7 @@ def test_nothing_to_judge_is_nothing() -> None:
 
 
 def test_all_but_certain_tokens_have_finite_numbers() -> None:
-    layer = OutputLayer(torch.eye(4) * 200)
+    layer = OutputLayer(torch.eye(4) * 200, torch.eye(4) * 200)
     hidden = torch.eye(4)[:2].requires_grad_()
     logprobs, entropies = layer.logprobs(hidden, torch.tensor([0, 3]), 1.0, entropy=True)
     assert entropies is not None
@@ -107,7 +108,8 @@ def test_a_large_vocabulary_is_never_kept() -> None:
     # 152,000 x 600 logits would be 365 MB; what the backward pass needs is a vector a position.
     vocab, rows, width = 152_000, 600, 4
     generator = torch.Generator().manual_seed(0)
-    layer = OutputLayer(torch.randn(vocab, width, generator=generator))
+    weight = torch.randn(vocab, width, generator=generator)
+    layer = OutputLayer(weight, weight)
     hidden = torch.randn(rows, width, generator=generator).requires_grad_()
     targets = torch.randint(vocab, (rows,), generator=generator)
     assert layer.rows_at_once() * vocab <= 64 * vocab < rows * vocab
@@ -124,8 +126,8 @@ def test_a_large_vocabulary_is_never_kept() -> None:
 
 def test_chunks_are_as_large_as_the_device_likes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(output_layer._CHUNK, "cpu", 100_000)
-    assert OutputLayer(torch.zeros(1000, 2)).rows_at_once() == 100
-    assert OutputLayer(torch.zeros(50_000, 2)).rows_at_once() == 64  # no fewer, or the products are too narrow
+    assert OutputLayer(torch.zeros(1000, 2), torch.zeros(1000, 2)).rows_at_once() == 100
+    assert OutputLayer(torch.zeros(50_000, 2), torch.zeros(50_000, 2)).rows_at_once() == 64  # no fewer, or the products are too narrow
 
 
 # -- 16 bits -----------------------------------------------------------------------------------------------------------
