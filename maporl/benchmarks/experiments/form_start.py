@@ -44,7 +44,7 @@ PROMPTS = PromptTemplate(
 NOISE = 0.3
 """How often an answer is any number: without it nothing is ever said that nobody has said before."""
 
-FORMS: Mapping[str, int] = {"two_witnesses": 10, "shared_sums": 19}
+FORMS: Mapping[str, int] = {"two_witnesses": 10, "shared_numbers": 10}
 """Tasks whose answers are one number -> how many numbers there are, from 0."""
 
 

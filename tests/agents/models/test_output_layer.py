@@ -127,7 +127,9 @@ def test_a_large_vocabulary_is_never_kept() -> None:
 def test_chunks_are_as_large_as_the_device_likes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(output_layer._CHUNK, "cpu", 100_000)
     assert OutputLayer(torch.zeros(1000, 2), torch.zeros(1000, 2)).rows_at_once() == 100
-    assert OutputLayer(torch.zeros(50_000, 2), torch.zeros(50_000, 2)).rows_at_once() == 64  # no fewer, or the products are too narrow
+    assert (
+        OutputLayer(torch.zeros(50_000, 2), torch.zeros(50_000, 2)).rows_at_once() == 64
+    )  # no fewer, or the products are too narrow
 
 
 # -- 16 bits -----------------------------------------------------------------------------------------------------------
