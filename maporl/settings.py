@@ -19,7 +19,8 @@ import yaml
 from maporl.errors import UserValueError
 
 __all__ = [
-    "EMBEDDED", "called", "deeply", "full_path", "importable", "model_name", "model_path", "nearest", "plain", "read_settings", "read_yaml", "typed",
+    "EMBEDDED", "called", "deeply", "full_path", "importable", "model_name", "model_path", "nearest", "plain", "read_settings",
+    "read_yaml", "typed",
 ]  # fmt: skip
 
 EMBEDDED = "embedded"
