@@ -15,18 +15,7 @@ import yaml
 from maporl import registry
 from maporl.errors import UserValueError
 from maporl.roster import WARM_START, Roster
-from maporl.settings import (
-    called,
-    full_path,
-    importable,
-    model_name,
-    model_path,
-    nearest,
-    parameters,
-    plain,
-    read_settings,
-    typed,
-)
+from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings, typed
 
 if TYPE_CHECKING:
     from maporl.agents import Policy, PromptTemplate, Team, Voice
@@ -262,10 +251,7 @@ class RunConfig:
         if self.prompts is not None:
             return PromptTemplate.load(self.prompts)
         models = [self.model] if isinstance(self.model, str) else list(self.model.values())
-        own = [
-            file if (file := Path(model_path(model)) / "prompts.yaml").is_file() else None for model in models if model
-        ]
-        brought = [PromptTemplate.load(file) for file in own] or [PromptTemplate()]
+        brought = [PromptTemplate.of_model(model) for model in models if model] or [PromptTemplate()]
         if any(template != brought[0] for template in brought):
             raise UserValueError(
                 f"the models {models} bring different prompts.yaml with them; say which with --prompts FILE."
