@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maporl.errors import UserValueError
-from maporl.settings import full_path
+from maporl.settings import EMBEDDED, model_name
 from maporl.types import Seat
 
 __all__ = ["BASE", "WARM_START", "Roster", "Speaker", "checkpoint_of"]
@@ -36,7 +36,7 @@ class Speaker:
     """Who speaks from a seat: a language model, or an agent of one's own.
 
     Attributes:
-        base: Its checkpoint, a folder or hub id; None for a partner.
+        base: Its checkpoint, a folder, hub id or "embedded"; None for a partner.
         adapter: The name of its adapter; None speaks with the bare base.
         start: PEFT folder that the adapter is loaded from; None makes a new one.
         trains: Do algorithms update the adapter?
@@ -200,7 +200,7 @@ class Roster:
         plan: dict[str, list[dict[str, Any]]] = {agent: [] for agent in self.agents}
         for agent, rounds in plan.items():
             for speaker in self.rounds(agent):
-                known = asdict(replace(speaker, start=None, run=None, base=speaker.base and full_path(speaker.base)))
+                known = asdict(replace(speaker, start=None, run=None, base=speaker.base and model_name(speaker.base)))
                 rounds.append({name: value for name, value in known.items() if value not in (None, False)})
         (target / FILE).write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
 
@@ -244,7 +244,7 @@ def checkpoint_of(model: str | Mapping[str, str], agent: str) -> str:
     checkpoint = model.get(agent) if isinstance(model, Mapping) else model
     if not checkpoint:
         raise UserValueError(
-            "no model; name a checkpoint folder or hub id: --model DIR (maporl make-model DIR makes a small one)."
+            f"no model; name a checkpoint folder or hub id: --model DIR (--model {EMBEDDED} is a small one that comes with maporl)."
         )
     return checkpoint
 

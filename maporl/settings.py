@@ -18,7 +18,13 @@ import yaml
 
 from maporl.errors import UserValueError
 
-__all__ = ["called", "deeply", "full_path", "importable", "nearest", "plain", "read_settings", "read_yaml", "typed"]
+__all__ = [
+    "EMBEDDED", "called", "deeply", "full_path", "importable", "model_name", "model_path", "nearest", "plain", "read_settings",
+    "read_yaml", "typed",
+]  # fmt: skip
+
+EMBEDDED = "embedded"
+"""The word for the model that comes with the package: half a million parameters that have learned to discuss two witnesses."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -217,3 +223,13 @@ def full_path(path: str) -> str:
     """One name for one file or folder: the full path of what exists here; a hub id or a word as it is."""
     here = Path(path).expanduser()
     return str(here.absolute()) if path and here.exists() else path
+
+
+def model_name(model: str) -> str:
+    """One name for one model, on every machine where there is one: a word or hub id as it is, the full path of what exists here."""
+    return model if model == EMBEDDED else full_path(model)
+
+
+def model_path(model: str) -> str:
+    """Where a model is looked for: the package's folder for `EMBEDDED`, also beside a folder of that name (``./embedded`` is that one)."""
+    return str(Path(__file__).parent / "embedded") if model == EMBEDDED else model

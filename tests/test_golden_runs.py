@@ -34,7 +34,7 @@ CLEAR = 1
 """Discussions of each file whose texts are recorded in full, to show what differs; of the others there is a hash."""
 
 COMMON: dict[str, Any] = {
-    "model": str(Path(maporl.__file__).parent / "benchmarks" / "experiments" / "warm_starts" / "two_witnesses"),
+    "model": "embedded",
     "num_iterations": 5,
     "episodes_per_iteration": 8,
     "eval_every": 5,

@@ -16,7 +16,7 @@ from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
 from maporl.errors import UserValueError
 from maporl.roster import Roster, Speaker
-from maporl.settings import full_path
+from maporl.settings import model_name
 from maporl.types import Seat
 
 __all__ = ["Loader", "Voice"]
@@ -100,7 +100,7 @@ class Loader:
     def _policy(self, base: str, voice: Voice) -> Policy:
         if base in self._given:
             return self._given[base]
-        key = (full_path(base), {name: value for name, value in voice.loading.items() if name not in _OF_TRAINING})
+        key = (model_name(base), {name: value for name, value in voice.loading.items() if name not in _OF_TRAINING})
         return _once(self._policies, key, lambda: Policy.from_pretrained(base, **voice.loading))
 
     def _adapter(self, policy: Policy, adapter: str, start: str | None, seed: int) -> str:

@@ -16,6 +16,7 @@ import yaml
 
 from maporl.agents.chat import encode_chat
 from maporl.errors import UserValueError
+from maporl.settings import model_path
 from maporl.types import Message, Observation
 
 __all__ = ["PromptTemplate"]
@@ -106,6 +107,12 @@ class PromptTemplate:
         if unknown:
             raise UserValueError(f"prompts: unknown piece {sorted(unknown)}; the pieces are {sorted(known)}.")
         return cls(**(spec or {}))
+
+    @classmethod
+    def of_model(cls, model: str) -> PromptTemplate:
+        """Those of the ``prompts.yaml`` that a model folder brings with it, or the defaults."""
+        own = Path(model_path(model)) / "prompts.yaml"
+        return cls.load(own if own.is_file() else None)
 
     def messages(self, observation: Observation) -> list[dict[str, str]]:
         """The chat that `observation` amounts to, ending with a user message."""

@@ -25,6 +25,7 @@ from maporl.algorithms.hf_training import TrainerSettings, global_settings_kept,
 from maporl.errors import UserValueError
 from maporl.learned_verifier.answers import LabelledAnswer, seen
 from maporl.learned_verifier.model import Card, Reading, Row, fingerprint, rows_of, save_head
+from maporl.settings import model_name
 
 __all__ = ["Settings", "fit"]
 
@@ -104,7 +105,7 @@ def fit(
         scorer.network.save_pretrained(str(folder))
         save_head(scorer.head, folder)
     card = Card(
-        base=str(Path(base).absolute()) if Path(base).exists() else base,
+        base=model_name(base),
         base_fingerprint=mark,
         reading=reading,
         chat_template=chat_template,

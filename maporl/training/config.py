@@ -15,7 +15,7 @@ import yaml
 from maporl import registry
 from maporl.errors import UserValueError
 from maporl.roster import WARM_START, Roster
-from maporl.settings import called, full_path, importable, nearest, parameters, plain, read_settings, typed
+from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings, typed
 
 if TYPE_CHECKING:
     from maporl.agents import Policy, PromptTemplate, Team, Voice
@@ -64,7 +64,8 @@ class RunConfig:
         env: Task: a word, or ``package.module:Class``.
         env_args: Further arguments of the task (protocol, history, shaping, verifier ...).
         data: Where a data task reads its rows: a file, a folder, or None for its dataset-hub id.
-        model: Checkpoint folder or hub id; or {agent: folder} for a heterogeneous team.
+        model: Checkpoint folder, hub id, or "embedded", the small one that comes with the package; or {agent: model} for a
+            heterogeneous team.
         algorithm: A word, or ``package.module:Class``.
         algorithm_args: Further arguments of the algorithm.
         num_agents, num_rounds: Of the discussion; None is the task's default.
@@ -236,7 +237,7 @@ class RunConfig:
         changes: dict[str, Any] = {name: value for name, value in sizes.items() if name in accepted}
         # A run folder is used from anywhere, so it names files on this machine in full.
         model = self.model
-        changes["model"] = full_path(model) if isinstance(model, str) else {a: full_path(m) for a, m in model.items()}
+        changes["model"] = model_name(model) if isinstance(model, str) else {a: model_name(m) for a, m in model.items()}
         files = {name: getattr(self, name) for name in ("data", "init_adapter", "chat_template")}
         changes |= {name: full_path(file) for name, file in files.items() if file not in (None, "plain")}
         return replace(self, **changes, output_dir=str(self.folder), prompts=asdict(self.build_prompts()))
@@ -252,8 +253,7 @@ class RunConfig:
         if self.prompts is not None:
             return PromptTemplate.load(self.prompts)
         models = [self.model] if isinstance(self.model, str) else list(self.model.values())
-        own = [file if (file := Path(model) / "prompts.yaml").is_file() else None for model in models if model]
-        brought = [PromptTemplate.load(file) for file in own] or [PromptTemplate()]
+        brought = [PromptTemplate.of_model(model) for model in models if model] or [PromptTemplate()]
         if any(template != brought[0] for template in brought):
             raise UserValueError(
                 f"the models {models} bring different prompts.yaml with them; say which with --prompts FILE."

@@ -14,7 +14,7 @@ from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
-from maporl.benchmarks.experiments.warm_start import PROMPTS, SHIPPED
+from maporl.benchmarks.experiments.warm_start import PROMPTS
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
 from maporl.training.config import RunConfig
 from maporl.training.loop import check_context
@@ -23,7 +23,7 @@ from maporl.training.loop import check_context
 def check(protocol: Any, num_agents: int, tokens: dict[str, int], num_rounds: int = 2) -> None:
     """The check, with a window of 512 tokens, prompts of about twenty and messages of at most so many tokens by agent."""
     env = TwoWitnesses(num_agents, num_rounds, protocol=protocol)
-    policy = Policy.from_pretrained(str(SHIPPED / "two_witnesses"))
+    policy = Policy.from_pretrained("embedded")
     seats = {
         (agent, r): LLMAgent(policy, None, prompts=PROMPTS, sampling=Sampling(max_new_tokens=tokens.get(agent, 10)))
         for agent in env.possible_agents

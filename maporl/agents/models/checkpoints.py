@@ -16,6 +16,7 @@ from maporl.agents.importing.gguf import check_gguf, gguf_file, plain_weights, s
 from maporl.agents.models.quantised import check_quantization, quantization_config
 from maporl.errors import UserValueError
 from maporl.hub import reachable
+from maporl.settings import EMBEDDED, model_path
 
 __all__ = [
     "DTYPES", "TINY", "context_window", "ensure_pad_token", "eos_ids", "load_causal_lm", "load_model", "load_tokenizer", "read_tokenizer",
@@ -54,7 +55,7 @@ def load_causal_lm(
     What is on this disk is never looked up on a hub, and `trust_remote_code` stays off.
 
     Args:
-        path: Local folder, GGUF file (or a folder with one and no config.json) or hub id.
+        path: Local folder, GGUF file (or a folder with one and no config.json), hub id, or "embedded".
         dtype: "float32", "bfloat16" or "float16"; None is `usual_dtype`.
         device: A torch device.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own.
@@ -112,7 +113,7 @@ def load_model(
             folder,
             dtype=DTYPES[dtype],
             attn_implementation=attn_implementation,
-            local_files_only=_local_only(path),
+            local_files_only=_local_only(folder),
             output_loading_info=True,
             **gguf,
             **(plain_weights() if gguf else placed),
@@ -155,7 +156,7 @@ def read_tokenizer(path: str) -> Any:
     """The tokenizer as its checkpoint has it, with or without a chat template."""
     folder, gguf = _located(path)
     with _one_line_errors(path):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=_local_only(path), **gguf)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=_local_only(folder), **gguf)
         if gguf:
             split_digits(tokenizer, Path(folder, gguf["gguf_file"]))
     for name in ("local_files_only", "is_local"):  # of this loading, and no property of what may be saved later
@@ -205,6 +206,7 @@ def context_window(model: Any) -> int:
 
 def _located(path: str) -> tuple[str, dict[str, str]]:
     """Where transformers finds a checkpoint, and the argument that names a GGUF file there."""
+    path = model_path(path)
     file = gguf_file(path)
     if file is None:
         return path, {}
@@ -222,7 +224,7 @@ def _local_only(path: str) -> bool:
 @contextlib.contextmanager
 def _one_line_errors(path: str) -> Iterator[None]:
     """What the hub's clients raise, and whatever the readers of GGUF do, as one line with the remedy."""
-    gguf = gguf_file(path)
+    gguf = gguf_file(model_path(path))
     expected = (Exception,) if gguf else (OSError, ValueError, RuntimeError, SafetensorError)
     try:
         yield
@@ -235,8 +237,8 @@ def _one_line_errors(path: str) -> Iterator[None]:
             ) from error
         what = "folder" if Path(path).exists() else "local folder or reachable hub id"
         raise UserValueError(
-            f"model {path!r} cannot be loaded: not a usable {what}. Give a folder written by save_pretrained (maporl make-model "
-            f"DIR makes a small one), a GGUF file, or a hub id while online. {detail}"
+            f"model {path!r} cannot be loaded: not a usable {what}. Give a folder written by save_pretrained, a GGUF file, a "
+            f"hub id while online, or {EMBEDDED!r}, the small one that comes with maporl. {detail}"
         ) from error
 
 

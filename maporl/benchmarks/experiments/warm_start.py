@@ -48,6 +48,7 @@ from maporl.algorithms.sft import SFTSettings, sft
 from maporl.benchmarks.experiments.scripted import Cast, Chat, cast, discussion
 from maporl.envs.tasks.combinations import ITEMS
 from maporl.errors import UserValueError
+from maporl.settings import EMBEDDED, model_path
 from maporl.types import Observation
 
 __all__ = [
@@ -66,8 +67,8 @@ __all__ = [
 
 Row = dict[str, Chat]
 
-SHIPPED = Path(__file__).parent / "warm_starts"
-"""Weights of default recipes, so that the demo begins at once. A test cooks them again and compares what they do."""
+SHIPPED = Path(model_path(EMBEDDED))
+"""The embedded model: weights of the default recipe, so that the demo begins at once. A test cooks them again and compares what they do."""
 
 PROMPTS = PromptTemplate(
     system="", private="{private}", peers="{messages}", answer="Report.", revise="Revise.", separator=" "
@@ -173,8 +174,8 @@ def make_warm_start(
         return measured
     record = folder / "recipe.json"
     record.unlink(missing_ok=True)  # from here on the folder is unfinished until the new record is written
-    if shipped and (measured := _measured(SHIPPED / first, fingerprint)) is not None:
-        shutil.copytree(SHIPPED / first, folder, dirs_exist_ok=True)
+    if shipped and (measured := _measured(SHIPPED, fingerprint)) is not None:
+        shutil.copytree(SHIPPED, folder, dirs_exist_ok=True)
         return measured
     rows = corpus(recipe)
     words = [message["content"] for row in rows[:500] for message in row["messages"]]

@@ -12,7 +12,7 @@ from maporl.agents import Sampling, Voice
 from maporl.benchmarks.study.study import CellKey, Study, discussed, seats_of
 from maporl.envs.discussion import DiscussionEnv
 from maporl.roster import Roster, Speaker
-from maporl.settings import full_path
+from maporl.settings import model_name
 from maporl.training.config import RunConfig
 from maporl.training.run_folder import RunFolder
 
@@ -94,7 +94,7 @@ def _viewed(config: RunConfig, seat: str) -> RunConfig:
 def by_models(cells: Sequence[Planned]) -> list[list[Planned]]:
     """Cells that need the same base models, which make room for others when these are measured; every run of ``sft`` is a model."""
     groups: list[tuple[frozenset[str], list[Planned]]] = []
-    bases = [frozenset(full_path(base) for part in parts for base in part.roster.bases) for _, parts in cells]
+    bases = [frozenset(model_name(base) for part in parts for base in part.roster.bases) for _, parts in cells]
     for needed, cell in sorted(zip(bases, cells, strict=True), key=lambda pair: -len(pair[0])):
         fitting = next((group for there, group in groups if needed <= there), None)
         if fitting is None:

@@ -349,7 +349,7 @@ def test_no_such_model(tmp_path: Path) -> None:
     for path in ("no/such-model", str(tmp_path / "missing")):
         message = error_of(lambda path=path: Policy.from_pretrained(path))
         assert message.startswith(f"model {path!r} cannot be loaded: not a usable local folder or reachable hub id.")
-        assert "maporl make-model" in message
+        assert "or 'embedded', the small one that comes with maporl" in message
     (tmp_path / "empty").mkdir()
     message = error_of(lambda: Policy.from_pretrained(str(tmp_path / "empty")))
     assert message.startswith(f"model {str(tmp_path / 'empty')!r} cannot be loaded: not a usable folder.")

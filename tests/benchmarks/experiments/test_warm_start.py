@@ -205,7 +205,7 @@ def test_unknown_task(tmp_path: Path) -> None:
 
 def test_default_recipe_is_the_shipped_one(tmp_path: Path) -> None:
     make_warm_start(tmp_path)
-    assert (tmp_path / "model.safetensors").read_bytes() == (SHIPPED / "two_witnesses/model.safetensors").read_bytes()
+    assert (tmp_path / "model.safetensors").read_bytes() == (SHIPPED / "model.safetensors").read_bytes()
 
 
 def start(path: Path, env: DiscussionEnv, greedy: bool) -> float:
@@ -218,9 +218,8 @@ def start(path: Path, env: DiscussionEnv, greedy: bool) -> float:
 
 
 def test_the_shipped_start_leaves_everything_to_learn() -> None:
-    path = SHIPPED / "two_witnesses"
-    assert 0.44 < start(path, TwoWitnesses(), greedy=False) < 0.56
-    assert 0.44 < start(path, TwoWitnesses(), greedy=True) < 0.62
+    assert 0.44 < start(SHIPPED, TwoWitnesses(), greedy=False) < 0.56
+    assert 0.44 < start(SHIPPED, TwoWitnesses(), greedy=True) < 0.62
 
 
 @pytest.mark.slow
@@ -229,4 +228,4 @@ def test_the_recipe_makes_the_shipped_weights_again(tmp_path: Path) -> None:
     make_warm_start(tmp_path, shipped=False)
     for greedy in (False, True):
         again = start(tmp_path, TwoWitnesses(), greedy)
-        assert again == pytest.approx(start(SHIPPED / "two_witnesses", TwoWitnesses(), greedy), abs=0.06)
+        assert again == pytest.approx(start(SHIPPED, TwoWitnesses(), greedy), abs=0.06)
