@@ -36,17 +36,20 @@ FAMILIES = {
 
 ABOUT = {
     "Sampling and training": """\
-*sampler*: `fast` where trees of prompts, our own cache and output layer give the model's own numbers (measured when it is loaded); else transformers' `generate`.
-*difference*: mean |log-prob as sampled - log-prob as trained on| over two rounds, with a LoRA adapter on all linear layers. Base weights in bfloat16 are multiplied in
-16 bit; what flows between the layers is float32. *GGUF*: largest |difference| of the logits between the file and the plain folder, in the folder's type.""",
+*sampler*: `fast` where trees of prompts, our own cache and output layer give the model's own numbers (measured when it is loaded); else
+transformers' `generate`. *difference*: mean |log-prob as sampled - log-prob as trained on| over two rounds, with a LoRA adapter on all
+linear layers. Mixed: matrices and products are 16 bit, what flows between the layers is float32. *GGUF*: largest |difference| of the logits
+between the file and the plain folder, in the folder's type; `-` where there is no file to try.""",
     "Adapters": """\
-*new LoRA*: starts as the base to the bit, gets a gradient in every matrix, and is the same once saved and loaded. *rsLoRA, DoRA, PiSSA*: made by PEFT on a base of its
-own and loaded here, largest |difference| from PEFT's logits; the base under it has stayed the same to the bit. *export*: largest |difference| between the logits of base with adapter and
-of the merged plain folder. All in float32, all linear layers adapted.""",
+*new LoRA*: starts as the base to the bit, gets a gradient in every matrix, and is the same once saved and loaded. *rsLoRA, DoRA, PiSSA*:
+made by PEFT on a base of its own and loaded here, largest |difference| from PEFT's logits; the shared base stays the same to the bit.
+*export*: largest |difference| between the logits of base with adapter and of the merged plain folder. All of it in float32, on all linear
+layers.""",
     "Chats": """\
-Random-weight families have the tokenizer of `maporl make-model`, as it comes back from a folder of that type. The last rows are short templates that behave like those of known
-families, with a small tokenizer. *BOS*: how often a chat begins with it. *system message*: kept by the template, or put in the user's where it refuses or drops it.
-*thinking*: whether `--thinking` changes what is read. *earlier rounds*: whether keys and values can be kept while a chat grows.""",
+Random-weight families have the tokenizer of `maporl make-model`, as it comes back from a folder of that type. The last rows are short
+templates that behave like those of known families, with a small tokenizer. *BOS*: how often a chat begins with it. *system message*: kept
+in a turn of its own, or in the user's, where the template has no place for it. *thinking*: whether `--thinking` changes what is read.
+*earlier rounds*: whether keys and values can be kept while a chat grows.""",
 }
 
 
@@ -101,8 +104,8 @@ def _page(models: Sequence[tuple[str, Path]], files: Collection[str], tables: Ma
     given = "".join(f' --model "{name}=FOLDER"' for name, _ in models) + "".join(f' --gguf "{n}=FILE"' for n in files)
     parts = [
         "# Compatibility\n",
-        "What one script found by running models; nothing here is written by hand, and where something failed its message stands. With "
-        "named checkpoints the weights are the real\nones, all other models are small and random. Written again by\n",
+        "What one script found by running models: no cell is written by hand, and where something failed its message stands. Checkpoints "
+        "that the command names\nhave their real weights, all other models are small and random. Written again by\n",
         f"    python tests/compatibility.py --out docs/compatibility.md{given}\n",
         f"Python {platform.python_version()}, {versions}, on a CPU.\n",
     ]

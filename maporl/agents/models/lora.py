@@ -47,12 +47,12 @@ class LoRA:
 
         PEFT's "all-linear" would take routers of experts that are linear layers and give more than their product (Llama 4, PhiMoE).
         """
-        every = isinstance(self.target_modules, str)
+        named = self.target_modules
         return LoraConfig(
             r=self.r,
             lora_alpha=self.alpha,
-            target_modules=self.target_modules if every else list(self.target_modules),
-            exclude_modules=_routers(model) or None if every else None,
+            target_modules=named if isinstance(named, str) else list(named),
+            exclude_modules=_routers(model) or None if named == "all-linear" else None,
             lora_dropout=dropout,
             task_type="CAUSAL_LM",
         )
