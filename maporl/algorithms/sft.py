@@ -152,7 +152,7 @@ def _trained(
             arguments,
             train_dataset=Dataset.from_dict(data),
             processing_class=tokenizer,
-            peft_config=lora.config() if lora is not None else None,
+            peft_config=lora.config(network) if lora is not None else None,
             callbacks=[_Progress(settings.steps)] if show_progress else None,
         )
         logged = train(trainer)

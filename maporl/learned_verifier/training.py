@@ -155,7 +155,7 @@ class _Scorer(nn.Module):
     def __init__(self, network: Any, settings: Settings) -> None:
         super().__init__()
         lora = LoRA(settings.r, settings.alpha)
-        self.network: Any = get_peft_model(network, lora.config(dropout=settings.dropout))
+        self.network: Any = get_peft_model(network, lora.config(network, dropout=settings.dropout))
         for parameter in self.network.parameters():  # a 16-bit base has an adapter in float32
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()

@@ -84,7 +84,7 @@ def trainer_of(config: RunConfig, arguments: Settings, agent: LLMAgent, record: 
         args=settings,
         train_dataset=Dataset.from_dict({"prompt": chats, "number": list(range(len(chats)))}),
         processing_class=agent.policy.tokenizer,
-        peft_config=None if config.init_adapter else agent.policy.lora.config(),
+        peft_config=None if config.init_adapter else agent.policy.lora.config(model),
         callbacks=[record],
     )
     trainer.agent = agent

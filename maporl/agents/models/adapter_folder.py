@@ -144,7 +144,7 @@ class AdapterFolder:
         tied = getattr(embeddings, "base_layer", embeddings).weight
         for name, layer in layers_of(model, adapter).items():
             base, (key_a, key_b) = layer.base_layer, (f"base_model.model.{name}.lora_{part}.weight" for part in "AB")
-            exact = type(base) is nn.Linear or (type(base) is Conv1D and self.taken_out == "pissa")
+            exact = isinstance(base, nn.Linear) or (type(base) is Conv1D and self.taken_out == "pissa")
             exact = exact and base.weight.is_floating_point() and base.weight is not tied
             if not exact or isinstance(layer, ParamWrapper):
                 raise UserValueError(

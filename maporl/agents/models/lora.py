@@ -42,12 +42,26 @@ class LoRA:
                 f"lora: target_modules is {self.target_modules!r}; write 'all-linear' or names of layers."
             )
 
-    def config(self, *, dropout: float = 0.0) -> LoraConfig:
-        """For PEFT. Policies have no dropout: it would make the first ratio of an update differ from 1."""
-        targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
+    def config(self, model: nn.Module, *, dropout: float = 0.0) -> LoraConfig:
+        """For PEFT, to adapt this model. Policies have no dropout: it would make the first ratio of an update differ from 1.
+
+        PEFT's "all-linear" would take routers of experts that are linear layers and give more than their product (Llama 4, PhiMoE).
+        """
+        named = self.target_modules
         return LoraConfig(
-            r=self.r, lora_alpha=self.alpha, target_modules=targets, lora_dropout=dropout, task_type="CAUSAL_LM"
+            r=self.r,
+            lora_alpha=self.alpha,
+            target_modules=named if isinstance(named, str) else list(named),
+            exclude_modules=_routers(model) or None if named == "all-linear" else None,
+            lora_dropout=dropout,
+            task_type="CAUSAL_LM",
         )
+
+
+def _routers(model: nn.Module) -> list[str]:
+    """Names of the layers that are `nn.Linear` by class and "Router" by their class's name."""
+    found = (n for n, m in model.named_modules() if isinstance(m, nn.Linear) and type(m).__name__.endswith("Router"))
+    return sorted({name.rpartition(".")[-1] for name in found})
 
 
 def fuse(model: nn.Module) -> None:

@@ -82,7 +82,7 @@ class LoRAModel:
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
             try:
-                peft = self._inject(name, self.lora.config() if folder is None else folder.config)
+                peft = self._inject(name, self.lora.config(self.model) if folder is None else folder.config)
                 if folder is not None:
                     folder.fill(peft, name)
             except UserValueError:

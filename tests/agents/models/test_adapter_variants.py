@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from model_families import ODD, TOKENIZER, random_model
 from peft import LoraConfig, PeftModel, PeftType, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -332,3 +333,19 @@ def test_an_adapter_of_other_layers_leaves_the_others_as_they_are(
         assert (speaks(team, "two") - speaks(team, None)).abs().max() > 1
     policy.save_adapter("two", tmp_path / "again")
     assert not any("base_layer" in name for name in load_file(tmp_path / "again" / "adapter_model.safetensors"))
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_what_was_taken_out_of_linear_layers_of_a_models_own_class_is_computed_again(
+    tmp_path: Path, start: str
+) -> None:
+    base = tmp_path / "base"
+    random_model("falcon", **ODD["falcon"]).save_pretrained(base)  # FalconLinear
+    TOKENIZER.save_pretrained(base)
+    trained = logits(written(base, tmp_path / "there", dict(target_modules="all-linear", init_lora_weights=start)))
+    policy = Policy.from_pretrained(str(base))
+    before = Isolation(policy)
+    policy.add_adapter("two", path=tmp_path / "there")
+    before.check(refused=False)
+    assert torch.allclose(speaks(policy, "two"), trained, atol=1e-5)
+    assert (trained - before.logits[None]).abs().max() > 0.1

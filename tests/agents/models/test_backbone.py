@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from model_families import EXACT, GROUPED, ODD, SIZES, TOKENIZER, random_model
 from torch import Tensor
 from toy_models import (
     change_json,
@@ -21,44 +22,20 @@ from toy_models import (
     sharp_model,
     values_of,
 )
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from maporl.agents.models.backbone import Backbone, left_pad
 from maporl.agents.models.critic import Critic
-from maporl.agents.models.make_model import ARCHITECTURES, make_tokenizer
-from maporl.agents.models.policy import LoRA, Policy
+from maporl.agents.models.make_model import ARCHITECTURES
+from maporl.agents.models.policy import Policy
 from maporl.agents.sampling.in_process import InProcessSampler
 from maporl.agents.sampling.key_values import KeyValues
 from maporl.agents.sampling.reference import ReferenceSampler
 from maporl.agents.sampling.settings import Sampling
 
-TOKENIZER = make_tokenizer(vocab_size=300)
-SIZES = dict(
-    vocab_size=len(TOKENIZER),
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=64,
-    max_position_embeddings=512,
-    bos_token_id=None,
-    eos_token_id=None,
-    pad_token_id=0,
-)
-OLDER = dict(vocab_size=len(TOKENIZER), n_embd=32, n_layer=2, n_head=4, n_positions=512)
-GROUPED = dict(num_key_value_heads=2)
-
 
 def family(kind: str, **settings: object) -> Policy:
     """A model of any type that `transformers` knows, untied and with sharp weights, and an adapter "one" that was trained."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
-        for name, parameter in model.named_parameters():
-            if parameter.dim() > 1 and "A_log" not in name:
-                parameter.data.mul_((0.08 if "emb" in name or "wte" in name else 0.16) / (parameter.std() + 1e-9))
-    # PEFT's "all-linear" would adapt Llama 4's router, whose result is no tensor.
-    lora = LoRA(target_modules=("q_proj", "down_proj")) if kind == "llama4_text" else None
-    policy = Policy(model, TOKENIZER, lora=lora)
+    policy = Policy(random_model(kind, **settings), TOKENIZER)
     policy.add_adapter("one", seed=1)
     shake(policy, "one", 0.1)
     return policy
@@ -170,48 +147,6 @@ def test_a_window_shorter_than_the_messages(tmp_path: Path, architecture: str) -
         assert_training_is_exact(policy)
 
 
-WINDOW = dict(SIZES, sliding_window=8, **GROUPED)
-EXACT = {
-    "grouped heads": ("llama", dict(SIZES, **GROUPED)),
-    "one head": ("llama", dict(SIZES, num_key_value_heads=1, tie_word_embeddings=True)),
-    "windows in every second layer": (
-        "cohere2",
-        dict(WINDOW, head_dim=8, layer_types=["sliding_attention", "full_attention"]),
-    ),
-    "windows and two kinds of rotation": (
-        "gemma3_text",
-        dict(WINDOW, head_dim=8, layer_types=["sliding_attention", "full_attention"]),
-    ),
-    "windows and sinks": ("gpt_oss", dict(WINDOW, head_dim=8, num_local_experts=4, num_experts_per_tok=2)),
-    "a window by config": ("starcoder2", WINDOW),
-    "qwen's own windows": ("qwen2", dict(WINDOW, use_sliding_window=True, max_window_layers=1)),
-    "experts": ("mixtral", dict(SIZES, sliding_window=8, num_local_experts=2, **GROUPED)),
-    "scaled logits": ("granite", dict(SIZES, logits_scaling=2.0, **GROUPED)),
-    "latent attention": (
-        "deepseek_v3",
-        dict(
-            SIZES,
-            n_routed_experts=4,
-            n_group=1,
-            topk_group=1,
-            num_experts_per_tok=2,
-            moe_intermediate_size=16,
-            first_k_dense_replace=1,
-            q_lora_rank=16,
-            kv_lora_rank=16,
-            qk_rope_head_dim=8,
-            qk_nope_head_dim=8,
-            v_head_dim=8,
-            num_key_value_heads=4,
-        ),
-    ),
-    "learned positions": ("opt", dict(SIZES, ffn_dim=64, word_embed_proj_dim=32)),
-    "part of a head rotated": ("gptj", dict(OLDER, rotary_dim=4)),
-    "one key for all": ("gpt_bigcode", OLDER),
-    "no positions in some layers": ("smollm3", dict(SIZES, no_rope_layers=[1, 0], **GROUPED)),
-}
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("name", EXACT)
 def test_other_families_are_as_exact(name: str) -> None:
@@ -220,36 +155,6 @@ def test_other_families_are_as_exact(name: str) -> None:
     assert_training_is_exact(policy)
     assert_sampling_is_exact(policy)
     assert isinstance(policy.sampler, InProcessSampler)
-
-
-ODD = {
-    "bloom": dict(hidden_size=32, n_layer=2, n_head=4, vocab_size=len(TOKENIZER)),
-    "mpt": dict(d_model=32, n_layers=2, n_heads=4, vocab_size=len(TOKENIZER), max_seq_len=512, expansion_ratio=2),
-    "falcon": dict(SIZES, alibi=True, new_decoder_architecture=False, multi_query=False),
-    "gpt_neo": dict(
-        vocab_size=len(TOKENIZER),
-        hidden_size=32,
-        num_layers=2,
-        num_heads=4,
-        attention_types=[[["global", "local"], 1]],
-        window_size=24,  # longer than what exactness is measured on
-        max_position_embeddings=512,
-        intermediate_size=64,
-    ),
-    "llama4_text": dict(
-        SIZES,
-        attention_chunk_size=24,
-        head_dim=8,
-        num_local_experts=2,
-        intermediate_size_mlp=64,
-        no_rope_layers=[1, 0],
-        **GROUPED,
-    ),
-    "recurrent_gemma": dict(
-        SIZES, lru_width=32, attention_window_size=8, block_types=["recurrent", "attention"], head_dim=8
-    ),
-    "lfm2": dict(SIZES, layer_types=["conv", "full_attention"], conv_L_cache=3, **GROUPED),
-}
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:fan_in_fan_out")
