@@ -102,19 +102,7 @@ class PolicyGradient(GradientDescent):
         check(ent_coef >= 0, "ent_coef", ent_coef, "at least 0")
         check(kl_coef >= 0, "kl_coef", kl_coef, "at least 0")
         check(bool(team.learners), "team", team.agents, "it trains nothing: unfreeze an agent or a round")
-        for name, learner in team.learners.items():
-            if learner.sampling.filtered:
-                raise UserValueError(
-                    f"{name!r} samples with top_k={learner.sampling.top_k}, top_p={learner.sampling.top_p}; training needs the "
-                    "unfiltered distribution: leave both out (they are for evaluation)."
-                )
-            there = learner.policy.adapters
-            check(
-                reference is None or reference in there,
-                "reference",
-                reference,
-                f"use an adapter of {list(there)}, or None",
-            )
+        _check_learners(team, reference)
         self.num_epochs, self.num_minibatches = num_epochs, num_minibatches
         self.clip_range, self.ent_coef, self.loss_agg = clip_range, ent_coef, loss_agg
         self.kl_coef, self.kl_in, self.kl_estimator, self.reference = kl_coef, kl_in, kl_estimator, reference
@@ -268,6 +256,22 @@ class PolicyGradient(GradientDescent):
             return loss, metrics
 
         return part
+
+
+def _check_learners(team: Team, reference: str | None) -> None:
+    for name, learner in team.learners.items():
+        if learner.sampling.filtered:
+            raise UserValueError(
+                f"{name!r} samples with top_k={learner.sampling.top_k}, top_p={learner.sampling.top_p}; training needs the "
+                "unfiltered distribution: leave both out (they are for evaluation)."
+            )
+        there = learner.policy.adapters
+        check(
+            reference is None or reference in there,
+            "reference",
+            reference,
+            f"use an adapter of {list(there)}, or None",
+        )
 
 
 def _warn_if_equal(rewards: Tensor) -> None:

