@@ -170,6 +170,7 @@ def demo(
     embedded = model == EMBEDDED
     algorithm = algorithm or usual_algorithm(model)
     registry.load("algorithm", algorithm)  # an unknown word is told before the work, not after it
+    _check_task(model, task)  # and a task without a start before an earlier demo is gone
     folder = _emptied(Path(output_dir))
     start = _start(model, task, num_agents, seed, folder.parent)
     make = demo_study if embedded else real_study
@@ -190,6 +191,18 @@ def demo(
 def usual_algorithm(model: str) -> str:
     """The algorithm of a demo that names none."""
     return "mappo" if model == EMBEDDED else "magrpo"
+
+
+def _check_task(model: str, task: str) -> None:
+    """Raise a ValueError of a task for which there is no start of the model."""
+    if model == EMBEDDED:
+        from maporl.benchmarks.experiments.warm_start import Recipe
+
+        Recipe(task)
+    else:
+        from maporl.benchmarks.experiments.form_start import FormRecipe
+
+        FormRecipe(task)
 
 
 def _start(model: str, task: str, num_agents: int, seed: int, folder: Path) -> Path:

@@ -11,9 +11,10 @@ import yaml
 
 from maporl.benchmarks.analysis.results import load_results
 from maporl.benchmarks.analysis.summary import summarise
+from maporl.benchmarks.experiments import configuration
 from maporl.benchmarks.experiments.warm_start import PROMPTS, make_warm_start
 from maporl.benchmarks.study.matrix import run_study
-from maporl.benchmarks.study.study import TrainingKey
+from maporl.benchmarks.study.study import Study, TrainingKey
 from maporl.cli.demo import SETTINGS, before_and_after, demo, demo_study
 from maporl.envs.tasks.two_witnesses import LONE_CEILING
 from maporl.rollouts.records import read_records
@@ -81,6 +82,38 @@ def test_co_training_pays(algorithm: str, tmp_path: Path) -> None:
     assert together["accuracy"] >= 0.95
     assert together["greedy"] >= 0.99
     assert together["accuracy"] - one["accuracy"] >= 0.20
+
+
+def test_a_real_models_demo_is_the_shipped_configuration(
+    tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[Study, str]] = []
+
+    def note(study: Study, watch: object, command: str) -> Path:
+        ran.append((study, command))
+        return Path(study.output_dir)
+
+    monkeypatch.setattr("maporl.benchmarks.study.matrix.run_study", note)
+    demo(model=tiny_model, output_dir=tmp_path / "demo", num_iterations=2, seed=3)
+    ((study, command),) = ran
+    shipped = Study.load(configuration("real"))
+    assert [entry.word for entry in study.named] == [entry.word for entry in shipped.named]
+    assert study.seeds == (3,) and command.endswith("--task two_witnesses --algorithm magrpo --seed 3")
+    assert study.algorithms["magrpo"] == {**shipped.algorithms["magrpo"], "num_iterations": 2}
+    start = Path(str(study.settings.model))
+    assert start == tmp_path / "warm_starts" / f"{Path(tiny_model).name}_two_witnesses_2_3"
+    assert (start / "model.safetensors").is_file() and (start / "prompts.yaml").is_file()
+    same = {"model", "output_dir", "device"}
+    assert {k: v for k, v in vars(study.settings).items() if k not in same} == {
+        k: v for k, v in vars(shipped.settings).items() if k not in same
+    }
+
+
+def test_a_real_models_demo_needs_a_task_whose_answers_have_a_form(tiny_model: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").touch()
+    with pytest.raises(ValueError, match="no start for 'vault' yet; there is one for: two_witnesses, shared_numbers"):
+        demo("vault", model=tiny_model, output_dir=tmp_path)
+    assert (tmp_path / "study.yaml").is_file()  # the demo that was there
 
 
 @pytest.mark.slow
