@@ -230,7 +230,7 @@ def _start(model: str, task: str, num_agents: int, seed: int, folder: Path, chat
 
 
 def before_and_after(folder: Path, number: int = 2) -> list[tuple[Record, Record]]:
-    """Held-out questions, greedily, by the untrained and the co-trained team, if both were measured; those that the first got wrong first."""
+    """Held-out questions, greedily, by the untrained and the co-trained team, if both were measured; what the first got wrong first."""
     from maporl.benchmarks.analysis.results import load_results
 
     cells = [cell for cell in load_results([folder]).cells if cell.status == "complete"]
