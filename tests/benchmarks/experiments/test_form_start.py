@@ -36,12 +36,14 @@ def test_every_answer_is_a_number_drawn_at_random_from_what_stands_before_it() -
             distinct.add(said[1])
     assert distinct == set("0123456789")
     for answers in (first, later):
-        # Drawn from the text (with each place of it as likely), or from all ten digits.
-        expected = np.array([(1 - NOISE) * read.count(said) / len(read) + NOISE / 10 for said, read in answers])
+        # Drawn from the text, each place of it as likely, or from all ten digits.
+        for place in (0, -1):
+            there = np.array([said == read[place] for said, read in answers])
+            likely = np.array([(1 - NOISE) * read.count(read[place]) / len(read) + NOISE / 10 for _, read in answers])
+            assert abs(there.mean() - likely.mean()) < 4 * np.sqrt((likely * (1 - likely)).mean() / len(there))
         chance = np.array([(1 - NOISE) + NOISE * len(set(read)) / 10 for _, read in answers])
         hits = np.array([said in read for said, read in answers])
         assert abs(hits.mean() - chance.mean()) < 4 * np.sqrt((chance * (1 - chance)).mean() / len(hits))
-        assert expected.mean() > NOISE / 10
 
 
 def test_views_that_are_clear_are_not_believed_more_often_than_foggy_ones() -> None:
