@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -311,6 +312,7 @@ def _tried(check: Callable[[Checkpoint], str], checkpoint: Checkpoint) -> str:
         return check(checkpoint)
     except Exception as error:  # whatever a model's own code raises: that is what the table is for
         said = " ".join(str(error).replace(str(checkpoint.folder), checkpoint.name).split())
+        said = re.sub(rf"{re.escape(tempfile.gettempdir())}/[\w-]+", "FOLDER", said)
         return f"{type(error).__name__}: {said[:120]}".replace("|", "\\|")
 
 
