@@ -78,4 +78,5 @@ def test_a_verifier_on_it_keeps_the_word(tmp_path: Path) -> None:
     Path("labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = ["verifier", "train", "v", "--model", "embedded", "--answers", "labelled.jsonl", "--device", "cpu"]
     assert main(words) == 0
-    assert json.loads((tmp_path / "v" / "verifier.json").read_text())["base"] == "embedded"
+    card = json.loads((tmp_path / "v" / "verifier.json").read_text())
+    assert (card["base"], card["settings"]["dtype"]) == ("embedded", "float32")  # the usual one, written out

@@ -72,6 +72,11 @@ class TrainerSettings:
     def on_cpu(self) -> bool:
         return self.device == "cpu" or not torch.accelerator.is_available()
 
+    @property
+    def device_type(self) -> str:
+        """Of the device that is trained on, as torch names it."""
+        return "cpu" if self.on_cpu else torch.accelerator.current_accelerator(check_available=True).type  # type: ignore[union-attr]
+
     def set_threads(self, model: Any) -> None:
         """Set torch's threads as `num_threads` says for this model."""
         tiny = self.on_cpu and model.num_parameters() < TINY

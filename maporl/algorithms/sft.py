@@ -99,6 +99,7 @@ def sft(
         network, tokenizer = load_causal_lm(
             str(model),
             dtype=settings.dtype if settings.lora is not None else "float32",
+            device=settings.device_type,
             chat_template=settings.chat_template,
             thinking=settings.thinking,
             attn_implementation="eager" if settings.on_cpu else "sdpa",
@@ -139,8 +140,7 @@ def _trained(
             lr_scheduler_type="cosine_with_min_lr",
             lr_scheduler_kwargs={"min_lr_rate": settings.min_lr_rate},
             max_grad_norm=settings.max_grad_norm,
-            bf16=(settings.dtype or usual_dtype(network.num_parameters(), "cpu" if settings.on_cpu else "cuda"))
-            == "bfloat16",
+            bf16=(settings.dtype or usual_dtype(network.num_parameters(), settings.device_type)) == "bfloat16",
             gradient_checkpointing=settings.gradient_checkpointing,
             # The rows are token ids already: nothing is left to prepare, pack or truncate.
             dataset_kwargs={"skip_prepare_dataset": True},

@@ -29,17 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS", "add_arguments", "demo", "demo_study", "run"]
 
+_PPO: Mapping[str, Any] = {
+    "num_iterations": 25,
+    "learning_rate": 2e-3,
+    "algorithm_args": {"num_epochs": 1, "num_minibatches": 8, "kl_coef": 0.0},
+}
+
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "mappo": {
-        "num_iterations": 25,
-        "learning_rate": 2e-3,
-        "algorithm_args": {"num_epochs": 1, "num_minibatches": 8, "kl_coef": 0.0},
-    },
-    "ippo": {
-        "num_iterations": 25,
-        "learning_rate": 2e-3,
-        "algorithm_args": {"num_epochs": 1, "num_minibatches": 8, "kl_coef": 0.0},
-    },
+    "mappo": _PPO,
+    "ippo": _PPO,
     "magrpo": {
         "num_iterations": 50,
         "learning_rate": 1.5e-3,
@@ -147,6 +145,7 @@ def demo(
     num_iterations: int | None = None,
     seed: int = 0,
     device: str | None = None,
+    chat_template: str | None = None,
     watch: OnNews | None = None,
 ) -> Path:
     """Run the whole demo; returns the study's folder.
@@ -155,37 +154,47 @@ def demo(
         task: "two_witnesses", "vault" (the embedded model) or "shared_numbers" (a real one).
         algorithm: A word, or ``package.module:Class``; None is "mappo" for the embedded model, "magrpo" for a real one.
         model: "embedded", "smollm2", a model folder, a GGUF file or a hub id.
-        output_dir: Emptied of an earlier demo first.
+        output_dir: Emptied of an earlier demo, once there is a model to start from.
         num_agents: Of the team.
         num_iterations: Of every run; None is what suits the algorithm.
         seed: Of everything.
         device: A torch device; None takes a GPU when there is one.
+        chat_template: For a real model that has none: "plain", or a Jinja file.
         watch: Told about everything (`maporl.benchmarks.study.matrix.News`).
 
     Raises:
-        ValueError: A task without a warm start, an unknown algorithm, or a folder that holds something else.
+        ValueError: A task without a start, or a team that has none; an algorithm that is unknown or cannot train every row; no such
+            model; or a folder that holds something else.
     """
     from maporl.benchmarks.study.matrix import run_study
 
-    embedded = model == EMBEDDED
-    algorithm = algorithm or usual_algorithm(model)
-    registry.load("algorithm", algorithm)  # an unknown word is told before the work, not after it
-    _check_task(model, task)  # and a task without a start before an earlier demo is gone
-    folder = _emptied(Path(output_dir))
-    start = _start(model, task, num_agents, seed, folder.parent)
-    make = demo_study if embedded else real_study
-    study = make(
-        task,
-        algorithm,
-        start,
-        folder,
-        num_agents=num_agents,
-        num_iterations=num_iterations,
-        seeds=(seed,),
-        device=device,
-    )
+    algorithm, folder = algorithm or usual_algorithm(model), Path(output_dir)
+    _check(algorithm, task, num_agents, folder)  # told before the work, not after it
+    start = _start(model, task, num_agents, seed, folder.parent, chat_template)
+    sizes: dict[str, Any] = {"num_agents": num_agents, "num_iterations": num_iterations}
+    make = demo_study if model == EMBEDDED else real_study
+    study = make(task, algorithm, start, folder, **sizes, seeds=(seed,), device=device)
+    if folder.is_dir():
+        shutil.rmtree(folder)
     command = f"maporl demo --model {model} --task {task} --algorithm {algorithm} --seed {seed}"
+    command += "".join(f" --{name} {size}" for name, size in sizes.items() if size is not None)
     return run_study(study, watch, command=command)
+
+
+def _check(algorithm: str, task: str, num_agents: int, folder: Path) -> None:
+    """Raise a ValueError of what no demo can be made of, or of a folder that holds something that no study wrote."""
+    if getattr(registry.load("algorithm", algorithm), "only_for", None):
+        raise UserValueError(
+            f"algorithm {algorithm!r} cannot train every row of the demo (a lone agent, one of a team, a team); use one that can, such "
+            "as magrpo."
+        )
+    if num_agents != 2 and task != "vault":
+        raise UserValueError(
+            f"num_agents is {num_agents}; the demo of {task} is about two, for its lone agents have one of two views: leave it out."
+        )
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.yaml").is_file():
+        name = sorted(path.name for path in folder.iterdir())[0]
+        raise UserValueError(f"output_dir {str(folder)!r} holds {name!r}, which is no demo's; choose another folder.")
 
 
 def usual_algorithm(model: str) -> str:
@@ -193,29 +202,21 @@ def usual_algorithm(model: str) -> str:
     return "mappo" if model == EMBEDDED else "magrpo"
 
 
-def _check_task(model: str, task: str) -> None:
-    """Raise a ValueError of a task for which there is no start of the model."""
-    if model == EMBEDDED:
-        from maporl.benchmarks.experiments.warm_start import Recipe
-
-        Recipe(task)
-    else:
-        from maporl.benchmarks.experiments.form_start import FormRecipe
-
-        FormRecipe(task)
-
-
-def _start(model: str, task: str, num_agents: int, seed: int, folder: Path) -> Path:
+def _start(model: str, task: str, num_agents: int, seed: int, folder: Path, chat_template: str | None = None) -> Path:
     """The folder of the model that all rows start from: beside the demo's, where another demo finds it again."""
     if model == EMBEDDED:
         from maporl.benchmarks.experiments.warm_start import make_warm_start
 
+        if chat_template is not None:
+            raise UserValueError(
+                f"chat_template is {chat_template!r}, and the {EMBEDDED} model has its own; leave it out."
+            )
         start = folder / "warm_starts" / f"{task}_{num_agents}"
         make_warm_start(start, task, num_agents=num_agents)
         return start
     from maporl.benchmarks.experiments.form_start import FormRecipe, make_form_start
 
-    recipe = FormRecipe(task, num_agents, seed=seed)
+    recipe = FormRecipe(task, num_agents, seed=seed, chat_template=chat_template)
     base = Path(model)
     if model in MODELS:
         from maporl.agents.importing.import_model import FILE, import_model
@@ -229,12 +230,14 @@ def _start(model: str, task: str, num_agents: int, seed: int, folder: Path) -> P
 
 
 def before_and_after(folder: Path, number: int = 2) -> list[tuple[Record, Record]]:
-    """Held-out questions decoded greedily by the untrained and by the co-trained team; those that the first got wrong come first."""
+    """Held-out questions, greedily, by the untrained and the co-trained team, if both were measured; what the first got wrong first."""
     from maporl.benchmarks.analysis.results import load_results
 
-    cells = load_results([folder]).cells
-    together = next(c for c in cells if c.team and c.trained and "/" not in c.method)
-    untrained = next(c for c in cells if c.method == "discussion")
+    cells = [cell for cell in load_results([folder]).cells if cell.status == "complete"]
+    together = next((c for c in cells if c.team and c.trained and "/" not in c.method), None)
+    untrained = next((c for c in cells if c.method == "discussion"), None)
+    if together is None or untrained is None:
+        return []
     first, after = ({r["question_id"]: r for r in c.records() if r["greedy"]} for c in (untrained, together))
     ranked = sorted(first, key=lambda question: first[question]["team_correct"])
     wrong = [q for q in ranked if first[q]["team_correct"] == 0.0] or ranked
@@ -257,6 +260,7 @@ def add_arguments(parser: Parser) -> None:
         "--output_dir", default="runs/demo", help="default: runs/demo; an earlier demo in it is replaced"
     )
     parser.add_argument("--device", help="default: a GPU when there is one")
+    parser.add_argument("--chat_template", help="of a real model that has none: plain, or a Jinja file")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
 
 
@@ -281,6 +285,7 @@ def run(args: argparse.Namespace) -> int:
             num_iterations=args.num_iterations,
             seed=args.seed,
             device=args.device,
+            chat_template=args.chat_template,
             watch=progress,
         )
     for before, after in before_and_after(folder):
@@ -292,19 +297,3 @@ def run(args: argparse.Namespace) -> int:
         f'next: open the page; maporl ask {trained} "..."; the same with --algorithm ippo', soft_wrap=True, markup=False
     )
     return 1 if progress.failed else 0
-
-
-def _emptied(folder: Path) -> Path:
-    """`folder` without an earlier demo.
-
-    Raises:
-        ValueError: It holds something that no study wrote.
-    """
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / "study.yaml").is_file():
-            name = sorted(path.name for path in folder.iterdir())[0]
-            raise UserValueError(
-                f"output_dir {str(folder)!r} holds {name!r}, which is no demo's; choose another folder."
-            )
-        shutil.rmtree(folder)
-    return folder

@@ -141,7 +141,7 @@ class Network:
             ValueError: No verifier, no base, or a base that it was not trained on.
         """
         card = Card.load(folder)
-        path, dtype = base or card.base, dtype or str(card.settings.get("dtype", "float32"))
+        path, dtype = base or card.base, dtype or card.settings.get("dtype")
         try:
             policy = Policy.from_pretrained(path, device=device, dtype=dtype, chat_template=card.chat_template)
         except ValueError as error:

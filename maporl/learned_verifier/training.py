@@ -6,7 +6,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Settings(TrainerSettings):
         r, alpha, dropout: Of the LoRA adapter on all linear layers.
         epochs: Passes over the answers.
         max_length: Tokens of question and answer; longer rows are left out, and counted.
-        dtype: Of the base: "float32" or "bfloat16".
+        dtype: Of the base: "float32", "bfloat16", or None for what suits it and the processor; the card names the one that it was.
 
     Raises:
         ValueError: As `TrainerSettings`; a size that is not above 0, or a dropout outside [0, 1).
@@ -93,8 +93,13 @@ def fit(
     with global_settings_kept(), without_progress_bars():
         set_seed(settings.seed)
         network, tokenizer = load_causal_lm(
-            base, dtype=settings.dtype, chat_template=chat_template, attn_implementation="sdpa"
+            base,
+            dtype=settings.dtype,
+            device=settings.device_type,
+            chat_template=chat_template,
+            attn_implementation="sdpa",
         )
+        settings = replace(settings, dtype=str(network.dtype).removeprefix("torch."))  # scored as it was trained
         settings.set_threads(network)
         mark = fingerprint(network, tokenizer)
         examples = _examples(answers, network, tokenizer, reading, settings.max_length)

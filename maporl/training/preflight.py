@@ -24,6 +24,7 @@ from maporl.agents.models.memory import peak_bytes
 from maporl.algorithms.algorithm import Algorithm
 from maporl.atomic_files import write_whole
 from maporl.errors import UserValueError
+from maporl.training.display import clock
 from maporl.training.loop import PREFLIGHT, Collector
 from maporl.types import Completion, Episode, Turn
 
@@ -95,7 +96,7 @@ class Preflight:
         return [
             f"{self.discussions} discussions, {self.messages} messages: reward {self.reward_mean:.3f} (spread {self.reward_std:.3f})",
             ", ".join(found),
-            f"{self.tokens_per_s:,.0f} tokens/s; {what} takes about {_clock(self.iteration_s)}, the run {_clock(self.run_s)}; "
+            f"{self.tokens_per_s:,.0f} tokens/s; {what} takes about {clock(self.iteration_s)}, the run {clock(self.run_s)}; "
             f"{self.peak_memory:.2f} GB at most so far",
         ]
 
@@ -284,8 +285,3 @@ def _evaluated(run: Run, trainer: Trainer) -> int:
     """Discussions of the run's evaluations: before, on the way, after, and of the test."""
     config = run.config
     return trainer.evaluated * (3 + (config.num_iterations - 1) // config.eval_every) * config.num_eval_questions
-
-
-def _clock(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds) // 60, 60)
-    return f"{f'{hours}:{minutes:02}' if hours else minutes}:{round(seconds) % 60:02}"

@@ -98,7 +98,7 @@ def test_a_real_models_demo_is_the_shipped_configuration(
     ((study, command),) = ran
     shipped = Study.load(configuration("real"))
     assert [entry.word for entry in study.named] == [entry.word for entry in shipped.named]
-    assert study.seeds == (3,) and command.endswith("--task two_witnesses --algorithm magrpo --seed 3")
+    assert study.seeds == (3,) and command.endswith("--algorithm magrpo --seed 3 --num_agents 2 --num_iterations 2")
     assert study.algorithms["magrpo"] == {**shipped.algorithms["magrpo"], "num_iterations": 2}
     start = Path(str(study.settings.model))
     assert start == tmp_path / "warm_starts" / f"{Path(tiny_model).name}_two_witnesses_2_3"
@@ -109,11 +109,37 @@ def test_a_real_models_demo_is_the_shipped_configuration(
     }
 
 
-def test_a_real_models_demo_needs_a_task_whose_answers_have_a_form(tiny_model: str, tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").touch()
-    with pytest.raises(ValueError, match="no start for 'vault' yet; there is one for: two_witnesses, shared_numbers"):
-        demo("vault", model=tiny_model, output_dir=tmp_path)
-    assert (tmp_path / "study.yaml").is_file()  # the demo that was there
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "vault"}, "no start for 'vault' yet; there is one for: two_witnesses, shared_numbers"),
+        ({"num_agents": 3}, "num_agents is 3; the demo of two_witnesses is about two"),
+        ({"algorithm": "sft"}, "'sft' cannot train every row of the demo .* such as magrpo"),
+        ({"model": "no/such"}, "model 'no/such' cannot be loaded"),
+        ({"model": "embedded", "chat_template": "plain"}, "the embedded model has its own; leave it out"),
+    ],
+)
+def test_a_demo_that_cannot_start_leaves_an_earlier_one(
+    tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], message: str
+) -> None:
+    monkeypatch.setattr("maporl.agents.models.checkpoints.reachable", lambda url: False)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "study.yaml").touch()
+    with pytest.raises(ValueError, match=message):
+        demo(**{"model": tiny_model, "output_dir": tmp_path / "demo", **settings})  # type: ignore[arg-type]
+    assert (tmp_path / "demo" / "study.yaml").is_file()
+
+
+def test_a_demo_whose_team_could_not_be_trained_shows_no_discussions(tmp_path: Path) -> None:
+    settings = {"num_eval_questions": 2, "num_iterations": 1, "episodes_per_iteration": 4, "max_new_tokens": 1}
+    study = Study().merged(
+        {"methods": ["discussion", "magrpo"], "model": "embedded", "output_dir": str(tmp_path / "s"), **settings}
+        | {"num_questions": 2, "device": "cpu"}
+    )
+    run_study(study)  # nothing can be read of one token: the preflight stops the training
+    cells = {cell.method: cell.status for cell in load_results([tmp_path / "s"]).cells}
+    assert (cells["discussion"], cells["magrpo"]) == ("complete", "failed")
+    assert before_and_after(tmp_path / "s") == []
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_damaged_files_say_so(copied: Path) -> None:
 def test_a_damaged_adapter_says_so(copied: Path) -> None:
     adapter = copied / "adapter_model.safetensors"
     adapter.write_bytes(adapter.read_bytes()[:100])
-    with pytest.raises(ValueError, match="does not fit this base model"):
+    with pytest.raises(ValueError, match="cannot be read .* copy the folder again"):
         LearnedVerifier(copied)(ASKED, "good x")
 
 

@@ -92,7 +92,10 @@ def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 class _LoRALinear(torch.autograd.Function):
-    """The base's product in the type of its weight, everything that is the adapter's in float32, the result in the type of the input."""
+    """The base's product in the type of its weight, what the adapter adds in float32, the result in the type of the input.
+
+    The input is kept in the weight's type, so that A's gradient is a product in it, too.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:

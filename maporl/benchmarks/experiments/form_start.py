@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ import yaml
 from maporl.agents.models.lora import LoRA
 from maporl.agents.prompts import PromptTemplate
 from maporl.algorithms.sft import SFTSettings, sft
+from maporl.atomic_files import mapping_of
 from maporl.benchmarks.experiments.scripted import Chat, cast, discussion
 from maporl.errors import UserValueError
 from maporl.types import Observation
@@ -40,6 +42,8 @@ PROMPTS = PromptTemplate(
     separator=" ",
 )
 """Short, for every token of a prompt is read for every message; the form of the answer is what the corpus teaches."""
+
+RECORD = "recipe.json"
 
 NOISE = 0.3
 """How often an answer is any number: without it nothing is ever said that nobody has said before."""
@@ -58,6 +62,7 @@ class FormRecipe:
         seed: Of the corpus and of the adapter that is merged.
         steps, batch_size, learning_rate: Of the fine-tuning.
         rank: Of the adapter that is trained and merged.
+        chat_template: "plain", a Jinja file, or None for the base model's own; the start brings it.
     """
 
     task: str = "two_witnesses"
@@ -68,6 +73,7 @@ class FormRecipe:
     batch_size: int = 16
     learning_rate: float = 1e-3
     rank: int = 16
+    chat_template: str | None = None
     prompts: Mapping[str, Any] = field(default_factory=lambda: asdict(PROMPTS))
 
     def __post_init__(self) -> None:
@@ -78,10 +84,10 @@ class FormRecipe:
 def make_form_start(path: str | Path, model: str | Path, recipe: FormRecipe) -> dict[str, float]:
     """Write `model` with the form of the task's answers as a plain folder, unless the same recipe has already been cooked there.
 
-    Beside the weights stand ``prompts.yaml`` and ``recipe.json``.
+    Beside the weights stand ``prompts.yaml`` and ``recipe.json``. It is made beside its place and moved there when it is complete.
 
     Args:
-        path: The folder to write.
+        path: The folder to write; new, empty, or an earlier start, which is replaced.
         model: Base model: a folder, a GGUF file or a hub id.
         recipe: What it is taught, and how.
 
@@ -89,16 +95,16 @@ def make_form_start(path: str | Path, model: str | Path, recipe: FormRecipe) -> 
         What `sft` measured; the same numbers again when nothing had to be done.
 
     Raises:
-        ValueError: A task without a start, or a model that cannot be loaded.
+        ValueError: A task without a start, a folder that holds something else, or a model that cannot be loaded.
     """
     folder = Path(path)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise UserValueError(f"{str(path)!r} is in use, and no start; give another folder, or delete it.")
     rows = [{"messages": chat} for chat in form_chats(recipe)]
     corpus = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
     made = json.loads(json.dumps({"model": str(model), "recipe": asdict(recipe), "corpus": corpus}))
-    record = folder / "recipe.json"
-    if record.is_file() and (known := json.loads(record.read_text(encoding="utf-8"))).items() >= made.items():
+    if (known := mapping_of(folder / RECORD)).items() >= made.items():
         return dict(known["measured"])
-    shutil.rmtree(folder, ignore_errors=True)  # from here on it is unfinished until the new record is written
     lora = LoRA(r=recipe.rank, alpha=2 * recipe.rank)
     settings = SFTSettings(
         seed=recipe.seed,
@@ -107,10 +113,17 @@ def make_form_start(path: str | Path, model: str | Path, recipe: FormRecipe) -> 
         learning_rate=recipe.learning_rate,
         warmup_steps=3,
         lora=lora,
+        chat_template=recipe.chat_template,
     )
-    measured = sft(model, rows, folder, settings)
-    (folder / "prompts.yaml").write_text(yaml.safe_dump(recipe.prompts, sort_keys=False), encoding="utf-8")
-    record.write_text(json.dumps({**made, "measured": measured}, indent=2) + "\n", encoding="utf-8")
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.absolute().parent) as place:
+        new = Path(place) / "start"
+        measured = sft(model, rows, new, settings)
+        (new / "prompts.yaml").write_text(yaml.safe_dump(recipe.prompts, sort_keys=False), encoding="utf-8")
+        (new / RECORD).write_text(json.dumps({**made, "measured": measured}, indent=2) + "\n", encoding="utf-8")
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        new.rename(folder)
     return measured
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from transformers import AutoTokenizer
 
+from maporl.agents.chat import PLAIN_CHAT_TEMPLATE
 from maporl.agents.prompts import PromptTemplate
 from maporl.benchmarks.experiments.form_start import FORMS, NOISE, PROMPTS, FormRecipe, form_chats, make_form_start
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
@@ -33,12 +36,14 @@ def test_every_answer_is_a_number_drawn_at_random_from_what_stands_before_it() -
             distinct.add(said[1])
     assert distinct == set("0123456789")
     for answers in (first, later):
-        # Drawn from the text (with each place of it as likely), or from all ten digits.
-        expected = np.array([(1 - NOISE) * read.count(said) / len(read) + NOISE / 10 for said, read in answers])
+        # Drawn from the text, each place of it as likely, or from all ten digits.
+        for place in (0, -1):
+            there = np.array([said == read[place] for said, read in answers])
+            likely = np.array([(1 - NOISE) * read.count(read[place]) / len(read) + NOISE / 10 for _, read in answers])
+            assert abs(there.mean() - likely.mean()) < 4 * np.sqrt((likely * (1 - likely)).mean() / len(there))
         chance = np.array([(1 - NOISE) + NOISE * len(set(read)) / 10 for _, read in answers])
         hits = np.array([said in read for said, read in answers])
         assert abs(hits.mean() - chance.mean()) < 4 * np.sqrt((chance * (1 - chance)).mean() / len(hits))
-        assert expected.mean() > NOISE / 10
 
 
 def test_views_that_are_clear_are_not_believed_more_often_than_foggy_ones() -> None:
@@ -70,3 +75,29 @@ def test_a_start_is_cooked_once_and_brings_its_prompts(tiny_model: str, tmp_path
 def test_a_task_without_a_form_is_refused() -> None:
     with pytest.raises(ValueError, match=f"no start for 'gsm8k' yet; there is one for: {', '.join(FORMS)}"):
         FormRecipe("gsm8k")
+
+
+def test_what_is_no_start_is_not_written_over_and_a_damaged_record_is_none(tiny_model: str, tmp_path: Path) -> None:
+    recipe, folder = FormRecipe(steps=1, batch_size=2), tmp_path / "start"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is in use, and no start"):
+        make_form_start(folder, tiny_model, recipe)
+    assert (folder / "thesis.txt").read_text() == "mine"
+    (folder / "recipe.json").write_text('{"model": ')  # cut off
+    make_form_start(folder, tiny_model, recipe)
+    assert json.loads((folder / "recipe.json").read_text())["model"] == tiny_model
+    assert [path.name for path in tmp_path.iterdir()] == ["start"] and not (folder / "thesis.txt").exists()
+
+
+def test_a_start_of_a_model_without_a_template_brings_the_one_that_is_named(tiny_model: str, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    bare = shutil.copytree(tiny_model, tmp_path / "bare")
+    tokenizer.chat_template = None
+    (bare / "chat_template.jinja").unlink(missing_ok=True)
+    tokenizer.save_pretrained(bare)
+    with pytest.raises(ValueError, match="has no chat template; give one: --chat_template plain"):
+        make_form_start(tmp_path / "start", bare, FormRecipe(steps=1, batch_size=2))
+    assert not (tmp_path / "start").exists()
+    make_form_start(tmp_path / "start", bare, FormRecipe(steps=1, batch_size=2, chat_template="plain"))
+    assert AutoTokenizer.from_pretrained(tmp_path / "start").chat_template == PLAIN_CHAT_TEMPLATE
