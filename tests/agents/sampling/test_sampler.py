@@ -40,7 +40,9 @@ class TestInARun:
         self, tiny_model: str, tmp_path: Path, log: list[Any]
     ) -> None:
         settings = {"env": LETTERS, "model": tiny_model, "algorithm": "mappo", **SMALL, "eval_every": 1}
-        settings["algorithm_args"] = {"old_logprobs": "sampled"}  # which is not what a sampler of one's own is given else
+        settings["algorithm_args"] = {
+            "old_logprobs": "sampled"
+        }  # which is not what a sampler of one's own is given else
         with warnings.catch_warnings():
             warnings.filterwarnings("error", ".*reproducible.*")
             run = train(**settings, sampler="toy_samplers:Recording", output_dir=tmp_path / "own")
