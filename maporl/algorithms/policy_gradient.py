@@ -26,7 +26,7 @@ __all__ = ["PolicyGradient"]
 OLD_LOGPROBS = ("sampled", "recomputed")
 
 LARGEST_MISMATCH = 0.015
-"""Mean |log-prob difference| a token between sampling and training that products in 16 bit account for."""
+"""Mean |log-prob difference| a token between sampling and training above which it is told."""
 
 
 class PolicyGradient(GradientDescent):
@@ -195,9 +195,9 @@ class PolicyGradient(GradientDescent):
         if mismatch > LARGEST_MISMATCH and not self._said:
             self._said = True
             warnings.warn(
-                f"sampling and training differ by {mismatch:.3f} a token in their log-probs, more than the {LARGEST_MISMATCH} of 16-bit "
-                "products: importance weights correct for what they can (train/logprob_mismatch shows it). Use --dtype float32, or a "
-                "sampler that computes as training does.",
+                f"sampling and training differ by {mismatch:.3f} a token in their log-probs, more than {LARGEST_MISMATCH} "
+                "(train/logprob_mismatch): recomputed log-probs and importance weights correct for it, up to max_importance_weight. Exact are "
+                "--dtype float32, and a sampler that computes as training does.",
                 stacklevel=3,
             )
 
