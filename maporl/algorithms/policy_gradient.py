@@ -196,8 +196,8 @@ class PolicyGradient(GradientDescent):
             self._said = True
             warnings.warn(
                 f"sampling and training differ by {mismatch:.3f} a token in their log-probs, more than {LARGEST_MISMATCH} "
-                "(train/logprob_mismatch): recomputed log-probs and importance weights correct for it, up to max_importance_weight. Exact are "
-                "--dtype float32, and a sampler that computes as training does.",
+                "(train/logprob_mismatch): recomputed log-probs and importance weights correct for it, up to max_importance_weight. "
+                "Exact are --dtype float32, and a sampler that computes as training does.",
                 stacklevel=3,
             )
 
