@@ -17,6 +17,7 @@ import yaml
 from run_toys import SMALL
 
 from maporl import RunConfig, registry
+from maporl.agents.prompts import PromptTemplate
 from maporl.benchmarks.experiments import warm_start
 from maporl.benchmarks.study.matrix import run_study
 from maporl.benchmarks.study.study import Study
@@ -77,6 +78,8 @@ def test_yaml_is_settings(page: str, body: str) -> None:
     values = yaml.safe_load(body)
     if "methods" in values:
         assert list(Study().merged(values).cells())
+    elif "examples" in values:
+        assert PromptTemplate.load(values).examples
     else:
         RunConfig(env="two_witnesses").merged(values if "env_args" in values else {"env_args": values}).build_env()
 

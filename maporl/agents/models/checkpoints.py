@@ -120,7 +120,7 @@ def load_model(
         )
         model, loading = loaded
         if gguf and loading["missing_keys"]:  # which transformers would leave at random
-            raise ValueError(f"it lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
+            raise UserValueError(f"it lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
     if gguf:
         model.name_or_path = model.config.name_or_path = path  # and not the folder that it lies in
     if not placed:

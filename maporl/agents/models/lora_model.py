@@ -105,7 +105,7 @@ class LoRAModel:
         for layer_name, layer in layers_of(self.model, name).items():
             known = isinstance(layer.base_layer, nn.Linear | nn.Embedding | Conv1D)
             if name in layer.lora_magnitude_vector and not known:
-                raise ValueError(f"DoRA of {layer_name}, which is a {type(layer.base_layer).__name__}")
+                raise UserValueError(f"DoRA of {layer_name}, which is a {type(layer.base_layer).__name__}")
         return peft
 
     def _misfit(self, reason: str) -> UserValueError:
