@@ -33,6 +33,8 @@ class PPO(PolicyGradient):
 
     Args:
         team: See `PolicyGradient`, like every argument not named here.
+        group_size: Discussions of each question. More read their prompt once for all, as groups of MAGRPO do, and see fewer questions
+            an iteration; nothing is compared within a group.
         credit: "token" (reward on the last token, a value before every token) or "turn" (one value a message).
         gamma_token: Discount inside a message.
         gamma_round: Discount between an agent's own messages; None is 0 if the rewards contain the future, else 1.
@@ -46,6 +48,7 @@ class PPO(PolicyGradient):
         self,
         team: Team,
         *,
+        group_size: int = 1,
         credit: str = "token",
         gamma_token: float = 1.0,
         gamma_round: float | None = None,
@@ -71,6 +74,7 @@ class PPO(PolicyGradient):
             seed=seed,
             **settings,
         )
+        check(group_size >= 1, "group_size", group_size, "at least 1")
         check(credit in ("token", "turn"), "credit", credit, "use 'token' or 'turn'")
         for name, share in {"gamma_token": gamma_token, "gamma_round": gamma_round, "gae_lambda": gae_lambda}.items():
             check(share is None or 0 <= share <= 1, name, share, "between 0 and 1")
@@ -81,6 +85,7 @@ class PPO(PolicyGradient):
             normalise_advantages,
             f"use one of {list(NORMALISATIONS)}, or None",
         )
+        self.group_size = group_size
         self.credit, self.gamma_token, self.gamma_round, self.gae_lambda = credit, gamma_token, gamma_round, gae_lambda
         self.normalise_advantages, self.vf_clip_range = normalise_advantages, vf_clip_range
         self.critics = self.make_critics(seed)

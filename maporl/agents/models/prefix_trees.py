@@ -20,6 +20,10 @@ from maporl.errors import UserValueError
 __all__ = ["Packed", "common_prefix", "in_order", "pack", "spelled"]
 
 
+PASS = 256
+"""Tokens of padding that cost about as much as a pass of its own; more in a small model, whose passes are mostly overhead."""
+
+
 @dataclass(frozen=True)
 class Packed:
     """One forward pass over n messages, as K trees padded on the right to L tokens.
@@ -76,7 +80,7 @@ def pack(
     token_budget: int,
     hidden_size: int | None,
 ) -> list[Packed]:
-    """Messages in as few tokens as pay, in passes of at most `token_budget` tokens, padding included.
+    """Messages in as few tokens as pay, in passes of at most `token_budget` tokens, padding included, and little padding in each.
 
     Args:
         rows: Numbers of the messages to pack.
@@ -94,12 +98,16 @@ def pack(
     sequences = {int(row): np.concatenate([prompts[row], completions[row][:-1]]) for row in rows}
     pairs_per_token = None if hidden_size is None else 6 * hidden_size
     trees = sorted(_trees(sequences, token_budget, pairs_per_token), key=len)
-    passes, start = [], 0
-    for stop in range(1, len(trees) + 1):
-        if stop == len(trees) or (stop + 1 - start) * len(trees[stop]) > token_budget:
-            passes.append(_joined(trees[start:stop], prompts, completions))
-            start = stop
-    return passes
+    spare = PASS if hidden_size is None else max(PASS, 2**27 // hidden_size**2)
+    passes: list[Packed] = []
+    mine: list[_Tree] = []
+    for tree in trees:  # the longest so far: all before it are padded to its length
+        size = (len(mine) + 1) * len(tree)
+        if mine and (size > token_budget or size - len(tree) - sum(map(len, mine)) > spare):
+            passes.append(_joined(mine, prompts, completions))
+            mine = []
+        mine.append(tree)
+    return [*passes, _joined(mine, prompts, completions)] if mine else passes
 
 
 class _Tree:

@@ -65,6 +65,12 @@ def test_trees_that_share_a_pass_are_padded_and_padding_is_alone() -> None:
     assert not sees[1:, 0].any() and sees[1:, 1:].diagonal().all()
 
 
+def test_much_padding_is_two_passes_but_in_a_small_model() -> None:
+    messages = arrays(np.arange(300), np.arange(5, 299), np.arange(7, 1007)), arrays([1], [2], [3])
+    assert [one.ids.shape for one in packed(*messages, budget=4096)] == [(2, 300), (1, 1000)]  # 6 tokens of padding, not 1,406
+    assert [one.ids.shape for one in packed(*messages, budget=4096, hidden_size=64)] == [(3, 1000)]
+
+
 def test_values_are_spread_to_where_they_belong_and_found_there_again() -> None:
     prompts, completions = arrays([9, 9], [1], [9, 9, 3]), arrays([4], [5, 6, 7], [8, 2])
     whole = packed(prompts, completions)
