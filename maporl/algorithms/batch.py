@@ -94,13 +94,7 @@ class TurnBatch:
             )
         turns = [m.turn for m in messages]
         said = [_completion(turn) for turn in turns]
-        mask = torch.zeros(len(turns), max(len(c.completion_ids) for c in said), dtype=torch.bool)
-        old, sampled = torch.zeros(mask.shape), torch.zeros_like(mask)
-        for n, completion in enumerate(said):
-            size = len(completion.completion_ids)
-            mask[n, :size] = True
-            sampled[n, :size] = True if completion.forced is None else torch.from_numpy(~completion.forced)
-            old[n, : len(completion.logprobs)] = torch.from_numpy(completion.logprobs)
+        mask, sampled, old = _tables(said)
         ends = np.cumsum([len(chain) for chain in chains])
         numbers: dict[int, int] = {}
         return cls(
@@ -137,6 +131,18 @@ class TurnBatch:
         for number, rows in enumerate(self.chains):
             numbers[rows] = number
         return numbers
+
+
+def _tables(said: Sequence[Completion]) -> tuple[Tensor, Tensor, Tensor]:
+    """Where there is a token, and where a sampled one, [N, T] bool each; and the stored log-probs [N, T] float32."""
+    mask = torch.zeros(len(said), max(len(c.completion_ids) for c in said), dtype=torch.bool)
+    sampled, logprobs = torch.zeros_like(mask), torch.zeros(mask.shape)
+    for n, c in enumerate(said):
+        size = len(c.completion_ids)
+        mask[n, :size] = True
+        sampled[n, :size] = True if c.forced is None else torch.from_numpy(~c.forced)
+        logprobs[n, : len(c.logprobs)] = torch.from_numpy(c.logprobs)
+    return mask, sampled, logprobs
 
 
 @dataclass

@@ -32,7 +32,6 @@ _LEAST: dict[str, float] = {
     "num_iterations": 0,
     "episodes_per_iteration": 1,
     "max_new_tokens": 1,
-    "thinking_budget": 1,
     "num_eval_questions": 1,
     "eval_every": 1,
     "checkpoint_every": 1,
