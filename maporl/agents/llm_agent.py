@@ -44,7 +44,8 @@ class LLMAgent(Learner):
         self.policy, self.adapter = policy, adapter
         self.prompts, self.sampling = prompts or PromptTemplate(), sampling or Sampling()
         self.trainable = trainable and adapter is not None
-        policy.thinking_budget(self.sampling)  # what cannot be is said before anything is sampled
+        if self.sampling.thinking_budget is not None:  # one that cannot be kept is told before anything is sampled
+            policy.thinking_budget(self.sampling)
 
     policy: Policy
 
