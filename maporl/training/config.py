@@ -140,7 +140,7 @@ class RunConfig:
     max_new_tokens: int = 256
     temperature: float = 1.0
     stop: tuple[str, ...] = ()
-    learning_rate: float = 1e-5
+    learning_rate: float = 5e-4
     num_eval_questions: int = 100
     eval_every: int = 10
     num_recorded_discussions: int = 32
