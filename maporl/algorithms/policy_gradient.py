@@ -65,7 +65,7 @@ class PolicyGradient(GradientDescent):
         team: Team,
         *,
         num_updates: int = 100,
-        learning_rate: float = 1e-5,
+        learning_rate: float = 5e-4,
         lr_schedule: str = "linear",
         num_epochs: int = 1,
         num_minibatches: int = 1,

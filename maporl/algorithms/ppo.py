@@ -56,7 +56,7 @@ class PPO(PolicyGradient):
         normalise_advantages: str | None = "round",
         vf_clip_range: float | None = 0.2,
         critic_learning_rate: float | None = None,
-        learning_rate: float = 1e-5,
+        learning_rate: float = 5e-4,
         num_epochs: int = 2,
         num_minibatches: int = 2,
         kl_coef: float = 0.002,

@@ -142,7 +142,7 @@ class RunConfig:
     temperature: float = 1.0
     thinking_budget: int | None = None
     stop: tuple[str, ...] = ()
-    learning_rate: float = 1e-5
+    learning_rate: float = 5e-4
     num_eval_questions: int = 100
     eval_every: int = 10
     num_recorded_discussions: int = 32
