@@ -43,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     """Run what is missing, then write and show the results; 1 if a cell failed."""
     from rich.console import Console
 
-    study = Study.load(*map(configuration, args.config), values=args.given) if args.config else Study().merged(args.given)
+    study = (
+        Study.load(*map(configuration, args.config), values=args.given) if args.config else Study().merged(args.given)
+    )
     if args.plan:
         from maporl.benchmarks.study.expected import print_expected
 

@@ -61,7 +61,9 @@ def demo_study(
         num_samples: Sampled answers to each question.
         device: A torch device; None takes a GPU when there is one.
     """
-    beside = ("single_agent", "train_one") if real else ("single_agent", "single_agent_told", "alone_then_team", "train_one")
+    beside = (
+        ("single_agent", "train_one") if real else ("single_agent", "single_agent_told", "alone_then_team", "train_one")
+    )
     lone = {"env_args": {"num_digits": num_agents}} if task == "vault" else {}
     given: dict[str, Any] = {
         "methods": ["single_agent", "discussion", *(f"{method}/{algorithm}" for method in beside), algorithm],
@@ -115,9 +117,7 @@ def demo(
     _check(algorithm, task, num_agents, folder)  # told before the work, not after it
     start = _start(model, task, num_agents, seed, folder.parent, chat_template)
     sizes: dict[str, Any] = {"num_agents": num_agents, "num_iterations": num_iterations}
-    study = demo_study(
-        task, algorithm, start, folder, real=model != EMBEDDED, **sizes, seeds=(seed,), device=device
-    )
+    study = demo_study(task, algorithm, start, folder, real=model != EMBEDDED, **sizes, seeds=(seed,), device=device)
     if folder.is_dir():
         shutil.rmtree(folder)
     command = f"maporl demo --model {model} --task {task} --algorithm {algorithm} --seed {seed}"

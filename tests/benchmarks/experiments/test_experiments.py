@@ -30,7 +30,9 @@ def test_neither_a_file_nor_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert "config 'incentive' is no file" in message and "'incentives'" in message and "transfer" in message
 
 
-@pytest.mark.parametrize("word", sorted({*WORDS} - {"real", "together"}))  # a model's settings, and the demo's two rounds
+@pytest.mark.parametrize(
+    "word", sorted({*WORDS} - {"real", "together"})
+)  # a model's settings, and the demo's two rounds
 def test_a_configuration_is_maporls_setting(word: str) -> None:
     study = Study.load(configuration(word))
     assert len(study.seeds) >= 3
