@@ -6,6 +6,7 @@ last the votes of lone agents, for how many samples a vote takes depends on what
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -282,6 +283,7 @@ def _measure(study: Study, cells: Sequence[CellKey], folder: Path, send: OnNews)
     def watch(done: int, total: int) -> None:
         send(News("evaluation", f"{cells[0].task}, {len(cells)} cells", done, total))
 
+    gc.collect()  # a policy is a cycle: that of the job before would stay beside this one's
     with without_progress_bars():
         measure(study, cells, folder, watch)
 
@@ -294,6 +296,7 @@ def _train(folder: Path, training: TrainingKey, send: OnNews) -> str:
     from maporl.benchmarks.study.trainers import train
     from maporl.training.callbacks import Callback
 
+    gc.collect()  # as above
     place = folder / training.folder
 
     class Tell(Callback):

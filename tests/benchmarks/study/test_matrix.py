@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import study_toys
 from run_toys import SMALL
 from study_toys import SCRIPTED, Knows, Stops, Toy, seats
 
+from maporl.agents import Policy
 from maporl.benchmarks.analysis.results import Cell, load_results
 from maporl.benchmarks.study import matrix, workers
 from maporl.benchmarks.study.matrix import News, run_study
@@ -409,6 +411,32 @@ def test_trained_rows_are_measured_when_their_seed_is_trained(
     assert first == "measure [3, 1]"  # the untrained single agent
     assert rest[:6] == ["train 3", "train 3", "measure [3, 3]", "train 1", "train 1", "measure [1, 1]"]
     assert set(statuses(tmp_path).values()) == {"complete"}
+
+
+def test_one_model_at_a_time_is_in_memory(tmp_path: Path, tiny_model: str) -> None:
+    """Nobody holds the policy of a job that is over; it is a cycle, which Python may be slow to find."""
+    alive: list[int] = []
+
+    def watch(news: News) -> None:
+        if news.kind == "training":
+            alive.append(sum(isinstance(thing, Policy) for thing in gc.get_objects()))
+
+    study = Study().merged(
+        {
+            **TRAINED,
+            "methods": ["train_one/run_toys:Idle"],
+            "model": tiny_model,
+            "output_dir": str(tmp_path),
+            "seeds": [0, 1],
+        }
+    )
+    before = sum(isinstance(thing, Policy) for thing in gc.get_objects())
+    gc.disable()
+    try:
+        run_study(study, watch)
+    finally:
+        gc.enable()
+    assert len(alive) == 4 and max(alive) == before + 1
 
 
 def test_a_failing_training_fails_what_needs_it(tmp_path: Path, tiny_model: str) -> None:
