@@ -147,10 +147,18 @@ def test_the_place_of_a_fault_is_named(tmp_path: Path) -> None:
         return list(read_jsonl(path))
 
     assert told(read_text, b"one\r\ntwo\nab\xfc") == ", line 3: not UTF-8 (byte 2); save the file as UTF-8."
-    assert told(read_text, MARK + b"a\0") == ", line 1: holds a NUL, as text in UTF-16 does (byte 4); save the file as UTF-8."
+    assert (
+        told(read_text, MARK + b"a\0")
+        == ", line 1: holds a NUL, as text in UTF-16 does (byte 4); save the file as UTF-8."
+    )
     assert told(rows, b'{}\n\n{"a": "\xe2"}') == ", line 3: not UTF-8 (byte 7); save the file as UTF-8."
-    assert told(rows, b"{}\r{}\n") == ", line 1: not JSON (Extra data, column 4); correct or remove it.", "a lone return"
-    assert told(read_json, b'{"a": 1,\r\n "b" 2}') == ": not JSON (Expecting ':' delimiter, line 2, column 6); correct or remove it."
+    assert told(rows, b"{}\r{}\n") == ", line 1: not JSON (Extra data, column 4); correct or remove it.", (
+        "a lone return"
+    )
+    assert (
+        told(read_json, b'{"a": 1,\r\n "b" 2}')
+        == ": not JSON (Expecting ':' delimiter, line 2, column 6); correct or remove it."
+    )
     assert "line 2: not readable JSON (Exceeds the limit" in told(rows, b"1\n" + b"9" * 5000)
     assert ", line 2: not YAML: " in told(read_settings, b"a: 1\nb: x: y\n")
     assert ", line 3: not YAML: " in told(read_settings, b"a: 1\nb: 2\nc: \x07\n")
