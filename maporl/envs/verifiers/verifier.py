@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from maporl.errors import UserError
-from maporl.types import Question, Score, Transcript
+from maporl.types import Completion, Question, Score, Transcript
 
 __all__ = [
     "TeamVerifier",
@@ -61,6 +61,18 @@ class Verifier(ABC):
     def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
         """One verdict per (question, response) pair; a verifier that gains from batches overrides this."""
         return [self(question, response) for question, response in zip(questions, responses, strict=True)]
+
+    def score_completions(self, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
+        """One verdict per message, of which it may be known how it was sampled; a verifier that reads more than texts overrides this."""
+        return self.score_batch(questions, [completion.text for completion in completions])
+
+    def begin(self, iteration: int, num_iterations: int) -> None:
+        """A training begins an iteration, from 0."""
+        return None
+
+    def metrics(self) -> dict[str, float]:
+        """What it has to report of the iteration."""
+        return {}
 
     def prepare(self) -> None:
         """Load what scoring needs, so that what is wrong with it shows before a run begins.
