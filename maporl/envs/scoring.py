@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from maporl.envs.verifiers.verifier import TranscriptVerifier, VerifierFailed, VerifierRefused, VerifierUnavailable
+from maporl.envs.verifiers.verifier import (
+    TranscriptVerifier,
+    VerifierFailed,
+    VerifierRefused,
+    VerifierUnavailable,
+    judged,
+)
 from maporl.errors import UserError, UserTypeError
 from maporl.registry import build, load
 from maporl.settings import parameters
@@ -135,11 +141,7 @@ def _ask(verifier: Any, questions: Sequence[Question], said: Sequence[Completion
     if verifier is None:
         return [None] * len(said)
     with _failing(verifier):
-        if hasattr(verifier, "score_completions"):
-            scores: Sequence[Score | None] = verifier.score_completions(questions, said)
-        else:  # one of your own that is no `Verifier`
-            scores = verifier.score_batch(questions, [completion.text for completion in said])
-    return scores
+        return judged(verifier, questions, said)
 
 
 def _ask_team(verifier: Any, *columns: Sequence[Any]) -> list[Score]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from maporl.envs.verifiers.function import Function
-from maporl.envs.verifiers.verifier import Verifier
+from maporl.envs.verifiers.verifier import Verifier, judged
 from maporl.errors import UserValueError
 from maporl.registry import build
 from maporl.types import Completion, Question, Score
@@ -55,10 +55,12 @@ class Composite(Verifier):
 
     def begin(self, iteration: int, num_iterations: int) -> None:
         for part in self.parts:
-            part.begin(iteration, num_iterations)
+            if hasattr(part, "begin"):
+                part.begin(iteration, num_iterations)
 
     def metrics(self) -> dict[str, float]:
-        return {name: value for part in self.parts for name, value in part.metrics().items()}
+        found = [part.metrics() for part in self.parts if hasattr(part, "metrics")]
+        return {name: value for metrics in found for name, value in metrics.items()}
 
     def __call__(self, question: Question, response: str) -> Score:
         return self.score_batch([question], [response])[0]
@@ -67,7 +69,7 @@ class Composite(Verifier):
         return self.score_completions(questions, [Completion(response) for response in responses])
 
     def score_completions(self, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
-        columns = [part.score_completions(questions, completions) for part in self.parts]
+        columns = [judged(part, questions, completions) for part in self.parts]
         return [self._combine(scores) for scores in zip(*columns, strict=True)]
 
     def _combine(self, scores: Sequence[Score]) -> Score:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from maporl.envs.verifiers.compose import Composite, verifier_of
+from maporl.envs.verifiers.verifier import judged
 from maporl.errors import UserValueError
 from maporl.types import Completion, Question, Score
 
@@ -52,7 +53,7 @@ class Noisy(Composite):
         return (self.verifier,)
 
     def score_completions(self, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
-        scores = self.verifier.score_completions(questions, completions)
+        scores = judged(self.verifier, questions, completions)
         return [self._disturbed(q, c.text, score) for q, c, score in zip(questions, completions, scores, strict=True)]
 
     def _disturbed(self, question: Question, response: str, score: Score) -> Score:

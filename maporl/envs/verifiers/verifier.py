@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from maporl.errors import UserError
 from maporl.types import Completion, Question, Score, Transcript
@@ -15,6 +16,7 @@ __all__ = [
     "VerifierFailed",
     "VerifierRefused",
     "VerifierUnavailable",
+    "judged",
     "no_answer",
     "verdict",
 ]
@@ -133,6 +135,13 @@ class TranscriptVerifier(ABC):
     def score_batch(self, transcripts: Sequence[Transcript]) -> list[Score]:
         """One verdict per discussion; one that gains from batches overrides this."""
         return [self(transcript) for transcript in transcripts]
+
+
+def judged(verifier: Any, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
+    """The verdicts of a verifier, which may be one of your own that is no `Verifier` and scores texts alone."""
+    if hasattr(verifier, "score_completions"):
+        return list(verifier.score_completions(questions, completions))
+    return list(verifier.score_batch(questions, [completion.text for completion in completions]))
 
 
 def verdict(correct: bool, answer: str | None, explanation: str = "") -> Score:
