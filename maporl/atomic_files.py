@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from maporl.text_files import read_json
 
 __all__ = ["mapping_of", "write_whole"]
 
@@ -31,5 +32,5 @@ def mapping_of(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file; {} if it is missing, unreadable or no mapping."""
     content: Any = None
     with contextlib.suppress(OSError, ValueError):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     return content if isinstance(content, dict) else {}

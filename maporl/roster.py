@@ -11,6 +11,7 @@ from typing import Any
 
 from maporl.errors import UserValueError
 from maporl.settings import EMBEDDED, model_name
+from maporl.text_files import read_json
 from maporl.types import Seat
 
 __all__ = ["BASE", "WARM_START", "Roster", "Speaker", "checkpoint_of"]
@@ -217,7 +218,7 @@ class Roster:
             raise UserValueError(
                 f"{run!r} has no adapters yet: its training did not end; go on with maporl train --resume {run}."
             )
-        plan: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
+        plan: dict[str, list[Any]] = read_json(file)
         if not all(isinstance(entry, dict) for rounds in plan.values() for entry in rounds):
             raise UserValueError(
                 f"{str(file)!r} was written by an earlier version, which did not say who is trained; train anew with its settings: "

@@ -17,10 +17,11 @@ from typing import Any
 import yaml
 
 from maporl.errors import UserValueError
+from maporl.text_files import read_text
 
 __all__ = [
     "EMBEDDED", "called", "deeply", "full_path", "importable", "model_name", "model_path", "nearest", "plain", "read_settings",
-    "read_yaml", "typed",
+    "read_yaml", "read_yaml_file", "typed",
 ]  # fmt: skip
 
 EMBEDDED = "embedded"
@@ -44,8 +45,33 @@ def read_yaml(text: str) -> Any:
     """
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise UserValueError("not YAML that can be read: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError is of a date such as 2024-13-01
         raise UserValueError(f"not YAML: {' '.join(str(error).split())}") from error
+
+
+def read_yaml_file(path: str | Path) -> Any:
+    """The value that a YAML file holds; None of an empty one.
+
+    Raises:
+        ValueError: It is not YAML, or not UTF-8; one line with file and line.
+        OSError: The file cannot be read.
+    """
+    text = read_text(path)
+    try:
+        return read_yaml(text)
+    except UserValueError as error:
+        raise UserValueError(f"{path}{_place(error.__cause__, text)}: {error}") from error
+
+
+def _place(error: BaseException | None, text: str) -> str:
+    """``, line 3``, if the error knows it."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f", line {error.problem_mark.line + 1}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f", line {text.count(chr(10), 0, error.position) + 1}"
+    return ""
 
 
 def read_settings(path: str | Path) -> dict[Any, Any]:
@@ -57,10 +83,7 @@ def read_settings(path: str | Path) -> dict[Any, Any]:
     file = Path(path)
     if not file.is_file():
         raise UserValueError(f"config {str(path)!r}: no such file.")
-    try:
-        values = read_yaml(file.read_text(encoding="utf-8")) or {}
-    except ValueError as error:
-        raise UserValueError(f"config {str(path)!r} is {error}") from error
+    values = read_yaml_file(file) or {}
     if not isinstance(values, dict):
         raise UserValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
     return values

@@ -105,7 +105,7 @@ class Score:
         value: What is rewarded, in [0, 1] for every shipped verifier.
         correct: Is it right? None when nobody can say (a learned verifier, a time-out).
         answer: The extracted answer in canonical form, None when there is none.
-        status: "ok", "no_answer" (nothing could be extracted), "timeout" or "error".
+        status: "ok", "no_answer" (nothing could be extracted), "not_applicable" (this verifier has nothing to say), "timeout" or "error".
         explanation: One line for people.
     """
 
@@ -127,7 +127,7 @@ class Completion:
         logprobs: [T] float32, of each token under the distribution it was sampled from (temperature included); 0 of a forced one.
         truncated: Cut at max_new_tokens before an EOS token or a stop string.
         stopped: Ended by a stop string, before which its text ends.
-        reasoning: What it thought before (a ``<think>`` block), which neither peers nor verifiers read.
+        reasoning: What it thought before (a ``<think>`` block), which neither peers nor our verifiers read.
         overflow: The prompt left no room in the model's window; nothing was sampled.
         discarded: Tokens that were sampled for this message and thrown away; a cost, and no part of the message.
         forced: [T] bool, the tokens that nobody chose: they closed its reasoning, which had reached its budget. None: none.

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from maporl.agents.chat import encode_chat
 from maporl.errors import UserValueError
-from maporl.settings import model_path
+from maporl.settings import model_path, read_yaml_file
 from maporl.types import Message, Observation
 
 __all__ = ["PromptTemplate"]
@@ -172,10 +170,7 @@ class PromptTemplate:
 def _read_pieces(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         raise UserValueError(f"prompts {str(path)!r}: no such file; write a YAML file of pieces, or leave it out.")
-    try:
-        pieces = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserValueError(f"prompts {str(path)!r}: no YAML ({' '.join(str(error).split())}).") from error
+    pieces = read_yaml_file(path)
     if not isinstance(pieces, Mapping | None):
         raise UserValueError(
             f"prompts {str(path)!r} holds a {type(pieces).__name__}; write a mapping from piece to text."

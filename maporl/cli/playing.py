@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import secrets
 import sys
@@ -196,7 +195,6 @@ class _Records:
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one more line, at first to a file that did not exist."""
-        line = json.dumps(record, ensure_ascii=False) + "\n"
         number = 1
         while self.file is None:
             name = self.target if number == 1 else self.target.with_stem(f"{self.target.stem}-{number}")
@@ -205,8 +203,9 @@ class _Records:
                 self.file = name
             except FileExistsError:
                 number += 1
-        with self.file.open("a", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(line)
+        from maporl.rollouts.records import write_records
+
+        write_records(self.file, [record], append=True)
         self.count += 1
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 
 from maporl.errors import UserValueError
 from maporl.hub import reachable
-from maporl.jsonl import parsed, read_jsonl
+from maporl.text_files import read_json, read_jsonl
 
 __all__ = ["HubSource", "Row", "read_rows", "resolve"]
 
@@ -165,7 +165,7 @@ def _read_file(path: Path) -> Iterator[Row]:
 
 
 def _json(path: Path) -> Iterator[tuple[int, Any]]:
-    rows = parsed(path.read_bytes(), str(path))
+    rows = read_json(path)
     if not isinstance(rows, list):
         raise UserValueError(f"{path}: a {type(rows).__name__}, not a list of rows; one object per line is .jsonl.")
     yield from enumerate(rows, 1)

@@ -14,7 +14,7 @@ from maporl.envs.scoring import Verifiers
 from maporl.envs.shaping import Shaping
 from maporl.envs.views import joint_view, own_view
 from maporl.errors import UserValueError
-from maporl.types import Observation, Question, Score, Seat, Transcript, Turn
+from maporl.types import Completion, Observation, Question, Score, Seat, Transcript, Turn
 
 __all__ = ["Rules"]
 
@@ -176,9 +176,9 @@ class Rules:
             for i, turn in enumerate(turns)
             if turn.said and turn.score is None and turn.truth is None and self.protocol.scored(turn.agent, turn.round)
         ]
-        verdicts = self.verifiers.score(
-            [said[n][0].question for n, _ in lacking], [result[n][i].text for n, i in lacking]
-        )
+        lacking_turns = (result[n][i] for n, i in lacking)
+        messages = [replace(turn.completion or Completion(""), text=turn.text) for turn in lacking_turns]
+        verdicts = self.verifiers.score([said[n][0].question for n, _ in lacking], messages)
         for (n, i), (score, truth) in zip(lacking, verdicts, strict=True):
             result[n][i] = result[n][i].scored(score, truth)
         return result

@@ -7,11 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from maporl.envs.verifiers.verifier import TranscriptVerifier, VerifierFailed, VerifierRefused, VerifierUnavailable
+from maporl.envs.verifiers.verifier import (
+    TranscriptVerifier,
+    VerifierFailed,
+    VerifierRefused,
+    VerifierUnavailable,
+    judged,
+)
 from maporl.errors import UserError, UserTypeError
 from maporl.registry import build, load
 from maporl.settings import parameters
-from maporl.types import Question, Score, Transcript
+from maporl.types import Completion, Question, Score, Transcript
 
 __all__ = ["Verdict", "Verifiers", "build_verifiers"]
 
@@ -56,16 +62,16 @@ class Verifiers:
     ground_truth: Any
     team_verifier: Any
 
-    def score(self, questions: Sequence[Question], texts: Sequence[str]) -> list[Verdict]:
+    def score(self, questions: Sequence[Question], said: Sequence[Completion]) -> list[Verdict]:
         """(score, truth) of each message: one and the same `Score` where the verifier is the ground truth.
 
         Raises:
             VerifierFailed: A verifier raised an error of its own.
         """
-        if not texts:
+        if not said:
             return []
-        scores = _ask(self.verifier, questions, texts)
-        truths = scores if self.ground_truth is self.verifier else _ask(self.ground_truth, questions, texts)
+        scores = _ask(self.verifier, questions, said)
+        truths = scores if self.ground_truth is self.verifier else _ask(self.ground_truth, questions, said)
         return list(zip(scores, truths, strict=True))
 
     @property
@@ -103,6 +109,17 @@ class Verifiers:
             if hasattr(verifier, "prepare"):
                 verifier.prepare()
 
+    def begin(self, iteration: int, num_iterations: int) -> None:
+        """See `Verifier.begin`."""
+        for verifier in self.all:
+            if hasattr(verifier, "begin"):
+                verifier.begin(iteration, num_iterations)
+
+    def metrics(self) -> dict[str, float]:
+        """See `Verifier.metrics`; each as ``verifier/name``."""
+        found = [verifier.metrics() for verifier in self.all if hasattr(verifier, "metrics")]
+        return {f"verifier/{name}": value for metrics in found for name, value in metrics.items()}
+
     def seen_questions(self) -> frozenset[str]:
         """Hashes of the questions that a verifier was fitted to (see `Verifier.seen_questions`)."""
         known = [verifier.seen_questions() for verifier in self.all if hasattr(verifier, "seen_questions")]
@@ -120,12 +137,11 @@ class Verifiers:
         return getattr(self.verifier if self.ground_truth is None else self.ground_truth, "equivalent", None)
 
 
-def _ask(verifier: Any, questions: Sequence[Question], texts: Sequence[str]) -> Sequence[Score | None]:
+def _ask(verifier: Any, questions: Sequence[Question], said: Sequence[Completion]) -> Sequence[Score | None]:
     if verifier is None:
-        return [None] * len(texts)
+        return [None] * len(said)
     with _failing(verifier):
-        scores: Sequence[Score | None] = verifier.score_batch(questions, texts)
-    return scores
+        return judged(verifier, questions, said)
 
 
 def _ask_team(verifier: Any, *columns: Sequence[Any]) -> list[Score]:

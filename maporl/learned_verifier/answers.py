@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from maporl.errors import UserValueError
-from maporl.jsonl import read_jsonl
+from maporl.text_files import read_jsonl
 from maporl.types import Question
 
 __all__ = ["Balance", "LabelledAnswer", "balanced", "by_question", "divided", "read_answers", "seen", "write_answers"]

@@ -22,6 +22,7 @@ from maporl.agents.prompts import PromptTemplate
 from maporl.atomic_files import write_whole
 from maporl.errors import UserValueError
 from maporl.printable import encodable
+from maporl.text_files import read_json
 from maporl.types import Observation, Question
 
 __all__ = ["READS", "Card", "Network", "Reading", "asked", "fingerprint", "rows_of", "save_head"]
@@ -94,7 +95,7 @@ class Card:
                 f"verifier {str(folder)!r}: no {CARD} there; give a folder written by maporl verifier train."
             )
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = read_json(file)
             return cls(**{**found, "questions": tuple(found["questions"]), "reading": Reading(**found["reading"])})
         except (ValueError, TypeError, KeyError) as error:
             raise UserValueError(

@@ -13,6 +13,7 @@ import numpy as np
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer
 from maporl.errors import UserTypeError
+from maporl.text_files import read_jsonl
 from maporl.types import Completion, Episode, Score, Turn
 
 __all__ = [
@@ -149,7 +150,9 @@ def write_records(path: str | Path, records: Iterable[Mapping[str, Any]], *, app
     """Write JSON lines, or add them to those that are there; the folder is made."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("a" if append else "w", encoding="utf-8", errors="surrogatepass") as file:
+    with target.open(
+        "a" if append else "w", encoding="utf-8", errors="backslashreplace"
+    ) as file:  # JSON's escape of half a pair
         file.writelines(json.dumps(r, ensure_ascii=False, default=_number) + "\n" for r in records)
 
 
@@ -180,32 +183,26 @@ def _whole(found: Record) -> bool:
 
 def _valid(file: Path, notes: list[str]) -> Iterator[Record]:
     seen: set[tuple[Any, ...]] = set()
+    unread: list[str] = []
     broken = copies = 0
     others: set[Any] = set()
-    with file.open("rb") as lines:
-        for line in lines:
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8", "surrogatepass"))
-            except ValueError:  # also of a character that was cut in two
-                row = None
-            if not isinstance(row, dict):
-                broken += 1
-                continue
-            if row.get("version") != VERSION:
-                others.add(row.get("version", "none"))
-                continue
-            if not _whole(row):
-                broken += 1
-                continue
-            key = tuple(row[name] for name in _IDENTITY)
-            if key in seen:
-                copies += 1
-                continue
-            seen.add(key)
-            yield row
-    if broken:
+    for _, row in read_jsonl(file, unread):
+        if not isinstance(row, dict):
+            broken += 1
+            continue
+        if row.get("version") != VERSION:
+            others.add(row.get("version", "none"))
+            continue
+        if not _whole(row):
+            broken += 1
+            continue
+        key = tuple(row[name] for name in _IDENTITY)
+        if key in seen:
+            copies += 1
+            continue
+        seen.add(key)
+        yield row
+    if broken := broken + len(unread):
         notes.append(f"{file}: {broken} broken line{'s' * (broken > 1)} left out (half written?)")
     if others:
         versions = ", ".join(sorted(map(str, others)))

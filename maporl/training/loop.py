@@ -101,6 +101,7 @@ def learn(
     for iteration in range(start, num_iterations):
         began = time.perf_counter()
         round = None if collector.curriculum is None else collector.curriculum(iteration)
+        collector.env.verifiers.begin(iteration, num_iterations)
         episodes = collector.collect(iteration)
         listener.on_experience(iteration + 1, episodes)
         sampled = time.perf_counter()
@@ -167,7 +168,7 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
     counted = [env.shaping.metrics(e.transcript.spoken) for e in episodes]
     for name in sorted({name for c in counted for name in c}):
         metrics[f"rollout/{name}"] = float(np.mean([c.get(name, 0.0) for c in counted]))
-    return metrics
+    return metrics | env.verifiers.metrics()
 
 
 def _judged(episodes: Sequence[Episode], num_rounds: int) -> dict[str, float]:

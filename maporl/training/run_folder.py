@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from maporl.atomic_files import mapping_of, write_whole
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError
+from maporl.text_files import read_jsonl
 from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -74,11 +75,8 @@ class RunFolder:
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, which may not exist yet; one cut off in the middle of writing is left out."""
         file = self.path / "metrics.jsonl"
-        rows = []
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []:
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
-        return [row for row in rows if isinstance(row, dict)]
+        rows = read_jsonl(file, broken=[]) if file.is_file() else ()
+        return [row for _, row in rows if isinstance(row, dict)]
 
     @property
     def status(self) -> str:

@@ -21,7 +21,7 @@ from maporl.algorithms.hf_training import QUIET
 from maporl.training.config import RunConfig
 from maporl.training.trainer import Run, rows_at_once
 from maporl.training.trl_grpo import ADAPTER, Settings
-from maporl.types import Question, Seat, Transcript, Turn
+from maporl.types import Completion, Question, Seat, Transcript, Turn
 
 __all__ = ["Record", "trainer_of"]
 
@@ -122,20 +122,30 @@ class Record(TrainerCallback):
     def speaker(self) -> str:
         return str(self.run.env.possible_agents[0])
 
-    def reward(self, completion_ids: list[list[int]], number: list[int], **columns: Any) -> list[float]:
+    def reward(
+        self, completion_ids: list[list[int]], number: list[int], trainer_state: Any, **columns: Any
+    ) -> list[float]:
         """What the environment pays for each completion: its verifier's score, unless it is told to shape it."""
-        encode = self.agent.policy.encode_chats
-        texts = [encode.apart(encode.decode(ids))[1] for ids in completion_ids]  # as our agents do
-        rules = self.run.env.rules
-        said = [(self.starts[n], [Turn(self.speaker, 0, text)]) for n, text in zip(number, texts, strict=True)]
+        encode, ends = self.agent.policy.encode_chats, self.agent.policy.eos_ids
+        parts = [encode.apart(encode.decode(ids)) for ids in completion_ids]  # as our agents do
+        completions = [
+            Completion(text, completion_ids=np.array(ids), reasoning=thought, truncated=ids[-1] not in ends)
+            for ids, (thought, text) in zip(completion_ids, parts, strict=True)
+        ]
+        rules, verifiers = self.run.env.rules, self.run.env.verifiers
+        verifiers.begin(trainer_state.global_step, trainer_state.max_steps)
+        said = [
+            (self.starts[n], [Turn(self.speaker, 0, completion.text, completion=completion)])
+            for n, completion in zip(number, completions, strict=True)
+        ]
         discussions = rules.extend(said)
         rewards = [rules.rewards(discussion)[-1] for discussion in discussions]
-        ends = self.agent.policy.eos_ids
         self._rollout = {
             "rollout/reward_mean": float(np.mean(rewards)),
-            "rollout/truncated": float(np.mean([ids[-1] not in ends for ids in completion_ids])),
+            "rollout/truncated": float(np.mean([completion.truncated for completion in completions])),
             "rollout/completion_tokens": float(np.mean([len(ids) for ids in completion_ids])),
         }
+        self._rollout |= verifiers.metrics()
         truths = [discussion.turns[-1].truth for discussion in discussions]
         if all(truth is not None for truth in truths):
             right = [bool(truth.correct) for truth in truths if truth is not None]

@@ -158,7 +158,7 @@ class TestFile:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("a: [", "is not YAML"),
+            ("a: [", r"c\.yaml, line 1: not YAML"),
             ("- env", "holds a list; write 'key: value' lines"),
             ("enw: x", "Did you mean 'env'"),
         ],

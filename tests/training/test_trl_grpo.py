@@ -13,6 +13,7 @@ import pytest
 import torch
 from run_toys import Heard, Letters, Stop
 from safetensors.torch import load_file
+from transformers import TrainerState
 from trl import GRPOTrainer
 
 from maporl.agents import Policy, Team
@@ -210,7 +211,8 @@ def test_rewards_are_the_environments(config: RunConfig) -> None:
     record = trl_loop.Record(run, run.env.questions("train"), agent, steps=1)
     end = agent.policy.tokenizer.eos_token_id
     ids = [agent.policy.tokenizer(text).input_ids for text in (" ab1", "abcd")]
-    assert record.reward(completion_ids=[[*ids[0], end], ids[1]], number=[0, 7]) == [pytest.approx(2 / 3), 1.0]
+    rewards = record.reward([[*ids[0], end], ids[1]], [0, 7], trainer_state=TrainerState())
+    assert rewards == [pytest.approx(2 / 3), 1.0]
     assert record._rollout == {
         "rollout/reward_mean": pytest.approx(5 / 6),
         "rollout/truncated": 0.5,

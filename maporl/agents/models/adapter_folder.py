@@ -25,6 +25,7 @@ from transformers.pytorch_utils import Conv1D
 
 from maporl.agents.models.lora import layers_of, plain_name
 from maporl.errors import UserValueError
+from maporl.text_files import read_json
 
 __all__ = ["AdapterFolder", "base_record", "write_base"]
 
@@ -225,7 +226,7 @@ def _without_base(path: Path, weights: Mapping[str, Tensor], model: Any) -> dict
 
 def _json(file: Path, remedy: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(read_json(file))
     except (ValueError, TypeError) as error:
         raise UserValueError(
             f"adapter {str(file.parent)!r}: {file.name} cannot be read; copy the folder again, or {remedy}."

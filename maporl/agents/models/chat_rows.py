@@ -12,7 +12,7 @@ from typing import Any
 from maporl.agents.chat import ChatEncoder
 from maporl.agents.models.checkpoints import context_window, eos_ids
 from maporl.errors import UserValueError
-from maporl.jsonl import read_jsonl
+from maporl.text_files import read_jsonl
 
 __all__ = ["IGNORE", "ROW_FORMS", "encode_row", "encode_rows", "read_rows"]
 

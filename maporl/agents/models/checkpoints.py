@@ -17,6 +17,7 @@ from maporl.agents.models.quantised import check_quantization, quantization_conf
 from maporl.errors import UserValueError
 from maporl.hub import reachable
 from maporl.settings import EMBEDDED, model_path
+from maporl.text_files import read_text
 
 __all__ = [
     "DTYPES", "TINY", "context_window", "ensure_pad_token", "eos_ids", "load_causal_lm", "load_model", "load_tokenizer", "read_tokenizer",
@@ -247,4 +248,4 @@ def _read_chat_template(spec: str) -> str:
         return PLAIN_CHAT_TEMPLATE
     if not Path(spec).is_file():
         raise UserValueError(f"chat_template {spec!r} is neither 'plain' nor a file; give a Jinja file.")
-    return Path(spec).read_text(encoding="utf-8")
+    return read_text(spec)

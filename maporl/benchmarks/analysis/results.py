@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from maporl.errors import UserValueError
 from maporl.rollouts.records import VERSION, Record, read_records
-from maporl.settings import read_yaml
+from maporl.settings import read_yaml_file
+from maporl.text_files import read_json
 
 __all__ = ["Cell", "Results", "load_results"]
 
@@ -183,8 +183,7 @@ def _read(file: Path, problems: list[str], kind: type, instead: str) -> Any:
     if not file.is_file():
         return kind()
     try:
-        text = file.read_text(encoding="utf-8")
-        content = json.loads(text) if file.suffix == ".json" else read_yaml(text)
+        content = read_json(file) if file.suffix == ".json" else read_yaml_file(file)
     except (OSError, ValueError) as error:
         problems.append(f"{file}: cannot be read ({' '.join(str(error).split())}); {instead}")
         return kind()

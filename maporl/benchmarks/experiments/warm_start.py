@@ -49,6 +49,7 @@ from maporl.benchmarks.experiments.scripted import Cast, Chat, cast, discussion
 from maporl.envs.tasks.combinations import ITEMS
 from maporl.errors import UserValueError
 from maporl.settings import EMBEDDED, model_path
+from maporl.text_files import read_json
 from maporl.types import Observation
 
 __all__ = [
@@ -205,7 +206,7 @@ def _sizes(*tasks: str) -> dict[str, Any]:
 def _measured(folder: Path, fingerprint: str) -> dict[str, float] | None:
     """What was measured when the recipe with this fingerprint was cooked in `folder`, if it was."""
     record = folder / "recipe.json"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    known = read_json(record) if record.is_file() else {}
     if known.get("fingerprint") != fingerprint:
         return None
     return {name: float(value) for name, value in known["measured"].items()}

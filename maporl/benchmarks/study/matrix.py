@@ -31,6 +31,7 @@ from maporl.benchmarks.study.provenance import difference, run_holds_work, setti
 from maporl.benchmarks.study.study import CellKey, Study, TrainingKey, matched_samples
 from maporl.benchmarks.study.workers import News, OnNews, Workers, workers
 from maporl.errors import UserValueError
+from maporl.text_files import read_json
 from maporl.training.config import RunConfig
 from maporl.training.run_folder import RunFolder
 
@@ -317,7 +318,7 @@ def _train(folder: Path, training: TrainingKey, send: OnNews) -> str:
 def _planned(folder: Path) -> list[dict[str, Any]]:
     """The cells of an earlier plan that are over."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        planned = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        planned = read_json(folder / "plan.json")
         found = [(entry, read_cell(folder / entry["folder"])) for entry in planned]
         return [{**entry, "matched_to": cell.get("matched_to", [])} for entry, cell in found if cell is not None]
     return []

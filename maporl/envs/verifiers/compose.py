@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from maporl.envs.verifiers.function import Function
-from maporl.envs.verifiers.verifier import Verifier
+from maporl.envs.verifiers.verifier import Verifier, judged
 from maporl.errors import UserValueError
 from maporl.registry import build
-from maporl.types import Question, Score
+from maporl.types import Completion, Question, Score
 
 __all__ = ["Composite", "Gate", "WeightedSum", "verifier_of"]
 
@@ -53,11 +53,23 @@ class Composite(Verifier):
     def equivalent(self, a: str, b: str) -> bool:
         return bool(self.parts[self._main].equivalent(a, b))
 
+    def begin(self, iteration: int, num_iterations: int) -> None:
+        for part in self.parts:
+            if hasattr(part, "begin"):
+                part.begin(iteration, num_iterations)
+
+    def metrics(self) -> dict[str, float]:
+        found = [part.metrics() for part in self.parts if hasattr(part, "metrics")]
+        return {name: value for metrics in found for name, value in metrics.items()}
+
     def __call__(self, question: Question, response: str) -> Score:
-        return self._combine([part(question, response) for part in self.parts])
+        return self.score_batch([question], [response])[0]
 
     def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
-        columns = [part.score_batch(questions, responses) for part in self.parts]
+        return self.score_completions(questions, [Completion(response) for response in responses])
+
+    def score_completions(self, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
+        columns = [judged(part, questions, completions) for part in self.parts]
         return [self._combine(scores) for scores in zip(*columns, strict=True)]
 
     def _combine(self, scores: Sequence[Score]) -> Score:
@@ -66,10 +78,10 @@ class Composite(Verifier):
 
 @dataclass(frozen=True)
 class WeightedSum(Composite):
-    """The weighted mean of several verifiers' values, so it stays in [0, 1] if they do.
+    """The weighted mean of several verifiers' values, so it stays in [0, 1] if they do; a part that does not apply is not counted.
 
     Right or wrong is decided by the parts that use the gold answer (by all, if none does): wrong if one of them says wrong,
-    else unknown if one does not know, else right. A format bonus thus changes the value, never the truth. Answer and status
+    else unknown if one does not know or none applies, else right. A format bonus thus changes the value, never the truth. Answer and status
     are those of the first part that uses gold; a time-out or error of any part is the whole's status.
 
     Args:
@@ -94,11 +106,17 @@ class WeightedSum(Composite):
         object.__setattr__(self, "weights", weights)
 
     def _combine(self, scores: Sequence[Score]) -> Score:
-        value = sum(w * score.value for w, score in zip(self.weights, scores, strict=True)) / sum(self.weights)
-        facts = [s.correct for s, part in zip(scores, self.parts, strict=True) if part.uses_gold == self.uses_gold]
-        correct = False if False in facts else None if None in facts else True
-        failed = next((score for score in scores if score.status in ("timeout", "error")), scores[self._main])
-        return replace(failed, value=value, correct=correct, answer=scores[self._main].answer)
+        main, rows = scores[self._main], zip(self.weights, scores, self.parts, strict=True)
+        counted = [row for row in rows if row[1].status != "not_applicable"]
+        total = sum(weight for weight, _, _ in counted)
+        if not total:
+            return replace(main, value=0.0, correct=None, status="not_applicable")
+        value = sum(weight * score.value for weight, score, _ in counted) / total
+        facts = [score.correct for _, score, part in counted if part.uses_gold == self.uses_gold]
+        correct = False if False in facts else None if None in facts or not facts else True
+        first = next((s for _, s, _ in counted if s.status in ("timeout", "error")), main)
+        status = "ok" if first.status == "not_applicable" else first.status
+        return replace(first, value=value, correct=correct, answer=main.answer, status=status)
 
 
 @dataclass(frozen=True)
@@ -106,7 +124,7 @@ class Gate(Composite):
     """`verifier`'s score, if `gate` passes; otherwise worth nothing and wrong.
 
     A gate passes when it says correct, or, where it does not say, when its value reaches `threshold`. A gate that timed out
-    or failed gives worth 0 and correct None.
+    or failed gives worth 0 and correct None; one that does not apply holds nothing back.
 
     Args:
         verifier: What is scored.
@@ -134,5 +152,7 @@ class Gate(Composite):
         inner, gate = scores
         if gate.status in ("timeout", "error"):
             return Score(0.0, None, inner.answer, gate.status, f"gate: {gate.explanation}")
+        if "not_applicable" in (inner.status, gate.status):
+            return inner
         passes = gate.correct if gate.correct is not None else gate.value >= self.threshold
         return inner if passes else replace(inner, value=0.0, correct=False, explanation=f"gate: {gate.explanation}")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from maporl.envs.verifiers.compose import Composite, verifier_of
+from maporl.envs.verifiers.verifier import judged
 from maporl.errors import UserValueError
-from maporl.types import Question, Score
+from maporl.types import Completion, Question, Score
 
 __all__ = ["Noisy"]
 
@@ -51,15 +52,12 @@ class Noisy(Composite):
     def parts(self) -> tuple[Any, ...]:  # type: ignore[override]
         return (self.verifier,)
 
-    def __call__(self, question: Question, response: str) -> Score:
-        return self._disturbed(question, response, self.verifier(question, response))
-
-    def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
-        scores = self.verifier.score_batch(questions, responses)
-        return [self._disturbed(*row) for row in zip(questions, responses, scores, strict=True)]
+    def score_completions(self, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
+        scores = judged(self.verifier, questions, completions)
+        return [self._disturbed(q, c.text, score) for q, c, score in zip(questions, completions, scores, strict=True)]
 
     def _disturbed(self, question: Question, response: str, score: Score) -> Score:
-        if score.status in ("timeout", "error") or not self.flips(question, response):
+        if score.status in ("timeout", "error", "not_applicable") or not self.flips(question, response):
             return replace(score, correct=None)
         return replace(score, value=1 - score.value, correct=None, explanation=f"turned by noise: {score.explanation}")
 

@@ -22,7 +22,7 @@ __all__ = ["Remote"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two tries; doubled each time
 LATER = (408, 425, 429)  # the only refusals that another try may change: too slow, too early, too many
-STATUSES = ("ok", "no_answer", "timeout", "error")
+STATUSES = ("ok", "no_answer", "not_applicable", "timeout", "error")
 
 
 class _Failure(Exception):

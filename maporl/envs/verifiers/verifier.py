@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from maporl.errors import UserError
-from maporl.types import Question, Score, Transcript
+from maporl.types import Completion, Question, Score, Transcript
 
 __all__ = [
     "TeamVerifier",
@@ -15,6 +16,7 @@ __all__ = [
     "VerifierFailed",
     "VerifierRefused",
     "VerifierUnavailable",
+    "judged",
     "no_answer",
     "verdict",
 ]
@@ -61,6 +63,18 @@ class Verifier(ABC):
     def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
         """One verdict per (question, response) pair; a verifier that gains from batches overrides this."""
         return [self(question, response) for question, response in zip(questions, responses, strict=True)]
+
+    def score_completions(self, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
+        """One verdict per message, of which it may be known how it was sampled; a verifier that reads more than texts overrides this."""
+        return self.score_batch(questions, [completion.text for completion in completions])
+
+    def begin(self, iteration: int, num_iterations: int) -> None:
+        """A training begins an iteration, from 0."""
+        return None
+
+    def metrics(self) -> dict[str, float]:
+        """What it has to report of the iteration."""
+        return {}
 
     def prepare(self) -> None:
         """Load what scoring needs, so that what is wrong with it shows before a run begins.
@@ -121,6 +135,13 @@ class TranscriptVerifier(ABC):
     def score_batch(self, transcripts: Sequence[Transcript]) -> list[Score]:
         """One verdict per discussion; one that gains from batches overrides this."""
         return [self(transcript) for transcript in transcripts]
+
+
+def judged(verifier: Any, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
+    """The verdicts of a verifier, which may be one of your own that is no `Verifier` and scores texts alone."""
+    if hasattr(verifier, "score_completions"):
+        return list(verifier.score_completions(questions, completions))
+    return list(verifier.score_batch(questions, [completion.text for completion in completions]))
 
 
 def verdict(correct: bool, answer: str | None, explanation: str = "") -> Score:

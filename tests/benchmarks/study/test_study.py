@@ -130,7 +130,7 @@ def test_slips(values: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "is not YAML"), ("- debate", "holds a list"), ("seeds: [0, 0]", "different")]
+    ("text", "message"), [("a: [", "not YAML"), ("- debate", "holds a list"), ("seeds: [0, 0]", "different")]
 )
 def test_broken_files(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(text)

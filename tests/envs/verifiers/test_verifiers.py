@@ -6,7 +6,6 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from maporl.envs.verifiers import (
     Number,
     Regex,
     TeamVerifier,
-    TRLReward,
     Verifier,
     WeightedSum,
 )
@@ -120,46 +118,6 @@ def test_what_a_function_raises_comes_through() -> None:
 
 def test_a_function_may_be_named_by_its_path() -> None:
     assert Function("operator:eq")(QUESTION, "x").correct is False
-
-
-def test_a_trl_reward_gets_keywords_columns_and_one_call_a_batch() -> None:
-    calls: list[Mapping[str, Any]] = []
-
-    def reward(prompts: list[str], completions: list[str], answer: list[str], **columns: Any) -> list[float | None]:
-        calls.append(columns)
-        return [None if text == "?" else float(text == gold) for text, gold in zip(completions, answer, strict=True)]
-
-    other = Question("And this?", "Rome", metadata={"level": 1, "only": "here"})
-    scores = TRLReward(reward, threshold=1).score_batch([QUESTION, other, other], ["New York", "x", "?"])
-    assert [(score.value, score.correct) for score in scores] == [(1.0, True), (0.0, False), (0.0, None)]
-    assert len(calls) == 1 and calls[0]["level"] == [3, 1, 1] and calls[0]["solution"] == ["New York", "Rome", "Rome"]
-    assert "only" not in calls[0], "a column must be whole"
-    assert TRLReward(reward)(QUESTION, "New York") == Score(1.0, None)
-    assert TRLReward(reward).score_batch([], []) == []
-
-
-def test_a_trl_reward_may_read_conversations() -> None:
-    def reward(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
-        assert prompts == [[{"role": "user", "content": "Capital?"}]]
-        return [len(completion[0]["content"]) / 10 for completion in completions]
-
-    assert TRLReward(reward, conversational=True, uses_gold=False)(QUESTION, "12345").value == 0.5
-
-
-def test_trls_own_reward_functions_fit() -> None:
-    pytest.importorskip("trl.rewards")
-    verifier = TRLReward("trl.rewards:think_format_reward", conversational=True, uses_gold=False, threshold=1)
-    assert verifier(QUESTION, "<think>\nHm.\n</think>\nRome").correct is True
-    assert verifier(QUESTION, "Rome").correct is False
-
-
-def test_a_trl_reward_that_misbehaves_is_named() -> None:
-    with pytest.raises(ValueError, match="gave 0 rewards for 1 completions"):
-        TRLReward(lambda **columns: [])(QUESTION, "x")
-    with pytest.raises(TypeError, match="returned 'x'"):
-        TRLReward(lambda **columns: ["x"])(QUESTION, "x")  # type: ignore[list-item]
-    with pytest.raises(TypeError, match="unexpected keyword"):
-        TRLReward(lambda prompts, completions: [0.0])(QUESTION, "x")
 
 
 def test_a_weighted_sum_weighs_values_and_lets_gold_decide_the_truth() -> None:
