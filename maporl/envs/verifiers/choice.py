@@ -3,137 +3,125 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from maporl.envs.verifiers.markers import marked, plain
+from maporl.envs.verifiers.english.claims import Group, Name, Stance, groups_of, lexer
+from maporl.envs.verifiers.markers import unstyled
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["Choice"]
 
-_SENTENCE = re.compile(r"[.;!?](?=\s|$)")
-_CLAUSE = re.compile(r"[.;!?](?=\s|$)|\b(?:because|since|as|but|whereas|while|not|rather|instead)\b", re.IGNORECASE)
-_NEGATED = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor)\s(?:(?:an?|the|option|choice)\s)?\W{0,3}$", re.IGNORECASE)
-_OTHER_MARKER = re.compile(r"\b(?:correct|right|best)\s(?:option|choice|label)\sis\b[:\s]{0,3}", re.IGNORECASE)
+_LONGEST = 100_000  # characters that are read, from the end
+_LOST = re.compile(r"[\u200b-\u200f\u2060\ufeff*`$]|(?<!\w)_+|_+(?!\w)|\\[^a-zA-Z]")
+_QUOTES = str.maketrans("‘’“”「」", "''\"\"\"\"")
+_PARTICLES = ("yes", "no")
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """The ways in which the labels of one question are written.
+    """How the choices of one question are named.
 
     Attributes:
-        start: A label where an answer is expected.
-        more: A further label right after it ("B or C").
-        mention: A label in the open. There a letter must look like one, for a lone "A" or "I" may be a word.
-        alone: A label that is all there is.
-        names: Folded label -> label.
+        split: The lexer.
+        values: Folded label or text -> the label that stands for it; the first, where choices are the same.
+        texts: Those that are texts, not labels.
     """
 
-    start: re.Pattern[str]
-    more: re.Pattern[str]
-    mention: re.Pattern[str]
-    alone: re.Pattern[str]
-    names: Mapping[str, str]
+    split: re.Pattern[str]
+    values: Mapping[str, str]
+    texts: Mapping[str, str]
 
-    def name(self, match: re.Match[str]) -> str:
-        return self.names[next(group for group in match.groups() if group).casefold()]
+    def name(self, match: re.Match[str]) -> Name:
+        said = _folded(match.group())
+        bare = "letter" if match.lastgroup == "name_bare" else "particle" if said in _PARTICLES else ""
+        return Name(self.values[said], said not in self.texts, bare)
 
-    def mentions(self, text: str) -> set[str]:
-        """The labels that `text` mentions and does not negate."""
-        found = self.mention.finditer(text)
-        return {
-            self.name(match) for match in found if not _NEGATED.search(text[max(0, match.start() - 20) : match.start()])
-        }
+    def groups(self, text: str) -> list[Group]:
+        return groups_of(_readable(text[-_LONGEST:]), self.split, self.name)
 
 
-@lru_cache(maxsize=256)
-def _reader(labels: tuple[str, ...]) -> _Reader:
-    one = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
-    names = {label.casefold(): label for label in labels}
-    alone = re.compile(rf"[^\w-]*({one})\W*", re.IGNORECASE)
-    if all(len(label) > 1 for label in labels):
-        word = re.compile(rf"(?<!\w)({one})(?!\w)", re.IGNORECASE)
-        return _Reader(word, word, word, alone, names)
-    # A small letter counts only before punctuation: "the answer is a bank".
-    label = rf"(?:({one})(?![\w'])|((?i:{one}))(?=\s?(?:[.,:;)*\]/]|$)))"
-    start = re.compile(rf"\W*(?:(?i:option|choice|letter|either|probably|clearly|definitely)\s\W*)*{label}")
-    more = re.compile(rf"\W{{0,3}}\s?(?:\b(?i:or|and)\b|[,/&|])\s?(?:(?i:option|choice)\s)?\W{{0,3}}{label}")
-    mention = re.compile(
-        rf"(?<![\w'])({one})\)|\b(?i:option|choice|letter)\s\W{{0,3}}({one})(?!\w)|^[ \t*_>#-]*({one})[.:](?!\w)",
-        re.MULTILINE,
-    )
-    return _Reader(start, more, mention, alone, names)
+def _readable(text: str) -> str:
+    """Without styling; letters and quotation marks in their usual form."""
+    usual = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    return _LOST.sub(" ", unstyled(usual))
 
 
-def _normal(text: str) -> str:
+def _folded(text: str) -> str:
     """Words only, folded, without a leading article: how the text of a choice is compared."""
     words = re.findall(r"\w+", text.casefold())
     return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
 
 
-def _by_text(snippet: str, choices: Mapping[str, str]) -> str | None:
-    """The label whose text `snippet` begins with: the longest such text, None if two choices share it."""
-    said = _normal(snippet)
-    texts = {label: _normal(text) for label, text in choices.items()}
-    fits = [label for label, text in texts.items() if text and (said == text or said.startswith(text + " "))]
-    longest = max((len(texts[label]) for label in fits), default=0)
-    best = [label for label in fits if len(texts[label]) == longest]
-    return best[0] if len(best) == 1 else None
+@lru_cache(maxsize=1024)
+def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
+    """Args:
+    choices: (label, text, other spellings of the label) each.
+    """
+    values: dict[str, str] = {}
+    by_text: dict[str, str] = {}
+    for label, text, others in choices:
+        first = by_text.setdefault(_folded(text), label) if text else label
+        values.update(dict.fromkeys(map(_folded, (label, *others)), first))
+    texts = {said: label for said, label in by_text.items() if said and said not in values}
+    values |= texts
+    letters = "|".join(re.escape(said) for said in values if len(said) == 1)
+    words = "|".join(r"\W{1,3}".join(map(re.escape, said.split())) for said in sorted(values, key=len, reverse=True) if len(said) > 1)
+    patterns = [rf"(?P<name_word>(?<![\w'])(?:{words})(?!\w|[.,]\d|'\w))"] if words else []
+    if letters:
+        patterns.append(
+            rf"(?P<name_marked>[(\[{{<]\s?(?:{letters})\s?[)\]}}>]|(?<![\w'\"])(?:{letters})\)|(?<!\w)(?P<q>[\"'])(?:{letters})(?P=q))"
+            rf"|(?P<name_bare>(?<![\w'.])(?:{letters})(?![\w'-]|[.,]\d))"
+        )
+    return _Reader(lexer("|".join(patterns)), values, texts)
 
 
-def _snippets(response: str) -> Iterator[str]:
-    """What follows each explicit marker, the most binding first, up to the end of its line."""
-    for snippet, _ in marked(response):
-        yield plain(snippet)
-    for match in list(_OTHER_MARKER.finditer(response))[:-17:-1]:
-        yield plain(response[match.end() : match.end() + 200].split("\n", 1)[0])
+def _extract(text: str, reader: _Reader) -> str | None:
+    groups = reader.groups(text)
+    listed = _lists(groups)
+    claimed = [group for group in groups if group.stance is Stance.CLAIMED and not (group.alone and group.line in listed)]
+    for pool in ([group for group in claimed if group.sure or group.label], claimed):
+        if pool:
+            return _only(pool[-1].values)
+    named = [group for group in groups if group.stance is not Stance.ASIDE]
+    if not any(group.label for group in named):  # the text of a choice is a word like any other
+        said = reader.groups(text.rstrip().rpartition("\n")[2]) if len({*_values(named)}) == 1 else []
+        named = [group for group in said if group.stance is not Stance.ASIDE and not group.said_of]
+    return _only({*_values(named)})
 
 
-def _read_snippet(snippet: str, reader: _Reader, choices: Mapping[str, str]) -> set[str]:
-    """The labels that a snippet after a marker gives: none, the answer, or several, which is no answer."""
-    clause = _CLAUSE.split(snippet, maxsplit=1)[0]
-    first = reader.start.match(clause)
-    if reader.start is reader.mention or first is None:
-        found = reader.mentions(clause)
-    else:
-        more = reader.more.match(clause, first.end())
-        found = {reader.name(first), *reader.mentions(clause), *([reader.name(more)] if more else [])}
-    text = _by_text(_SENTENCE.split(snippet, maxsplit=1)[0], choices) if not found else None
-    return found or ({text} if text else set())
+def _values(groups: list[Group]) -> Iterator[str]:
+    return (value for group in groups for value in group.values)
 
 
-def _extract(response: str, choices: Mapping[str, str]) -> str | None:
-    reader = _reader(tuple(choices))
-    for snippet in _snippets(response):
-        found = _read_snippet(snippet, reader, choices)
-        if found:
-            return found.pop() if len(found) == 1 else None
-    lines = [line for line in (plain(line) for line in response.rstrip()[-2000:].split("\n")) if line]
-    final = [reader.alone.fullmatch(line) for line in lines[-2:]]
-    if final and final[-1] and (len(final) == 1 or final[0] is None or reader.name(final[0]) == reader.name(final[-1])):
-        return reader.name(final[-1])
-    found = reader.mentions(response)
-    if len(found) == 1:
-        return found.pop()
-    said = {label for line in lines for label, text in choices.items() if text and _normal(line) == _normal(text)}
-    return said.pop() if not found and len(said) == 1 else None
+def _only(values: set[str]) -> str | None:
+    return next(iter(values)) if len(values) == 1 else None
+
+
+def _lists(groups: list[Group]) -> set[int]:
+    """Lines that are a choice alone, beside such a line of another choice."""
+    alone: dict[int, set[str]] = {}
+    for group in groups:
+        if group.alone:
+            alone.setdefault(group.line, set()).update(group.values)
+    return {line for line in alone if any(alone.get(line + n, alone[line]) != alone[line] for n in (-1, 1))}
 
 
 @dataclass(frozen=True)
 class Choice(AnswerVerifier):
     """The response chooses the gold label.
 
-    Read, in this order: what follows the last explicit marker (``The answer is``, ``Answer:``, ``\\boxed{}``); a last line
-    that is a label alone; the only label that the whole response mentions (a letter only where it looks like a label:
-    ``(B)``, ``option B``); a line that is the text of a choice. Two labels in one place, a negated one and a mere list of
-    the choices are no answer. A label beats a text that contradicts it.
+    Labels and the texts of the choices are found, and what the response says of them decides (`maporl.envs.verifiers.english.claims`):
+    the last one that it takes as its answer, else the only one that it names. One that is denied, asked, somebody else's or given up is
+    none; two side by side are no answer. A label beats a text that contradicts it, and choices with the same text are one choice.
 
     Args:
         labels: Allowed answers, as gold answers spell them. A question's own ``metadata["choices"]``, a mapping of
-            label -> text, replaces them.
+            label -> text, or texts, replaces them; a list instead of a text holds other spellings of the label.
     """
 
     labels: tuple[str, ...] = ("A", "B", "C", "D", "E")
@@ -144,10 +132,11 @@ class Choice(AnswerVerifier):
             raise UserValueError(f"labels={self.labels!r}; give at least two different non-empty strings.")
 
     def judge(self, question: Question, text: str) -> Score:
-        answer, gold = _extract(text, self._choices(question)), question.answer.strip()
+        reader = self._reader(question)
+        answer, gold = _extract(text, reader), question.answer.strip()
         if answer is None:
             return no_answer("no choice, or more than one")
-        return verdict(answer == gold, answer, f"{answer} against {gold}")
+        return verdict(answer == reader.values.get(_folded(gold)), answer, f"{answer} against {gold}")
 
     def check_gold(self, question: Question) -> None:
         labels = tuple(self._choices(question))
@@ -156,6 +145,10 @@ class Choice(AnswerVerifier):
                 f"question {question.id}: gold answer {question.answer[:80]!r} is none of the choices "
                 f"{', '.join(labels)}; correct or remove the row."
             )
+
+    def _reader(self, question: Question) -> _Reader:
+        choices = self._choices(question).items()
+        return _reader(tuple((x, said, ()) if isinstance(said, str) else (x, "", tuple(said)) for x, said in choices))
 
     def _choices(self, question: Question) -> Mapping[str, str]:
         own = question.metadata.get("choices")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-__all__ = ["boxed", "marked", "plain"]
+__all__ = ["boxed", "marked", "plain", "unstyled"]
 
 # Nothing here may backtrack over long runs: a model can write 100 kB of anything. Hence [ \t] and bounded repeats.
 _MARKER = re.compile(
@@ -67,4 +67,9 @@ _STYLE = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s
 
 def plain(snippet: str) -> str:
     """`snippet` without the styling around words: ``\\text{B}`` -> ``B``, ``**B**`` -> ``B``, ``$B$`` -> ``B``."""
-    return _STYLE.sub(r"\1", snippet).replace("$", "").strip(" \t\r\n*_`\"'")
+    return unstyled(snippet).replace("$", "").strip(" \t\r\n*_`\"'")
+
+
+def unstyled(text: str) -> str:
+    """`text` without the LaTeX commands around words."""
+    return _STYLE.sub(r"\1", text)
