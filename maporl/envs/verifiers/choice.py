@@ -16,7 +16,7 @@ from maporl.types import Question, Score
 
 __all__ = ["Choice"]
 
-_LONGEST = 100_000  # characters that are read, from the end
+_LONGEST = 20_000  # characters that are read, from the end
 _LOST = re.compile(r"[\u200b-\u200f\u2060\ufeff*`$]|(?<!\w)_+|_+(?!\w)|\\[^a-zA-Z]")
 _QUOTES = str.maketrans("‘’“”「」", "''\"\"\"\"")
 _PARTICLES = ("yes", "no")

@@ -29,7 +29,7 @@ class Exact(AnswerVerifier):
     ignore_space: bool = True
 
     def judge(self, question: Question, text: str) -> Score:
-        marks = ((plain(snippet), bounded) for snippet, bounded in marked(text))
+        marks = ((plain(mark.snippet), mark.bounded) for mark in marked(text))
         snippet = next((snippet for snippet, bounded in marks if snippet or bounded), None)
         answer = self._canonical(text) if snippet is None else self._canonical(snippet.removesuffix("."))
         if not answer:

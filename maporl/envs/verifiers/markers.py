@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-__all__ = ["boxed", "marked", "plain", "unstyled"]
+__all__ = ["Marked", "boxed", "marked", "plain", "unstyled"]
 
 # Nothing here may backtrack over long runs: a model can write 100 kB of anything. Hence [ \t] and bounded repeats.
 _MARKER = re.compile(
@@ -18,24 +19,35 @@ _MARKER = re.compile(
     r"|^[ \t#*_]*answer[ \t*_]*$",
     re.MULTILINE | re.IGNORECASE,
 )
+_SENTENCE = re.compile(r"[.;!?]\s|\n")
 _LONGEST = 2000  # characters of a box or line that are read; an answer is short, and a brace may never close
 _MOST = 64  # markers that are tried
 
 
-def marked(text: str) -> Iterator[tuple[str, bool]]:
-    """What follows each explicit marker, the last marker first.
+class Marked(NamedTuple):
+    """What follows an explicit marker.
 
-    Yields:
-        (snippet, bounded): the inside of a box or an answer tag, which says where the answer ends; or the rest of the marker's line
-        (of the next line that holds something, where the marker stands alone), without Markdown emphasis in front.
+    Attributes:
+        snippet: The inside of a box or an answer tag; or the rest of the marker's line (of the next line that holds something, where the
+            marker stands alone), without Markdown emphasis in front.
+        bounded: A box or tag says where the answer ends.
+        before: The beginning of the marker's sentence, and the marker.
     """
+
+    snippet: str
+    bounded: bool
+    before: str
+
+
+def marked(text: str) -> Iterator[Marked]:
+    """What follows each explicit marker, the last marker first."""
     for match in list(_MARKER.finditer(text))[: -_MOST - 1 : -1]:
         if match.group().lower().startswith("\\boxed"):
             inside = boxed(text, match.end())
             if inside is not None:
-                yield inside, True
+                yield Marked(inside, True, "")
         elif match.group().lower() == "<answer>":
-            yield text[match.end() : match.end() + _LONGEST].partition("</")[0].strip(), True
+            yield Marked(text[match.end() : match.end() + _LONGEST].partition("</")[0].strip(), True, "")
         elif match.group().strip(" \t*_>") == "a:":
             continue  # only GSM8K's capital "A:" is a marker
         else:
@@ -43,7 +55,8 @@ def marked(text: str) -> Iterator[tuple[str, bool]]:
             body = rest.lstrip(" \t\r\n*_:")
             if "\n" in rest[: len(rest) - len(body)]:
                 body = body.removeprefix("- ")  # a list item, not a sign
-            yield body.split("\n", 1)[0], False
+            before = _SENTENCE.split(text[max(0, match.start() - 200) : match.start()])[-1] + match.group()
+            yield Marked(body.split("\n", 1)[0], False, before)
 
 
 def boxed(text: str, start: int = 0) -> str | None:

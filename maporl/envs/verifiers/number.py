@@ -3,36 +3,74 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from maporl.envs.verifiers.markers import marked
+from maporl.envs.verifiers.english.claims import Group, Name, Stance, groups_of, lexer
+from maporl.envs.verifiers.english.numerals import WORDS, numeral
+from maporl.envs.verifiers.markers import marked, plain
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["Number", "canonical", "parse_number"]
 
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-_TOKEN = re.compile(
-    r"(?P<sign>(?<![\w)\]}.])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
+_DIGITS = (
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
+    r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])(?:\.[0-9]+)?"  # Indian groups
+    r"|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+)
+_NUMBER = (
+    r"(?<![A-Za-z_])(?<![A-Za-z_]-)(?P<sign>(?<![\w)\]}.-])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
     rf"(?P<number>{_DIGITS})"
     r"(?:\s{1,2}(?P<above>[0-9]{1,9})/(?P<below>[0-9]{1,9})(?![0-9/])"  # 1 1/2
     rf"|\s?/\s?\(?(?P<divisor>-?{_DIGITS})\)?"  # 3/4
     r"|\s?(?:\\times|×|\*|x)\s?10\s?\^\s?\{?(?P<power>[+-]?[0-9]{1,3})\}?"  # 1.2 x 10^3
-    r"|[eE](?P<exponent>[+-]?[0-9]{1,3})(?![\w.]))?"
+    r"|[eE](?P<exponent>[+-]?[0-9]{1,3})(?![\w.])"
+    r"|(?P<scale>k\b|\s?(?:thousand|million|billion|trillion)\b(?!\s?[a-z]*illion)))?"
 )
+_SCALES = {"k": 1000, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_TOKEN = re.compile(_NUMBER)
 _FRACTION = re.compile(
     rf"(?P<whole>[0-9]\s?)?\\[dtc]?frac\s?(?:\{{\s?(?P<a>-?{_DIGITS})\s?\}}\s?\{{\s?(?P<b>-?{_DIGITS})\s?\}}"
     r"|(?P<c>[0-9])\s?(?P<d>[0-9]))"
 )
+_LONGEST = 20_000  # characters that are read, from the end, where nothing marks the answer
+_SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
 _MOST_DIGITS = 400  # a longer number is a model repeating itself, and Python's own conversion has a limit too
-_GOES_ON = re.compile(r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|\\(?:times|cdot|div|sqrt|pi)\b|[xyz]\b(?!\s[a-z]))")
+_GOES_ON = re.compile(
+    r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|[π√]|sqrt|\\(?:times|cdot|div|sqrt|pi)\b|[xyz]\b(?!\s[a-z]))"
+    r"|(?:\s[a-z]{1,20}){0,2}\s?(?:[-+*/×÷]\s|\b(?:plus|minus|times|divided\sby|multiplied\sby|added\sto|less)\s)[$(]?[0-9]"
+    r"|(?:\s[a-z]{1,20}){0,4}\s?=",
+    re.IGNORECASE,
+)
+"""An expression goes on: what was read is only its beginning."""
 _SIGN_APART = re.compile(r"^-\s{1,3}")
-_BEFORE = re.compile(r"(?:[\w)}]\s?[-+*/^×÷]\s?|\\sqrt\s?\{?)$")
+_BEFORE = re.compile(r"(?:[\w)}]\s?[-+*/^×÷]\s?|[-√]\s?|\\?sqrt\s?[({]?)$")
+_ONE_OF_MANY = re.compile(rf"(?:\s[a-z]{{1,20}}){{0,2}}\s(?:to|and)\s\$?{_DIGITS}|[.,:]\s?[0-9]|\s?[-~]\s?[0-9]|\s[0-9]", re.IGNORECASE)
+"""Another number stands beside: a range, a list, a time of day."""
+_RESULT = re.compile(
+    r"(?:\bwhich\s(?:is|equals|makes|gives)|\bthat\sis|\bi\.e|\bor|\bso|\bthus|\btherefore|\bmaking|\bgiving|\bgives|\bequals|\bequal\sto"
+    rf"|\bfor\sa\stotal\sof|=|:)[\s,.:]{{0,3}}(?={_NUMBER})",
+    re.IGNORECASE,
+)
+"""Before what an expression comes to."""
+
+_SPACES = "\u00a0\u2007\u2009\u202f"  # spaces that hold a number together
+_PLAIN = str.maketrans(
+    {"\u2212": "-", "\u2013": "-", "\u2010": "-", "\u2011": "-", "\uff0d": "-", "。": ". ", "²": "^2", "³": "^3", "’": "'"}
+    | {0xFF10 + digit: str(digit) for digit in range(10)}
+    | {sign: f" {unicodedata.normalize('NFKC', sign).replace(chr(0x2044), '/')}" for sign in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
+)
+_GROUPED = re.compile(rf"(?<![0-9.,])[0-9]{{1,3}}(?:(?:[{_SPACES}'_]|\\,)[0-9]{{3}})+(?![0-9])|(?<![0-9.,])[0-9]{{1,3}}(?: [0-9]{{3}}){{2,}}(?![0-9])")
+_DOTTED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:\.[0-9]{3}){2,}(?![0-9]|\.[0-9])")
+_ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-9])")
+_MINUS = re.compile(r"(?:\bnegative|(?:(?<=^)|(?<=\bis\s)|(?<=\bto\s)|(?<=[:=]\s))minus)\s(?=[$€£¥₹]?[0-9])", re.IGNORECASE)
+_CURRENCY = re.compile(r"\b(?:Rs\.?|INR|USD|EUR|GBP|US(?=\$))\s?(?=[$0-9])")
 
 
 def _fraction(match: re.Match[str]) -> str:
@@ -42,8 +80,10 @@ def _fraction(match: re.Match[str]) -> str:
 
 def _tidy(text: str) -> str:
     """LaTeX and typographic spellings of a number in plain ones."""
-    text = text.replace("\u2212", "-").replace("\\$", "$").replace("\\%", "%").replace("{,}", ",").replace("\\!", "")
-    text = re.sub(r"(?<=[0-9])\\,(?=[0-9]{3})", ",", text)
+    text = text.translate(_PLAIN).replace("i.e.", "i.e").replace("\\$", "$").replace("\\%", "%").replace("{,}", ",").replace("\\!", "")
+    text = _GROUPED.sub(lambda match: re.sub(r"\\,|[^0-9]", ",", match.group()), text)
+    text = _DOTTED.sub(lambda match: match.group().replace(".", ","), text)
+    text = _CURRENCY.sub("", _MINUS.sub("-", text))
     return _FRACTION.sub(_fraction, text) if "frac" in text else text
 
 
@@ -62,6 +102,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
         value /= divisor
     elif match["power"] or match["exponent"]:
         value *= Fraction(10) ** int(match["power"] or match["exponent"])
+    elif match["scale"]:
+        value *= _SCALES[match["scale"].strip().lower()]
     return -value if match["sign"] or match["inner"] else value
 
 
@@ -91,22 +133,6 @@ def canonical(value: Fraction) -> str:
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
-def _after_marker(text: str) -> tuple[bool, Fraction | None]:
-    """(a marker with a number was found, the number). An expression is not a number: ``\\boxed{2x + 3}`` is no answer."""
-    for snippet, in_box in marked(text):
-        snippet = _tidy(snippet)
-        if not in_box:
-            snippet = re.split(r"[.;](?=\s|$)", snippet, maxsplit=1)[0]
-        snippet = _SIGN_APART.sub("-", snippet.rpartition("=")[2].strip(" $*+"))
-        match = _TOKEN.search(snippet)
-        if match is None:
-            continue
-        if _GOES_ON.match(snippet, match.end()) or _BEFORE.search(snippet[: match.start()]):
-            return True, None
-        return True, _value(match)
-    return False, None
-
-
 def _last_number(text: str) -> Fraction | None:
     last = None
     for last in _TOKEN.finditer(_tidy(text)):  # noqa: B007
@@ -114,13 +140,93 @@ def _last_number(text: str) -> Fraction | None:
     return _value(last) if last is not None else None
 
 
-def _marker_else_last(text: str) -> Fraction | None:
+_DIGITAL, _VERBAL = lexer(f"(?P<name>{_NUMBER})"), lexer(f"(?P<name>{WORDS})")
+
+
+def _in_digits(match: re.Match[str]) -> Name:
+    value = _value(match)
+    return Name("" if value is None else canonical(value), start=match.start(), end=match.end())
+
+
+def _in_words(match: re.Match[str]) -> Name:
+    value = numeral(match.group())
+    return Name("" if value is None else str(value), start=match.start(), end=match.end())
+
+
+def _named(text: str, words: bool = True) -> list[Group]:
+    """The numbers that `text` names; those in words, if it has no other that counts."""
+    groups = groups_of(text, _DIGITAL, _in_digits) if any(map(str.isdigit, text)) else []
+    if not words or any(group.stance is not Stance.ASIDE for group in groups):
+        return groups
+    spelled = groups_of(text, _VERBAL, _in_words)
+    return groups + [g for g in spelled if g.alone or g.stance is Stance.CLAIMED or text[g.names[0].start : g.names[0].end].lower() != "one"]
+
+
+def _only(text: str, group: Group) -> Fraction | None:
+    """The one number of a group; several, such as "5 or 6", are none, but those in brackets only explain."""
+    start, values = group.names[0].end, {group.names[0].value}
+    for name in group.names[1:]:
+        if "(" in text[start : name.start]:
+            break
+        values.add(name.value)
+        start = name.end
+    return Fraction(values.pop()) if len(values) == 1 and "" not in values else None
+
+
+def _after_marker(text: str) -> tuple[bool, Fraction | None]:
+    """(a marker with a number was found, the number). An expression is not a number: ``\\boxed{2x + 3}`` is no answer."""
+    for snippet, bounded, before in marked(text):
+        snippet = _ONE_GROUP.sub(r"\1,\2", _tidy(plain(snippet)))
+        if not bounded:
+            snippet = re.split(r"[.;](?=\s|$)", snippet, maxsplit=1)[0]
+        snippet = _SIGN_APART.sub("-", snippet.strip(" $*+"))
+        sentence = f"{_tidy(before)} {snippet}"
+        groups = [group for group in _named(sentence) if group.names[-1].start >= len(sentence) - len(snippet)]
+        live = [group for group in groups if group.stance is not Stance.ASIDE]
+        if live:
+            return True, _read(sentence, live, bounded)
+    return False, None
+
+
+def _read(text: str, groups: list[Group], bounded: bool) -> Fraction | None:
+    """The first number; of an expression, what it comes to."""
+    first = groups[0].names[0]
+    said, rest = text[: first.start], text[groups[0].names[0].end :]
+    if _GOES_ON.match(rest) or _BEFORE.search(said) or (bounded and rest.startswith("!")):
+        results = [match for match in _RESULT.finditer(rest) if not _GOES_ON.match(rest, _end(rest, match.end()))]
+        return _value(_TOKEN.match(rest, results[-1].end())) if results else None
+    return None if _ONE_OF_MANY.match(rest) else _only(text, groups[0])
+
+
+def _end(text: str, start: int) -> int:
+    match = _TOKEN.match(text, start)
+    return match.end() if match else start
+
+
+def _in_the_open(text: str) -> Fraction | None:
+    """The last number of the last sentence that has any, or else the last that a sentence before takes as its answer."""
+    stances: tuple[Stance, ...] = (Stance.CLAIMED, Stance.NAMED)
+    tidy = _tidy(text[-_LONGEST:])
+    words = not any(map(str.isdigit, tidy))
+    for sentence in reversed(_SENTENCE.split(tidy)):
+        if not words and not any(map(str.isdigit, sentence)):
+            continue
+        groups = _named(sentence, words)
+        live = [group for group in groups if group.stance in stances]
+        if live:
+            return _only(sentence, live[-1])
+        if groups:
+            stances = (Stance.CLAIMED,)
+    return None
+
+
+def _marker_else_open(text: str) -> Fraction | None:
     found, value = _after_marker(text)
-    return value if found else _last_number(text)
+    return value if found else _in_the_open(text)
 
 
 _EXTRACTORS: dict[str, Callable[[str], Fraction | None]] = {
-    "answer": _marker_else_last,
+    "answer": _marker_else_open,
     "marker": lambda text: _after_marker(text)[1],
     "last": _last_number,
 }

@@ -33,11 +33,14 @@ class Name(NamedTuple):
         value: What it stands for.
         label: It is a label, which beats a text beside it; and a claim of it cannot mean anything else.
         bare: It counts in some places only: a "letter" may be a word ("A", "I") or belong to one ("plan B"), a "particle" an article ("no").
+        start, end: Its place in the text.
     """
 
     value: str
     label: bool = True
     bare: str = ""
+    start: int = 0
+    end: int = 0
 
 
 @dataclass

@@ -72,7 +72,7 @@ _WORDS = {
         correct, right, best, better, true, likeliest, fits, fit, works, matches, suits, appropriate, suitable, preferable, makes sense,
         make sense, makes more sense, makes the most sense, makes most sense, it is the one""",
     Kind.BAD: """
-        wrong, incorrect, false, mistaken, impossible, unlikely, out, implausible, unsuitable, inappropriate, irrelevant, nonsense, no sense, worse""",
+        wrong, incorrect, false, mistaken, impossible, unlikely, implausible, unsuitable, inappropriate, irrelevant, nonsense, no sense, worse""",
     Kind.LINK: "so, therefore, thus, hence, consequently, accordingly, ergo, in conclusion, in short, which is, which are, which equals",
     Kind.BUT: "but, however, yet",
     Kind.STOP: "because, since, which, who, where, when, whose, given",
