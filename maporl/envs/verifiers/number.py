@@ -204,20 +204,32 @@ def _end(text: str, start: int) -> int:
 
 
 def _in_the_open(text: str) -> Fraction | None:
-    """The last number of the last sentence that has any, or else the last that a sentence before takes as its answer."""
-    stances: tuple[Stance, ...] = (Stance.CLAIMED, Stance.NAMED)
+    """What the last sentence with a number names: the result that stands before it, if it repeats that, else its last number.
+
+    Where it only puts numbers aside, the last that a sentence before takes as its answer.
+    """
     tidy = _tidy(text[-_LONGEST:])
     words = not any(map(str.isdigit, tidy))
+    last: tuple[str, list[Group]] | None = None
+    aside = False
     for sentence in reversed(_SENTENCE.split(tidy)):
         if not words and not any(map(str.isdigit, sentence)):
             continue
         groups = _named(sentence, words)
-        live = [group for group in groups if group.stance in stances]
+        claimed = [group for group in groups if group.stance is Stance.CLAIMED]
+        if last is not None:
+            result = _only(sentence, claimed[-1]) if claimed else None
+            repeated = groups_of(last[0], _VERBAL, _in_words) + last[1]
+            if result is not None and canonical(result) in {value for group in repeated for value in group.values}:
+                return result
+            break
+        live = claimed if aside else [group for group in groups if group.stance is not Stance.ASIDE]
         if live:
-            return _only(sentence, live[-1])
-        if groups:
-            stances = (Stance.CLAIMED,)
-    return None
+            last = sentence, live
+            if aside:
+                break
+        aside = aside or bool(groups)
+    return _only(last[0], last[1][-1]) if last is not None else None
 
 
 def _marker_else_open(text: str) -> Fraction | None:
