@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from maporl.envs.verifiers.english.claims import Group, Name, Stance, groups_of, lexer
+from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
+from maporl.envs.verifiers.english.tokens import Name, lexer
 from maporl.envs.verifiers.markers import unstyled
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
@@ -18,7 +20,7 @@ __all__ = ["Choice"]
 
 _LONGEST = 20_000  # characters that are read, from the end
 _LOST = re.compile(r"[\u200b-\u200f\u2060\ufeff*`$]|(?<!\w)_+|_+(?!\w)|\\[^a-zA-Z]")
-_QUOTES = str.maketrans("‘’“”「」", "''\"\"\"\"")
+_QUOTES = str.maketrans("‘’“”「」", '\'\'""""')
 _PARTICLES = ("yes", "no")
 
 
@@ -70,7 +72,9 @@ def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
     texts = {said: label for said, label in by_text.items() if said and said not in values}
     values |= texts
     letters = "|".join(re.escape(said) for said in values if len(said) == 1)
-    words = "|".join(r"\W{1,3}".join(map(re.escape, said.split())) for said in sorted(values, key=len, reverse=True) if len(said) > 1)
+    words = "|".join(
+        r"\W{1,3}".join(map(re.escape, said.split())) for said in sorted(values, key=len, reverse=True) if len(said) > 1
+    )
     patterns = [rf"(?P<name_word>(?<![\w'])(?:{words})(?!\w|[.,]\d|'\w))"] if words else []
     if letters:
         patterns.append(
@@ -83,7 +87,9 @@ def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
 def _extract(text: str, reader: _Reader) -> str | None:
     groups = reader.groups(text)
     listed = _lists(groups)
-    claimed = [group for group in groups if group.stance is Stance.CLAIMED and not (group.alone and group.line in listed)]
+    claimed = [
+        group for group in groups if group.stance is Stance.CLAIMED and not (group.alone and group.line in listed)
+    ]
     for pool in ([group for group in claimed if group.sure or group.label], claimed):
         if pool:
             return _only(pool[-1].values)
@@ -124,10 +130,11 @@ class Choice(AnswerVerifier):
             label -> text, or texts, replaces them; a list instead of a text holds other spellings of the label.
     """
 
-    labels: tuple[str, ...] = ("A", "B", "C", "D", "E")
+    labels: tuple[str, ...] | Mapping[str, Sequence[str]] = ("A", "B", "C", "D", "E")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(self.labels))  # YAML gives a list
+        if not isinstance(self.labels, Mapping):
+            object.__setattr__(self, "labels", tuple(self.labels))  # YAML gives a list
         if not all(isinstance(x, str) and x.strip() for x in self.labels) or len({*map(str.casefold, self.labels)}) < 2:
             raise UserValueError(f"labels={self.labels!r}; give at least two different non-empty strings.")
 
@@ -148,8 +155,12 @@ class Choice(AnswerVerifier):
 
     def _reader(self, question: Question) -> _Reader:
         choices = self._choices(question).items()
-        return _reader(tuple((x, said, ()) if isinstance(said, str) else (x, "", tuple(said)) for x, said in choices))
+        return _reader(
+            tuple((x, said, ()) if isinstance(said, str) else (x, "", tuple(map(str, said))) for x, said in choices)
+        )
 
-    def _choices(self, question: Question) -> Mapping[str, str]:
+    def _choices(self, question: Question) -> Mapping[str, Any]:
         own = question.metadata.get("choices")
-        return own if isinstance(own, Mapping) and own else dict.fromkeys(self.labels, "")
+        if isinstance(own, Mapping) and own:
+            return own
+        return self.labels if isinstance(self.labels, Mapping) else dict.fromkeys(self.labels, "")

@@ -55,8 +55,8 @@ class Exact(AnswerVerifier):
 class Regex(AnswerVerifier):
     """The last match of a pattern in the response is the gold text; or, with ``uses_gold=False``, there is a match at all.
 
-    The second form is a format check, for a `Gate` or a `WeightedSum`; it sees reasoning blocks, too. A pattern runs in this process and without a time
-    limit: nested repeats can take for ever, as in any use of `re`.
+    The second form is a format check, for a `Gate` or a `WeightedSum`; it sees reasoning blocks, too. A pattern runs in this
+    process and without a time limit: nested repeats can take for ever, as in any use of `re`.
 
     Args:
         pattern: A Python regular expression. Its first group is the answer, or the whole match if it has none.

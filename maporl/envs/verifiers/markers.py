@@ -1,4 +1,4 @@
-"""Where a response says what its answer is: ``#### 72``, ``\\boxed{72}``, ``<answer>72</answer>``, ``The answer is 72``, ``Answer: 72``, ``A: 72``."""
+"""Where a response says what its answer is: ``#### 72``, ``\\boxed{72}``, ``<answer>72</answer>``, ``The answer is 72``, ``A: 72``."""
 
 from __future__ import annotations
 

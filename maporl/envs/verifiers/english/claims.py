@@ -8,14 +8,14 @@ side are one group: if they differ, nothing was chosen.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import NamedTuple
 
-from maporl.envs.verifiers.english.vocabulary import LONGEST, STARTS, Kind, kind_of, phrase
+from maporl.envs.verifiers.english.tokens import Name, Token, tokens_of
+from maporl.envs.verifiers.english.vocabulary import Kind, kind_of
 
-__all__ = ["Group", "Name", "Stance", "groups_of", "lexer"]
+__all__ = ["Group", "Stance", "groups_of"]
 
 
 class Stance(Enum):
@@ -26,23 +26,6 @@ class Stance(Enum):
     ASIDE = auto()
 
 
-class Name(NamedTuple):
-    """One thing that is named.
-
-    Attributes:
-        value: What it stands for.
-        label: It is a label, which beats a text beside it; and a claim of it cannot mean anything else.
-        bare: It counts in some places only: a "letter" may be a word ("A", "I") or belong to one ("plan B"), a "particle" an article ("no").
-        start, end: Its place in the text.
-    """
-
-    value: str
-    label: bool = True
-    bare: str = ""
-    start: int = 0
-    end: int = 0
-
-
 @dataclass
 class Group:
     """Things that are named side by side.
@@ -51,20 +34,19 @@ class Group:
         names: Which.
         stance: How the text stands to them.
         sure: A word such as "answer" is in the sentence, or the place is marked (a box).
-        alone: Nothing else is said in the sentence.
         line: Number of its line, empty ones not counted.
+        alone: Nothing else is said in the sentence.
         said_of: Something is said of them that is neither praise nor blame.
-        deniable: They were put aside by a denial, so that "but" takes what comes after.
+        source: What decided about the stance: the kind of a word, "=", ":" or "open".
     """
 
     names: list[Name]
     stance: Stance
     sure: bool
     line: int
+    source: Kind | str | None
     alone: bool = False
     said_of: bool = False
-    source: object = None
-    after_colon: bool = False
 
     @property
     def values(self) -> set[str]:
@@ -76,57 +58,6 @@ class Group:
         return any(name.label for name in self.names)
 
 
-class _Token(NamedTuple):
-    kind: Kind | str  # a `Kind`, "name", "end", "open", or a punctuation mark
-    text: str
-    name: Name | None = None
-
-
-def lexer(names: str) -> re.Pattern[str]:
-    """Splits a text, given a pattern of what may be named; its groups' names begin with "name"."""
-    return re.compile(
-        rf"{names}|(?P<open>\\f?box(?:ed)?(?![a-z])|####|<answer>)|(?P<end></answer>|[.!?]+(?=[\s\"')*]|$)|\n)"
-        r"|(?P<word>[^\W_](?:[\w.'-]*\w)?(?!\w))|(?P<mark>[-=]{0,2}>|[→⇒]|[,:;=&/|–—]|(?<!\w)-(?!\w))",
-        re.IGNORECASE,
-    )
-
-
-def _tokens(text: str, split: re.Pattern[str], name_of: Callable[[re.Match[str]], Name]) -> list[_Token]:
-    tokens: list[_Token] = []
-    for match in split.finditer(text):
-        kind = match.lastgroup or ""
-        said = match.group()
-        if kind.startswith("name"):
-            tokens.append(_Token("name", said, name_of(match)))
-        elif kind == "word":
-            tokens.append(_Token(Kind.WORD, said.lower()))
-        elif kind == "mark":
-            tokens.append(_Token("=" if said[-1] in ">→⇒" else said, said))
-        else:
-            tokens.append(_Token(kind, said))
-    return list(_phrases(tokens))
-
-
-def _phrases(tokens: list[_Token]) -> Iterator[_Token]:
-    """Words that do something together are one token."""
-    at = 0
-    while at < len(tokens):
-        token, step = tokens[at], 1
-        if token.kind is Kind.WORD:
-            kind = kind_of(token.text)
-            if token.text in STARTS:
-                for number in range(LONGEST, 1, -1):
-                    words = tokens[at : at + number]
-                    found = all(w.kind is Kind.WORD for w in words) and phrase(tuple(w.text for w in words))
-                    if found:
-                        kind, step = found, len(words)
-                        token = _Token(kind, " ".join(w.text for w in words))
-                        break
-            token = token._replace(kind=kind)
-        yield token
-        at += step
-
-
 def groups_of(text: str, split: re.Pattern[str], name_of: Callable[[re.Match[str]], Name]) -> list[Group]:
     """What `text` names, in order; linear in its length.
 
@@ -135,17 +66,13 @@ def groups_of(text: str, split: re.Pattern[str], name_of: Callable[[re.Match[str
         split: From `lexer`.
         name_of: What a match of the pattern of names stands for.
     """
-    tokens = _tokens(text, split, name_of)
+    end = Token("end", "\n")
+    tokens = [*tokens_of(text, split, name_of), end, end, end]
     scan = _Scan()
-    end = _Token("end", "\n")
-    for at, token in enumerate(tokens):
-        following = tokens[at + 1] if at + 1 < len(tokens) else end
+    for token, following, second in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if token.name is not None and token.name.bare and not scan.takes(token.name, token, following):
-            token = _Token(Kind.WORD, token.text.lower())
-            if kind_of(token.text) is not Kind.WORD:
-                token = token._replace(kind=kind_of(token.text))
-        scan.read(token, following, tokens[at + 2] if at + 2 < len(tokens) else end)
-    scan.read(end, end, end)
+            token = Token(kind_of(token.text.lower()), token.text.lower())
+        scan.read(token, following, second)
     return scan.groups
 
 
@@ -175,7 +102,7 @@ class _Scan:
     line: int = 0
     last: Kind | str = "end"
 
-    def takes(self, name: Name, token: _Token, following: _Token) -> bool:
+    def takes(self, name: Name, token: Token, following: Token) -> bool:
         """Whether a bare name is one here, and not a word or part of one."""
         free, ends = self.last is not Kind.WORD, isinstance(following.kind, str)
         if following.name is not None:
@@ -192,7 +119,7 @@ class _Scan:
             return free and (ends or following.kind in _AFTER_LETTER)
         return free or taken
 
-    def read(self, token: _Token, following: _Token, second: _Token) -> None:
+    def read(self, token: Token, following: Token, second: Token) -> None:
         kind = token.kind
         if kind == "name":
             assert token.name is not None
@@ -209,7 +136,7 @@ class _Scan:
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
-    def _name(self, name: Name, following: _Token, second: _Token) -> None:
+    def _name(self, name: Name, following: Token, second: Token) -> None:
         self.anything = True
         group = self.open
         if group is not None and self.source is None and self._joins(group, following, second):
@@ -218,16 +145,17 @@ class _Scan:
             stance = Stance.NAMED
             if self.quoted or self.source in _PUTS_ASIDE:
                 stance = Stance.ASIDE
-            elif self.source in (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=") or (name.bare == "particle" and self.last in _STARTS):
+            elif self.source in (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=") or (
+                name.bare == "particle" and self.last in _STARTS
+            ):
                 stance = Stance.CLAIMED
-            group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, source=self.source)
-            group.after_colon = self.source == ":"
+            group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, self.source)
             self.groups.append(group)
             self.open = group
         self._finish()
         self.source, self.joined = None, []
 
-    def _joins(self, group: Group, following: _Token, second: _Token) -> bool:
+    def _joins(self, group: Group, following: Token, second: Token) -> bool:
         """Whether a name belongs to those before it."""
         if set(self.joined) != {","}:
             return True  # beside it, or after "or"
@@ -237,13 +165,17 @@ class _Scan:
 
     # -- words ---------------------------------------------------------------------------------------------------------
 
-    def _word(self, kind: Kind, text: str, following: _Token) -> None:
+    def _word(self, kind: Kind, text: str, following: Token) -> None:
         if kind is Kind.FILL:
+            if text == "no" and following.name is not None:
+                self.source = Kind.DENY  # "no contradiction"
+            elif text in ("likely", "probable") and self.topic is not None and isinstance(following.kind, str):
+                self._praise()
             return
         if kind is Kind.LIST and self.open is not None:
             self.joined.append(kind)
             return
-        if kind in (Kind.BE, Kind.HELP, Kind.GOOD, Kind.CLAIM, Kind.BAD) and self.open is not None:
+        if kind in (Kind.BE, Kind.HELP, Kind.GOOD, Kind.CLAIM, Kind.BAD) and self.open is not None and not self.joined:
             self.topic = self.open  # a verb: something is said of them
             if kind is Kind.BE and text in ("it is", "it's") and following.kind == "end":
                 self._praise()
@@ -283,11 +215,11 @@ class _Scan:
             self.source = kind
         elif kind is Kind.TO and self.groups[self.first :] and self.groups[-1].source is Kind.ASIDE and not self.source:
             self.source = Kind.CLAIM
-        elif kind is Kind.NOUN and self.source is None:
-            self.source = None
 
-    def _deny(self, text: str, following: _Token) -> None:
-        if self.topic is not None or (self.open is not None and text.endswith(("n't", "cannot")) and following.kind != "name"):
+    def _deny(self, text: str, following: Token) -> None:
+        if self.topic is not None or (
+            self.open is not None and text.endswith(("n't", "cannot")) and following.kind != "name"
+        ):
             topic = self.topic or self.open
             assert topic is not None
             topic.stance, self.topic = Stance.ASIDE, None
@@ -331,8 +263,6 @@ class _Scan:
                 self.source = "="
             elif mark in ":=":
                 self.source = ":" if source is not Kind.CLAIM else source
-        if mark == "," and self.source is Kind.LINK:
-            self.source = Kind.LINK
 
     def _clause(self) -> None:
         self._finish()
@@ -340,7 +270,11 @@ class _Scan:
 
     def _end(self, text: str) -> None:
         mine = self.groups[self.first :]
-        pending = not mine and text == "\n" and (self.source in (Kind.BE, Kind.CLAIM, "=", "open") or (self.noun and not self.content))
+        pending = (
+            not mine
+            and text == "\n"
+            and (self.source in (Kind.BE, Kind.CLAIM, "=", "open") or (self.noun and not self.content))
+        )
         last_named = self.open is not None
         self._finish()
         kept = [group for group in mine if group.stance is not Stance.ASIDE]
@@ -351,7 +285,7 @@ class _Scan:
             for group in kept:
                 group.alone = group.stance is Stance.NAMED
                 group.stance = Stance.CLAIMED
-        elif mine and last_named and mine[-1].after_colon and mine[-1].stance is Stance.NAMED:
+        elif mine and last_named and mine[-1].source == ":" and mine[-1].stance is Stance.NAMED:
             mine[-1].stance = Stance.CLAIMED
         carried, noun = self.source, self.noun
         self._clause()

@@ -40,12 +40,14 @@ _WORDS = {
         overall, in total, in all, altogether, no doubt, without doubt, without any doubt, without a doubt,
         beyond doubt, in my opinion, in my view, to me, of course, in fact, after all, by far, for sure, sure, certain, confident, yes, no,
         no more than, not more than, not less than, no less than, no fewer than, not only, not just, not merely, wait, hmm, well, ok, okay,
-        above, below, following, remaining, going, described, classified, labelled, labeled, considered, known, seen, one, bold, text, json""",
+        above, below, following, remaining, going, described, classified, labelled, labeled, considered, known, seen, one,
+        text, json""",
     Kind.CLAIM: """
         think, thinks, believe, believes, say, guess, choose, choosing, pick, picking, select, selecting, take, taking, prefer, maintain,
         conclude, suspect, answering, get, got, go, stick, stay, settle, settled, settling, vote, opt, opting, lean, leaning, decide,
         decided, agree, agreed, agreeing, leave, leaves, leaving, point, points, pointing, switch, switching, change, changing, update,
-        updating, keep, keeping, as, to be, i.e, namely, that is, that is to say, answer of, choice of, option of, value of, result of, total of""",
+        updating, keep, keeping, as, to be, i.e, namely, that is, that is to say,
+        answer of, choice of, option of, value of, result of, total of""",
     Kind.BE: """
         is, 's, are, 're, was, were, be, been, being, am, equals, equal, seems, seem, appears, appear, remains, remain, becomes, become,
         means, mean, gives, give, giving, makes, make, making, yields, yield, has, have, had, it is, it's, that's, there's, answer's""",
@@ -72,7 +74,8 @@ _WORDS = {
         correct, right, best, better, true, likeliest, fits, fit, works, matches, suits, appropriate, suitable, preferable, makes sense,
         make sense, makes more sense, makes the most sense, makes most sense, it is the one""",
     Kind.BAD: """
-        wrong, incorrect, false, mistaken, impossible, unlikely, implausible, unsuitable, inappropriate, irrelevant, nonsense, no sense, worse""",
+        wrong, incorrect, false, mistaken, impossible, unlikely, implausible, unsuitable, inappropriate, irrelevant, nonsense,
+        no sense, worse""",
     Kind.LINK: "so, therefore, thus, hence, consequently, accordingly, ergo, in conclusion, in short, which is, which are, which equals",
     Kind.BUT: "but, however, yet",
     Kind.STOP: "because, since, which, who, where, when, whose, given",
