@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
-from maporl.envs.verifiers.english.tokens import Name, lexer
+from maporl.envs.verifiers.english.tokens import Name, lexer, words_of
 from maporl.envs.verifiers.markers import unstyled
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
@@ -21,7 +21,7 @@ __all__ = ["Choice"]
 _LONGEST = 20_000  # characters that are read, from the end
 _LOST = re.compile(r"[\u200b-\u200f\u2060\ufeff*`$]|(?<!\w)_+|_+(?!\w)|\\[^a-zA-Z]")
 _QUOTES = str.maketrans("‘’“”「」", '\'\'""""')
-_PARTICLES = ("yes", "no")
+_PARTICLES = (("yes",), ("no",))
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,23 @@ class _Reader:
     """How the choices of one question are named.
 
     Attributes:
-        split: The lexer.
-        values: Folded label or text -> the label that stands for it; the first, where choices are the same.
-        texts: Those that are texts, not labels.
+        split: The lexer, which finds names of one character.
+        letters: Those -> what they stand for.
+        named: The words of the other names -> what they stand for.
+        same: Label -> the first label with the same text, which stands for both.
     """
 
     split: re.Pattern[str]
-    values: Mapping[str, str]
-    texts: Mapping[str, str]
+    letters: Mapping[str, Name]
+    named: Mapping[tuple[str, ...], Name]
+    same: Mapping[str, str]
 
     def name(self, match: re.Match[str]) -> Name:
-        said = _folded(match.group())
-        bare = "letter" if match.lastgroup == "name_bare" else "particle" if said in _PARTICLES else ""
-        return Name(self.values[said], said not in self.texts, bare)
+        name = self.letters[match.group().strip(" ()[]{}<>\"'").casefold()]
+        return name._replace(bare="letter" if match.lastgroup == "name_bare" else "")
 
     def groups(self, text: str) -> list[Group]:
-        return groups_of(_readable(text[-_LONGEST:]), self.split, self.name)
+        return groups_of(_readable(text[-_LONGEST:]), self.split, self.name, self.named)
 
 
 def _readable(text: str) -> str:
@@ -53,10 +54,14 @@ def _readable(text: str) -> str:
     return _LOST.sub(" ", unstyled(usual))
 
 
-def _folded(text: str) -> str:
-    """Words only, folded, without a leading article: how the text of a choice is compared."""
-    words = re.findall(r"\w+", text.casefold())
-    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
+@lru_cache(maxsize=64)
+def _lexer(letters: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds names of one character: marked as such, or bare."""
+    one = f"(?:{'|'.join(map(re.escape, letters)) or '(?!)'})"
+    return lexer(
+        rf"(?P<name_marked>[(\[{{<]\s?{one}\s?[)\]}}>]|(?<![\w'\"]){one}\)|(?<!\w)(?P<q>[\"']){one}(?P=q))"
+        rf"|(?P<name_bare>(?<![\w'.]){one}(?![\w'-]|[.,]\d))"
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -64,24 +69,29 @@ def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
     """Args:
     choices: (label, text, other spellings of the label) each.
     """
-    values: dict[str, str] = {}
-    by_text: dict[str, str] = {}
+    spellings = {said for label, text, others in choices for said in (label, text, *others)}
+    split = _lexer(tuple(sorted(said.casefold() for said in spellings if len(said) == 1)))
+    same, first = {}, dict[str, str]()
+    labels: dict[tuple[str, ...], Name] = {}
+    texts: dict[tuple[str, ...], Name] = {}
     for label, text, others in choices:
-        first = by_text.setdefault(_folded(text), label) if text else label
-        values.update(dict.fromkeys(map(_folded, (label, *others)), first))
-    texts = {said: label for said, label in by_text.items() if said and said not in values}
-    values |= texts
-    letters = "|".join(re.escape(said) for said in values if len(said) == 1)
-    words = "|".join(
-        r"\W{1,3}".join(map(re.escape, said.split())) for said in sorted(values, key=len, reverse=True) if len(said) > 1
-    )
-    patterns = [rf"(?P<name_word>(?<![\w'])(?:{words})(?!\w|[.,]\d|'\w))"] if words else []
-    if letters:
-        patterns.append(
-            rf"(?P<name_marked>[(\[{{<]\s?(?:{letters})\s?[)\]}}>]|(?<![\w'\"])(?:{letters})\)|(?<!\w)(?P<q>[\"'])(?:{letters})(?P=q))"
-            rf"|(?P<name_bare>(?<![\w'.])(?:{letters})(?![\w'-]|[.,]\d))"
+        same[label] = first.setdefault(" ".join(text.casefold().split()), label) if text else label
+        for said in (label, *others):
+            words = words_of(_readable(said), split)
+            labels[words] = Name(same[label], bare="particle" if words in _PARTICLES else "")
+        words = words_of(_readable(text), split)
+        texts[words] = Name(
+            same[label] if texts.get(words, Name(same[label], False)).value == same[label] else "", False
         )
-    return _Reader(lexer("|".join(patterns)), values, texts)
+    # Two texts that differ by an article only stand for neither.
+    names = {words: name for words, name in {**texts, **labels}.items() if words and name.value}
+    letters = {words[0]: name for words, name in names.items() if len(words) == len(words[0]) == 1}
+    return _Reader(
+        split,
+        letters,
+        {words: name for words, name in names.items() if words[0] not in letters or len(words) > 1},
+        same,
+    )
 
 
 def _extract(text: str, reader: _Reader) -> str | None:
@@ -143,7 +153,7 @@ class Choice(AnswerVerifier):
         answer, gold = _extract(text, reader), question.answer.strip()
         if answer is None:
             return no_answer("no choice, or more than one")
-        return verdict(answer == reader.values.get(_folded(gold)), answer, f"{answer} against {gold}")
+        return verdict(answer == reader.same.get(gold), answer, f"{answer} against {gold}")
 
     def check_gold(self, question: Question) -> None:
         labels = tuple(self._choices(question))

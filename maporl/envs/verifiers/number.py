@@ -48,7 +48,7 @@ _ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-
 
 def _last_number(text: str) -> Fraction | None:
     last = None
-    for last in TOKEN.finditer(tidy(text)):  # noqa: B007
+    for last in TOKEN.finditer(tidy(text[-_LONGEST:])):  # noqa: B007
         pass
     return value_of(last) if last is not None else None
 

@@ -98,7 +98,9 @@ def test_choices_with_one_text_are_one_choice() -> None:
 
 def test_labels_may_have_other_spellings() -> None:
     verifier = Choice({"yes": ["true", "Y"], "no": ["false", "N"]})
-    assert verifier(Question("?", "no"), "That is false.").answer == "no" and verifier(Question("?", "yes"), "Y").correct
+    assert (
+        verifier(Question("?", "no"), "That is false.").answer == "no" and verifier(Question("?", "yes"), "Y").correct
+    )
 
 
 @pytest.mark.parametrize(

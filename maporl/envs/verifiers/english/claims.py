@@ -8,9 +8,10 @@ side are one group: if they differ, nothing was chosen.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from types import MappingProxyType
 
 from maporl.envs.verifiers.english.tokens import Name, Token, tokens_of
 from maporl.envs.verifiers.english.vocabulary import Kind, kind_of
@@ -58,16 +59,15 @@ class Group:
         return any(name.label for name in self.names)
 
 
-def groups_of(text: str, split: re.Pattern[str], name_of: Callable[[re.Match[str]], Name]) -> list[Group]:
-    """What `text` names, in order; linear in its length.
-
-    Args:
-        text: Any text.
-        split: From `lexer`.
-        name_of: What a match of the pattern of names stands for.
-    """
+def groups_of(
+    text: str,
+    split: re.Pattern[str],
+    name_of: Callable[[re.Match[str]], Name],
+    named: Mapping[tuple[str, ...], Name] = MappingProxyType({}),
+) -> list[Group]:
+    """What `text` names, in order; linear in its length. The arguments are those of `tokens_of`."""
     end = Token("end", "\n")
-    tokens = [*tokens_of(text, split, name_of), end, end, end]
+    tokens = [*tokens_of(text, split, name_of, named), end, end, end]
     scan = _Scan()
     for token, following, second in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if token.name is not None and token.name.bare and not scan.takes(token.name, token, following):
@@ -77,6 +77,7 @@ def groups_of(text: str, split: re.Pattern[str], name_of: Callable[[re.Match[str
 
 
 _CLOSES = (Kind.BUT, Kind.LINK, Kind.STOP)
+_TAKES = (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=")
 _PUTS_ASIDE = (Kind.DENY, Kind.ASIDE, Kind.WHILE)
 _AFTER_LETTER = {Kind.BE, Kind.HELP, Kind.GOOD, Kind.LIST, Kind.TO, *_CLOSES, *_PUTS_ASIDE}
 _STARTS = ("end", "open", ",", ":", ";", "=")
@@ -110,7 +111,7 @@ class _Scan:
         if name.bare == "particle":
             goes_on = following.kind in _CLOSES or following.kind is Kind.LIST
             return free and (ends or goes_on or (self.last in _STARTS and following.text in _PRONOUNS))
-        taken = self.source in (Kind.BE, Kind.CLAIM, "open", "=")
+        taken = self.source in _TAKES
         if token.text.islower():
             return ends and (taken or self.last in ("end", Kind.NOUN))
         if token.text == "I":
@@ -145,9 +146,7 @@ class _Scan:
             stance = Stance.NAMED
             if self.quoted or self.source in _PUTS_ASIDE:
                 stance = Stance.ASIDE
-            elif self.source in (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=") or (
-                name.bare == "particle" and self.last in _STARTS
-            ):
+            elif self.source in _TAKES or (name.bare == "particle" and self.last in _STARTS):
                 stance = Stance.CLAIMED
             group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, self.source)
             self.groups.append(group)
@@ -188,7 +187,7 @@ class _Scan:
         elif kind is Kind.WORD:
             self.content = True
             self._finish(True)
-            if self.source in (Kind.BE, Kind.CLAIM, Kind.LINK, "=", ":"):
+            if self.source in _TAKES and self.source != "open" or self.source == ":":
                 self.source = None
         self._turn(kind, text)
         if kind is not Kind.NOUN or self.open is None:
@@ -198,7 +197,7 @@ class _Scan:
     def _turn(self, kind: Kind, text: str) -> None:
         """What the word means for the next name."""
         if kind in _CLOSES or kind is Kind.LIST:
-            denied = self.groups[self.first :] and self.groups[-1].source is Kind.DENY
+            denied = self._last_source() is Kind.DENY
             self._clause()
             self.source = Kind.LINK if kind is Kind.LINK else Kind.CLAIM if kind is Kind.BUT and denied else None
         elif kind in (Kind.BE, Kind.CLAIM):
@@ -213,8 +212,12 @@ class _Scan:
             self.quoted, self.own = False, True
         elif kind in (Kind.ASIDE, Kind.WHILE):
             self.source = kind
-        elif kind is Kind.TO and self.groups[self.first :] and self.groups[-1].source is Kind.ASIDE and not self.source:
+        elif kind is Kind.TO and self._last_source() is Kind.ASIDE and not self.source:
             self.source = Kind.CLAIM
+
+    def _last_source(self) -> Kind | str | None:
+        """What decided about the last thing that this sentence names."""
+        return self.groups[-1].source if len(self.groups) > self.first else None
 
     def _deny(self, text: str, following: Token) -> None:
         if self.topic is not None or (
@@ -270,11 +273,8 @@ class _Scan:
 
     def _end(self, text: str) -> None:
         mine = self.groups[self.first :]
-        pending = (
-            not mine
-            and text == "\n"
-            and (self.source in (Kind.BE, Kind.CLAIM, "=", "open") or (self.noun and not self.content))
-        )
+        waits = self.source in _TAKES or (self.noun and not self.content)
+        pending = not mine and text == "\n" and waits  # the answer stands in a line of its own
         last_named = self.open is not None
         self._finish()
         kept = [group for group in mine if group.stance is not Stance.ASIDE]
@@ -289,8 +289,7 @@ class _Scan:
             mine[-1].stance = Stance.CLAIMED
         carried, noun = self.source, self.noun
         self._clause()
-        if text == "\n" and self.anything or mine:
-            self.line += text == "\n"
+        self.line += text == "\n" and (self.anything or bool(mine))
         if not self.anything and text == "\n":
             self.source, self.noun = carried, noun  # an empty line
         else:

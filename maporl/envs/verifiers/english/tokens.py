@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from maporl.envs.verifiers.english.vocabulary import LONGEST, STARTS, Kind, kind_of, phrase
 
-__all__ = ["Name", "Token", "lexer", "tokens_of"]
+__all__ = ["Name", "Token", "lexer", "tokens_of", "words_of"]
 
 
 class Name(NamedTuple):
@@ -38,14 +38,26 @@ class Token(NamedTuple):
 def lexer(names: str) -> re.Pattern[str]:
     """Splits a text, given a pattern of what may be named; its groups' names begin with "name"."""
     return re.compile(
-        rf"{names}|(?P<open>\\f?box(?:ed)?(?![a-z])|####|<answer>)|(?P<end></answer>|[.!?]+(?=[\s\"')*]|$)|\n)"
+        rf"{names or '(?!)'}|(?P<open>\\f?box(?:ed)?(?![a-z])|####|<answer>)|(?P<end></answer>|[.!?]+(?=[\s\"')*]|$)|\n)"
         r"|(?P<word>[^\W_](?:[\w.'-]*\w)?(?!\w))|(?P<mark>[-=]{0,2}>|[→⇒]|[,:;=&/|–—]|(?<!\w)-(?!\w))",
         re.IGNORECASE,
     )
 
 
-def tokens_of(text: str, split: re.Pattern[str], name_of: Callable[[re.Match[str]], Name]) -> list[Token]:
-    """The tokens of `text`, split by a `lexer`; `name_of` says what a match of its pattern of names stands for."""
+Words = tuple[str, ...]
+
+
+def tokens_of(
+    text: str, split: re.Pattern[str], name_of: Callable[[re.Match[str]], Name], named: Mapping[Words, Name]
+) -> list[Token]:
+    """The tokens of `text`.
+
+    Args:
+        text: Any text.
+        split: A `lexer`.
+        name_of: What a match of its pattern of names stands for.
+        named: What certain words stand for, as `words_of` gives them.
+    """
     tokens: list[Token] = []
     for match in split.finditer(text):
         kind = match.lastgroup or ""
@@ -58,24 +70,39 @@ def tokens_of(text: str, split: re.Pattern[str], name_of: Callable[[re.Match[str
             tokens.append(Token("=" if said[-1] in ">→⇒" else said, said))
         else:
             tokens.append(Token(kind, said))
-    return list(_phrases(tokens))
+    return list(_joined(tokens, named))
 
 
-def _phrases(tokens: list[Token]) -> Iterator[Token]:
-    """Words that do something together are one token."""
+def words_of(text: str, split: re.Pattern[str]) -> Words:
+    """How `tokens_of` would find `text`, without an article before it."""
+    words = [match.group().lower() for match in split.finditer(text) if not match.group().isspace()]
+    while words and words[-1] in (".", "!", "?"):
+        words.pop()
+    return tuple(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
+
+
+def _joined(tokens: list[Token], named: Mapping[Words, Name]) -> Iterator[Token]:
+    """Words that name something, or do something together, are one token."""
+    starts, longest = {words[0] for words in named}, max(map(len, named), default=0)
     at = 0
     while at < len(tokens):
         token, step = tokens[at], 1
+        if token.text.lower() in starts:
+            for number in range(min(longest, len(tokens) - at), 0, -1):
+                words = tuple(t.text.lower() for t in tokens[at : at + number])
+                if words in named:
+                    token, step = Token("name", " ".join(words), named[words]), number
+                    break
         if token.kind is Kind.WORD:
-            kind = kind_of(token.text)
-            if token.text in STARTS:
-                for number in range(LONGEST, 1, -1):
-                    words = tokens[at : at + number]
-                    found = all(w.kind is Kind.WORD for w in words) and phrase(tuple(w.text for w in words))
-                    if found:
-                        kind, step = found, len(words)
-                        token = Token(kind, " ".join(w.text for w in words))
-                        break
-            token = token._replace(kind=kind)
+            token, step = _phrase(tokens, at)
         yield token
         at += step
+
+
+def _phrase(tokens: list[Token], at: int) -> tuple[Token, int]:
+    token = tokens[at]
+    for number in range(LONGEST if token.text in STARTS else 1, 1, -1):
+        words = tuple(t.text for t in tokens[at : at + number] if t.kind is Kind.WORD)
+        if len(words) == number and (kind := phrase(words)) is not None:
+            return Token(kind, " ".join(words)), number
+    return token._replace(kind=kind_of(token.text)), 1
