@@ -21,6 +21,7 @@ __all__ = ["Choice"]
 _LONGEST = 20_000  # characters that are read, from the end
 _LOST = re.compile(r"[\u200b-\u200f\u2060\ufeff*`$]|(?<!\w)_+|_+(?!\w)|\\[^a-zA-Z]")
 _QUOTES = str.maketrans("‘’“”「」", '\'\'""""')
+_AROUND = " \t\r\n()[]{}<>\"'"
 _PARTICLES = (("yes",), ("no",))
 
 
@@ -41,7 +42,7 @@ class _Reader:
     same: Mapping[str, str]
 
     def name(self, match: re.Match[str]) -> Name:
-        name = self.letters[match.group().strip(" ()[]{}<>\"'").casefold()]
+        name = self.letters[match.group().strip(_AROUND).lower()]
         return name._replace(bare="letter" if match.lastgroup == "name_bare" else "")
 
     def groups(self, text: str) -> list[Group]:
@@ -57,7 +58,8 @@ def _readable(text: str) -> str:
 @lru_cache(maxsize=64)
 def _lexer(letters: tuple[str, ...]) -> re.Pattern[str]:
     """Finds names of one character: marked as such, or bare."""
-    one = f"(?:{'|'.join(map(re.escape, letters)) or '(?!)'})"
+    written = {way for letter in letters for way in (letter, letter.upper()) if way.lower() == letter}
+    one = f"(?-i:{'|'.join(map(re.escape, sorted(written))) or '(?!)'})"
     return lexer(
         rf"(?P<name_marked>[(\[{{<]\s?{one}\s?[)\]}}>]|(?<![\w'\"]){one}\)|(?<!\w)(?P<q>[\"']){one}(?P=q))"
         rf"|(?P<name_bare>(?<![\w'.]){one}(?![\w'-]|[.,]\d))"
@@ -69,29 +71,28 @@ def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
     """Args:
     choices: (label, text, other spellings of the label) each.
     """
-    spellings = {said for label, text, others in choices for said in (label, text, *others)}
-    split = _lexer(tuple(sorted(said.casefold() for said in spellings if len(said) == 1)))
-    same, first = {}, dict[str, str]()
-    labels: dict[tuple[str, ...], Name] = {}
-    texts: dict[tuple[str, ...], Name] = {}
-    for label, text, others in choices:
-        same[label] = first.setdefault(" ".join(text.casefold().split()), label) if text else label
-        for said in (label, *others):
-            words = words_of(_readable(said), split)
-            labels[words] = Name(same[label], bare="particle" if words in _PARTICLES else "")
-        words = words_of(_readable(text), split)
-        texts[words] = Name(
-            same[label] if texts.get(words, Name(same[label], False)).value == same[label] else "", False
-        )
-    # Two texts that differ by an article only stand for neither.
-    names = {words: name for words, name in {**texts, **labels}.items() if words and name.value}
-    letters = {words[0]: name for words, name in names.items() if len(words) == len(words[0]) == 1}
-    return _Reader(
-        split,
-        letters,
-        {words: name for words, name in names.items() if words[0] not in letters or len(words) > 1},
-        same,
-    )
+    first: dict[str, str] = {}
+    same = {
+        label: first.setdefault(" ".join(text.casefold().split()), label) if text else label
+        for label, text, _ in choices
+    }
+    labels = [(said, Name(same[label])) for label, _, others in choices for said in (label, *others)]
+    texts = [(text, Name(same[label], label=False)) for label, text, _ in choices]
+    letters: dict[str, Name] = {}
+    for said, name in texts + labels:  # a label beats a text
+        if len(letter := _readable(said).strip(_AROUND).lower()) == 1:
+            letters[letter] = name
+    split = _lexer(tuple(sorted(letters)))
+    named: dict[tuple[str, ...], Name] = {}
+    for said, name in texts:
+        words = words_of(_readable(said), split)
+        # Two texts that differ by an article only stand for neither.
+        named[words] = name if named.get(words, name) == name else Name("", label=False)
+    for said, name in labels:
+        words = words_of(_readable(said), split)
+        named[words] = name._replace(bare="particle" if words in _PARTICLES else "")
+    named = {words: name for words, name in named.items() if name.value and len("".join(words)) > 1}
+    return _Reader(split, letters, named, same)
 
 
 def _extract(text: str, reader: _Reader) -> str | None:
