@@ -123,14 +123,14 @@ class Completion:
     Attributes:
         text: The message.
         prompt_ids: [P] int64, the tokens that were conditioned on.
-        completion_ids: [T] int64, the sampled tokens, the EOS token, or the one that completed a stop string, included if there was one.
-        logprobs: [T] float32, log-probability of each sampled token under the distribution it was sampled from
-            (temperature included).
+        completion_ids: [T] int64, its tokens, the EOS token, or the one that completed a stop string, included if there was one.
+        logprobs: [T] float32, of each token under the distribution it was sampled from (temperature included); 0 of a forced one.
         truncated: Cut at max_new_tokens before an EOS token or a stop string.
         stopped: Ended by a stop string, before which its text ends.
         reasoning: What it thought before (a ``<think>`` block), which neither peers nor verifiers read.
         overflow: The prompt left no room in the model's window; nothing was sampled.
         discarded: Tokens that were sampled for this message and thrown away; a cost, and no part of the message.
+        forced: [T] bool, the tokens that nobody chose: they closed its reasoning, which had reached its budget. None: none.
     """
 
     text: str
@@ -142,6 +142,12 @@ class Completion:
     discarded: int = 0
     stopped: bool = False
     reasoning: str = ""
+    forced: np.ndarray | None = None
+
+    @property
+    def thinking_cut(self) -> bool:
+        """Whether its reasoning was closed by force."""
+        return self.forced is not None
 
     @property
     def sampled_tokens(self) -> int:

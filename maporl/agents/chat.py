@@ -94,9 +94,31 @@ class ChatEncoder:
 
         One that is cut while it thinks says nothing.
         """
-        begun = self._begins_thinking or text.lstrip().startswith(_THINK)
-        thought, _, said = text.partition(_THOUGHT) if begun else ("", "", text)
+        thought, _, said = text.partition(_THOUGHT) if self._opens_thinking(text) else ("", "", text)
         return thought.strip().removeprefix(_THINK).strip(), said.strip()
+
+    def thinks(self, ids: Sequence[int]) -> bool:
+        """Whether a message of these tokens is in the middle of its ``<think>`` block."""
+        text = self.decode(ids)
+        return self._opens_thinking(text) and _THOUGHT not in text
+
+    @cached_property
+    def closing(self) -> tuple[int, ...]:
+        """The tokens between reasoning and answer: ``</think>`` and the white space around it, as the template writes them.
+
+        Empty where neither template nor tokenizer knows that mark.
+        """
+        if _THOUGHT not in self._added.values() and _THOUGHT not in str(self.tokenizer.chat_template):
+            return ()
+        usual = f"\n{_THOUGHT}\n\n"  # also where the template takes the reasoning out
+        said = {"role": "assistant", "content": f"{_THINK}\nthought-probe{usual}{_SAID['content']}"}
+        try:
+            text = self._render([_ASKED, said], prompt=False)
+        except _REFUSALS:
+            text = ""
+        _, kept, after = text.rpartition("thought-probe")
+        between = after.partition(_SAID["content"])[0]
+        return tuple(self.plain(between if kept and _THOUGHT in between else usual))
 
     @cached_property
     def ends(self) -> frozenset[int]:
@@ -125,6 +147,10 @@ class ChatEncoder:
         """
         first, second = self._rendered([_ASKED]), self._rendered([_ASKED, _SAID, _AGAIN])
         return _ASKED["content"] in os.path.commonprefix([first, second])
+
+    def _opens_thinking(self, text: str) -> bool:
+        """Whether a message begins with a ``<think>`` block: it writes the mark, or the template has written it."""
+        return self._begins_thinking or text.lstrip().startswith(_THINK)
 
     @cached_property
     def _begins_thinking(self) -> bool:

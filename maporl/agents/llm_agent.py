@@ -27,6 +27,9 @@ class LLMAgent(Learner):
         prompts: From observation to chat.
         sampling: Temperature and longest message.
         trainable: Do algorithms update this adapter? The base itself is never trained.
+
+    Raises:
+        ValueError: A budget of reasoning tokens that cannot be kept (`Policy.thinking_budget`).
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class LLMAgent(Learner):
         self.policy, self.adapter = policy, adapter
         self.prompts, self.sampling = prompts or PromptTemplate(), sampling or Sampling()
         self.trainable = trainable and adapter is not None
+        if self.sampling.thinking_budget is not None:  # one that cannot be kept is told before anything is sampled
+            policy.thinking_budget(self.sampling)
 
     policy: Policy
 
@@ -92,4 +97,5 @@ def _completion(policy: Policy, request: Request, message: Sampled) -> Completio
         discarded=message.discarded,
         stopped=message.stopped,
         reasoning=thought,
+        forced=message.forced,
     )

@@ -28,8 +28,10 @@ class TurnBatch:
         learners: [N] adapter that spoke each message.
         prompts: N arrays [P_n] int64, what each message was conditioned on.
         completions: N arrays [T_n] int64, EOS included.
-        completion_mask: [N, T] bool, True where a token counts.
-        old_logprobs: [N, T] float32, of the distribution sampled from; zero outside completion_mask.
+        completion_mask: [N, T] bool, True where there is a token.
+        sampled_mask: [N, T] bool, True where the agent chose it: policies learn from these alone, while forced tokens, those that closed
+            reasoning by a budget, are steps of the environment.
+        old_logprobs: [N, T] float32, of the distribution sampled from; read within sampled_mask alone.
         sampled_logprobs: [N, T] float32, as stored when sampling; the same, unless an algorithm computes `old_logprobs` again.
         rewards: [N] float32, each message's own reward plus those of later messages of the same agent that are not trained, discounted.
         gaps: [N] int64, own messages until the agent's next trained one (0: there is none, the message is terminal).
@@ -46,6 +48,7 @@ class TurnBatch:
     prompts: list[np.ndarray]
     completions: list[np.ndarray]
     completion_mask: Tensor
+    sampled_mask: Tensor
     old_logprobs: Tensor
     sampled_logprobs: Tensor
     rewards: Tensor
@@ -91,11 +94,7 @@ class TurnBatch:
             )
         turns = [m.turn for m in messages]
         said = [_completion(turn) for turn in turns]
-        mask = torch.zeros(len(turns), max(len(c.completion_ids) for c in said), dtype=torch.bool)
-        old = torch.zeros(mask.shape)
-        for n, completion in enumerate(said):
-            mask[n, : len(completion.completion_ids)] = True
-            old[n, : len(completion.logprobs)] = torch.from_numpy(completion.logprobs)
+        mask, sampled, old = _tables(said)
         ends = np.cumsum([len(chain) for chain in chains])
         numbers: dict[int, int] = {}
         return cls(
@@ -105,6 +104,7 @@ class TurnBatch:
             prompts=[c.prompt_ids for c in said],
             completions=[c.completion_ids for c in said],
             completion_mask=mask,
+            sampled_mask=sampled,
             old_logprobs=old,
             sampled_logprobs=old,
             rewards=torch.tensor([m.reward for m in messages], dtype=torch.float32),
@@ -131,6 +131,18 @@ class TurnBatch:
         for number, rows in enumerate(self.chains):
             numbers[rows] = number
         return numbers
+
+
+def _tables(said: Sequence[Completion]) -> tuple[Tensor, Tensor, Tensor]:
+    """Where there is a token, and where a sampled one, [N, T] bool each; and the stored log-probs [N, T] float32."""
+    mask = torch.zeros(len(said), max(len(c.completion_ids) for c in said), dtype=torch.bool)
+    sampled, logprobs = torch.zeros_like(mask), torch.zeros(mask.shape)
+    for n, c in enumerate(said):
+        size = len(c.completion_ids)
+        mask[n, :size] = True
+        sampled[n, :size] = True if c.forced is None else torch.from_numpy(~c.forced)
+        logprobs[n, : len(c.logprobs)] = torch.from_numpy(c.logprobs)
+    return mask, sampled, logprobs
 
 
 @dataclass

@@ -65,7 +65,7 @@ class PolicyGradient(GradientDescent):
         team: Team,
         *,
         num_updates: int = 100,
-        learning_rate: float = 1e-5,
+        learning_rate: float = 5e-4,
         lr_schedule: str = "linear",
         num_epochs: int = 1,
         num_minibatches: int = 1,
@@ -127,7 +127,7 @@ class PolicyGradient(GradientDescent):
         return replace(batch, old_logprobs=torch.where(mine[:, None], recomputed, batch.sampled_logprobs))
 
     def reference_logprobs(self, batch: TurnBatch) -> Tensor:
-        """Log-probs [N, T] of the sampled tokens under the reference, at the temperature they were sampled at; zero outside the mask."""
+        """Log-probs [N, T] of all tokens under the reference, at the temperature they were sampled at; zero where there are none."""
         return self._logprobs(batch, lambda learner: self.reference, self.team.learners.values())
 
     @torch.no_grad()
@@ -160,8 +160,8 @@ class PolicyGradient(GradientDescent):
         """
         _warn_if_equal(batch.rewards)
         advantages = advantages[:, None].expand_as(batch.old_logprobs) if advantages.dim() == 1 else advantages
-        counted = batch.completion_mask.sum(1).clamp(min=1)
-        means = ((advantages * batch.completion_mask).sum(1) / counted).tolist()
+        mask = batch.sampled_mask
+        means = ((advantages * mask).sum(1) / mask.sum(1).clamp(min=1)).tolist()
         every = np.arange(len(batch)) if rows is None else rows
         if self.num_epochs * self.num_minibatches > 1:  # else the only forward pass is the first
             batch = self.with_old_logprobs(batch)
@@ -178,7 +178,6 @@ class PolicyGradient(GradientDescent):
                     first = first and not len(moving)
             if len(mine):
                 self.schedulers[name].step()
-        mask = batch.completion_mask
         metrics = {
             **tally.means(),
             "train/idle_messages": 1.0 - float(self._moves(every, batch, advantages).mean()),
@@ -205,7 +204,7 @@ class PolicyGradient(GradientDescent):
         """Which messages have a gradient at all: without KL and entropy in the loss, those with an advantage."""
         if self.ent_coef or (self.kl_coef and self.kl_in == "loss"):
             return np.ones(len(rows), bool)
-        return ((advantages[rows] != 0) & batch.completion_mask[rows]).any(1).numpy()
+        return ((advantages[rows] != 0) & batch.sampled_mask[rows]).any(1).numpy()
 
     def _policy_loss(
         self,
@@ -218,8 +217,8 @@ class PolicyGradient(GradientDescent):
         first: bool,
     ) -> Callable[[Packed], tuple[Tensor, dict[str, Tensor]]]:
         weights = torch.zeros_like(batch.old_logprobs)
-        weights[mini] = token_weights(batch.completion_mask[mini], self.loss_agg)
-        tokens = float(batch.completion_mask[moving].sum())
+        weights[mini] = token_weights(batch.sampled_mask[mini], self.loss_agg)
+        tokens = float(batch.sampled_mask[moving].sum())
 
         def part(packed: Packed) -> tuple[Tensor, dict[str, Tensor]]:
             policy = learner.policy
@@ -230,6 +229,9 @@ class PolicyGradient(GradientDescent):
                 packed.flat(table).to(policy.device)
                 for table in (batch.old_logprobs, batch.sampled_logprobs, advantages, weights)
             )
+            # Nobody chose a forced token: it weighs nothing, and its ratio is 1.
+            chosen = packed.flat(batch.sampled_mask).to(policy.device)
+            old, sampled = (torch.where(chosen, stored, logprobs.detach()) for stored in (old, sampled))
             if first and self.recomputes(learner):  # this very pass, for another one is packed and rounded otherwise
                 old = logprobs.detach()
             per_token = clipped_surrogate(logprobs, old, advantage, self.clip_range)

@@ -56,7 +56,7 @@ class PPO(PolicyGradient):
         normalise_advantages: str | None = "round",
         vf_clip_range: float | None = 0.2,
         critic_learning_rate: float | None = None,
-        learning_rate: float = 1e-5,
+        learning_rate: float = 5e-4,
         num_epochs: int = 2,
         num_minibatches: int = 2,
         kl_coef: float = 0.002,
@@ -122,12 +122,13 @@ class PPO(PolicyGradient):
         values, mask = self.values(batch, contexts, judges)
         advantages = self.advantages(batch, values, ref_logprobs)
         returns = values + advantages
-        normalised = normalise(advantages, mask, self.normalise_advantages, batch.rounds, batch.agents)
+        chosen = batch.sampled_mask[:, : mask.shape[1]]
+        normalised = normalise(advantages, chosen, self.normalise_advantages, batch.rounds, batch.agents)
         spread = normalised if self.credit == "token" else normalised[:, 0]
         update = self.improve(batch, spread, ref_logprobs)
         update.metrics.update(self.fit_critics(batch, contexts, judges, values, returns, mask))
         if ref_logprobs is not None:
-            drift = (batch.old_logprobs - ref_logprobs)[batch.completion_mask]
+            drift = (batch.old_logprobs - ref_logprobs)[batch.sampled_mask]
             update.metrics["train/kl_to_reference"] = float(drift.mean())
         return update
 
@@ -142,7 +143,7 @@ class PPO(PolicyGradient):
         gamma_round = discount_between_rounds(self.gamma_round, batch.contains_future)
         rewards = torch.zeros_like(batch.old_logprobs)
         if ref_logprobs is not None and self.kl_in == "reward":
-            rewards -= self.kl_coef * kl(batch.old_logprobs, ref_logprobs, "k1")
+            rewards -= self.kl_coef * kl(batch.old_logprobs, ref_logprobs, "k1").where(batch.sampled_mask, 0.0)
         last = batch.completion_mask.sum(1) - 1
         rewards[torch.arange(len(batch)), last] += batch.rewards
         if self.credit == "turn":

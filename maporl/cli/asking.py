@@ -15,7 +15,9 @@ from maporl.training.config import RunConfig
 
 __all__ = ["add_arguments", "run"]
 
-FLAGS = ("num_agents", "num_rounds", "max_new_tokens", "stop", "dtype", "device", "num_threads", "seed")
+FLAGS = (
+    "num_agents", "num_rounds", "max_new_tokens", "thinking_budget", "stop", "dtype", "device", "num_threads", "seed",
+)  # fmt: skip
 
 
 def add_arguments(parser: Parser) -> None:

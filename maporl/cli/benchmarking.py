@@ -3,10 +3,11 @@
   maporl benchmark --methods debate mappo single_agent/mappo --tasks two_witnesses --seeds 0 1 2 --model DIR --output_dir runs/study
   maporl benchmark --config study.yaml
   maporl benchmark --config incentives --model DIR
+  maporl benchmark --config incentives real --model DIR    # two files, the later on top: the question, and what a real model takes
 
 A method is a word (debate, self_consistency@9), an algorithm (mappo: the task's discussion trained by it), both
 (single_agent/mappo), or package.module:Class. Every team is compared with a vote of a lone agent that costs as much. The same
-command goes on with what is missing; methods, tasks and seeds can be added. A YAML file holds the same names; flags win. MAPoRL's
+command goes on with what is missing; methods, tasks and seeds can be added. YAML files hold the same names; flags win. MAPoRL's
 experiments are there by word (docs/experiments.md).
 """
 
@@ -27,7 +28,11 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument(
-        "--config", metavar="FILE.yaml", help=f"a YAML file of settings, or one of: {', '.join(EXPERIMENTS)}"
+        "--config",
+        nargs="+",
+        default=[],
+        metavar="FILE.yaml",
+        help=f"YAML files of settings, a later one on top; or of: {', '.join(EXPERIMENTS)}",
     )
     parser.add_argument("--plan", action="store_true", help="only say what would be run, and the most it can cost")
     parser.add_settings(settings_of(Study, without=["settings"]))
@@ -38,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     """Run what is missing, then write and show the results; 1 if a cell failed."""
     from rich.console import Console
 
-    study = Study.load(configuration(args.config), args.given) if args.config else Study().merged(args.given)
+    study = (
+        Study.load(*map(configuration, args.config), values=args.given) if args.config else Study().merged(args.given)
+    )
     if args.plan:
         from maporl.benchmarks.study.expected import print_expected
 

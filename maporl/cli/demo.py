@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,31 +19,14 @@ from maporl import registry
 from maporl.benchmarks.experiments import configuration
 from maporl.benchmarks.study.study import Study, file_name
 from maporl.errors import UserValueError
-from maporl.settings import EMBEDDED, read_settings
+from maporl.settings import EMBEDDED
 
 if TYPE_CHECKING:
     from maporl.benchmarks.study.matrix import OnNews
     from maporl.cli.flags import Parser
     from maporl.rollouts.records import Record
 
-__all__ = ["SETTINGS", "add_arguments", "demo", "demo_study", "run"]
-
-_PPO: Mapping[str, Any] = {
-    "num_iterations": 25,
-    "learning_rate": 2e-3,
-    "algorithm_args": {"num_epochs": 1, "num_minibatches": 8, "kl_coef": 0.0},
-}
-
-SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "mappo": _PPO,
-    "ippo": _PPO,
-    "magrpo": {
-        "num_iterations": 50,
-        "learning_rate": 1.5e-3,
-        "algorithm_args": {"group_size": 4, "num_minibatches": 8},
-    },
-}
-"""What each algorithm was given when the demo was tuned; all runs of a demo share it. Others take the study's own."""
+__all__ = ["add_arguments", "demo", "demo_study", "run"]
 
 TASKS = ("two_witnesses", "vault", "shared_numbers")
 
@@ -58,81 +40,44 @@ def demo_study(
     start: Path,
     folder: Path,
     *,
+    real: bool = False,
     num_agents: int = 2,
     num_iterations: int | None = None,
     seeds: tuple[int, ...] = (0,),
     num_samples: int = 2,
     device: str | None = None,
 ) -> Study:
-    """The embedded model's demo as a study: same start, episodes, steps and settings for all rows.
+    """The demo as a study, ``maporl benchmark --config together [real]``: same start, episodes, steps and settings for all rows.
 
     Args:
-        task: "two_witnesses" or "vault".
-        algorithm: A word, or ``package.module:Class``.
-        start: The warm start.
+        task: Of `TASKS`.
+        algorithm: A word, or ``package.module:Class``; one without settings there takes those of the whole study.
+        start: The folder of the model that all rows start from.
         folder: Of the study.
+        real: Whether that is a pretrained model, with the settings of such, and fewer rows.
         num_agents: Of the team.
         num_iterations: Of every run; None is what suits the algorithm.
         seeds: Of the study.
         num_samples: Sampled answers to each question.
         device: A torch device; None takes a GPU when there is one.
     """
-    settings = dict(SETTINGS.get(algorithm, {}))
-    if num_iterations is not None:
-        settings["num_iterations"] = num_iterations
-    lone = {"env_args": {"num_digits": num_agents}} if task == "vault" else {}
-    trained = [
-        f"{method}/{algorithm}" for method in ("single_agent", "single_agent_told", "alone_then_team", "train_one")
-    ]
-    return Study().merged(
-        {
-            "methods": ["single_agent", "discussion", *trained, algorithm],
-            "tasks": {task: {"num_agents": num_agents, **lone}},
-            "seeds": seeds,
-            "algorithms": {algorithm: settings},
-            "num_samples": num_samples,
-            "num_workers": 2,
-            "title": f"Does training together pay? {task.replace('_', ' ')}, {algorithm}",
-            "output_dir": str(folder),
-            "model": str(start),
-            "num_iterations": 30,
-            "learning_rate": 1e-3,
-            "episodes_per_iteration": 128,
-            "max_new_tokens": 14,
-            "num_eval_questions": 64,
-            "eval_every": 1000,
-            "num_threads": 1,
-            "device": device,
-        }
+    beside = (
+        ("single_agent", "train_one") if real else ("single_agent", "single_agent_told", "alone_then_team", "train_one")
     )
-
-
-def real_study(
-    task: str,
-    algorithm: str,
-    start: Path,
-    folder: Path,
-    *,
-    num_agents: int = 2,
-    num_iterations: int | None = None,
-    seeds: tuple[int, ...] = (0,),
-    device: str | None = None,
-) -> Study:
-    """A real model's demo as a study: ``maporl benchmark --config real`` on a task, by an algorithm; arguments as in `demo_study`."""
-    trained = [f"single_agent/{algorithm}", f"train_one/{algorithm}", algorithm]
-    given = {
-        "methods": ["single_agent", "discussion", *trained],
-        "tasks": {task: {"num_rounds": 2, "num_agents": num_agents}},
+    lone = {"env_args": {"num_digits": num_agents}} if task == "vault" else {}
+    given: dict[str, Any] = {
+        "methods": ["single_agent", "discussion", *(f"{method}/{algorithm}" for method in beside), algorithm],
+        "tasks": {task: {"num_agents": num_agents, **lone}},
         "seeds": seeds,
-        "model": str(start),
+        "algorithms": {algorithm: {} if num_iterations is None else {"num_iterations": num_iterations}},
+        "num_samples": num_samples,
+        "title": f"Does training together pay? {task.replace('_', ' ')}, {algorithm}{', a real model' * real}",
         "output_dir": str(folder),
+        "model": str(start),
         "device": device,
-        "title": f"Does training together pay? {task.replace('_', ' ')}, {algorithm}, a real model",
     }
-    study = Study().merged({**read_settings(configuration("real")), **given})
-    if num_iterations is None:
-        return study
-    return study.merged({"algorithms": {algorithm: {"num_iterations": num_iterations}}})
+    files = ["together", "real"] if real else ["together"]
+    return Study.load(*map(configuration, files), values=given)
 
 
 def demo(
@@ -172,8 +117,7 @@ def demo(
     _check(algorithm, task, num_agents, folder)  # told before the work, not after it
     start = _start(model, task, num_agents, seed, folder.parent, chat_template)
     sizes: dict[str, Any] = {"num_agents": num_agents, "num_iterations": num_iterations}
-    make = demo_study if model == EMBEDDED else real_study
-    study = make(task, algorithm, start, folder, **sizes, seeds=(seed,), device=device)
+    study = demo_study(task, algorithm, start, folder, real=model != EMBEDDED, **sizes, seeds=(seed,), device=device)
     if folder.is_dir():
         shutil.rmtree(folder)
     command = f"maporl demo --model {model} --task {task} --algorithm {algorithm} --seed {seed}"

@@ -25,6 +25,7 @@ TARGET = (
     "num_rounds",
     "eval_temperature",
     "max_new_tokens",
+    "thinking_budget",
     "stop",
     "dtype",
     "device",

@@ -31,7 +31,7 @@ __all__ = ["add_arguments", "run"]
 
 OF_THE_RUN = (
     "env", "env_args", "data", "model", "num_agents", "num_rounds", "prompts", "chat_template", "init_adapter", "max_new_tokens",
-    "temperature", "stop", "dtype", "device", "gradient_checkpointing", "num_threads", "seed",
+    "temperature", "thinking_budget", "stop", "dtype", "device", "gradient_checkpointing", "num_threads", "seed",
 )  # fmt: skip
 """Of the discussions that answers are taken from, and of the training; the model is the verifier's base, too."""
 

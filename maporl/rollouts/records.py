@@ -122,6 +122,7 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
         "truncated": completion.truncated,
         **({} if turn.said else {"kind": turn.kind}),
         **({"stopped": True} if completion.stopped else {}),
+        **({"thinking_cut": True} if completion.thinking_cut else {}),
         **({"reasoning": completion.reasoning} if completion.reasoning else {}),
         **({"overflow": True} if completion.overflow else {}),
         **({"discarded_tokens": completion.discarded} if completion.discarded else {}),

@@ -23,7 +23,8 @@ class EpisodeStore:
     """A folder of shards, each a file of records ``NAME.jsonl`` and, unless nothing in it was sampled, ``NAME.safetensors``.
 
     The tensors of a shard: ``turns`` [K, 2] int64 (number of the record, number of the turn), ``prompt_lengths`` and
-    ``completion_lengths`` [K] int64, and, one message after the other, ``prompt_ids``, ``completion_ids`` int64, ``logprobs`` float32.
+    ``completion_lengths`` [K] int64, and, one message after the other, ``prompt_ids``, ``completion_ids`` int64, ``logprobs`` float32;
+    where a message has forced tokens, ``forced`` bool, too.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -60,6 +61,10 @@ class EpisodeStore:
                 "completion_ids": np.concatenate([c.completion_ids for _, c in sampled]).astype(np.int64),
                 "logprobs": np.concatenate([c.logprobs for _, c in sampled]).astype(np.float32),
             }
+            if any(c.forced is not None for _, c in sampled):
+                tensors["forced"] = np.concatenate(
+                    [np.zeros(len(c.completion_ids), bool) if c.forced is None else c.forced for _, c in sampled]
+                )
             write_whole(tokens, lambda part: save_file(tensors, part))
         whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]
         write_whole(
@@ -114,9 +119,12 @@ def _completions(tensors: dict[str, np.ndarray]) -> dict[tuple[int, int], Comple
     prompts = np.split(tensors["prompt_ids"], np.cumsum(tensors["prompt_lengths"])[:-1])
     ends = np.cumsum(tensors["completion_lengths"])[:-1]
     ids, logprobs = np.split(tensors["completion_ids"], ends), np.split(tensors["logprobs"], ends)
+    forced = np.split(tensors["forced"], ends) if "forced" in tensors else [np.zeros(0, bool)] * len(ids)
     return {
-        (int(n), int(i)): Completion("", prompt, completion, logprob)
-        for (n, i), prompt, completion, logprob in zip(tensors["turns"], prompts, ids, logprobs, strict=True)
+        (int(n), int(i)): Completion("", prompt, completion, logprob, forced=put if put.any() else None)
+        for (n, i), prompt, completion, logprob, put in zip(
+            tensors["turns"], prompts, ids, logprobs, forced, strict=True
+        )
     }
 
 

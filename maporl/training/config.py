@@ -87,6 +87,7 @@ class RunConfig:
         curriculum_updates: Iterations of a block.
         episodes_per_iteration: Discussions sampled for one update.
         max_new_tokens, temperature: Of a message.
+        thinking_budget: Reasoning that is still open after so many tokens of a message is closed by force. None: it may take them all.
         stop: Strings that end a message, as "\\n" for models without an end of turn; a shell's \\n and \\t are a new line and a tab.
         learning_rate: Of adapters and critics.
         num_eval_questions: Of each evaluation; at most as many as there are.
@@ -139,8 +140,9 @@ class RunConfig:
     episodes_per_iteration: int = 64
     max_new_tokens: int = 256
     temperature: float = 1.0
+    thinking_budget: int | None = None
     stop: tuple[str, ...] = ()
-    learning_rate: float = 1e-5
+    learning_rate: float = 5e-4
     num_eval_questions: int = 100
     eval_every: int = 10
     num_recorded_discussions: int = 32
@@ -280,7 +282,7 @@ class RunConfig:
         """How agents are loaded, prompted and sampled."""
         from maporl.agents import Sampling, Voice
 
-        sampling = Sampling(self.max_new_tokens, self.temperature, stop=self.stop)
+        sampling = Sampling(self.max_new_tokens, self.temperature, stop=self.stop, thinking_budget=self.thinking_budget)
         return Voice(self._loading(), self.build_prompts(), sampling)
 
     def build_team(self, env: DiscussionEnv) -> Team:

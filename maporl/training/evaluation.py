@@ -29,6 +29,9 @@ TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
 }
 """Ways from a discussion to the team's one answer; "confidence" and "verifier" are votes weighted by what is stated and scored."""
 
+ENDS = ("truncated", "thinking_cut", "stopped")
+"""What may be so of a `Completion`, and is counted."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -87,8 +90,7 @@ def evaluate(
         "eval/tied": float(np.mean([a.tied > 1 for a in answers])),
         "eval/questions": float(len(questions)),
         "eval/overflow": float(np.mean([e.overflow for e in episodes])),
-        "eval/truncated": float(np.mean([c.truncated for e in episodes for c in e.completions])),
-        "eval/stopped": float(np.mean([c.stopped for e in episodes for c in e.completions])),
+        **{f"eval/{how}": float(np.mean([getattr(c, how) for e in episodes for c in e.completions])) for how in ENDS},
         "eval/completion_tokens": float(np.mean([sum(c.sampled_tokens for c in e.completions) for e in episodes])),
         "eval/prompt_tokens": float(np.mean([sum(len(c.prompt_ids) for c in e.completions) for e in episodes])),
         "eval/reward_mean": float(np.mean([e.rewards[i] for e in episodes for i, _ in e.said])),

@@ -154,6 +154,7 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
     }
     if sampled:
         metrics["rollout/truncated"] = float(np.mean([c.truncated for c in sampled]))
+        metrics["rollout/thinking_cut"] = float(np.mean([c.thinking_cut for c in sampled]))
         metrics["rollout/stopped"] = float(np.mean([c.stopped for c in sampled]))
         metrics["rollout/eos"] = float(np.mean([not (c.truncated or c.stopped) for c in sampled]))
         metrics["rollout/completion_tokens"] = float(np.mean([len(c.completion_ids) for c in sampled]))

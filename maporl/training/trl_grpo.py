@@ -115,6 +115,10 @@ def _check(config: RunConfig, env: DiscussionEnv, arguments: Settings) -> None:
         raise UserValueError(
             f"trl_grpo does not stop at strings, and stop is {list(config.stop)}; leave it out, or use magrpo."
         )
+    if config.thinking_budget is not None:
+        raise UserValueError(
+            f"trl_grpo closes no reasoning by force, and thinking_budget is {config.thinking_budget}; leave it out, or use magrpo."
+        )
     if env.verifier is None:
         raise UserValueError(f"{config.env!r} has no verifier, so TRL has no reward; give one: env_args.verifier.")
     for name in ("group_size", "num_minibatches"):

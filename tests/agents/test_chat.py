@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from chat_templates import CHATML, FAMILIES, GEMMA, PHI_3, PLAIN, QWEN_3, family_tokenizer
+from chat_templates import BEGINS, CHATML, FAMILIES, GEMMA, PHI_3, PLAIN, QWEN_3, family_tokenizer
 from tokenizers import AddedToken
 
 from maporl.agents.chat import ChatEncoder, encode_chat
@@ -205,7 +205,25 @@ def test_thinking_is_told_to_the_template(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_message_thinks_is_apart_from_what_it_says(begun: bool, message: str, thought: str, said: str) -> None:
-    begins = CHATML.replace("assistant\n' }}", "assistant\n<think>\n' }}")
-    assert begins != CHATML
-    encode = ChatEncoder(family_tokenizer(begins if begun else CHATML))
-    assert encode.apart(encode.decode(encode.tokenizer.encode(message + "<|im_end|>"))) == (thought, said)
+    encode = ChatEncoder(family_tokenizer(BEGINS if begun else CHATML))
+    ids = encode.tokenizer.encode(message + "<|im_end|>")
+    assert encode.apart(encode.decode(ids)) == (thought, said)
+    assert encode.thinks(ids) == bool(thought and not said)
+
+
+@pytest.mark.parametrize(
+    ("template", "closing"),
+    [
+        (QWEN_3, "\n</think>\n\n"),
+        (QWEN_3.replace("\\n</think>\\n\\n", " </think> ").replace("'\n</think>\n\n'", "' </think> '"), " </think> "),
+        ("{{ messages[-1]['content'].split('</think>')[-1] }}", "\n</think>\n\n"),  # takes the reasoning out
+        ("{{ '<think> </think> ' + messages[-1]['content'].split('</think>')[-1] }}", "\n</think>\n\n"),  # for another
+        ("{{ 1 + 'x' }}", "\n</think>\n\n"),
+    ],
+)
+def test_what_closes_reasoning_is_what_the_template_writes(template: str, closing: str) -> None:
+    encode = ChatEncoder(family_tokenizer(template))
+    assert encode.tokenizer.decode(encode.closing) == closing
+    marks = make_tokenizer(vocab_size=300)  # the template alone knows the mark
+    marks.chat_template = template
+    assert ("</think>" in template) == bool(ChatEncoder(marks).closing)

@@ -18,7 +18,9 @@ from maporl.algorithms import IPPO, MAPPO
 from maporl.algorithms.batch import TurnBatch
 from maporl.algorithms.ppo import PPO
 from maporl.envs import DiscussionEnv
+from maporl.errors import UserValueError
 from maporl.rollouts.play import rollout
+from maporl.training.loop import Collector
 from maporl.types import Completion, Episode, Observation, Question, Seat, Transcript
 
 RATE = {"learning_rate": 0.01}
@@ -62,6 +64,22 @@ def test_with_one_agent_mappo_is_ippo_bit_for_bit(make_team: Callable, critics: 
     (left, left_metrics), (right, right_metrics) = results
     assert len(left) == len(right) > 10 and all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
     assert left_metrics == right_metrics
+
+
+def test_group_size_says_how_many_discussions_a_question_has_and_nothing_else(make_team: Callable) -> None:
+    metrics = []
+    for apart in (False, True):
+        team = make_team(2, 2, seed=3)
+        algorithm = MAPPO(team, group_size=3, seed=5, **RATE)
+        episodes = Collector.of(algorithm, Secrets(num_agents=2, num_rounds=2), 6, seed=1).collect(0)
+        assert [e.group for e in episodes] == [0, 0, 0, 1, 1, 1]
+        assert len({e.transcript.question.id for e in episodes}) == 2
+        if apart:
+            episodes = [replace(e, group=n) for n, e in enumerate(episodes)]
+        metrics.append(algorithm.update(episodes).metrics)
+    assert metrics[0] == metrics[1]
+    with pytest.raises(UserValueError, match="group_size is 0: at least 1"):
+        MAPPO(team, group_size=0)
 
 
 def test_their_critics(make_team: Callable) -> None:

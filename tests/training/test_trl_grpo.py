@@ -288,6 +288,7 @@ def test_starts_from_an_adapter_and_stays_near_it(config: RunConfig, tiny_model:
         ({"num_rounds": 2}, "not 1 agents in 2 rounds"),
         ({"env": TeamOnly}, "has no verifier"),
         ({"stop": "#"}, "trl_grpo does not stop at strings, and stop is .'#'.; leave it out"),
+        ({"thinking_budget": 3}, "trl_grpo closes no reasoning by force, and thinking_budget is 3; leave it out"),
         ({"init_adapter": "somewhere", "algorithm_args": {"kl_coef": 0.1}}, "reference 'warm_start'"),
         ({"max_new_tokens": 600}, "more than the model's window of 512"),
         ({"model": "nowhere"}, "cannot be loaded"),

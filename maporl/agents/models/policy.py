@@ -27,6 +27,8 @@ from maporl.agents.sampling.batched import BatchedSampler
 from maporl.agents.sampling.in_process import InProcessSampler
 from maporl.agents.sampling.reference import ReferenceSampler
 from maporl.agents.sampling.sampler import Request, Sampled, Sampler, sampler_type
+from maporl.agents.sampling.settings import Sampling
+from maporl.agents.sampling.thinking import ThinkingBudget
 from maporl.errors import Diverged, UserValueError
 
 __all__ = ["LoRA", "Policy"]
@@ -139,7 +141,7 @@ class Policy(LoRAModel):
         """A message for every request, in one call of the sampler, which is given the weights that have changed before.
 
         Raises:
-            ValueError: A prompt without a token, or an unknown adapter.
+            ValueError: A prompt without a token, an unknown adapter, or of `thinking_budget`.
             FloatingPointError: The model's logits are not numbers.
             MemoryError: A single message does not fit.
         """
@@ -148,6 +150,8 @@ class Policy(LoRAModel):
                 raise UserValueError(
                     f"prompt {row} has no token: there is nothing to go on from; begin it with any one token."
                 )
+        for sampling in dict.fromkeys(r.sampling for r in requests):
+            self.thinking_budget(sampling)
         self.sampler_calls += 1
         if self.model.training:
             self.model.eval()
@@ -156,6 +160,10 @@ class Policy(LoRAModel):
         sampled = self.sampler.sample(requests)
         _check_numbers(requests, sampled)
         return sampled
+
+    def thinking_budget(self, sampling: Sampling) -> ThinkingBudget | None:
+        """How a budget of reasoning tokens is kept, None without one; a ValueError where it cannot be (see `ThinkingBudget.of`)."""
+        return ThinkingBudget.of(sampling, self.encode_chats, self.sampler_type)
 
     def _publish(self, adapter: str) -> None:
         """Tell the sampler of weights that it has not seen."""

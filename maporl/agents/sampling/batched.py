@@ -16,6 +16,7 @@ from maporl.agents.models.prefix_trees import in_order
 from maporl.agents.sampling.sampler import Request, Sampled, Sampler
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.sampling.stops import StopStrings
+from maporl.agents.sampling.thinking import ThinkingBudget
 from maporl.errors import OutOfMemory
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class BatchedSampler(Sampler):
         max_batch_tokens: Prompt and new tokens of one batch, padding included; from the policy.
     """
 
-    reproducible = True
+    reproducible = keeps_thinking_budget = True
 
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy)
@@ -107,7 +108,9 @@ class BatchedSampler(Sampler):
         )
 
 
-def until_end(tokens: Tensor, logprobs: Tensor, eos_ids: frozenset[int], stops: StopStrings) -> list[Sampled]:
+def until_end(
+    tokens: Tensor, logprobs: Tensor, eos_ids: frozenset[int], stops: StopStrings, budget: ThinkingBudget | None
+) -> list[Sampled]:
     """Rows of tokens and their log-probs, [B, T] each, up to the first token that ends a message."""
     rows, chances = tokens.cpu().numpy(), logprobs.cpu().numpy()
     ends = np.isin(rows, sorted(eos_ids))
@@ -117,5 +120,7 @@ def until_end(tokens: Tensor, logprobs: Tensor, eos_ids: frozenset[int], stops: 
         stopped = stops.length(row[:text].tolist()) if stops.strings else None
         n = stopped or (text + 1 if end.any() else text)
         cut = stopped is None and not end.any()
-        sampled.append(Sampled(row[:n].copy(), chance[:n].copy(), truncated=cut, stopped=stopped is not None))
+        forced = None if budget is None else budget.forced(row[:n])
+        ended = stopped is not None
+        sampled.append(Sampled(row[:n].copy(), chance[:n].copy(), truncated=cut, stopped=ended, forced=forced))
     return sampled

@@ -23,6 +23,7 @@ from maporl.agents.sampling.key_values import KeyValues
 from maporl.agents.sampling.sampler import Sampled
 from maporl.agents.sampling.settings import Sampling, filter_logits, sample
 from maporl.agents.sampling.stops import StopStrings
+from maporl.agents.sampling.thinking import ThinkingBudget
 
 if TYPE_CHECKING:
     from maporl.agents.models.policy import Policy
@@ -160,14 +161,13 @@ class InProcessSampler(BatchedSampler):
         eos = torch.tensor(sorted(self.policy.eos_ids), device=device)
         starts = torch.as_tensor([width - len(p) for p in prompts], device=device)
         messages = places.argsort()  # the message in each row of the cache, of which the first `live` are still sampled
-        said, stops = _Said(len(prompts), steps, device), self.stops(sampling)
+        said, stops = _Said(len(prompts), steps, device, self.policy.thinking_budget(sampling)), self.stops(sampling)
         live, masks = len(prompts), self._masks(starts[messages], width + steps)
         active = torch.ones(live, dtype=torch.bool, device=device)
         first = width - starts[messages]  # position of a row's first new token
         for t in range(steps):
             uniform = None if draws is None else draws[messages[:live], t]
-            chosen, logprobs = sample(self._logits(hidden, sampling), uniform)
-            said.add(messages[:live], chosen, logprobs)
+            chosen = said.add(messages[:live], *sample(self._logits(hidden, sampling), uniform))
             if t == steps - 1:
                 break
             active &= ~torch.isin(chosen, eos)  # a finished row stays until many have finished
@@ -217,20 +217,23 @@ class InProcessSampler(BatchedSampler):
 class _Said:
     """What is sampled, step by step, of messages that leave the batch at different times."""
 
-    def __init__(self, size: int, steps: int, device: torch.device) -> None:
+    def __init__(self, size: int, steps: int, device: torch.device, budget: ThinkingBudget | None) -> None:
         self.tokens = torch.zeros(size, steps, dtype=torch.int64, device=device)
         self.logprobs = torch.zeros(size, steps, device=device)
-        self._steps = 0
+        self._steps, self._budget = 0, budget
 
-    def add(self, messages: Tensor, tokens: Tensor, logprobs: Tensor) -> None:
-        """The next token of each of these messages; after its end, anything."""
+    def add(self, messages: Tensor, tokens: Tensor, logprobs: Tensor) -> Tensor:
+        """The next token of each of these messages, which is the one sampled unless the budget forces another; after its end, anything."""
+        if self._budget is not None:
+            tokens, logprobs = self._budget.enforced(self.tokens[messages, : self._steps], tokens, logprobs)
         self.tokens[messages, self._steps], self.logprobs[messages, self._steps] = tokens, logprobs
         self._steps += 1
+        return tokens
 
     def messages(self, eos_ids: frozenset[int], stops: StopStrings) -> list[Sampled]:
         """Every message up to the first token that ends it."""
         said = self._steps  # by then every message has ended, or is as long as may be
-        return until_end(self.tokens[:, :said], self.logprobs[:, :said], eos_ids, stops)
+        return until_end(self.tokens[:, :said], self.logprobs[:, :said], eos_ids, stops, self._budget)
 
 
 Speaker = tuple[str | None, int]

@@ -18,6 +18,7 @@ from maporl.agents.sampling.batched import BatchedSampler, until_end
 from maporl.agents.sampling.sampler import Sampled
 from maporl.agents.sampling.settings import Sampling, filter_logits, sample
 from maporl.agents.sampling.stops import StopStrings
+from maporl.agents.sampling.thinking import ThinkingBudget
 
 __all__ = ["ReferenceSampler"]
 
@@ -35,8 +36,8 @@ class ReferenceSampler(BatchedSampler):
         """One call of `generate`."""
         model, eos_ids, pad_id = self.policy.model, self.policy.eos_ids, self.policy.pad_id
         ids, mask = left_pad(prompts, pad_id, self.policy.device)
-        chooser = _Chooser(sampling, None if uniforms is None else torch.as_tensor(uniforms, device=ids.device))
-        stops = self.stops(sampling)
+        stops, budget = self.stops(sampling), self.policy.thinking_budget(sampling)
+        chooser = _Chooser(sampling, None if uniforms is None else torch.as_tensor(uniforms, device=ids.device), budget)
         config = GenerationConfig(
             do_sample=False,
             max_new_tokens=sampling.max_new_tokens,
@@ -54,20 +55,22 @@ class ReferenceSampler(BatchedSampler):
                 )
         finally:
             model.generation_config = own
-        return until_end(out[:, ids.shape[1] :], torch.stack(chooser.logprobs, 1), eos_ids, stops)
+        return until_end(out[:, ids.shape[1] :], torch.stack(chooser.logprobs, 1), eos_ids, stops, budget)
 
 
 class _Chooser(LogitsProcessor):
     """Samples, and leaves `generate` the one token."""
 
-    def __init__(self, sampling: Sampling, uniforms: Tensor | None) -> None:
-        self.sampling, self.uniforms = sampling, uniforms
+    def __init__(self, sampling: Sampling, uniforms: Tensor | None, budget: ThinkingBudget | None) -> None:
+        self.sampling, self.uniforms, self.budget = sampling, uniforms, budget
         self.logprobs: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         logits = filter_logits(scores.float() / self.sampling.temperature, self.sampling.top_k, self.sampling.top_p)
-        draws = None if self.uniforms is None else self.uniforms[:, len(self.logprobs)]
-        chosen, logprobs = sample(logits, draws)
+        step = len(self.logprobs)
+        chosen, logprobs = sample(logits, None if self.uniforms is None else self.uniforms[:, step])
+        if self.budget is not None:
+            chosen, logprobs = self.budget.enforced(input_ids[:, input_ids.shape[1] - step :], chosen, logprobs)
         self.logprobs.append(logprobs)
         return torch.full_like(scores, float("-inf")).scatter(1, chosen[:, None], 0.0)
 

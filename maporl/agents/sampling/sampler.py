@@ -43,10 +43,11 @@ class Sampled:
 
     Attributes:
         ids: [T] int64, the EOS token, or the one that completed a stop string, included if there was one.
-        logprobs: [T] float32, of each token under the distribution it was sampled from, temperature included.
+        logprobs: [T] float32, of each token under the distribution it was sampled from, temperature included; 0 of those that were not.
         truncated: Cut at max_new_tokens before an EOS token or a stop string.
         stopped: Ended by a stop string, not by an EOS token.
         discarded: Tokens that were sampled for this message and thrown away; they count as cost.
+        forced: [T] bool, the tokens that were not sampled but closed its reasoning (`Sampling.thinking_budget`); None: none.
     """
 
     ids: np.ndarray
@@ -54,6 +55,7 @@ class Sampled:
     truncated: bool
     discarded: int = 0
     stopped: bool = False
+    forced: np.ndarray | None = None
 
 
 class Sampler(ABC):
@@ -62,9 +64,12 @@ class Sampler(ABC):
     Attributes:
         reproducible: Whether a message is a function of its request and the adapter's weights. A sampler that draws its own random
             numbers is not; runs with it cannot be repeated to the bit.
+        keeps_thinking_budget: Whether it closes reasoning as `Sampling.thinking_budget` asks, and says what was `forced`. One that does not
+            is asked for no message with a budget.
     """
 
     reproducible: ClassVar[bool] = False
+    keeps_thinking_budget: ClassVar[bool] = False
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy

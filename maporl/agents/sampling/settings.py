@@ -26,6 +26,8 @@ class Sampling:
             the sampled distribution, so training with them raises.
         stop: Strings that end a message: at the first token with which its text holds one. That token is its last; the text ends before
             the string.
+        thinking_budget: A reasoning block that is still open after so many tokens is closed by force, and the message goes on with what
+            it says; max_new_tokens counts everything. None: none.
     """
 
     max_new_tokens: int = 256
@@ -33,6 +35,7 @@ class Sampling:
     top_k: int | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()
+    thinking_budget: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -47,6 +50,11 @@ class Sampling:
             raise UserValueError(f"top_p is {self.top_p}; it must lie in (0, 1], or be None.")
         if not isinstance(self.stop, tuple) or not all(isinstance(s, str) and s for s in self.stop):
             raise UserValueError(f"stop is {self.stop!r}; it must be a tuple of texts of at least one character.")
+        if self.thinking_budget is not None and not 1 <= self.thinking_budget < self.max_new_tokens:
+            raise UserValueError(
+                f"thinking_budget is {self.thinking_budget}; it must be at least 1 and less than max_new_tokens ({self.max_new_tokens}), "
+                "which counts the answer, too."
+            )
 
     @property
     def filtered(self) -> bool:

@@ -15,6 +15,9 @@ __all__ = ["StudyProgress"]
 
 EVALUATING = "evaluating "
 
+SILENCE = 60.0
+"""Seconds without a line after which a file or a pipe, which has no bars, is told how far a training is."""
+
 WIDTH = 36
 """Of a bar's name: a line then fits into 80 columns. Its end tells seats and seeds apart."""
 
@@ -29,7 +32,7 @@ class StudyProgress:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console, self._clock = console, clock
-        self._began = clock()
+        self._began = self._heard = clock()
         self._total = self._over = self._before = 0
         self._part: dict[str, float] = {}  # share of every training that is under way
         self._bars = Progress(
@@ -69,8 +72,12 @@ class StudyProgress:
 
     def _training(self, news: News) -> None:
         self._part[news.name] = news.done / max(news.total, 1)
-        self._bar(news.name.removeprefix("runs/"), news.done, news.total, _accuracy(news.metrics or {}))
+        name, figures = news.name.removeprefix("runs/"), _accuracy(news.metrics or {})
+        self._bar(name, news.done, news.total, figures)
         self._update()
+        if not self.console.is_terminal and self._clock() - self._heard >= SILENCE:
+            far = ", ".join(filter(None, (f"iteration {news.done}/{news.total}", figures, self.left())))
+            self._say(f"training {name}  {far}")
 
     def _training_over(self, news: News) -> None:
         self._part.pop(news.name, None)
@@ -118,6 +125,7 @@ class StudyProgress:
             self._bars.remove_task(self._tasks.pop(name))
 
     def _say(self, text: str) -> None:
+        self._heard = self._clock()
         self.console.print(text, soft_wrap=True, markup=False)
 
 

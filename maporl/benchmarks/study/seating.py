@@ -105,7 +105,8 @@ def by_models(cells: Sequence[Planned]) -> list[list[Planned]]:
 
 def voices(config: RunConfig) -> Callable[[Speaker], Voice]:
     """How a speaker is loaded and prompted: as in the run that it comes from; it samples as the cell says."""
-    sampling = Sampling(config.max_new_tokens, config.eval_temperature or config.temperature, stop=config.stop)
+    temperature = config.eval_temperature or config.temperature
+    sampling = Sampling(config.max_new_tokens, temperature, stop=config.stop, thinking_budget=config.thinking_budget)
 
     @cache
     def of_run(run: str | None) -> Voice:

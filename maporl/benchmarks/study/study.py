@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -184,8 +184,8 @@ class Study:
                 )
 
     @classmethod
-    def load(cls, path: str | Path, values: Mapping[str, Any] = MappingProxyType({})) -> Study:
-        """From a YAML file, with `values` on top; what they make together is checked, not the file alone.
+    def load(cls, *paths: str | Path, values: Mapping[str, Any] = MappingProxyType({})) -> Study:
+        """From YAML files, each on top of those before it, and `values` on top of all; what they make together is checked.
 
         Raises:
             ValueError: Of `read_settings` or `merged`.
@@ -193,7 +193,8 @@ class Study:
         replaced = {
             k: v for k, v in values.items() if k in ("methods", "seeds", "tasks") and not isinstance(v, Mapping)
         }
-        return cls().merged({**read_settings(path), **replaced}).merged(values)
+        read = reduce(deeply, map(read_settings, paths))
+        return cls().merged({**read, **replaced}).merged(values)
 
     def merged(self, values: Mapping[str, Any]) -> Study:
         """With `values` in place of its own: fields of a study, and those of a run that all its runs share.

@@ -67,7 +67,10 @@ def test_trees_that_share_a_pass_are_padded_and_padding_is_alone() -> None:
 
 def test_much_padding_is_two_passes_but_in_a_small_model() -> None:
     messages = arrays(np.arange(300), np.arange(5, 299), np.arange(7, 1007)), arrays([1], [2], [3])
-    assert [one.ids.shape for one in packed(*messages, budget=4096)] == [(2, 300), (1, 1000)]  # 6 tokens of padding, not 1,406
+    assert [one.ids.shape for one in packed(*messages, budget=4096)] == [
+        (2, 300),
+        (1, 1000),
+    ]  # 6 tokens of padding, not 1,406
     assert [one.ids.shape for one in packed(*messages, budget=4096, hidden_size=64)] == [(3, 1000)]
 
 

@@ -132,6 +132,11 @@ def test_filters_leave_the_input_alone() -> None:
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"temperature": float("inf")}, "temperature is inf"),
         ({"top_k": 0}, "top_k is 0"),
+        ({"thinking_budget": 0}, "thinking_budget is 0; it must be at least 1"),
+        (
+            {"thinking_budget": 9, "max_new_tokens": 9},
+            "thinking_budget is 9; .* less than max_new_tokens .9., which counts the",
+        ),
         ({"top_p": 0.0}, "top_p is 0.0"),
         ({"top_p": 1.5}, "top_p is 1.5"),
     ],

@@ -10,7 +10,7 @@ from maporl.benchmarks.experiments import EXPERIMENTS, configuration
 from maporl.benchmarks.study.study import Study
 from maporl.cli import main
 
-WORDS = ("heterogeneous", "incentives", "real", "teams", "transfer", "verifiers")
+WORDS = ("heterogeneous", "incentives", "real", "teams", "together", "transfer", "verifiers")
 
 
 def test_the_words() -> None:
@@ -30,7 +30,9 @@ def test_neither_a_file_nor_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert "config 'incentive' is no file" in message and "'incentives'" in message and "transfer" in message
 
 
-@pytest.mark.parametrize("word", [word for word in WORDS if word != "real"])  # the demo's, with a seed and two rounds
+@pytest.mark.parametrize(
+    "word", sorted({*WORDS} - {"real", "together"})
+)  # a model's settings, and the demo's two rounds
 def test_a_configuration_is_maporls_setting(word: str) -> None:
     study = Study.load(configuration(word))
     assert len(study.seeds) >= 3
@@ -57,6 +59,18 @@ def test_one_incentive_at_a_time() -> None:
     for word, (reward, incentive) in rows.items():
         which, size = word.split("_")
         assert (reward, incentive) == ("discounted_team", {"name": "incentives", which: int(size)})
+
+
+@pytest.mark.parametrize("word", ["teams", "incentives", "together"])
+def test_the_question_and_what_a_real_model_takes(word: str) -> None:
+    """Two files: rows, task and shaping of the first, rates and sizes of the second."""
+    study, alone = Study.load(configuration(word), configuration("real")), Study.load(configuration(word))
+    assert [e.word for e in study.named] == [e.word for e in alone.named] and study.title == alone.title
+    config = study.config("two_witnesses", next(e for e in study.named if e.word == "mappo"), 0)
+    assert config.algorithm_args == {"group_size": 4, "num_epochs": 1, "num_minibatches": 2, "kl_coef": 0.0}
+    assert (config.learning_rate, config.num_iterations, config.num_rounds) == (1e-3, 12, 2)
+    shaping = alone.settings.env_args.get("shaping")
+    assert config.env_args.get("shaping") == shaping == (None if word == "together" else "discounted_team")
 
 
 def test_on_a_real_model_by_two_flags() -> None:
@@ -142,10 +156,10 @@ def test_a_file_is_checked_together_with_its_flags(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("methods: [partner_swap/mappo]\n")
     with pytest.raises(ValueError, match="at least 2 seeds"):
-        Study.load(file, {})
-    assert Study.load(file, {"seeds": [0, 1]}).seeds == (0, 1)
+        Study.load(file, values={})
+    assert Study.load(file, values={"seeds": [0, 1]}).seeds == (0, 1)
     file.write_text("methods: [{name: mappo, trained_on: vault}]\n")
-    assert set(Study.load(file, {"tasks": ["two_witnesses", "vault"]}).tasks) == {"two_witnesses", "vault"}
+    assert set(Study.load(file, values={"tasks": ["two_witnesses", "vault"]}).tasks) == {"two_witnesses", "vault"}
 
 
 def test_the_plan_lists_what_will_be_run() -> None:

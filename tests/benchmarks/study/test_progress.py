@@ -47,6 +47,19 @@ def test_a_line_for_everything_that_is_done_and_the_time_left() -> None:
     assert progress.failed == [("sums/mappo/seed_0", "ValueError: [no] memory")]
 
 
+def test_a_long_training_is_heard_of_once_a_minute_where_there_are_no_bars() -> None:
+    progress, clock, file = watched()
+    with progress:
+        progress(News("plan", "", done=0, total=2))
+        for n in range(1, 5):  # 40 seconds each
+            clock.now += 40.0
+            progress(News("training", "runs/sums/mappo/seed_0", n, 8, {"rollout/accuracy_round_1": n / 8}))
+    assert file.getvalue().splitlines()[1:] == [
+        "training sums/mappo/seed_0  iteration 2/8, accuracy 0.250, about 9:20 left",
+        "training sums/mappo/seed_0  iteration 4/8, accuracy 0.500, about 8:00 left",
+    ]
+
+
 def test_the_votes_are_planned_when_teams_have_been_measured() -> None:
     progress, clock, file = watched()
     with progress:
