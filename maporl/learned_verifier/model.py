@@ -22,6 +22,7 @@ from maporl.agents.prompts import PromptTemplate
 from maporl.atomic_files import write_whole
 from maporl.errors import UserValueError
 from maporl.printable import encodable
+from maporl.reasoning import spoken
 from maporl.text_files import read_json
 from maporl.types import Observation, Question
 
@@ -208,11 +209,12 @@ def rows_of(
     different = {q.hash: q for q in questions}
     chats = [blank if reading.reads == "response" else asked(q, prompts, instruction) for q in different.values()]
     ids = dict(zip(different, (np.asarray(chat, np.int64) for chat in encode(chats)), strict=True))
-    said = ["" if reading.reads == "question" else encodable(response.strip()) for response in responses]
+    none = reading.reads == "question"
+    said = ["" if none else encodable((spoken(response) or "").strip()) for response in responses]
     # A response that spells out a control token must not be able to end itself and begin another message.
-    spoken = encode.tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"] if said else []
+    read = encode.tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"] if said else []
     rows = []
-    for question, response in zip(questions, spoken, strict=True):
+    for question, response in zip(questions, read, strict=True):
         prompt = ids[question.hash][-(longest - 2) :]
         rows.append((prompt, np.asarray(response[-max(longest - len(prompt) - 1, 1) :], np.int64)))
     return rows

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from maporl import registry
 from maporl.envs.verifiers import (
+    AnswerVerifier,
     Choice,
     Exact,
     Function,
@@ -197,6 +198,28 @@ def test_an_own_verifier_needs_one_method() -> None:
         TeamVerifier()  # type: ignore[abstract]
 
 
+def test_an_own_verifier_of_answers_sees_no_reasoning_in_batches_neither() -> None:
+    class Long(AnswerVerifier):
+        uses_gold = False
+
+        def judge(self, question: Question, text: str) -> Score:
+            return Score(float(len(text)), None, text)
+
+    texts = ["<think>a</think>yes", "<think>yes", "a</think>b<THINK>c</think>d", "<think></think>"]
+    assert [(s.answer, s.status) for s in Long().score_batch([QUESTION] * 4, texts)] == [
+        ("yes", "ok"),
+        (None, "no_answer"),
+        ("bd", "ok"),
+        ("", "ok"),
+    ]
+    assert Gate(Long(), BRIEF)(QUESTION, texts[0]).answer == "yes", "made of others, it is they that read"
+
+
+def test_a_format_is_one_of_the_whole_text() -> None:
+    tags = Regex(r"\A<think>.*</think>", uses_gold=False)
+    assert tags(QUESTION, "<think>x</think>Rome").correct is True and tags(QUESTION, "Rome").correct is False
+
+
 ALL: list[Verifier] = [
     Number(),
     Number("last"),
@@ -208,6 +231,19 @@ ALL: list[Verifier] = [
     Gate(Choice(), BRIEF),
 ]
 PIECES = ["\\boxed{", "}", "####", "answer is ", "Answer:\n", "A: ", "(A)", "B or C", "1,"]
+PIECES += [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "not ",
+    "seven ",
+    "hundred ",
+    "million",
+    "\u2013",
+    "\xbd",
+    "1 234 567",
+    "which is ",
+]
 PIECES += ["9e999", "^", "/0", "-", "\x00", "\ud800", "\u2212", "\\frac"]
 TEXT = st.one_of(st.text(st.characters()), st.lists(st.sampled_from(PIECES)).map("".join))
 
