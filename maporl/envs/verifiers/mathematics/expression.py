@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maporl.envs.verifiers.markers import boxed
-from maporl.envs.verifiers.math_spelling import plain_number, spelled
-from maporl.envs.verifiers.math_worker import shared_worker
+from maporl.envs.verifiers.mathematics.spelling import plain_number, spelled
+from maporl.envs.verifiers.mathematics.worker import shared_worker
 from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
@@ -30,7 +30,7 @@ class MathExpression(Verifier):
 
     It looks for "final answer is ...", ``\\boxed{...}``, "answer: ...", then any LaTeX or number, and takes the last. What
     runs longer than `timeout` is killed: status "timeout", correct None, worth 0. Answers that are the same integer, decimal or
-    fraction are spelled alike (`maporl.envs.verifiers.math_spelling`).
+    fraction are spelled alike (`maporl.envs.verifiers.mathematics.spelling`).
 
     Args:
         match_types: What may be extracted: "latex", "expr" (plain numbers and arithmetic), or both.
