@@ -15,6 +15,7 @@ import numpy as np
 from jinja2.exceptions import TemplateError
 
 from maporl.errors import UserValueError
+from maporl.reasoning import MARKS
 
 __all__ = ["PLAIN_CHAT_TEMPLATE", "ChatEncoder", "encode_chat"]
 
@@ -28,7 +29,7 @@ PLAIN_CHAT_TEMPLATE = (
 """For base models whose tokenizer has no chat template: ``--chat_template plain``. Without an EOS token a line ends a turn."""
 
 _MARKUP = re.compile(r"\s*(<.+>|\[.+\])\s*", re.DOTALL)
-_THINK, _THOUGHT = "<think>", "</think>"
+_THINK, _THOUGHT = MARKS[0]
 _REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 """What rendering a template may raise: its own errors, and what Python says of a message that it did not expect."""
 _SYSTEM, _ASKED, _SAID, _AGAIN = (

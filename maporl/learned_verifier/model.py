@@ -22,6 +22,7 @@ from maporl.agents.prompts import PromptTemplate
 from maporl.atomic_files import write_whole
 from maporl.errors import UserValueError
 from maporl.printable import encodable
+from maporl.reasoning import spoken
 from maporl.types import Observation, Question
 
 __all__ = ["READS", "Card", "Network", "Reading", "asked", "fingerprint", "rows_of", "save_head"]
@@ -207,7 +208,7 @@ def rows_of(
     different = {q.hash: q for q in questions}
     chats = [blank if reading.reads == "response" else asked(q, prompts, instruction) for q in different.values()]
     ids = dict(zip(different, (np.asarray(chat, np.int64) for chat in encode(chats)), strict=True))
-    said = ["" if reading.reads == "question" else encodable(response.strip()) for response in responses]
+    said = ["" if reading.reads == "question" else encodable((spoken(response) or "").strip()) for response in responses]
     # A response that spells out a control token must not be able to end itself and begin another message.
     spoken = encode.tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"] if said else []
     rows = []

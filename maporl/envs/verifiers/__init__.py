@@ -9,6 +9,7 @@ from maporl.envs.verifiers.noisy import Noisy
 from maporl.envs.verifiers.number import Number
 from maporl.envs.verifiers.remote import Remote
 from maporl.envs.verifiers.verifier import (
+    AnswerVerifier,
     TeamVerifier,
     TranscriptVerifier,
     Verifier,
@@ -17,6 +18,7 @@ from maporl.envs.verifiers.verifier import (
 )
 
 __all__ = [
+    "AnswerVerifier",
     "Choice",
     "Exact",
     "Function",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from maporl.envs.verifiers.markers import marked, plain
-from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
+from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
@@ -123,7 +123,7 @@ def _extract(response: str, choices: Mapping[str, str]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Choice(Verifier):
+class Choice(AnswerVerifier):
     """The response chooses the gold label.
 
     Read, in this order: what follows the last explicit marker (``The answer is``, ``Answer:``, ``\\boxed{}``); a last line
@@ -143,8 +143,8 @@ class Choice(Verifier):
         if not all(isinstance(x, str) and x.strip() for x in self.labels) or len({*map(str.casefold, self.labels)}) < 2:
             raise UserValueError(f"labels={self.labels!r}; give at least two different non-empty strings.")
 
-    def __call__(self, question: Question, response: str) -> Score:
-        answer, gold = _extract(response, self._choices(question)), question.answer.strip()
+    def judge(self, question: Question, text: str) -> Score:
+        answer, gold = _extract(text, self._choices(question)), question.answer.strip()
         if answer is None:
             return no_answer("no choice, or more than one")
         return verdict(answer == gold, answer, f"{answer} against {gold}")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from maporl.envs.verifiers.markers import marked, plain
-from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
+from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
@@ -14,7 +14,7 @@ __all__ = ["Exact", "Regex"]
 
 
 @dataclass(frozen=True)
-class Exact(Verifier):
+class Exact(AnswerVerifier):
     """The response's answer is the gold text.
 
     The answer is what follows the last explicit marker (``The answer is``, ``Answer:``, ``####``, ``\\boxed{}``) up to the end
@@ -28,14 +28,15 @@ class Exact(Verifier):
     ignore_case: bool = True
     ignore_space: bool = True
 
-    def __call__(self, question: Question, response: str) -> Score:
-        snippet = next((plain(snippet) for snippet, _ in marked(response) if plain(snippet)), None)
-        answer = self._canonical(response) if snippet is None else self._canonical(snippet.removesuffix("."))
+    def judge(self, question: Question, text: str) -> Score:
+        marks = ((plain(snippet), bounded) for snippet, bounded in marked(text))
+        snippet = next((snippet for snippet, bounded in marks if snippet or bounded), None)
+        answer = self._canonical(text) if snippet is None else self._canonical(snippet.removesuffix("."))
         if not answer:
             return no_answer("an empty response")
         # The gold text may itself end in a full stop or hold a marker, so the whole response may match as well.
         gold = self._canonical(question.answer)
-        whole = self._canonical(response)
+        whole = self._canonical(text)
         if gold in (answer, whole, answer + "."):
             answer = gold
         return verdict(answer == gold, answer)
@@ -51,10 +52,10 @@ class Exact(Verifier):
 
 
 @dataclass(frozen=True)
-class Regex(Verifier):
+class Regex(AnswerVerifier):
     """The last match of a pattern in the response is the gold text; or, with ``uses_gold=False``, there is a match at all.
 
-    The second form is a format check, for a `Gate` or a `WeightedSum`. A pattern runs in this process and without a time
+    The second form is a format check, for a `Gate` or a `WeightedSum`; it sees reasoning blocks, too. A pattern runs in this process and without a time
     limit: nested repeats can take for ever, as in any use of `re`.
 
     Args:
@@ -80,9 +81,12 @@ class Regex(Verifier):
             raise UserValueError(f"pattern={self.pattern!r} is no regular expression: {error}.") from None
         object.__setattr__(self, "_compiled", compiled)
 
-    def __call__(self, question: Question, response: str) -> Score:
+    def said(self, response: str) -> str | None:
+        return super().said(response) if self.uses_gold else response  # a format is one of the whole text
+
+    def judge(self, question: Question, text: str) -> Score:
         last = None
-        for last in self._compiled.finditer(response):  # noqa: B007
+        for last in self._compiled.finditer(text):  # noqa: B007
             pass
         if last is None:
             return no_answer(f"no match of {self.pattern!r}")

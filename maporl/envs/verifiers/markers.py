@@ -1,4 +1,4 @@
-"""Where a response says what its answer is: ``#### 72``, ``\\boxed{72}``, ``The answer is 72``, ``Answer: 72``, ``A: 72``."""
+"""Where a response says what its answer is: ``#### 72``, ``\\boxed{72}``, ``<answer>72</answer>``, ``The answer is 72``, ``Answer: 72``, ``A: 72``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ __all__ = ["boxed", "marked", "plain"]
 _MARKER = re.compile(
     r"####"
     r"|\\boxed(?=[ \t]{0,3}\{)"
+    r"|<answer>"
     r"|\banswer[*_\"')\s]{0,4}(?:\([^()\n]{0,40}\)\s?)?(?:\s?\b(?:to|for|of)\s[^.\n:]{1,80}?\s)?"
     r"(?:is\b|was\b|equals\b|(?:would|will|must|should)\sbe\b|=|:)(?!\s{1,3}not\b)"
     r"|^[ \t*_>]*\bA:"
@@ -25,14 +26,16 @@ def marked(text: str) -> Iterator[tuple[str, bool]]:
     """What follows each explicit marker, the last marker first.
 
     Yields:
-        (snippet, in_box): the inside of a box, or the rest of the marker's line (of the next line that holds something,
-        where the marker stands alone), without Markdown emphasis in front.
+        (snippet, bounded): the inside of a box or an answer tag, which says where the answer ends; or the rest of the marker's line
+        (of the next line that holds something, where the marker stands alone), without Markdown emphasis in front.
     """
     for match in list(_MARKER.finditer(text))[: -_MOST - 1 : -1]:
         if match.group().lower().startswith("\\boxed"):
             inside = boxed(text, match.end())
             if inside is not None:
                 yield inside, True
+        elif match.group().lower() == "<answer>":
+            yield text[match.end() : match.end() + _LONGEST].partition("</")[0].strip(), True
         elif match.group().strip(" \t*_>") == "a:":
             continue  # only GSM8K's capital "A:" is a marker
         else:

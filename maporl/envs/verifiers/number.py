@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from maporl.envs.verifiers.markers import marked
-from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
+from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
@@ -127,7 +127,7 @@ _EXTRACTORS: dict[str, Callable[[str], Fraction | None]] = {
 
 
 @dataclass(frozen=True)
-class Number(Verifier):
+class Number(AnswerVerifier):
     """The response's number equals the gold one.
 
     Currency, units and a percent sign are dropped, the sign stays: ``$1,200`` = ``1200.0 dollars`` = 1200 and ``20%`` = 20
@@ -148,8 +148,8 @@ class Number(Verifier):
         if not 0 <= self.tolerance < 1:
             raise UserValueError(f"tolerance={self.tolerance!r}; it must be in [0, 1).")
 
-    def __call__(self, question: Question, response: str) -> Score:
-        value = _EXTRACTORS[self.extract](response)
+    def judge(self, question: Question, text: str) -> Score:
+        value = _EXTRACTORS[self.extract](text)
         if value is None:
             return no_answer("no number in the response")
         answer, gold = canonical(value), parse_number(question.answer)

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from maporl.errors import UserError
+from maporl.reasoning import spoken
 from maporl.types import Question, Score, Transcript
 
 __all__ = [
+    "AnswerVerifier",
     "TeamVerifier",
     "TranscriptVerifier",
     "Verifier",
@@ -85,6 +87,35 @@ class Verifier(ABC):
     def equivalent(self, a: str, b: str) -> bool:
         """Whether two extracted answers (`Score.answer`) are the same vote."""
         return a == b
+
+
+class AnswerVerifier(Verifier):
+    """One that reads the answer off what a response says, `judge`.
+
+    Reasoning blocks (`maporl.reasoning`) are no part of an answer, and one that is not finished leaves none: they are taken out here, for
+    every verifier of this kind.
+    """
+
+    def __call__(self, question: Question, response: str) -> Score:
+        return self.score_batch([question], [response])[0]
+
+    def score_batch(self, questions: Sequence[Question], responses: Sequence[str]) -> list[Score]:
+        said = [self.said(response) for response in responses]
+        pairs = [(question, text) for question, text in zip(questions, said, strict=True) if text is not None]
+        scores = iter(self.judge_batch([question for question, _ in pairs], [text for _, text in pairs]))
+        return [no_answer("reasoning that is not finished") if text is None else next(scores) for text in said]
+
+    def said(self, response: str) -> str | None:
+        """What of a response is read; None is no answer."""
+        return spoken(response)
+
+    @abstractmethod
+    def judge(self, question: Question, text: str) -> Score:
+        """The verdict on what a response says. Must not raise, whatever the text."""
+
+    def judge_batch(self, questions: Sequence[Question], texts: Sequence[str]) -> list[Score]:
+        """One verdict per (question, text) pair; a verifier that gains from batches overrides this."""
+        return [self.judge(question, text) for question, text in zip(questions, texts, strict=True)]
 
 
 class TeamVerifier(ABC):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maporl.envs.verifiers.markers import boxed
-from maporl.envs.verifiers.mathematics.spelling import plain_number, spelled
-from maporl.envs.verifiers.mathematics.worker import shared_worker
-from maporl.envs.verifiers.verifier import Verifier, no_answer, verdict
+from maporl.envs.verifiers.math_spelling import plain_number, spelled
+from maporl.envs.verifiers.math_worker import shared_worker
+from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
@@ -25,12 +25,12 @@ def _only_box(response: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class MathExpression(Verifier):
+class MathExpression(AnswerVerifier):
     """The response's expression, set, interval, matrix ... equals the gold one, as Math-Verify sees it.
 
     It looks for "final answer is ...", ``\\boxed{...}``, "answer: ...", then any LaTeX or number, and takes the last. What
     runs longer than `timeout` is killed: status "timeout", correct None, worth 0. Answers that are the same integer, decimal or
-    fraction are spelled alike (`maporl.envs.verifiers.mathematics.spelling`).
+    fraction are spelled alike (`maporl.envs.verifiers.math_spelling`).
 
     Args:
         match_types: What may be extracted: "latex", "expr" (plain numbers and arithmetic), or both.
@@ -53,8 +53,8 @@ class MathExpression(Verifier):
         if not self.timeout > 0:
             raise UserValueError(f"timeout={self.timeout!r}; it must be a positive number of seconds.")
 
-    def __call__(self, question: Question, response: str) -> Score:
-        return self._shortcut(question.answer, response) or self._ask(question.answer, response)
+    def judge(self, question: Question, text: str) -> Score:
+        return self._shortcut(question.answer, text) or self._ask(question.answer, text)
 
     def check_gold(self, question: Question) -> None:
         gold = question.answer.strip()

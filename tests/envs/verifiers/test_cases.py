@@ -1,0 +1,29 @@
+"""Cases as data: what a text's answer is, and whether it is right. One line of cases/*.jsonl is one case:
+
+{"verifier": word or settings, "gold", "text", "verdict": true, false, or null for no answer, "answer" or null, "why", "metadata" (optional)}
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maporl.registry import build
+from maporl.types import Question
+
+CASES = {
+    f"{path.stem}:{number}": json.loads(line)
+    for path in sorted((Path(__file__).parent / "cases").glob("*.jsonl"))
+    for number, line in enumerate(path.read_bytes().splitlines(), 1)
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_the_verdict_and_the_answer_are_the_cases(case: dict[str, Any]) -> None:
+    question = Question("?", case["gold"], metadata=case.get("metadata", {}))
+    score = build("verifier", case["verifier"])(question, case["text"])
+    assert (score.correct is True, score.answer) == (case["verdict"] is True, case["answer"]), case["why"]
+    assert (score.status == "no_answer") is (case["answer"] is None), case["why"]
