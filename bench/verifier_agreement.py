@@ -24,7 +24,7 @@ from rich.table import Table
 from maporl.envs.tasks.csqa import CSQA
 from maporl.envs.tasks.math import Math
 from maporl.envs.verifiers import Choice, MathExpression, Number
-from maporl.envs.verifiers.math_worker import shared_worker
+from maporl.envs.verifiers.mathematics.worker import shared_workers
 from maporl.types import Question
 
 __all__ = ["CONFLICTS", "EXTRACTORS", "Agreement", "agreement", "gold_cases", "read_cases"]
@@ -96,7 +96,7 @@ def _math_task(case: Case) -> bool:
 
 def _library(options: Mapping[str, Any], case: Case) -> bool:
     """Math-Verify on the texts as they are, without what `MathExpression` adds."""
-    reply = shared_worker().ask(5.0, gold=case["question"].answer, response=case["response"], **options)
+    reply = shared_workers().ask(5.0, gold=case["question"].answer, response=case["response"], **options)
     return reply["correct"] is True
 
 
@@ -158,7 +158,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path(default), help="folder with verifier_cases/ (%(default)s)")
     parser.add_argument("--disagreements", action="store_true", help="list the ids on which verdict and label differ")
     options = parser.parse_args(None if arguments is None else list(arguments))
-    shared_worker().ask(5.0, gold="$1$", response="$1$", **OPTIONS)  # its start is not the first file's time
+    shared_workers().ask(5.0, gold="$1$", response="$1$", **OPTIONS)  # its start is not the first file's time
 
     table = Table(title="Agreement with the labels")
     for header in ("cases", "extractor", "agree", "of", "share", "per second"):

@@ -1,36 +1,33 @@
-"""Mathematical equivalence by Math-Verify, with a shortcut for plain numbers and a time limit that holds."""
+"""Mathematical equivalence: one spelling for what needs no algebra, Math-Verify in killable processes for what does."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from maporl.envs.verifiers.markers import boxed
-from maporl.envs.verifiers.math_spelling import plain_number, spelled
-from maporl.envs.verifiers.math_worker import shared_worker
+from maporl.envs.verifiers.mathematics.answers import answer_in
+from maporl.envs.verifiers.mathematics.shape import too_hard
+from maporl.envs.verifiers.mathematics.spelling import close, is_text, name_of, same_text, spelled
+from maporl.envs.verifiers.mathematics.worker import shared_workers
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["MathExpression"]
 
-_DELIMITERS = ("$", "\\(", "\\[", "\\boxed")
-
-
-def _only_box(response: str) -> str | None:
-    """The inside of the one box of a response in which Math-Verify, too, would look nowhere else."""
-    at = response.find("\\boxed{")
-    if at < 0 or response.find("\\boxed", at + 1) >= 0 or "final answer" in response.lower():
-        return None
-    return boxed(response, at)
+_DELIMITERS = ("$", "\\(", "\\[", "\\boxed", "\\fbox")
 
 
 @dataclass(frozen=True)
 class MathExpression(AnswerVerifier):
-    """The response's expression, set, interval, matrix ... equals the gold one, as Math-Verify sees it.
+    """The response's expression, set, interval, matrix ... equals the gold one.
 
-    It looks for "final answer is ...", ``\\boxed{...}``, "answer: ...", then any LaTeX or number, and takes the last. What
-    runs longer than `timeout` is killed: status "timeout", correct None, worth 0. Answers that are the same integer, decimal or
-    fraction are spelled alike (`maporl.envs.verifiers.math_spelling`).
+    The answer is what the response ends on (`maporl.envs.verifiers.mathematics.answers`), in the one spelling of its kind
+    (`maporl.envs.verifiers.mathematics.spelling`). Numbers and words are compared here, everything else by Math-Verify. What it should not be
+    given (`maporl.envs.verifiers.mathematics.shape`) is compared as text. What runs longer than `timeout` is given up: status "timeout",
+    correct None, worth 0.
 
     Args:
         match_types: What may be extracted: "latex", "expr" (plain numbers and arithmetic), or both.
@@ -38,6 +35,7 @@ class MathExpression(AnswerVerifier):
         strict: Variable names matter, and a tuple is not a set.
         allow_set_relation_comp: ``1 < x < 2`` may equal ``(1, 2)`` whichever side is the gold one.
         timeout: Seconds per response.
+        budget: Seconds that one batch may lose in time-outs; once they are spent, each further answer gets a twentieth of `timeout`.
     """
 
     match_types: tuple[str, ...] = ("latex", "expr")
@@ -45,63 +43,94 @@ class MathExpression(AnswerVerifier):
     strict: bool = True
     allow_set_relation_comp: bool = False
     timeout: float = 5.0
+    budget: float = 5.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "match_types", tuple(self.match_types))  # YAML gives a list
         if not self.match_types or not set(self.match_types) <= {"latex", "expr"}:
             raise UserValueError(f"match_types={self.match_types!r}; choose from 'latex' and 'expr'.")
-        if not self.timeout > 0:
-            raise UserValueError(f"timeout={self.timeout!r}; it must be a positive number of seconds.")
-
-    def judge(self, question: Question, text: str) -> Score:
-        return self._shortcut(question.answer, text) or self._ask(question.answer, text)
+        for name in ("timeout", "budget"):
+            if not getattr(self, name) > 0:
+                raise UserValueError(f"{name}={getattr(self, name)!r}; it must be a positive number of seconds.")
 
     def check_gold(self, question: Question) -> None:
         gold = question.answer.strip()
-        if not gold or gold.count("{") - gold.count("\\{") != gold.count("}") - gold.count("\\}"):
-            fault = "has unbalanced braces" if gold else "is empty"
+        unbalanced = gold.count("{") - gold.count("\\{") != gold.count("}") - gold.count("\\}")
+        if not spelled(_gold(gold, self.match_types)) or unbalanced:
+            fault = "has unbalanced braces" if unbalanced else "is empty"
             raise UserValueError(
                 f"question {question.id}: gold answer {gold[:80]!r} {fault}; correct or remove the row."
             )
 
-    def equivalent(self, a: str, b: str) -> bool:
-        """Math-Verify is not symmetric (x = 5 and 5), a vote is: either direction will do."""
-        if a.strip() == b.strip():
-            return True
-        pairs = ((a, f"\\boxed{{{b}}}"), (b, f"\\boxed{{{a}}}"))
-        return any(self(Question("", gold), response).correct is True for gold, response in pairs)
+    def judge(self, question: Question, text: str) -> Score:
+        return self.judge_batch([question], [text])[0]
 
-    def _shortcut(self, gold: str, response: str) -> Score | None:
-        """The verdict where no parser is needed: one box with the very text of the gold answer, or two plain numbers."""
-        answer = _only_box(response) if "latex" in self.match_types else None
-        if answer is None:
-            return None
-        if answer.strip() == gold.strip() and answer.strip():
-            return verdict(True, spelled(answer))
-        a, b = plain_number(answer), plain_number(gold)
-        if a is None or b is None:
-            return None
-        exact = not (a[1] or b[1])
-        same = a[0] == b[0] if exact else round(a[0], self.precision) == round(b[0], self.precision)
-        return verdict(same, spelled(answer), f"{answer.strip()} against {gold.strip()}")
+    def judge_batch(self, questions: Sequence[Question], texts: Sequence[str]) -> list[Score]:
+        golds = [_gold(question.answer, self.match_types) for question in questions]
+        found = [answer_in(text, self.match_types) for text in texts]
+        answers = [None if one is None else spelled(one) or None for one in found]
+        pairs = [(g, f) for g, f, a in zip(golds, found, answers, strict=True) if f is not None and a is not None]
+        verdicts = iter(self._compared(pairs))
+        return [
+            no_answer("no expression in the response") if answer is None else self._score(next(verdicts), answer, gold)
+            for answer, gold in zip(answers, golds, strict=True)
+        ]
 
-    def _ask(self, gold: str, response: str) -> Score:
-        # In a box a bare "1,2" is a list; as plain text Math-Verify would read a decimal comma.
-        bare = not any(mark in gold.replace("\\$", "") for mark in _DELIMITERS)
-        reply = shared_worker().ask(
-            self.timeout,
-            gold=f"\\boxed{{{gold}}}" if bare and "latex" in self.match_types else gold,
-            response=response,
-            match_types=self.match_types,
-            precision=self.precision,
-            strict=self.strict,
-            allow_set_relation_comp=self.allow_set_relation_comp,
-        )
-        status, found = reply["status"], reply["answer"]
-        answer = None if found is None else spelled(found)
-        if status == "ok":
-            return verdict(reply["correct"], answer, f"{found} against {gold.strip()}")
-        if status == "no_answer":
-            return no_answer("no expression in the response")
+    def _score(self, reply: bool | str, answer: str, gold: str) -> Score:
+        if isinstance(reply, bool):
+            return verdict(reply, answer, f"{answer} against {spelled(gold)}")
         reasons = {"timeout": f"no verdict within {self.timeout:g} s", "error": "Math-Verify failed on this pair"}
-        return Score(0.0, None, answer, status, reasons[status])
+        return Score(0.0, None, answer, reply, reasons[reply])
+
+    def equivalent(self, a: str, b: str) -> bool:
+        """What is right by the same gold is the same vote: 5 and x = 5, 50% and 50. Math-Verify is not symmetric, a vote is: either
+        direction will do."""
+        if a == b or spelled(a) == spelled(b):
+            return True
+        number = close(spelled(a), spelled(b), self.precision, votes=True)
+        if number is not None:
+            return number
+        a, b = spelled(a), spelled(b)
+        return any(reply is True for reply in self._compared([(a, b), (b, a)]))
+
+    def _compared(self, pairs: Sequence[tuple[str, str]]) -> list[bool | str]:
+        """Of (gold, answer) each: whether the answer is right, or why nobody knows ("timeout", "error")."""
+        replies: list[bool | str | None] = [self._at_once(gold, answer) for gold, answer in pairs]
+        asked = [n for n, reply in enumerate(replies) if reply is None]
+        requests = [self._request(*pairs[n]) for n in asked]
+        if requests:
+            for n, told in zip(asked, shared_workers().ask_all(requests, self.timeout, self.budget), strict=True):
+                replies[n] = bool(told["correct"]) if told["status"] in ("ok", "no_answer") else told["status"]
+        return [False if reply is None else reply for reply in replies]
+
+    def _at_once(self, gold: str, answer: str) -> bool | None:
+        """The verdict where no parser is needed, or none should be asked."""
+        right, said = spelled(gold), spelled(answer)
+        names = name_of(gold), name_of(answer)
+        if self.strict and None not in names and names[0] != names[1]:
+            return False  # x = 5 and y = 5
+        if right == said:
+            return True
+        number = close(right, said, self.precision)
+        if number is not None:
+            return number
+        if is_text(right) or is_text(said) or too_hard(right) or too_hard(said):
+            return same_text(right, said)
+        return None
+
+    def _request(self, gold: str, answer: str) -> dict[str, Any]:
+        return {
+            "gold": spelled(gold),
+            "response": spelled(answer),
+            "precision": self.precision,
+            "strict": self.strict,
+            "allow_set_relation_comp": self.allow_set_relation_comp,
+        }
+
+
+@lru_cache(maxsize=8192)
+def _gold(answer: str, kinds: tuple[str, ...]) -> str:
+    """The gold answer itself, or what it ends on if it is a text with delimiters or a box in it."""
+    text = answer.strip()
+    bare = "latex" in kinds and not any(mark in text.replace("\\$", "") for mark in _DELIMITERS)
+    return text if bare else answer_in(text, kinds) or text

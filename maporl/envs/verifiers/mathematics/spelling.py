@@ -12,7 +12,7 @@ from functools import lru_cache
 from maporl.envs.verifiers.mathematics.notation import balanced, compact, split_top, tidied
 from maporl.envs.verifiers.number import canonical
 
-__all__ = ["is_text", "name_of", "plain_number", "spelled"]
+__all__ = ["close", "is_text", "name_of", "plain_number", "same_text", "spelled"]
 
 _LONGEST = 1000  # characters; what is longer is no answer that a person would write, and stays as it is
 
@@ -35,18 +35,22 @@ def plain_number(text: str) -> tuple[Fraction, bool, bool] | None:
 
 
 _NAME = r"(?:\\?[A-Za-z]+'{0,3}(?:_\{[^{}]*\})?(?:\([A-Za-z](?:, ?[A-Za-z])*\))?|\((?:[A-Za-z], ?)+[A-Za-z]\))"
-_ASSIGNED = re.compile(rf"({_NAME})\s*(?:=|\\in(?![A-Za-z]))\s*(?=\S)")
-_RELATION = re.compile(r"[<>]|\\(?:le|ge|leq|geq|lt|gt|ne|neq|in|approx|equiv)(?![A-Za-z])")
+_ASSIGNED = re.compile(rf"({_NAME})\s*(=|\\in(?![A-Za-z]))\s*(?=\S)")
+_RELATION = re.compile(r"[<>]|\\(?:le|ge|ne|in|approx|equiv)(?![A-Za-z])")
+_UNKNOWN = re.compile(r"(?<![A-Za-z\\])(?:[A-Za-hj-z]|[A-Za-z]{2,})(?![A-Za-z])")
 
 
 def _assignment(text: str) -> tuple[str | None, str]:
-    """(name, what it is said to be) of ``x = 5``, ``x = 2 + 3 = 5`` or ``x \\in [0,1]``; (None, text) of anything else."""
+    r"""(name, value) of ``x = 5`` or ``x = 2 + 3 = 5``, (None, set) of ``x \in [0,1]``; (None, text) of anything else, such as y = 2x, which
+    has a meaning that 2x has not."""
     match = _ASSIGNED.match(text)
-    if match is None:
+    if match is None or len(split_top(text)) > 1:  # x = 1, y = 2
         return None, text
     value = text[match.end() :].rpartition("=")[2].strip()
-    bare_list = len(split_top(text)) > 1  # x = 1, y = 2
-    return (None, text) if bare_list or not value or _RELATION.search(value) else (match[1], value)
+    bare = re.sub(r"\\[A-Za-z]+", " ", value)
+    if not value or _RELATION.search(value) or (match[2] == "=" and _UNKNOWN.search(bare)):
+        return None, text
+    return (match[1] if match[2] == "=" else None), value
 
 
 @lru_cache(maxsize=65536)
@@ -133,3 +137,43 @@ def _words(text: str) -> str:
     text = " ".join(_TEXT.sub(r" \1 " if not text.startswith("\\text") else r"\1 ", text).split())
     text = text.strip(" .,:;!?\"'") or text
     return text[1:-1].strip() if text.startswith("(") and text.endswith(")") and "(" not in text[1:] else text
+
+
+def same_text(a: str, b: str) -> bool:
+    """Whether two texts are equal but for capitals and space."""
+    return "".join(a.split()).casefold() == "".join(b.split()).casefold()
+
+
+def close(gold: str, answer: str, precision: int, votes: bool = False) -> bool | None:
+    """Whether two spelled numbers are equal, None if one of them is no plain number.
+
+    Where one has a decimal point they are rounded, to `precision` places, at least to two digits. A gold per cent is its per cent or its
+    number; a gold number is also a per cent: of the same digits from 1 upwards, of its value below.
+
+    Args:
+        gold: The gold answer.
+        answer: The answer.
+        precision: Decimal places that count.
+        votes: Neither is gold: equal are all that are right by the same gold.
+    """
+    one, two = plain_number(gold), plain_number(answer)
+    if one is None or two is None:
+        return None
+    (a, a_point, a_percent), (b, b_point, b_percent) = one, two
+    rounds = a_point or b_point or (votes and (a.denominator > 1 or b.denominator > 1))
+
+    def same(x: Fraction, y: Fraction) -> bool:
+        return x == y or (rounds and _rounded(x, precision) == _rounded(y, precision))
+
+    if a_percent == b_percent:
+        return same(a, b)
+    plain, percent = (b, a) if a_percent else (a, b)
+    if votes:
+        return same(plain, percent) or same(plain, percent / 100)
+    return same(plain, percent) if a_percent or abs(plain) >= 1 else same(plain, percent / 100)
+
+
+def _rounded(value: Fraction, precision: int) -> Fraction:
+    while value and abs(value) * 10**precision < 10:
+        precision += 1
+    return round(value, precision)

@@ -18,13 +18,21 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-__all__ = ["MathWorker", "shared_worker"]
+__all__ = ["MathWorker", "MathWorkers", "shared_workers"]
 
 _START_SECONDS = 120.0  # a busy machine may take long to import sympy, which is no fault of the response
 _MEMORY_BYTES = 4 << 30
 _LONGEST_ANSWER = 1000  # characters of it that are kept
+_GRACE_SECONDS = 0.5  # a worker gives up by itself, unless it is inside one long operation on integers; then it is killed
+_MOST_WORKERS = 4
+_PER_WORKER = 8  # requests for which it is worth while to start another one
+_LEAST_SHARE = 0.05  # of the time limit, that a request gets when the budget of its batch is spent
+_REMEMBERED = 65536  # replies
 
 
 class MathWorker:
@@ -45,12 +53,17 @@ class MathWorker:
         """
         line = json.dumps({**request, "timeout": timeout}).encode() + b"\n"  # ASCII, so any text passes
         with self._lock:
-            reply, in_time = self._exchange(self._running(), line, timeout)
+            reply, in_time = self._exchange(self._running(), line, timeout + _GRACE_SECONDS)
             if reply is None or not in_time:
                 self._stop()
         if reply is not None:
             return reply
         return {"status": "error" if in_time else "timeout", "correct": None, "answer": None}
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for it."""
+        return self._lock.locked()
 
     def close(self) -> None:
         """End the process; the next request starts another."""
@@ -119,17 +132,95 @@ class MathWorker:
                 pipe.close()  # type: ignore[union-attr]
 
 
+class MathWorkers:
+    """Some workers that share the requests of a batch, and remember the replies.
+
+    Args:
+        size: How many; each is started when there is work for it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._workers = [MathWorker() for _ in range(size)]
+        self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def ask(self, timeout: float, **request: Any) -> dict[str, Any]:
+        """One request, see `MathWorker.ask`."""
+        return self.ask_all([request], timeout, timeout)[0]
+
+    def ask_all(self, requests: Sequence[dict[str, Any]], timeout: float, budget: float) -> list[dict[str, Any]]:
+        """The replies to requests, each different one asked once.
+
+        Args:
+            requests: See `judge`.
+            timeout: Seconds for each.
+            budget: Seconds that the requests may lose in time-outs, all together; once they are spent, each gets a twentieth of
+                `timeout`.
+        """
+        keys = [json.dumps(request, sort_keys=True) for request in requests]
+        new = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._known}
+        replies = self._shared_out(new, timeout, budget)
+        result = [replies[key] if key in replies else self._known[key] for key in keys]
+        self._known.update((key, reply) for key, reply in replies.items() if reply["status"] in ("ok", "no_answer"))
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return result
+
+    def _shared_out(self, new: dict[str, dict[str, Any]], timeout: float, budget: float) -> dict[str, dict[str, Any]]:
+        waiting, replies = deque(new.items()), {}
+        lost = [0.0]
+
+        def work(worker: MathWorker) -> None:
+            while waiting:
+                try:
+                    key, request = waiting.popleft()
+                except IndexError:  # another thread was quicker
+                    return
+                limit = max(_LEAST_SHARE * timeout, min(timeout, budget - sum(lost)))
+                replies[key] = worker.ask(limit, **request)
+                if replies[key]["status"] == "timeout":
+                    lost.append(limit)
+
+        workers = sorted(self._workers, key=lambda worker: worker.busy)[: -(-len(new) // _PER_WORKER)]
+        if len(workers) < 2:
+            for worker in workers:
+                work(worker)
+        else:
+            with ThreadPoolExecutor(len(workers)) as pool:
+                list(pool.map(work, workers))
+        return replies
+
+    def close(self) -> None:
+        """End all processes; the next request starts them again."""
+        for worker in self._workers:
+            worker.close()
+
+    def forget(self) -> None:
+        """In a forked child: the processes are the parent's."""
+        for worker in self._workers:
+            worker.forget()
+
+
 @functools.lru_cache(maxsize=1)
-def shared_worker() -> MathWorker:
-    """The one worker of this process."""
-    worker = MathWorker()
-    atexit.register(worker.close)
+def shared_workers() -> MathWorkers:
+    """Those of this process."""
+    workers = MathWorkers(min(_MOST_WORKERS, os.cpu_count() or 1))
+    atexit.register(workers.close)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=worker.forget)
-    return worker
+        os.register_at_fork(after_in_child=workers.forget)
+    return workers
 
 
 # From here on: inside the worker.
+
+
+@functools.lru_cache(maxsize=8192)
+def read(answer: str) -> list[Any]:
+    """An answer that stands alone, as Math-Verify parses it. It is told to drop no units: to it, 2t is two tonnes."""
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse
+
+    plain = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False)
+    return parse(f"${answer}$", [LatexExtractionConfig(normalization_config=plain)], parsing_timeout=None)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -142,11 +233,13 @@ def extract(text: str, match_types: tuple[str, ...]) -> list[Any]:
 
 
 def judge(request: dict[str, Any]) -> dict[str, Any]:
-    """Compare the answers in request["gold"] and request["response"] under the options beside them."""
+    """Compare request["gold"] and request["response"] under the options beside them: two answers that stand alone, or, if there are
+    `match_types` to look for, those that Math-Verify finds in the two texts."""
     from math_verify import verify
 
-    match_types = tuple(request["match_types"])
-    gold, found = extract(request["gold"], match_types), extract(request["response"], match_types)
+    look_for = request.get("match_types")
+    texts = request["gold"], request["response"]
+    gold, found = (read(text) if look_for is None else extract(text, tuple(look_for)) for text in texts)
     text = next((part[:_LONGEST_ANSWER] for part in found if isinstance(part, str)), None)
     if not gold:
         return {"status": "error", "correct": None, "answer": text}
@@ -163,11 +256,29 @@ def judge(request: dict[str, Any]) -> dict[str, Any]:
     return {"status": "ok", "correct": bool(correct), "answer": text}
 
 
+class _Late(BaseException):
+    """Time is up. No Exception, for sympy catches these."""
+
+
+def _late(*_: Any) -> None:
+    raise _Late
+
+
+def _limit(seconds: float) -> None:
+    """Raise `_Late` after so many seconds; 0 takes that back. Should the parent die, nobody else would end an operation that hangs: that
+    is what the second timer is for."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 2 * seconds + 5 if seconds else 0)
+
+
 def serve() -> None:
     """Answer requests until standard input ends."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a stray print must not become a reply
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, _late)
     try:
         import resource
 
@@ -181,18 +292,23 @@ def serve() -> None:
 
     try:
         logging.disable()
-        extract("$1$", ("latex", "expr"))  # compiles the patterns
+        read("1")  # compiles the patterns
     except Exception as error:
         return send("error", answer=f"{type(error).__name__}: {error}")
     send("ok")
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        if hasattr(signal, "setitimer"):  # should the parent die, nobody else would end a parse that hangs
-            signal.setitimer(signal.ITIMER_REAL, 2 * request["timeout"] + 5)
-        try:
-            send(**judge(request))
-        except Exception:  # MemoryError and RecursionError, too
-            send("error")
+        reply: dict[str, Any] = {"status": "error"}
+        with contextlib.suppress(_Late):  # also when it comes just after the reply is there
+            try:
+                _limit(request["timeout"])
+                reply = judge(request)
+            except _Late:
+                reply = {"status": "timeout"}
+            except Exception:  # MemoryError and RecursionError, too
+                reply = {"status": "error"}
+            _limit(0)
+        send(**reply)
 
 
 if __name__ == "__main__":

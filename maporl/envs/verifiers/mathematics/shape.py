@@ -1,0 +1,96 @@
+r"""What no parser of mathematics is given, because it might never come back: seen by shape, in microseconds.
+
+Such an answer is compared as text. A model that degenerates writes little else, and must not stall the training of its team.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+__all__ = ["too_hard"]
+
+LONGEST = 600  # characters
+DEEPEST = 12  # brackets within brackets
+MOST_OPERATIONS = 160
+LARGEST_POWER = 10_000  # an exponent, or the product of those of a number in parentheses
+LARGEST_FACTORIAL = 500
+LONGEST_INTEGER = 60  # digits; under a root, of which factors are sought, a third
+
+_HARD = re.compile(r"\\(?:o|i|ii)?int(?![A-Za-z])|\\prod(?![A-Za-z])")
+_SOME = re.compile(r"\\(?:sum|lim|binom|Gamma|zeta)(?![A-Za-z])")
+_FACTORIAL = re.compile(r"([0-9]*)\s*[)}]*\s*!")
+_OPERATION = re.compile(r"[-+*/^_=<>!]|\\[A-Za-z]+")
+_EXPONENT = re.compile(r"(?:\*\*|\^)\s*\(?\{?")
+
+
+@lru_cache(maxsize=65536)
+def too_hard(text: str) -> str | None:
+    """Why `text` is not parsed, None if it may be."""
+    if len(text) > LONGEST:
+        return f"longer than {LONGEST} characters"
+    if _depth(text) > DEEPEST:
+        return f"nested deeper than {DEEPEST} levels"
+    if len(_OPERATION.findall(text)) > MOST_OPERATIONS:
+        return f"more than {MOST_OPERATIONS} operations"
+    if _HARD.search(text) or len(_SOME.findall(text)) > 2:
+        return "an integral, a product or several sums"
+    if _powers(text) > LARGEST_POWER:
+        return f"a power above {LARGEST_POWER:,}"
+    factorials = _FACTORIAL.findall(text)
+    if len(factorials) > 6 or any(len(n) > 4 or int(n or 0) > LARGEST_FACTORIAL for n in factorials) or _factorial_of_one(text):
+        return f"a factorial above {LARGEST_FACTORIAL}"
+    longest = max(map(len, re.findall("[0-9]+", text)), default=0)
+    if longest > (LONGEST_INTEGER // 3 if "\\sqrt" in text or "^" in text else LONGEST_INTEGER):
+        return "a very long integer"
+    return None
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return max(deepest, abs(depth))
+
+
+def _factorial_of_one(text: str) -> bool:
+    """n!!, (n!)! and (n^m)!"""
+    return re.search(r"!\s*[)}\]]*\s*!", text) is not None or ("^" in text and re.search(r"[)}]\s*!", text) is not None)
+
+
+def _powers(text: str) -> int:
+    """A bound of the largest exponent: exponents of exponents are raised, those of a number in parentheses multiplied."""
+    bound = nested = 1
+    for match in _EXPONENT.finditer(text):
+        exponent = _inside(text, match.end()) if match[0].rstrip(" ")[-1] in "({" else re.match(r"-?[0-9.]*", text[match.end() :])[0]
+        size = _size(exponent)
+        bound = max(bound, size)
+        before = text[: match.start()].rstrip()
+        if before.endswith((")", "}")) and size > 1:
+            nested *= size
+    return max(bound, nested)
+
+
+def _inside(text: str, start: int) -> str:
+    depth = 1
+    for place in range(start, len(text)):
+        depth += (text[place] in "({") - (text[place] in ")}")
+        if depth == 0:
+            return text[start:place]
+    return text[start:]
+
+
+def _size(exponent: str) -> int:
+    """How large an exponent may be: its numbers multiplied, a power within it raised, all of it far above the limit where that is too long."""
+    numbers = [int(number) for number in re.findall(r"[0-9]{1,6}", exponent)]
+    if re.search(r"[0-9]{7}", exponent) or ("!" in exponent and any(n > 7 for n in numbers)):
+        return LARGEST_POWER + 1
+    if len(re.findall(r"\^|\*\*", exponent)) > 1:
+        return LARGEST_POWER + 1
+    if "^" in exponent and len(numbers) > 1:
+        return min(max(numbers) ** min(max(numbers[1:]), 20), LARGEST_POWER + 1)
+    product = 1
+    for number in numbers:
+        product = min(product * max(number, 1), LARGEST_POWER + 1)
+    return product
