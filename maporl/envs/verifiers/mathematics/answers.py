@@ -40,6 +40,8 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
     if found:
         return next((one for one in reversed(found) if one.firm), found[-1]).answer
     text = _finished(text)
+    if "latex" not in kinds and (number := _NUMBER.fullmatch(text.strip())):
+        return _number(number)  # 1,22 is no list
     whole = _bare(text.strip(), kinds) if len(text) < _REACH else None
     if whole is not None and not text.strip()[whole[1] :].strip(" .\n`*_$"):
         return whole[0]
@@ -227,11 +229,11 @@ _TOKEN = re.compile(
     r"(?P<group>\\begin\{[a-z]+\*?\}.{0,1000}?\\end\{[a-z]+\*?\}|\\(?:text[a-z]*|mbox|math(?:rm|bf))\s?\{[^{}]*\})"
     r"|(?P<stop>\\[\[\]()]|\.(?![0-9])|\*\*(?![0-9(A-Za-z]))"
     r"|\\[A-Za-z]+|\\[{}|,;:!%$ ]|[0-9]+(?:[.,][0-9]+)*|\.[0-9]+"
-    r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<word>[A-Za-z]+)|[-+*/^_=<>|!'%,;:~°×·÷±√∞π≤≥≠∪∩²³½\u2212\u2013]|(?P<space>[ \t]+)|(?P<line>\n)",
+    r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<word>(?:and|or)(?=[A-Z])|[A-Za-z]+)|[-+*/^_=<>|!'%,;:~°×·÷±√∞π≤≥≠∪∩²³½\u2212\u2013]|(?P<space>[ \t]+)|(?P<line>\n)",
     re.DOTALL,
 )
 _KNOWN = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "mod", "percent", "pct", "million", "billion", "thousand", "pi"}
-_CONTINUES = re.compile(r"(?:and|or)\s+(?:[-+$0-9(\\]|[a-z](?![a-z]))")
+_CONTINUES = re.compile(r"(?:and|or)(?:\s+|(?=[A-Z]))(?:[-+$0-9(\\]|[A-Za-z](?![a-z]))")
 
 
 def _bare(text: str, kinds: tuple[str, ...]) -> tuple[str, int] | None:

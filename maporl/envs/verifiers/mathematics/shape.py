@@ -21,6 +21,7 @@ _HARD = re.compile(r"\\(?:o|i|ii)?int(?![A-Za-z])|\\prod(?![A-Za-z])")
 _SOME = re.compile(r"\\(?:sum|lim|binom|Gamma|zeta)(?![A-Za-z])")
 _FACTORIAL = re.compile(r"([0-9]*)\s*[)}]*\s*!")
 _OPERATION = re.compile(r"[-+*/^_=<>!]|\\[A-Za-z]+")
+_DIGITS = re.compile(r"-?[0-9.]*")
 _EXPONENT = re.compile(r"(?:\*\*|\^)\s*\(?\{?")
 
 
@@ -60,16 +61,24 @@ def _factorial_of_one(text: str) -> bool:
 
 
 def _powers(text: str) -> int:
-    """A bound of the largest exponent: exponents of exponents are raised, those of a number in parentheses multiplied."""
-    bound = nested = 1
+    """A bound of the largest exponent: exponents of exponents are raised, those of something in brackets multiplied with those within."""
+    bound = 1
     for match in _EXPONENT.finditer(text):
-        exponent = _inside(text, match.end()) if match[0].rstrip(" ")[-1] in "({" else re.match(r"-?[0-9.]*", text[match.end() :])[0]
-        size = _size(exponent)
-        bound = max(bound, size)
-        before = text[: match.start()].rstrip()
-        if before.endswith((")", "}")) and size > 1:
-            nested *= size
-    return max(bound, nested)
+        bracketed = match[0].rstrip()[-1] in "({"
+        exponent = _inside(text, match.end()) if bracketed else _DIGITS.match(text, match.end())[0]  # type: ignore[index]
+        base = _bracketed_before(text[: match.start()].rstrip())
+        bound = max(bound, min(_size(exponent) * (_powers(base) if base else 1), LARGEST_POWER + 1))
+    return bound
+
+
+def _bracketed_before(text: str) -> str:
+    """What the brackets at the end of `text` enclose."""
+    depth = 0
+    for place in range(len(text) - 1, -1, -1):
+        depth += (text[place] in ")}]") - (text[place] in "([{")
+        if depth <= 0:
+            return text[place + 1 : -1]
+    return text[:-1]
 
 
 def _inside(text: str, start: int) -> str:

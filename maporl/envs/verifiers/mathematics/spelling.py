@@ -48,7 +48,7 @@ def _assignment(text: str) -> tuple[str | None, str]:
         return None, text
     value = text[match.end() :].rpartition("=")[2].strip()
     bare = re.sub(r"\\[A-Za-z]+", " ", value)
-    if not value or _RELATION.search(value) or (match[2] == "=" and _UNKNOWN.search(bare)):
+    if not value or _RELATION.search(value) or (match[2] == "=" and _UNKNOWN.search(bare) and not is_text(value)):
         return None, text
     return (match[1] if match[2] == "=" else None), value
 
@@ -75,7 +75,12 @@ def spelled(answer: str) -> str:
     """
     if len(answer) > _LONGEST:
         return " ".join(answer[: 2 * _LONGEST].split())[:_LONGEST]
-    return _spelled(_assignment(tidied(answer))[1], 0)
+    text = answer
+    for _ in range(4):  # a unit may hide another
+        before, text = text, _spelled(_assignment(tidied(text))[1], 0)
+        if text == before:
+            break
+    return text
 
 
 def _spelled(text: str, depth: int) -> str:
@@ -88,6 +93,11 @@ def _spelled(text: str, depth: int) -> str:
     if depth < 4:
         opening, inner, closing = _delimited(text)
         parts = split_top(inner)
+        if len(split_top(inner.replace(";", ","))) > len(parts) > 1:
+            return text  # p = 5, q = 2; p = 7, q = 2
+        if not opening and len({_assignment(part)[0] for part in parts} - {None}) == 1 and len(parts) > 1:
+            named = [_assignment(part) for part in parts]
+            parts = [value for _, value in named] if all(name for name, _ in named) else parts  # x = 1, x = -1
         if len(parts) > 1 or (opening and opening != "("):
             return opening + ", ".join(_spelled(tidied(part), depth + 1) for part in parts) + closing
         if opening and (plain_number(inner) is not None or inner.isalpha()):  # (73), (C)
@@ -127,7 +137,7 @@ def is_text(spelling: str) -> bool:
     runs = [run for run in _LETTERS.findall(spelling) if not run.startswith("\\") and run.lower() not in _FUNCTIONS]
     if _ONLY_LETTERS.fullmatch(spelling):
         return bool(runs)
-    return any(len(run) > _LONGEST_PRODUCT or run.lower() in _SMALL_WORDS for run in runs)
+    return any(not run.isupper() and (len(run) > _LONGEST_PRODUCT or run in _SMALL_WORDS) for run in runs)  # AB is a segment
 
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")

@@ -141,7 +141,7 @@ class MathWorkers:
 
     def __init__(self, size: int) -> None:
         self._workers = [MathWorker() for _ in range(size)]
-        self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()  # a time-out with the "limit" that it had
 
     def ask(self, timeout: float, **request: Any) -> dict[str, Any]:
         """One request, see `MathWorker.ask`."""
@@ -157,13 +157,16 @@ class MathWorkers:
                 `timeout`.
         """
         keys = [json.dumps(request, sort_keys=True) for request in requests]
-        new = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._known}
-        replies = self._shared_out(new, timeout, budget)
-        result = [replies[key] if key in replies else self._known[key] for key in keys]
-        self._known.update((key, reply) for key, reply in replies.items() if reply["status"] in ("ok", "no_answer"))
+        new = {key: request for key, request in zip(keys, requests, strict=True) if not self._knows(key, timeout)}
+        replies = {key: self._known[key] for key in keys if key not in new} | self._shared_out(new, timeout, budget)
+        self._known.update((key, reply) for key, reply in replies.items() if reply["status"] != "error")
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
-        return result
+        return [replies[key] for key in keys]
+
+    def _knows(self, key: str, timeout: float) -> bool:
+        reply = self._known.get(key)
+        return reply is not None and reply.get("limit", timeout) >= timeout
 
     def _shared_out(self, new: dict[str, dict[str, Any]], timeout: float, budget: float) -> dict[str, dict[str, Any]]:
         waiting, replies = deque(new.items()), {}
@@ -179,6 +182,7 @@ class MathWorkers:
                 replies[key] = worker.ask(limit, **request)
                 if replies[key]["status"] == "timeout":
                     lost.append(limit)
+                    replies[key]["limit"] = limit
 
         workers = sorted(self._workers, key=lambda worker: worker.busy)[: -(-len(new) // _PER_WORKER)]
         if len(workers) < 2:
