@@ -112,7 +112,10 @@ def test_the_time_outs_of_a_batch_share_a_budget() -> None:
         ("2^{3^{3^{1}}}", "a power"),
         (f"{shape.LARGEST_FACTORIAL + 1}!", "a factorial"),
         ("(2!)!", "a factorial"),
+        ("\\binom{" + str(2 * shape.LARGEST_FACTORIAL + 1) + "}{2}", "a factorial"),
+        ("+".join(["\\sin x"] * (shape.MOST_FUNCTIONS + 1)), "functions"),
         ("\\int x dx", "an integral"),
+        (f"\\sum_{{k=1}}^{{{shape.LARGEST_SUM + 1}}} k", "a long sum"),
         ("\\sqrt{" + "1" * (shape.LONGEST_INTEGER // 3 + 1) + "}", "integer"),
     ],
 )

@@ -77,7 +77,7 @@ def _steps(*steps: tuple[str, _Form]) -> tuple[tuple[re.Pattern[str], _Form], ..
 
 
 _FIRST = _steps(
-    (r"\\\\(?=(?:[dtc]?frac|sqrt|text|left|right|pi|cdot|times|le|ge|infty|in|cup|pm)(?![A-Za-z]))", r"\\"),
+    (r"(?<!\\)\\\\(?=(?:[dtc]?frac|sqrt|text|left|right|pi|cdot|times|le|ge|infty|in|cup|pm)(?![A-Za-z]))", r"\\"),
     (r"(?<!\\)\\(?:m?left|m?right|[bB]igg?[lr]?)(?![A-Za-z])\s?", ""),
     (r"\\(?:displaystyle|textstyle|limits|nolimits)(?![A-Za-z])|\\color\s?\{[^{}]*\}", ""),
     (r"(?<=[0-9])\s?(?:\{\s?,\s?\}|,\s?\\!|\\!)\s?(?=[0-9]{3}(?![0-9]))", ""),  # 1{,}000

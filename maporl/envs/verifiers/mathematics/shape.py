@@ -10,16 +10,21 @@ from functools import lru_cache
 
 __all__ = ["too_hard"]
 
-LONGEST = 600  # characters
-DEEPEST = 12  # brackets within brackets
-MOST_OPERATIONS = 160
-LARGEST_POWER = 10_000  # an exponent, or the product of those of a number in parentheses
-LARGEST_FACTORIAL = 500
-LONGEST_INTEGER = 60  # digits; under a root, of which factors are sought, a third
+LONGEST = 300  # characters. The longest answer of MATH-500 has 40
+DEEPEST = 8  # brackets within brackets; there 3
+MOST_OPERATIONS = 60  # there 15
+MOST_FUNCTIONS = 6  # roots, sines, logarithms ...; there 2
+LARGEST_POWER = 10_000  # an exponent, or the product of those of something in brackets
+LARGEST_FACTORIAL = 500  # also what is above in a binomial, and below its double
+LONGEST_INTEGER = 60  # digits; beside a root or power, for which factors are sought, a third
+LARGEST_SUM = 100  # terms
 
 _HARD = re.compile(r"\\(?:o|i|ii)?int(?![A-Za-z])|\\prod(?![A-Za-z])")
 _SOME = re.compile(r"\\(?:sum|lim|binom|Gamma|zeta)(?![A-Za-z])")
+_FUNCTION = re.compile(r"\\(?:sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|arc(?:sin|cos|tan)|sinh|cosh|tanh)(?![A-Za-z])")
 _FACTORIAL = re.compile(r"([0-9]*)\s*[)}]*\s*!")
+_OF_FACTORIAL = re.compile(r"!\s*[)}\]]*\s*[!^]")  # n!!, (n!)!, (n!)^k
+_NUMBER = re.compile(r"[0-9]+")
 _OPERATION = re.compile(r"[-+*/^_=<>!]|\\[A-Za-z]+")
 _DIGITS = re.compile(r"-?[0-9.]*")
 _EXPONENT = re.compile(r"(?:\*\*|\^)\s*\(?\{?")
@@ -34,17 +39,25 @@ def too_hard(text: str) -> str | None:
         return f"nested deeper than {DEEPEST} levels"
     if len(_OPERATION.findall(text)) > MOST_OPERATIONS:
         return f"more than {MOST_OPERATIONS} operations"
-    if _HARD.search(text) or len(_SOME.findall(text)) > 2:
-        return "an integral, a product or several sums"
+    if len(_FUNCTION.findall(text)) > MOST_FUNCTIONS:
+        return f"more than {MOST_FUNCTIONS} functions"
+    numbers = _NUMBER.findall(text)
+    if _HARD.search(text) or len(_SOME.findall(text)) > 2 or ("\\sum" in text and _above(numbers, LARGEST_SUM)):
+        return "an integral, a product or a long sum"
     if _powers(text) > LARGEST_POWER:
         return f"a power above {LARGEST_POWER:,}"
     factorials = _FACTORIAL.findall(text)
-    if len(factorials) > 6 or any(len(n) > 4 or int(n or 0) > LARGEST_FACTORIAL for n in factorials) or _factorial_of_one(text):
+    stacked = _OF_FACTORIAL.search(text) or ("^" in text and re.search(r"[)}]\s*!", text))
+    chosen = "\\binom" in text and _above(numbers, 2 * LARGEST_FACTORIAL)
+    if stacked or chosen or len(factorials) > 6 or _above(factorials, LARGEST_FACTORIAL):
         return f"a factorial above {LARGEST_FACTORIAL}"
-    longest = max(map(len, re.findall("[0-9]+", text)), default=0)
-    if longest > (LONGEST_INTEGER // 3 if "\\sqrt" in text or "^" in text else LONGEST_INTEGER):
+    if max(map(len, numbers), default=0) > (LONGEST_INTEGER // 3 if "\\sqrt" in text or "^" in text else LONGEST_INTEGER):
         return "a very long integer"
     return None
+
+
+def _above(numbers: list[str], limit: int) -> bool:
+    return any(len(number) > 9 or int(number or 0) > limit for number in numbers)
 
 
 def _depth(text: str) -> int:
@@ -53,11 +66,6 @@ def _depth(text: str) -> int:
         depth += (character in "([{") - (character in ")]}")
         deepest = max(deepest, depth)
     return max(deepest, abs(depth))
-
-
-def _factorial_of_one(text: str) -> bool:
-    """n!!, (n!)! and (n^m)!"""
-    return re.search(r"!\s*[)}\]]*\s*!", text) is not None or ("^" in text and re.search(r"[)}]\s*!", text) is not None)
 
 
 def _powers(text: str) -> int:

@@ -236,6 +236,30 @@ def extract(text: str, match_types: tuple[str, ...]) -> list[Any]:
     return parse(text, [kinds[name] for name in match_types], parsing_timeout=None)
 
 
+def _differ(gold: Any, found: Any, precision: int) -> bool:
+    """Whether two expressions have different values at some point, which is found out much sooner than that they are not identical.
+
+    Only of what is surely no set, relation, matrix or word, and holds no sum or the like.
+    """
+    from sympy import Expr, Float, Mul, Pow, Symbol, UnevaluatedExpr
+    from sympy.core.function import AppliedUndef
+    from sympy.concrete.expr_with_limits import ExprWithLimits
+
+    both = (gold, found)
+    if not all(isinstance(one, Expr) and not one.is_Matrix for one in both):
+        return False
+    if any(isinstance(one, Symbol) or one.has(ExprWithLimits, UnevaluatedExpr, AppliedUndef) for one in both):
+        return False
+    if any(isinstance(one, Mul) and all(isinstance(factor, Symbol | Pow) for factor in one.args) for one in both):
+        return False  # Math-Verify may take it for a word
+    if not all(one.free_symbols or one.is_number for one in both):
+        return False
+    names = sorted({symbol.name for one in both for symbol in one.free_symbols})
+    values = {name: Float(0.3 + 0.4 * (n + 1) / (len(names) + 1)) for n, name in enumerate(names)}
+    a, b = (complex(one.evalf(15, subs={s: values[s.name] for s in one.free_symbols}, maxn=40)) for one in both)
+    return abs(a - b) > 2 * 10.0**-precision + 1e-6 * max(abs(a), abs(b))
+
+
 def judge(request: dict[str, Any]) -> dict[str, Any]:
     """Compare request["gold"] and request["response"] under the options beside them: two answers that stand alone, or, if there are
     `match_types` to look for, those that Math-Verify finds in the two texts."""
@@ -249,6 +273,9 @@ def judge(request: dict[str, Any]) -> dict[str, Any]:
         return {"status": "error", "correct": None, "answer": text}
     if not found:
         return {"status": "no_answer", "correct": False, "answer": None}
+    with contextlib.suppress(TypeError, ValueError, ArithmeticError, AttributeError):  # there is no such value
+        if look_for is None and request["strict"] and _differ(gold[0], found[0], request["precision"]):
+            return {"status": "ok", "correct": False, "answer": text}
     correct = verify(
         gold,
         found,
