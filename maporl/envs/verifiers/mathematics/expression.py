@@ -26,17 +26,17 @@ class MathExpression(AnswerVerifier):
     """The response's expression, set, interval, matrix ... equals the gold one.
 
     The answer is what the response ends on (`maporl.envs.verifiers.mathematics.answers`), in the one spelling of its kind
-    (`maporl.envs.verifiers.mathematics.spelling`). Numbers and words are compared here, everything else by Math-Verify. What it should not be
-    given (`maporl.envs.verifiers.mathematics.shape`) is compared as text. What runs longer than `timeout` is given up: status "timeout",
-    correct None, worth 0.
+    (`maporl.envs.verifiers.mathematics.spelling`). Numbers and words are compared here, everything else by Math-Verify. What runs longer than
+    `timeout`, or would by its shape (`maporl.envs.verifiers.mathematics.shape`; it is right if it is the gold text): status "timeout", correct
+    None, worth 0.
 
     Args:
         match_types: What may be extracted: "latex", "expr" (plain numbers and arithmetic), or both.
         precision: Decimal places that count when one side has a decimal point.
         strict: Variable names matter, and a tuple is not a set.
         allow_set_relation_comp: ``1 < x < 2`` may equal ``(1, 2)`` whichever side is the gold one.
-        timeout: Seconds per response.
-        budget: Seconds that one batch may lose in time-outs; once they are spent, each further answer gets a twentieth of `timeout`.
+        timeout: Seconds of computing per response.
+        budget: Seconds that one batch may lose in time-outs; once they are spent, each further answer gets a fiftieth of `timeout`.
     """
 
     match_types: tuple[str, ...] = ("latex", "expr")
@@ -80,8 +80,9 @@ class MathExpression(AnswerVerifier):
     def _score(self, reply: bool | str, answer: str, gold: str) -> Score:
         if isinstance(reply, bool):
             return verdict(reply, answer, f"{answer} against {spelled(gold)}")
-        reasons = {"timeout": f"no verdict within {self.timeout:g} s", "error": "Math-Verify failed on this pair"}
-        return Score(0.0, None, answer, reply, reasons[reply])
+        refused = too_hard(answer) or too_hard(spelled(gold))
+        late = f"no verdict within {self.timeout:g} s" + (f": {refused}" if refused else "")
+        return Score(0.0, None, answer, reply, late if reply == "timeout" else "Math-Verify failed on this pair")
 
     def equivalent(self, a: str, b: str) -> bool:
         """What is right by the same gold is the same vote: 5 and x = 5, 50% and 50. Math-Verify is not symmetric, a vote is: either
@@ -103,8 +104,8 @@ class MathExpression(AnswerVerifier):
                 replies[n] = bool(told["correct"]) if told["status"] in ("ok", "no_answer") else told["status"]
         return [False if reply is None else reply for reply in replies]
 
-    def _at_once(self, gold: str, answer: str) -> bool | None:
-        """The verdict where no parser is needed, or none should be asked."""
+    def _at_once(self, gold: str, answer: str) -> bool | str | None:
+        """The verdict where no parser is needed, "timeout" where none should be asked."""
         right, said = spelled(gold), spelled(answer)
         names = name_of(gold), name_of(answer)
         if self.strict and None not in names and names[0] != names[1]:
@@ -114,9 +115,9 @@ class MathExpression(AnswerVerifier):
         number = close(right, said, self.precision)
         if number is not None:
             return number
-        if is_text(right) or is_text(said) or too_hard(right) or too_hard(said):
+        if is_text(right) or is_text(said):
             return same_text(right, said)
-        return None
+        return "timeout" if too_hard(right) or too_hard(said) else None
 
     def _request(self, gold: str, answer: str) -> dict[str, Any]:
         return {

@@ -11,9 +11,9 @@ from functools import lru_cache
 __all__ = ["too_hard"]
 
 LONGEST = 300  # characters. The longest answer of MATH-500 has 40
-DEEPEST = 8  # brackets within brackets; there 3
-MOST_OPERATIONS = 60  # there 15
-MOST_FUNCTIONS = 6  # roots, sines, logarithms ...; there 2
+DEEPEST = 6  # brackets within brackets; there 3
+MOST_OPERATIONS = 40  # there 15
+MOST_FUNCTIONS = 5  # roots, sines, logarithms ...; there 2
 LARGEST_POWER = 10_000  # an exponent, or the product of those of something in brackets
 LARGEST_FACTORIAL = 500  # also what is above in a binomial, and below its double
 LONGEST_INTEGER = 60  # digits; beside a root or power, for which factors are sought, a third

@@ -28,10 +28,12 @@ __all__ = ["MathWorker", "MathWorkers", "shared_workers"]
 _START_SECONDS = 120.0  # a busy machine may take long to import sympy, which is no fault of the response
 _MEMORY_BYTES = 4 << 30
 _LONGEST_ANSWER = 1000  # characters of it that are kept
-_GRACE_SECONDS = 0.5  # a worker gives up by itself, unless it is inside one long operation on integers; then it is killed
+# A worker gives up by itself after so much time of its processor, however busy the machine is; unless it is inside one long operation on
+# integers. Then it is killed, after so many times the limit and a little more.
+_PATIENCE, _GRACE_SECONDS = 3, 0.5
 _MOST_WORKERS = 4
 _PER_WORKER = 8  # requests for which it is worth while to start another one
-_LEAST_SHARE = 0.05  # of the time limit, that a request gets when the budget of its batch is spent
+_LEAST_SHARE = 0.02  # of the time limit, that a request gets when the budget of its batch is spent
 _REMEMBERED = 65536  # replies
 
 
@@ -53,7 +55,7 @@ class MathWorker:
         """
         line = json.dumps({**request, "timeout": timeout}).encode() + b"\n"  # ASCII, so any text passes
         with self._lock:
-            reply, in_time = self._exchange(self._running(), line, timeout + _GRACE_SECONDS)
+            reply, in_time = self._exchange(self._running(), line, _PATIENCE * timeout + _GRACE_SECONDS)
             if reply is None or not in_time:
                 self._stop()
         if reply is not None:
@@ -153,7 +155,7 @@ class MathWorkers:
         Args:
             requests: See `judge`.
             timeout: Seconds for each.
-            budget: Seconds that the requests may lose in time-outs, all together; once they are spent, each gets a twentieth of
+            budget: Seconds that the requests may lose in time-outs, all together; once they are spent, each gets a fiftieth of
                 `timeout`.
         """
         keys = [json.dumps(request, sort_keys=True) for request in requests]
@@ -239,13 +241,16 @@ def extract(text: str, match_types: tuple[str, ...]) -> list[Any]:
 def _differ(gold: Any, found: Any, precision: int) -> bool:
     """Whether two expressions have different values at some point, which is found out much sooner than that they are not identical.
 
-    Only of what is surely no set, relation, matrix or word, and holds no sum or the like.
+    Only of what is surely no relation, matrix or word, and holds no sum or the like.
     """
-    from sympy import Expr, Float, Mul, Pow, Symbol, UnevaluatedExpr
-    from sympy.core.function import AppliedUndef
+    from sympy import Expr, FiniteSet, Float, Mul, Pow, Set, Symbol, Tuple, UnevaluatedExpr
     from sympy.concrete.expr_with_limits import ExprWithLimits
+    from sympy.core.function import AppliedUndef
 
     both = (gold, found)
+    several = [isinstance(one, Tuple | Set) and not (isinstance(one, FiniteSet) and len(one) == 1) for one in both]
+    if any(several):
+        return any(isinstance(one, Expr) for one in both)  # a pair or interval, and one expression
     if not all(isinstance(one, Expr) and not one.is_Matrix for one in both):
         return False
     if any(isinstance(one, Symbol) or one.has(ExprWithLimits, UnevaluatedExpr, AppliedUndef) for one in both):
@@ -296,10 +301,10 @@ def _late(*_: Any) -> None:
 
 
 def _limit(seconds: float) -> None:
-    """Raise `_Late` after so many seconds; 0 takes that back. Should the parent die, nobody else would end an operation that hangs: that
-    is what the second timer is for."""
+    """Raise `_Late` after so many seconds of processor time; 0 takes that back. Should the parent die, nobody else would end an operation
+    that hangs: that is what the second timer is for."""
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         signal.setitimer(signal.ITIMER_VIRTUAL, 2 * seconds + 5 if seconds else 0)
 
 
@@ -308,8 +313,8 @@ def serve() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a stray print must not become a reply
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, _late)
+    if hasattr(signal, "SIGPROF"):
+        signal.signal(signal.SIGPROF, _late)
     try:
         import resource
 
