@@ -78,10 +78,16 @@ def gold_cases(folder: Path, name: str) -> list[Case]:
     task, path = (Math, "math/math500_test.jsonl") if name == "math500 gold" else (CSQA, "csqa/dev.jsonl")
     for question in task(data=folder / path).load("test"):
         gold = question.answer
-        others = [f"{gold} + 1"] if task is Math else [label for label in question.metadata["choices"] if label != gold]
+        others = [f"{gold} + 1"] if task is Math else _others(question)
         for answer, label in ((gold, True), (others[0], False)):
             cases.append({"id": f"{question.id} {answer}", "question": question, "response": answer, "label": label})
     return cases
+
+
+def _others(question: Question) -> list[str]:
+    """The labels of the choices that say something else than the gold one; some questions have it twice."""
+    choices = question.metadata["choices"]
+    return [label for label, text in choices.items() if text.casefold() != choices[question.answer].casefold()]
 
 
 def _number(extract: Any) -> Callable[[Case], bool]:

@@ -208,11 +208,12 @@ def rows_of(
     different = {q.hash: q for q in questions}
     chats = [blank if reading.reads == "response" else asked(q, prompts, instruction) for q in different.values()]
     ids = dict(zip(different, (np.asarray(chat, np.int64) for chat in encode(chats)), strict=True))
-    said = ["" if reading.reads == "question" else encodable((spoken(response) or "").strip()) for response in responses]
+    none = reading.reads == "question"
+    said = ["" if none else encodable((spoken(response) or "").strip()) for response in responses]
     # A response that spells out a control token must not be able to end itself and begin another message.
-    spoken = encode.tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"] if said else []
+    read = encode.tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"] if said else []
     rows = []
-    for question, response in zip(questions, spoken, strict=True):
+    for question, response in zip(questions, read, strict=True):
         prompt = ids[question.hash][-(longest - 2) :]
         rows.append((prompt, np.asarray(response[-max(longest - len(prompt) - 1, 1) :], np.int64)))
     return rows

@@ -2,15 +2,16 @@
 
 | specification | |
 |---|---|
-| question | the context, then the hypothesis |
+| question | the context, then the hypothesis, without the markup (``<br>``) and marks of direction that are left in some |
 | answer | ``entailment``, ``neutral`` or ``contradiction`` |
 | rows | ``context`` (or ``premise``), ``hypothesis``, ``label``: e, n, c; 0, 1, 2; or the word |
 | hub | ``facebook/anli``: splits train_r1 ... test_r3; licence CC BY-NC 4.0, so for research only |
-| verifier | `Choice` of the three words |
+| verifier | `Choice` of the three words, and of what else they are called ("neither", "N") |
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,12 @@ _NAMES: dict[Any, str] = {
     **{label[0]: label for label in LABELS},
     **{label: label for label in LABELS},
 }
+SPELLINGS = {
+    "entailment": ("entailed", "entails", "entail", "E"),
+    "neutral": ("neither", "undetermined", "N"),
+    "contradiction": ("contradicted", "contradicts", "contradict", "contradictory", "C"),
+}
+_LEFT_OVER = re.compile(r"\s*(?:</?(?:br|nowiki|ref)\s?/?>\s*)+|[\u200e\u200f]", re.IGNORECASE)
 _HUB = "facebook/anli"
 
 
@@ -44,7 +51,7 @@ class ANLI(DiscussionEnv):
         'End with one line: "The answer is <entailment, neutral or contradiction>."'
     )
     default_num_rounds = 3  # MAPoRL discusses in three rounds
-    default_verifier = {"name": "choice", "labels": LABELS}
+    default_verifier = {"name": "choice", "labels": SPELLINGS}
 
     def __init__(self, *args: Any, anli_round: int | str = "all", **arguments: Any) -> None:
         if str(anli_round) not in ("1", "2", "3", "all"):
@@ -62,5 +69,9 @@ class ANLI(DiscussionEnv):
             if label not in _NAMES:
                 raise row.error(f"label {label!r}; one of e, n, c, or 0, 1, 2.")
             context = row.text("context" if "context" in row.fields else "premise")
-            text = f"Context: {context.strip()}\nHypothesis: {row.text('hypothesis').strip()}"
+            text = f"Context: {_clean(context)}\nHypothesis: {_clean(row.text('hypothesis'))}"
             yield Question(text, _NAMES[label], id=str(row.fields.get("uid") or row.id))
+
+
+def _clean(text: str) -> str:
+    return _LEFT_OVER.sub(lambda match: " " if "<" in match.group() else "", text).strip()

@@ -3,7 +3,7 @@
 | specification | |
 |---|---|
 | question | the question, then one line per choice: ``(A) bank`` |
-| answer | the letter |
+| answer | the letter; some rows have a choice twice, and then either letter is right |
 | rows | the original's ``question{stem, choices[{label, text}]}``, ``answerKey``, or the hub's ``question``, ``choices{label, text}`` |
 | hub | ``tau/commonsense_qa``: 9,741 train; its validation rows are the test, since the test rows have no answers |
 | verifier | `Choice` |

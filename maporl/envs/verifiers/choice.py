@@ -3,151 +3,158 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from maporl.envs.verifiers.markers import marked, plain
+from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
+from maporl.envs.verifiers.english.tokens import Name, lexer, words_of
+from maporl.envs.verifiers.markers import unstyled
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
 __all__ = ["Choice"]
 
-_SENTENCE = re.compile(r"[.;!?](?=\s|$)")
-_CLAUSE = re.compile(r"[.;!?](?=\s|$)|\b(?:because|since|as|but|whereas|while|not|rather|instead)\b", re.IGNORECASE)
-_NEGATED = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor)\s(?:(?:an?|the|option|choice)\s)?\W{0,3}$", re.IGNORECASE)
-_OTHER_MARKER = re.compile(r"\b(?:correct|right|best)\s(?:option|choice|label)\sis\b[:\s]{0,3}", re.IGNORECASE)
+_LONGEST = 20_000  # characters that are read, from the end
+_LOST = re.compile(r"[\u200b-\u200f\u2060\ufeff*`$]|(?<!\w)_+|_+(?!\w)|\\[^a-zA-Z]")
+_QUOTES = str.maketrans("‘’“”「」", '\'\'""""')
+_AROUND = " \t\r\n()[]{}<>\"'"
+_PARTICLES = (("yes",), ("no",))
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """The ways in which the labels of one question are written.
+    """How the choices of one question are named.
 
     Attributes:
-        start: A label where an answer is expected.
-        more: A further label right after it ("B or C").
-        mention: A label in the open. There a letter must look like one, for a lone "A" or "I" may be a word.
-        alone: A label that is all there is.
-        names: Folded label -> label.
+        split: The lexer, which finds names of one character.
+        letters: Those -> what they stand for.
+        named: The words of the other names -> what they stand for.
+        same: Label -> the first label with the same text, which stands for both.
     """
 
-    start: re.Pattern[str]
-    more: re.Pattern[str]
-    mention: re.Pattern[str]
-    alone: re.Pattern[str]
-    names: Mapping[str, str]
+    split: re.Pattern[str]
+    letters: Mapping[str, Name]
+    named: Mapping[tuple[str, ...], Name]
+    same: Mapping[str, str]
 
-    def name(self, match: re.Match[str]) -> str:
-        return self.names[next(group for group in match.groups() if group).casefold()]
+    def name(self, match: re.Match[str]) -> Name:
+        name = self.letters[match.group().strip(_AROUND).lower()]
+        return name._replace(bare="letter" if match.lastgroup == "name_bare" else "")
 
-    def mentions(self, text: str) -> set[str]:
-        """The labels that `text` mentions and does not negate."""
-        found = self.mention.finditer(text)
-        return {
-            self.name(match) for match in found if not _NEGATED.search(text[max(0, match.start() - 20) : match.start()])
-        }
+    def groups(self, text: str) -> list[Group]:
+        return groups_of(_readable(text[-_LONGEST:]), self.split, self.name, self.named)
 
 
-@lru_cache(maxsize=256)
-def _reader(labels: tuple[str, ...]) -> _Reader:
-    one = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
-    names = {label.casefold(): label for label in labels}
-    alone = re.compile(rf"[^\w-]*({one})\W*", re.IGNORECASE)
-    if all(len(label) > 1 for label in labels):
-        word = re.compile(rf"(?<!\w)({one})(?!\w)", re.IGNORECASE)
-        return _Reader(word, word, word, alone, names)
-    # A small letter counts only before punctuation: "the answer is a bank".
-    label = rf"(?:({one})(?![\w'])|((?i:{one}))(?=\s?(?:[.,:;)*\]/]|$)))"
-    start = re.compile(rf"\W*(?:(?i:option|choice|letter|either|probably|clearly|definitely)\s\W*)*{label}")
-    more = re.compile(rf"\W{{0,3}}\s?(?:\b(?i:or|and)\b|[,/&|])\s?(?:(?i:option|choice)\s)?\W{{0,3}}{label}")
-    mention = re.compile(
-        rf"(?<![\w'])({one})\)|\b(?i:option|choice|letter)\s\W{{0,3}}({one})(?!\w)|^[ \t*_>#-]*({one})[.:](?!\w)",
-        re.MULTILINE,
+def _readable(text: str) -> str:
+    """Without styling; letters and quotation marks in their usual form."""
+    usual = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    return _LOST.sub(" ", unstyled(usual))
+
+
+@lru_cache(maxsize=64)
+def _lexer(letters: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds names of one character: marked as such, or bare."""
+    written = {way for letter in letters for way in (letter, letter.upper()) if way.lower() == letter}
+    one = f"(?-i:{'|'.join(map(re.escape, sorted(written))) or '(?!)'})"
+    return lexer(
+        rf"(?P<name_marked>[(\[{{<]\s?{one}\s?[)\]}}>]|(?<![\w'\"]){one}\)|(?<!\w)(?P<q>[\"']){one}(?P=q))"
+        rf"|(?P<name_bare>(?<![\w'.]){one}(?![\w'-]|[.,]\d))"
     )
-    return _Reader(start, more, mention, alone, names)
 
 
-def _normal(text: str) -> str:
-    """Words only, folded, without a leading article: how the text of a choice is compared."""
-    words = re.findall(r"\w+", text.casefold())
-    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
+@lru_cache(maxsize=1024)
+def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
+    """Args:
+    choices: (label, text, other spellings of the label) each.
+    """
+    first: dict[str, str] = {}
+    same = {
+        label: first.setdefault(" ".join(text.casefold().split()), label) if text else label
+        for label, text, _ in choices
+    }
+    labels = [(said, Name(same[label])) for label, _, others in choices for said in (label, *others)]
+    texts = [(text, Name(same[label], label=False)) for label, text, _ in choices]
+    letters: dict[str, Name] = {}
+    for said, name in texts + labels:  # a label beats a text
+        if len(letter := _readable(said).strip(_AROUND).lower()) == 1:
+            letters[letter] = name
+    split = _lexer(tuple(sorted(letters)))
+    named: dict[tuple[str, ...], Name] = {}
+    for said, name in texts:
+        words = words_of(_readable(said), split)
+        # Two texts that differ by an article only stand for neither.
+        named[words] = name if named.get(words, name) == name else Name("", label=False)
+    for said, name in labels:
+        words = words_of(_readable(said), split)
+        named[words] = name._replace(bare="particle" if words in _PARTICLES else "")
+    named = {words: name for words, name in named.items() if name.value and len("".join(words)) > 1}
+    return _Reader(split, letters, named, same)
 
 
-def _by_text(snippet: str, choices: Mapping[str, str]) -> str | None:
-    """The label whose text `snippet` begins with: the longest such text, None if two choices share it."""
-    said = _normal(snippet)
-    texts = {label: _normal(text) for label, text in choices.items()}
-    fits = [label for label, text in texts.items() if text and (said == text or said.startswith(text + " "))]
-    longest = max((len(texts[label]) for label in fits), default=0)
-    best = [label for label in fits if len(texts[label]) == longest]
-    return best[0] if len(best) == 1 else None
+def _extract(text: str, reader: _Reader) -> str | None:
+    groups = reader.groups(text)
+    listed = _lists(groups)
+    claimed = [
+        group for group in groups if group.stance is Stance.CLAIMED and not (group.alone and group.line in listed)
+    ]
+    for pool in ([group for group in claimed if group.sure or group.label], claimed):
+        if pool:
+            return _only(pool[-1].values)
+    named = [group for group in groups if group.stance is not Stance.ASIDE]
+    if not any(group.label for group in named):  # the text of a choice is a word like any other
+        said = reader.groups(text.rstrip().rpartition("\n")[2]) if len({*_values(named)}) == 1 else []
+        named = [group for group in said if group.stance is not Stance.ASIDE and not group.said_of]
+    return _only({*_values(named)})
 
 
-def _snippets(response: str) -> Iterator[str]:
-    """What follows each explicit marker, the most binding first, up to the end of its line."""
-    for snippet, _ in marked(response):
-        yield plain(snippet)
-    for match in list(_OTHER_MARKER.finditer(response))[:-17:-1]:
-        yield plain(response[match.end() : match.end() + 200].split("\n", 1)[0])
+def _values(groups: list[Group]) -> Iterator[str]:
+    return (value for group in groups for value in group.values)
 
 
-def _read_snippet(snippet: str, reader: _Reader, choices: Mapping[str, str]) -> set[str]:
-    """The labels that a snippet after a marker gives: none, the answer, or several, which is no answer."""
-    clause = _CLAUSE.split(snippet, maxsplit=1)[0]
-    first = reader.start.match(clause)
-    if reader.start is reader.mention or first is None:
-        found = reader.mentions(clause)
-    else:
-        more = reader.more.match(clause, first.end())
-        found = {reader.name(first), *reader.mentions(clause), *([reader.name(more)] if more else [])}
-    text = _by_text(_SENTENCE.split(snippet, maxsplit=1)[0], choices) if not found else None
-    return found or ({text} if text else set())
+def _only(values: set[str]) -> str | None:
+    return next(iter(values)) if len(values) == 1 else None
 
 
-def _extract(response: str, choices: Mapping[str, str]) -> str | None:
-    reader = _reader(tuple(choices))
-    for snippet in _snippets(response):
-        found = _read_snippet(snippet, reader, choices)
-        if found:
-            return found.pop() if len(found) == 1 else None
-    lines = [line for line in (plain(line) for line in response.rstrip()[-2000:].split("\n")) if line]
-    final = [reader.alone.fullmatch(line) for line in lines[-2:]]
-    if final and final[-1] and (len(final) == 1 or final[0] is None or reader.name(final[0]) == reader.name(final[-1])):
-        return reader.name(final[-1])
-    found = reader.mentions(response)
-    if len(found) == 1:
-        return found.pop()
-    said = {label for line in lines for label, text in choices.items() if text and _normal(line) == _normal(text)}
-    return said.pop() if not found and len(said) == 1 else None
+def _lists(groups: list[Group]) -> set[int]:
+    """Lines that are a choice alone, beside such a line of another choice."""
+    alone: dict[int, set[str]] = {}
+    for group in groups:
+        if group.alone:
+            alone.setdefault(group.line, set()).update(group.values)
+    return {line for line in alone if any(alone.get(line + n, alone[line]) != alone[line] for n in (-1, 1))}
 
 
 @dataclass(frozen=True)
 class Choice(AnswerVerifier):
     """The response chooses the gold label.
 
-    Read, in this order: what follows the last explicit marker (``The answer is``, ``Answer:``, ``\\boxed{}``); a last line
-    that is a label alone; the only label that the whole response mentions (a letter only where it looks like a label:
-    ``(B)``, ``option B``); a line that is the text of a choice. Two labels in one place, a negated one and a mere list of
-    the choices are no answer. A label beats a text that contradicts it.
+    Labels and the texts of the choices are found, and what the response says of them decides (`maporl.envs.verifiers.english.claims`):
+    the last one that it takes as its answer, else the only one that it names. One that is denied, asked, somebody else's or given up is
+    none; two side by side are no answer. A label beats a text that contradicts it, and choices with the same text are one choice.
 
     Args:
         labels: Allowed answers, as gold answers spell them. A question's own ``metadata["choices"]``, a mapping of
-            label -> text, replaces them.
+            label -> text, or texts, replaces them; a list instead of a text holds other spellings of the label.
     """
 
-    labels: tuple[str, ...] = ("A", "B", "C", "D", "E")
+    labels: tuple[str, ...] | Mapping[str, Sequence[str]] = ("A", "B", "C", "D", "E")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(self.labels))  # YAML gives a list
+        if not isinstance(self.labels, Mapping):
+            object.__setattr__(self, "labels", tuple(self.labels))  # YAML gives a list
         if not all(isinstance(x, str) and x.strip() for x in self.labels) or len({*map(str.casefold, self.labels)}) < 2:
             raise UserValueError(f"labels={self.labels!r}; give at least two different non-empty strings.")
 
     def judge(self, question: Question, text: str) -> Score:
-        answer, gold = _extract(text, self._choices(question)), question.answer.strip()
+        reader = self._reader(question)
+        answer, gold = _extract(text, reader), question.answer.strip()
         if answer is None:
             return no_answer("no choice, or more than one")
-        return verdict(answer == gold, answer, f"{answer} against {gold}")
+        return verdict(answer == reader.same.get(gold), answer, f"{answer} against {gold}")
 
     def check_gold(self, question: Question) -> None:
         labels = tuple(self._choices(question))
@@ -157,6 +164,14 @@ class Choice(AnswerVerifier):
                 f"{', '.join(labels)}; correct or remove the row."
             )
 
-    def _choices(self, question: Question) -> Mapping[str, str]:
+    def _reader(self, question: Question) -> _Reader:
+        choices = self._choices(question).items()
+        return _reader(
+            tuple((x, said, ()) if isinstance(said, str) else (x, "", tuple(map(str, said))) for x, said in choices)
+        )
+
+    def _choices(self, question: Question) -> Mapping[str, Any]:
         own = question.metadata.get("choices")
-        return own if isinstance(own, Mapping) and own else dict.fromkeys(self.labels, "")
+        if isinstance(own, Mapping) and own:
+            return own
+        return self.labels if isinstance(self.labels, Mapping) else dict.fromkeys(self.labels, "")

@@ -29,7 +29,7 @@ class Exact(AnswerVerifier):
     ignore_space: bool = True
 
     def judge(self, question: Question, text: str) -> Score:
-        marks = ((plain(snippet), bounded) for snippet, bounded in marked(text))
+        marks = ((plain(mark.snippet), mark.bounded) for mark in marked(text))
         snippet = next((snippet for snippet, bounded in marks if snippet or bounded), None)
         answer = self._canonical(text) if snippet is None else self._canonical(snippet.removesuffix("."))
         if not answer:
@@ -55,8 +55,8 @@ class Exact(AnswerVerifier):
 class Regex(AnswerVerifier):
     """The last match of a pattern in the response is the gold text; or, with ``uses_gold=False``, there is a match at all.
 
-    The second form is a format check, for a `Gate` or a `WeightedSum`; it sees reasoning blocks, too. A pattern runs in this process and without a time
-    limit: nested repeats can take for ever, as in any use of `re`.
+    The second form is a format check, for a `Gate` or a `WeightedSum`; it sees reasoning blocks, too. A pattern runs in this
+    process and without a time limit: nested repeats can take for ever, as in any use of `re`.
 
     Args:
         pattern: A Python regular expression. Its first group is the answer, or the whole match if it has none.

@@ -1,11 +1,12 @@
-"""Where a response says what its answer is: ``#### 72``, ``\\boxed{72}``, ``<answer>72</answer>``, ``The answer is 72``, ``Answer: 72``, ``A: 72``."""
+"""Where a response says what its answer is: ``#### 72``, ``\\boxed{72}``, ``<answer>72</answer>``, ``The answer is 72``, ``A: 72``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-__all__ = ["BOX", "box", "marked", "plain"]
+__all__ = ["BOX", "Marked", "box", "marked", "plain", "unstyled"]
 
 BOX = re.compile(r"\\{1,2}(?:boxed|fbox)(?![A-Za-z])")
 
@@ -20,24 +21,35 @@ _MARKER = re.compile(
     r"|^[ \t#*_]*answer[ \t*_]*$",
     re.MULTILINE | re.IGNORECASE,
 )
+_SENTENCE = re.compile(r"[.;!?]\s|\n")
 _LONGEST = 2000  # characters of a box or line that are read; an answer is short, and a brace may never close
 _MOST = 64  # markers that are tried
 
 
-def marked(text: str) -> Iterator[tuple[str, bool]]:
-    """What follows each explicit marker, the last marker first.
+class Marked(NamedTuple):
+    """What follows an explicit marker.
 
-    Yields:
-        (snippet, bounded): the inside of a box or an answer tag, which says where the answer ends; or the rest of the marker's line
-        (of the next line that holds something, where the marker stands alone), without Markdown emphasis in front.
+    Attributes:
+        snippet: The inside of a box or an answer tag; or the rest of the marker's line (of the next line that holds something, where the
+            marker stands alone), without Markdown emphasis in front.
+        bounded: A box or tag says where the answer ends.
+        before: The beginning of the marker's sentence, and the marker.
     """
+
+    snippet: str
+    bounded: bool
+    before: str
+
+
+def marked(text: str) -> Iterator[Marked]:
+    """What follows each explicit marker, the last marker first."""
     for match in list(_MARKER.finditer(text))[: -_MOST - 1 : -1]:
         if match.group().lower().startswith(("\\boxed", "\\fbox")):
             inside = box(text, match.end())
             if inside is not None:
-                yield inside[0], True
+                yield Marked(inside[0], True, "")
         elif match.group().lower() == "<answer>":
-            yield text[match.end() : match.end() + _LONGEST].partition("</")[0].strip(), True
+            yield Marked(text[match.end() : match.end() + _LONGEST].partition("</")[0].strip(), True, "")
         elif match.group().strip(" \t*_>") == "a:":
             continue  # only GSM8K's capital "A:" is a marker
         else:
@@ -45,7 +57,8 @@ def marked(text: str) -> Iterator[tuple[str, bool]]:
             body = rest.lstrip(" \t\r\n*_:")
             if "\n" in rest[: len(rest) - len(body)]:
                 body = body.removeprefix("- ")  # a list item, not a sign
-            yield body.split("\n", 1)[0], False
+            before = _SENTENCE.split(text[max(0, match.start() - 200) : match.start()])[-1] + match.group()
+            yield Marked(body.split("\n", 1)[0], False, before)
 
 
 _TOKEN = re.compile(r"[ \t]{0,3}(-?[0-9]+|\\[A-Za-z]+|[^\s{}$\\])")
@@ -82,4 +95,9 @@ _STYLE = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s
 
 def plain(snippet: str) -> str:
     """`snippet` without the styling around words: ``\\text{B}`` -> ``B``, ``**B**`` -> ``B``, ``$B$`` -> ``B``."""
-    return _STYLE.sub(r"\1", snippet).replace("$", "").strip(" \t\r\n*_`\"'")
+    return unstyled(snippet).replace("$", "").strip(" \t\r\n*_`\"'")
+
+
+def unstyled(text: str) -> str:
+    """`text` without the LaTeX commands around words."""
+    return _STYLE.sub(r"\1", text)

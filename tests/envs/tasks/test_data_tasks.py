@@ -85,6 +85,7 @@ def test_anli_reads_letters_numbers_and_words(tmp_path: Path, label: object) -> 
         "u",
     )
     assert ANLI().verifier(question, "The answer is neutral.").correct is True
+    assert ANLI().verifier(question, "The answer is neither.").correct is True
     other = {"premise": "It rains.", "hypothesis": "It pours.", "label": label}
     assert only(ANLI(data=write(tmp_path / "b.jsonl", other))).text == question.text
 
@@ -98,6 +99,11 @@ def test_strategyqa_reads_truth_values_and_words(tmp_path: Path, said: object, g
     assert verifier(question, f"It has wings.\nThe answer is {gold}.").correct is True
     assert verifier(question, f"**Answer:** {gold.capitalize()}").correct is True
     assert verifier(question, "The answer is yes or no.").status == "no_answer"
+
+
+def test_anli_premises_are_without_markup_and_marks_of_direction(tmp_path: Path) -> None:
+    row = {"uid": "u", "context": "One.<br><BR />Two\u200e \u200e.", "hypothesis": "A < b.<br>", "label": "e"}
+    assert only(ANLI(data=write(tmp_path / "a.jsonl", row))).text == "Context: One. Two .\nHypothesis: A < b."
 
 
 def test_anli_rounds_choose_the_hubs_splits() -> None:
@@ -237,15 +243,19 @@ def test_csqa_whole(data_dir: Path) -> None:
     env = CSQA(data=data_dir / "csqa" / "train.jsonl")
     questions, say = questions_of(env), answer_to(env)
     assert len(questions) == 9741 + 1221
+    twins = 0
     for question in questions:
         choices = question.metadata["choices"]
+        gold = choices[question.answer].casefold()
+        right = {label for label, text in choices.items() if text.casefold() == gold}
+        twins += len(right) > 1
         for label in choices:
-            assert env.verifier(question, say(label)).correct is (label == question.answer)
-        text = choices[question.answer]
-        if sum(other.casefold() == text.casefold() for other in choices.values()) == 1:
-            by_text = env.verifier(question, f"The answer is {text}.").correct
-            # "The answer is not dry" is read as a denial, and two choices of one question differ by an article only.
-            assert by_text is True or text.startswith("not ") or text == "ground"
+            score = env.verifier(question, say(label))
+            assert score.correct is (label in right)
+            assert label not in right or score.answer == min(right), "the votes of choices with one text are one"
+        by_text = env.verifier(question, f"The answer is {choices[question.answer]}.").correct
+        assert by_text is True or gold == "ground", "two choices of one question differ by an article only"
+    assert twins == 42 + 6
 
 
 @pytest.mark.parametrize(("name", "rows"), [("r1_dev", 1000), ("r2_dev", 1000), ("r3_dev", 1198)])
@@ -254,6 +264,7 @@ def test_anli_whole(data_dir: Path, name: str, rows: int) -> None:
     questions, say = list(env.load("test")), answer_to(env)
     assert len(questions) == rows
     for question in questions:
+        assert not re.search("<br|nowiki|\u200e", question.text, re.IGNORECASE)
         for label in ("entailment", "neutral", "contradiction"):
             assert env.verifier(question, say(label)).correct is (label == question.answer)
 

@@ -1,6 +1,6 @@
 """Cases as data: what a text's answer is, and whether it is right. One line of cases/*.jsonl is one case:
 
-{"verifier": word or settings, "gold", "text", "verdict": true, false, or null for no answer, "answer" or null, "why", "metadata" (optional)}
+{"verifier": word or settings, "gold", "text", "verdict": true, false or null (no answer), "answer" or null, "why", "metadata" (optional)}
 """
 
 from __future__ import annotations

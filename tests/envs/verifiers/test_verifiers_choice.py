@@ -88,10 +88,19 @@ def test_another_choice_is_wrong(response: str, answer: str) -> None:
     assert (score.value, score.correct, score.answer, score.status) == (0.0, False, answer, "ok")
 
 
-def test_a_text_that_two_choices_share_is_ambiguous() -> None:
-    question = Question("?", "A", metadata={"choices": {"A": "red", "B": "red", "C": "red car"}})
-    assert Choice()(question, "The answer is red").status == "no_answer"
+def test_choices_with_one_text_are_one_choice() -> None:
+    question = Question("?", "B", metadata={"choices": {"A": "red", "B": "Red", "C": "red car"}})
+    for response in ("A", "B", "The answer is red"):
+        score = Choice()(question, response)
+        assert (score.correct, score.answer) == (True, "A"), "so that their votes are one"
     assert Choice()(question, "The answer is red car").answer == "C"
+
+
+def test_labels_may_have_other_spellings() -> None:
+    verifier = Choice({"yes": ["true", "Y"], "no": ["false", "N"]})
+    assert (
+        verifier(Question("?", "no"), "That is false.").answer == "no" and verifier(Question("?", "yes"), "Y").correct
+    )
 
 
 @pytest.mark.parametrize(

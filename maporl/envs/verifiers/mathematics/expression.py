@@ -36,7 +36,8 @@ class MathExpression(AnswerVerifier):
         strict: Variable names matter, and a tuple is not a set.
         allow_set_relation_comp: ``1 < x < 2`` may equal ``(1, 2)`` whichever side is the gold one.
         timeout: Seconds of computing per response.
-        budget: Seconds that one batch may lose in time-outs; once they are spent, each further answer gets a fiftieth of `timeout`.
+        budget: Seconds of computing that a batch of several may lose in time-outs; once they are spent, each further answer gets a fiftieth of
+            `timeout`.
     """
 
     match_types: tuple[str, ...] = ("latex", "expr")
@@ -44,7 +45,7 @@ class MathExpression(AnswerVerifier):
     strict: bool = True
     allow_set_relation_comp: bool = False
     timeout: float = 5.0
-    budget: float = 5.0
+    budget: float = 2.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "match_types", tuple(self.match_types))  # YAML gives a list

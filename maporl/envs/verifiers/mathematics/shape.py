@@ -14,7 +14,8 @@ LONGEST = 300  # characters. The longest answer of MATH-500 has 40
 DEEPEST = 6  # brackets within brackets; there 3
 MOST_OPERATIONS = 40  # there 15
 MOST_FUNCTIONS = 5  # roots, sines, logarithms ...; there 2
-LARGEST_POWER = 10_000  # an exponent, or the product of those of something in brackets
+LARGEST_POWER = 5_000  # an exponent, or the product of those of something in brackets
+LARGEST_EXPANSION = 30  # an exponent of a sum with letters
 LARGEST_FACTORIAL = 500  # also what is above in a binomial, and below its double
 LONGEST_INTEGER = 60  # digits; beside a root or power, for which factors are sought, a third
 LARGEST_SUM = 100  # terms
@@ -25,6 +26,7 @@ _FUNCTION = re.compile(r"\\(?:sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|arc(?:sin|
 _FACTORIAL = re.compile(r"([0-9]*)\s*[)}]*\s*!")
 _OF_FACTORIAL = re.compile(r"!\s*[)}\]]*\s*[!^]")  # n!!, (n!)!, (n!)^k
 _NUMBER = re.compile(r"[0-9]+")
+_SUM = re.compile(r"[A-Za-z].*[-+]|[-+].*[A-Za-z]")
 _OPERATION = re.compile(r"[-+*/^_=<>!]|\\[A-Za-z]+")
 _DIGITS = re.compile(r"-?[0-9.]*")
 _EXPONENT = re.compile(r"(?:\*\*|\^)\s*\(?\{?")
@@ -75,12 +77,17 @@ def _powers(text: str) -> int:
         bracketed = match[0].rstrip()[-1] in "({"
         exponent = _inside(text, match.end()) if bracketed else _DIGITS.match(text, match.end())[0]  # type: ignore[index]
         base = _bracketed_before(text[: match.start()].rstrip())
-        bound = max(bound, min(_size(exponent) * (_powers(base) if base else 1), LARGEST_POWER + 1))
+        size = _size(exponent)
+        if size > LARGEST_EXPANSION and _SUM.search(base):
+            return LARGEST_POWER + 1
+        bound = max(bound, min(size * (_powers(base) if base else 1), LARGEST_POWER + 1))
     return bound
 
 
 def _bracketed_before(text: str) -> str:
-    """What the brackets at the end of `text` enclose."""
+    """What the brackets at the end of `text` enclose, if it ends with some."""
+    if not text.endswith((")", "}", "]")):
+        return ""
     depth = 0
     for place in range(len(text) - 1, -1, -1):
         depth += (text[place] in ")}]") - (text[place] in "([{")

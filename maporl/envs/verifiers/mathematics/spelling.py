@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from maporl.envs.verifiers.mathematics.notation import balanced, compact, split_top, tidied
-from maporl.envs.verifiers.number import canonical
+from maporl.envs.verifiers.number_spelling import canonical
 
 __all__ = ["close", "is_text", "name_of", "plain_number", "same_text", "spelled"]
 

@@ -30,7 +30,7 @@ _MEMORY_BYTES = 4 << 30
 _LONGEST_ANSWER = 1000  # characters of it that are kept
 # A worker gives up by itself after so much time of its processor, however busy the machine is; unless it is inside one long operation on
 # integers. Then it is killed, after so many times the limit and a little more.
-_PATIENCE, _GRACE_SECONDS = 3, 0.5
+_PATIENCE, _GRACE_SECONDS = 3, 2.0
 _MOST_WORKERS = 4
 _PER_WORKER = 8  # requests for which it is worth while to start another one
 _LEAST_SHARE = 0.02  # of the time limit, that a request gets when the budget of its batch is spent
@@ -155,7 +155,7 @@ class MathWorkers:
         Args:
             requests: See `judge`.
             timeout: Seconds for each.
-            budget: Seconds that the requests may lose in time-outs, all together; once they are spent, each gets a fiftieth of
+            budget: Seconds that several requests may lose in time-outs, all together; once they are spent, each gets a fiftieth of
                 `timeout`.
         """
         keys = [json.dumps(request, sort_keys=True) for request in requests]
@@ -180,7 +180,7 @@ class MathWorkers:
                     key, request = waiting.popleft()
                 except IndexError:  # another thread was quicker
                     return
-                limit = max(_LEAST_SHARE * timeout, min(timeout, budget - sum(lost)))
+                limit = timeout if len(new) == 1 else max(_LEAST_SHARE * timeout, min(timeout, budget - sum(lost)))
                 replies[key] = worker.ask(limit, **request)
                 if replies[key]["status"] == "timeout":
                     lost.append(limit)

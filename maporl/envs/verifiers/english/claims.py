@@ -1,0 +1,298 @@
+"""Which of the things that a text names it takes as its answer: "not A but B", "agent_0 says A, I say B", "B or D".
+
+A text is read once, from left to right. A word takes what is named next ("is", "I choose"), or puts it aside ("not", "instead of",
+"agent_0 says") until the clause ends, and what follows a name may still praise or deny it ("A is wrong"). Things that are named side by
+side are one group: if they differ, nothing was chosen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from types import MappingProxyType
+
+from maporl.envs.verifiers.english.tokens import Name, Token, tokens_of
+from maporl.envs.verifiers.english.vocabulary import Kind, kind_of
+
+__all__ = ["Group", "Stance", "groups_of"]
+
+
+class Stance(Enum):
+    """How a text stands to what it names."""
+
+    CLAIMED = auto()
+    NAMED = auto()
+    ASIDE = auto()
+
+
+@dataclass
+class Group:
+    """Things that are named side by side.
+
+    Attributes:
+        names: Which.
+        stance: How the text stands to them.
+        sure: A word such as "answer" is in the sentence, or the place is marked (a box).
+        line: Number of its line, empty ones not counted.
+        alone: Nothing else is said in the sentence.
+        said_of: Something is said of them that is neither praise nor blame.
+        source: What decided about the stance: the kind of a word, "=", ":" or "open".
+    """
+
+    names: list[Name]
+    stance: Stance
+    sure: bool
+    line: int
+    source: Kind | str | None
+    alone: bool = False
+    said_of: bool = False
+
+    @property
+    def values(self) -> set[str]:
+        labels = {name.value for name in self.names if name.label}
+        return labels or {name.value for name in self.names}
+
+    @property
+    def label(self) -> bool:
+        return any(name.label for name in self.names)
+
+
+def groups_of(
+    text: str,
+    split: re.Pattern[str],
+    name_of: Callable[[re.Match[str]], Name],
+    named: Mapping[tuple[str, ...], Name] = MappingProxyType({}),
+) -> list[Group]:
+    """What `text` names, in order; linear in its length. The arguments are those of `tokens_of`."""
+    end = Token("end", "\n")
+    tokens = [*tokens_of(text, split, name_of, named), end, end, end]
+    scan = _Scan()
+    for token, following, second in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if token.name is not None and token.name.bare and not scan.takes(token.name, token, following):
+            token = Token(kind_of(token.text.lower()), token.text.lower())
+        scan.read(token, following, second)
+    return scan.groups
+
+
+_CLOSES = (Kind.BUT, Kind.LINK, Kind.STOP)
+_TAKES = (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=")
+_PUTS_ASIDE = (Kind.DENY, Kind.ASIDE, Kind.WHILE)
+_AFTER_LETTER = {Kind.BE, Kind.HELP, Kind.GOOD, Kind.LIST, Kind.TO, *_CLOSES, *_PUTS_ASIDE}
+_STARTS = ("end", "open", ",", ":", ";", "=")
+_PRONOUNS = ("it", "this", "that", "there", "they", "he", "she", "we", "you", "i", "one", "these", "those")
+
+
+@dataclass
+class _Scan:
+    """What is known at one place of the text; the first four fields last for a clause, the others for a sentence."""
+
+    source: Kind | str | None = None  # what decides about the next name
+    quoted: bool = False  # somebody else speaks
+    own: bool = False  # the speaker speaks
+    agreed: bool = False
+    groups: list[Group] = field(default_factory=list)
+    first: int = 0  # the first group of this sentence
+    open: Group | None = None  # names that come now belong to it
+    joined: list[Kind | str] = field(default_factory=list)  # what stood since its last name
+    topic: Group | None = None  # something is being said of it
+    noun: bool = False
+    content: bool = False
+    anything: bool = False
+    line: int = 0
+    last: Kind | str = "end"
+
+    def takes(self, name: Name, token: Token, following: Token) -> bool:
+        """Whether a bare name is one here, and not a word or part of one."""
+        free, ends = self.last is not Kind.WORD, isinstance(following.kind, str)
+        if following.name is not None:
+            ends = following.name.value == name.value  # "A bank", not "A library"
+        if name.bare == "particle":
+            goes_on = following.kind in _CLOSES or following.kind is Kind.LIST
+            return free and (ends or goes_on or (self.last in _STARTS and following.text in _PRONOUNS))
+        taken = self.source in _TAKES
+        if token.text.islower():
+            return ends and (taken or self.last in ("end", Kind.NOUN))
+        if token.text == "I":
+            return free and (ends or following.text == "is")
+        if token.text == "A":
+            return free and (ends or following.kind in _AFTER_LETTER)
+        return free or taken
+
+    def read(self, token: Token, following: Token, second: Token) -> None:
+        kind = token.kind
+        if kind == "name":
+            assert token.name is not None
+            self._name(token.name, following, second)
+        elif kind == "end":
+            self._end(token.text)
+        else:
+            self.anything = True
+            if isinstance(kind, Kind):
+                self._word(kind, token.text, following)
+            else:
+                self._mark(kind)
+        self.last = kind
+
+    # -- names ---------------------------------------------------------------------------------------------------------
+
+    def _name(self, name: Name, following: Token, second: Token) -> None:
+        self.anything = True
+        group = self.open
+        if group is not None and self.source is None and self._joins(group, following, second):
+            group.names.append(name)
+        else:
+            stance = Stance.NAMED
+            if self.quoted or self.source in _PUTS_ASIDE:
+                stance = Stance.ASIDE
+            elif self.source in _TAKES or (name.bare == "particle" and self.last in _STARTS):
+                stance = Stance.CLAIMED
+            group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, self.source)
+            self.groups.append(group)
+            self.open = group
+        self._finish()
+        self.source, self.joined = None, []
+
+    def _joins(self, group: Group, following: Token, second: Token) -> bool:
+        """Whether a name belongs to those before it."""
+        if set(self.joined) != {","}:
+            return True  # beside it, or after "or"
+        if following.kind in (Kind.BE, Kind.HELP):
+            return False  # a clause of its own
+        return group.stance is not Stance.ASIDE or (following.kind in (",", Kind.LIST) or second.kind == "name")
+
+    # -- words ---------------------------------------------------------------------------------------------------------
+
+    def _word(self, kind: Kind, text: str, following: Token) -> None:
+        if kind is Kind.FILL:
+            if text == "no" and following.name is not None:
+                self.source = Kind.DENY  # "no contradiction"
+            elif text in ("likely", "probable") and self.topic is not None and isinstance(following.kind, str):
+                self._praise()
+            return
+        if kind is Kind.LIST and self.open is not None:
+            self.joined.append(kind)
+            return
+        if kind in (Kind.BE, Kind.HELP, Kind.GOOD, Kind.CLAIM, Kind.BAD) and self.open is not None and not self.joined:
+            self.topic = self.open  # a verb: something is said of them
+            if kind is Kind.BE and text in ("it is", "it's") and following.kind == "end":
+                self._praise()
+        if kind is Kind.DENY:
+            self._deny(text, following)
+        elif kind in (Kind.GOOD, Kind.NOUN) and self.topic is not None:
+            self._praise()
+        elif kind is Kind.BAD and self.topic is not None:
+            self.topic.stance, self.topic = Stance.ASIDE, None
+        elif kind is Kind.WORD:
+            self.content = True
+            self._finish(True)
+            if self.source in _TAKES and self.source != "open" or self.source == ":":
+                self.source = None
+        self._turn(kind, text)
+        if kind is not Kind.NOUN or self.open is None:
+            self.open = None
+        self.noun = self.noun or kind is Kind.NOUN
+
+    def _turn(self, kind: Kind, text: str) -> None:
+        """What the word means for the next name."""
+        if kind in _CLOSES or kind is Kind.LIST:
+            denied = self._last_source() is Kind.DENY
+            self._clause()
+            self.source = Kind.LINK if kind is Kind.LINK else Kind.CLAIM if kind is Kind.BUT and denied else None
+        elif kind in (Kind.BE, Kind.CLAIM):
+            self.agreed = self.agreed or text.startswith("agree")
+            self.source = self.source if self.source in (Kind.DENY, Kind.WHILE) else kind
+        elif kind is Kind.SAYS:
+            self.quoted = not self.own
+            self.source = Kind.CLAIM if self.own else self.source
+        elif kind is Kind.OTHER:
+            self.quoted = not self.agreed
+        elif kind is Kind.SELF:
+            self.quoted, self.own = False, True
+        elif kind in (Kind.ASIDE, Kind.WHILE):
+            self.source = kind
+        elif kind is Kind.TO and self._last_source() is Kind.ASIDE and not self.source:
+            self.source = Kind.CLAIM
+
+    def _last_source(self) -> Kind | str | None:
+        """What decided about the last thing that this sentence names."""
+        return self.groups[-1].source if len(self.groups) > self.first else None
+
+    def _deny(self, text: str, following: Token) -> None:
+        if self.topic is not None or (
+            self.open is not None and text.endswith(("n't", "cannot")) and following.kind != "name"
+        ):
+            topic = self.topic or self.open
+            assert topic is not None
+            topic.stance, self.topic = Stance.ASIDE, None
+        self.source = Kind.DENY
+
+    def _praise(self) -> None:
+        assert self.topic is not None
+        if self.topic.stance is not Stance.ASIDE:
+            self.topic.stance, self.topic.sure = Stance.CLAIMED, True
+        self.topic = None
+
+    def _finish(self, content: bool = False) -> None:
+        """What was said of the topic was neither praise nor blame."""
+        if self.topic is not None and content:
+            self.topic.said_of = True
+            if self.topic.stance is Stance.CLAIMED:
+                self.topic.stance = Stance.NAMED
+        self.topic = None
+
+    # -- ends ----------------------------------------------------------------------------------------------------------
+
+    def _mark(self, mark: str) -> None:
+        if mark == "open":
+            self.open = None
+            if self.source not in _PUTS_ASIDE:
+                self.source = "open"
+        elif mark in ",/&|":
+            if self.open is not None:
+                self.joined.append("," if mark == "," else Kind.LIST)
+            if mark == "," and self.last is not Kind.DENY and self.source in _PUTS_ASIDE:
+                self._clause()
+            self.quoted = self.quoted and mark != ","
+            self._finish()
+        else:
+            source = self.source
+            named = self.open is not None
+            self._clause()
+            if mark in "-–—" and named:
+                self.open = self.groups[-1]
+            elif self.noun and not named and mark != ";":
+                self.source = "="
+            elif mark in ":=":
+                self.source = ":" if source is not Kind.CLAIM else source
+
+    def _clause(self) -> None:
+        self._finish()
+        self.source, self.quoted, self.own, self.agreed, self.open, self.joined = None, False, False, False, None, []
+
+    def _end(self, text: str) -> None:
+        mine = self.groups[self.first :]
+        waits = self.source in _TAKES or (self.noun and not self.content)
+        pending = not mine and text == "\n" and waits  # the answer stands in a line of its own
+        last_named = self.open is not None
+        self._finish()
+        kept = [group for group in mine if group.stance is not Stance.ASIDE]
+        if "?" in text:
+            for group in mine:
+                group.stance = Stance.ASIDE
+        elif len(set().union(*(group.values for group in kept))) == 1 and not self.content:
+            for group in kept:
+                group.alone = group.stance is Stance.NAMED
+                group.stance = Stance.CLAIMED
+        elif mine and last_named and mine[-1].source == ":" and mine[-1].stance is Stance.NAMED:
+            mine[-1].stance = Stance.CLAIMED
+        carried, noun = self.source, self.noun
+        self._clause()
+        self.line += text == "\n" and (self.anything or bool(mine))
+        if not self.anything and text == "\n":
+            self.source, self.noun = carried, noun  # an empty line
+        else:
+            self.source, self.noun = ("=", True) if pending else (None, False)
+        self.content = self.anything = False
+        self.first = len(self.groups)

@@ -1,0 +1,106 @@
+"""The words by which a text takes something as its answer, or puts it aside. Everything else is content."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+__all__ = ["LONGEST", "STARTS", "Kind", "kind_of", "phrase"]
+
+
+class Kind(Enum):
+    """What a word does to the next thing that is named, or to the one before."""
+
+    FILL = auto()  # nothing: articles, adverbs, how sure one is
+    CLAIM = auto()  # takes what follows: "I choose"
+    BE = auto()  # takes what follows, and begins what is said of the thing before: "is"
+    HELP = auto()  # begins what is said of the thing before: "could"
+    DENY = auto()  # puts what follows aside, or what is said of the thing before: "not"
+    ASIDE = auto()  # puts what follows aside, before its verb: "instead of"
+    WHILE = auto()  # puts what follows aside, verb and all: "although"
+    SAYS = auto()  # puts what follows aside unless the speaker says it: "says"
+    OTHER = auto()  # somebody else speaks
+    SELF = auto()  # the speaker speaks
+    NOUN = auto()  # what one looks for: "answer"
+    GOOD = auto()  # praise of the thing before, after a verb or as one: "fits"
+    BAD = auto()  # blame of the thing before, after a verb
+    LINK = auto()  # ends a clause, and concludes: "so"
+    BUT = auto()  # ends a clause, and opposes: "but"
+    STOP = auto()  # ends a clause: "because"
+    LIST = auto()  # joins: "or"
+    TO = auto()  # "to": from this to that
+    WORD = auto()  # content
+
+
+_WORDS = {
+    Kind.FILL: """
+        a, an, the, this, that, it, there, these, those, here, of these, of them, with, for, on, upon, towards, toward, either, both, then,
+        most, more, much, very, quite, fairly, almost, likely, probably, possibly, perhaps, maybe, presumably, plausible, plausibly,
+        definitely, certainly, clearly, surely, obviously, evidently, undoubtedly, indeed, really, actually, simply, just, still, now, also,
+        always, again, even, only, exactly, precisely, approximately, about, around, roughly, nearly, finally, ultimately, final,
+        overall, in total, in all, altogether, no doubt, without doubt, without any doubt, without a doubt,
+        beyond doubt, in my opinion, in my view, to me, of course, in fact, after all, by far, for sure, sure, certain, confident, yes, no,
+        no more than, not more than, not less than, no less than, no fewer than, not only, not just, not merely, wait, hmm, well, ok, okay,
+        above, below, following, remaining, going, described, classified, labelled, labeled, considered, known, seen, one,
+        text, json""",
+    Kind.CLAIM: """
+        think, thinks, believe, believes, say, guess, choose, choosing, pick, picking, select, selecting, take, taking, prefer, maintain,
+        conclude, suspect, answering, get, got, go, stick, stay, settle, settled, settling, vote, opt, opting, lean, leaning, decide,
+        decided, agree, agreed, agreeing, leave, leaves, leaving, point, points, pointing, switch, switching, change, changing, update,
+        updating, keep, keeping, as, to be, i.e, namely, that is, that is to say,
+        answer of, choice of, option of, value of, result of, total of""",
+    Kind.BE: """
+        is, 's, are, 're, was, were, be, been, being, am, equals, equal, seems, seem, appears, appear, remains, remain, becomes, become,
+        means, mean, gives, give, giving, makes, make, making, yields, yield, has, have, had, it is, it's, that's, there's, answer's""",
+    Kind.HELP: """
+        can, could, may, might, must, shall, should, will, would, 'd, 'll, does, do, did, sounds, looks""",
+    Kind.DENY: """
+        not, never, neither, nor, cannot, anything but, everything but, all but, except, except for, other than, rule out, ruled out,
+        ruling out, rules out, exclude, excluded, eliminate, eliminated, eliminating, reject, rejected, discard, discarded, doubt, disagree,
+        disagree with, disagrees with, no longer, far from, hardly""",
+    Kind.ASIDE: """
+        instead of, rather than, unlike, from, between, compared to, compared with, better than, likelier than, over, versus, as opposed to,
+        apart from, aside from, besides, despite""",
+    Kind.WHILE: "although, though, even though, while, whilst, whereas, even if, if, unless, whether",
+    Kind.SAYS: """
+        says, said, claims, claimed, argues, argued, suggests, suggested, answers, answered, chose, picked, selected, voted, believed,
+        proposes, proposed""",
+    Kind.OTHER: """
+        agent, agents, peer, peers, the other, the others, others, everyone, everybody, someone, somebody, teammate, teammates, colleague,
+        colleagues, another agent""",
+    Kind.SELF: "i, my, me, we, our, us, let's, let, mine, i'm, i'd, i'll, i've, we're, we'd, we'll",
+    Kind.NOUN: """
+        answer, ans, choice, option, letter, label, conclusion, result, verdict, prediction, solution, number, value, total, response""",
+    Kind.GOOD: """
+        correct, right, best, better, true, likeliest, fits, fit, works, matches, suits, appropriate, suitable, preferable, makes sense,
+        make sense, makes more sense, makes the most sense, makes most sense, it is the one""",
+    Kind.BAD: """
+        wrong, incorrect, false, mistaken, impossible, unlikely, implausible, unsuitable, inappropriate, irrelevant, nonsense,
+        no sense, worse""",
+    Kind.LINK: "so, therefore, thus, hence, consequently, accordingly, ergo, in conclusion, in short, which is, which are, which equals",
+    Kind.BUT: "but, however, yet",
+    Kind.STOP: "because, since, which, who, where, when, whose, given",
+    Kind.LIST: "or, and, as well as",
+    Kind.TO: "to, into",
+}
+
+_KINDS = {tuple(words.split()): kind for kind, text in _WORDS.items() for words in text.replace("\n", " ").split(", ")}
+_KINDS = {key: kind for key, kind in _KINDS.items() if key}
+_OTHERS = {key[0] for key, kind in _KINDS.items() if kind is Kind.OTHER}
+STARTS = frozenset(key[0] for key in _KINDS if len(key) > 1)
+LONGEST = max(map(len, _KINDS))
+
+
+def phrase(words: tuple[str, ...]) -> Kind | None:
+    """What several words do together, None if they are no phrase."""
+    return _KINDS.get(words)
+
+
+def kind_of(word: str) -> Kind:
+    """What one word does, in small letters."""
+    if word.endswith("n't"):
+        return Kind.DENY
+    if found := _KINDS.get((word,)):
+        return found
+    if word.removesuffix("'s") in _OTHERS or (word.startswith(("agent", "peer")) and not word.isalpha()):
+        return Kind.OTHER  # agent_1, agent1's, everyone's
+    return Kind.WORD

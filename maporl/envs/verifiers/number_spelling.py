@@ -1,0 +1,117 @@
+"""How a number is written: ``1,200`` = ``1200.0`` = ``$1200`` = ``1.2 \\times 10^3``."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from fractions import Fraction
+from functools import lru_cache
+
+__all__ = ["DIGITS", "GOES_ON", "NUMBER", "SIGN_APART", "TOKEN", "canonical", "parse_number", "tidy", "value_of"]
+
+DIGITS = (
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
+    r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])(?:\.[0-9]+)?"  # Indian groups
+    r"|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+)
+NUMBER = (
+    r"(?<![A-Za-z_])(?<![A-Za-z_]-)(?P<sign>(?<![\w)\]}.-])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
+    rf"(?P<number>{DIGITS})"
+    r"(?:\s{1,2}(?P<above>[0-9]{1,9})/(?P<below>[0-9]{1,9})(?![0-9/])"  # 1 1/2
+    rf"|\s?/\s?\(?(?P<divisor>-?{DIGITS})\)?"  # 3/4
+    r"|\s?(?:\\times|×|\*|x)\s?10\s?\^\s?\{?(?P<power>[+-]?[0-9]{1,3})\}?"  # 1.2 x 10^3
+    r"|[eE](?P<exponent>[+-]?[0-9]{1,3})(?![\w.])"
+    r"|(?P<scale>k\b|\s?(?:thousand|million|billion|trillion)\b(?!\s?[a-z]*illion)))?"
+)
+_SCALES = {"k": 1000, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+TOKEN = re.compile(NUMBER)
+_FRACTION = re.compile(
+    rf"(?P<whole>[0-9]\s?)?\\[dtc]?frac\s?(?:\{{\s?(?P<a>-?{DIGITS})\s?\}}\s?\{{\s?(?P<b>-?{DIGITS})\s?\}}"
+    r"|(?P<c>[0-9])\s?(?P<d>[0-9]))"
+)
+_MOST_DIGITS = 400  # a longer number is a model repeating itself, and Python's own conversion has a limit too
+GOES_ON = re.compile(
+    r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|[π√]|sqrt|\\(?:times|cdot|div|sqrt|pi)\b|[xyz]\b(?!\s[a-z]))"
+    r"|(?:\s[a-z]{1,20}){0,2}\s?(?:[-+*/×÷]\s|\b(?:plus|minus|times|divided\sby|multiplied\sby|added\sto|less)\s)[$(]?[0-9]"
+    r"|(?:\s[a-z]{1,20}){0,4}\s?=",
+    re.IGNORECASE,
+)
+"""An expression goes on: what was read is only its beginning."""
+SIGN_APART = re.compile(r"^-\s{1,3}")
+_SPACES = "\u00a0\u2007\u2009\u202f"  # spaces that hold a number together
+_PLAIN = str.maketrans(
+    dict.fromkeys("\u2212\u2013\u2010\u2011\uff0d", "-")
+    | {"。": ". ", "²": "^2", "³": "^3", "’": "'"}
+    | {0xFF10 + digit: str(digit) for digit in range(10)}
+    | {sign: f" {unicodedata.normalize('NFKC', sign).replace(chr(0x2044), '/')}" for sign in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
+)
+_GROUPED = re.compile(
+    rf"(?<![0-9.,])[0-9]{{1,3}}(?:(?:(?:[{_SPACES}'_]|\\,)[0-9]{{3}})+|(?: [0-9]{{3}}){{2,}})(?![0-9])"
+)
+_DOTTED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:\.[0-9]{3}){2,}(?![0-9]|\.[0-9])")
+_MINUS = re.compile(
+    r"(?:\bnegative|(?:(?<=^)|(?<=\bis\s)|(?<=\bto\s)|(?<=[:=]\s))minus)\s(?=[$€£¥₹]?[0-9])", re.IGNORECASE
+)
+_CURRENCY = re.compile(r"\b(?:Rs\.?|INR|USD|EUR|GBP|US(?=\$))\s?(?=[$0-9])")
+
+
+def _fraction(match: re.Match[str]) -> str:
+    above, below = match["a"] or match["c"], match["b"] or match["d"]
+    return f"{(match['whole'] or '').strip()} {above}/{below}" if match["whole"] else f"{above}/{below}"
+
+
+def tidy(text: str) -> str:
+    """LaTeX and typographic spellings of a number in plain ones."""
+    text = text.translate(_PLAIN)
+    for written, meant in (("i.e.", "i.e"), ("\\$", "$"), ("\\%", "%"), ("{,}", ","), ("\\!", "")):
+        text = text.replace(written, meant)
+    text = _GROUPED.sub(lambda match: re.sub(r"\\,|[^0-9]", ",", match.group()), text)
+    text = _DOTTED.sub(lambda match: match.group().replace(".", ","), text)
+    text = _CURRENCY.sub("", _MINUS.sub("-", text))
+    return _FRACTION.sub(_fraction, text) if "frac" in text else text
+
+
+def value_of(match: re.Match[str]) -> Fraction | None:
+    """The number that a `TOKEN` match spells, None if it is not finite or too long to be meant."""
+    if len(match.group()) > _MOST_DIGITS:
+        return None
+    value = Fraction(match["number"].replace(",", ""))
+    if match["above"]:
+        below = int(match["below"])
+        value = value + Fraction(int(match["above"]), below) if below else value
+    elif match["divisor"]:
+        divisor = Fraction(match["divisor"].replace(",", ""))
+        if divisor == 0:
+            return None
+        value /= divisor
+    elif match["power"] or match["exponent"]:
+        value *= Fraction(10) ** int(match["power"] or match["exponent"])
+    elif match["scale"]:
+        value *= _SCALES[match["scale"].strip().lower()]
+    return -value if match["sign"] or match["inner"] else value
+
+
+@lru_cache(maxsize=65536)
+def parse_number(text: str) -> Fraction | None:
+    """The number that `text` as a whole is, units and currency allowed (``"-1,200.50 dollars"``), else None."""
+    if len(text) > _MOST_DIGITS:
+        return None
+    text = SIGN_APART.sub("-", tidy(text).strip(" \t\r\n$*+").rstrip("."))
+    match = TOKEN.match(text)
+    if match is None or TOKEN.search(text, match.end()) or GOES_ON.match(text, match.end()):
+        return None
+    return value_of(match)
+
+
+def canonical(value: Fraction) -> str:
+    """One spelling per number: ``"72"``, ``"-0.5"``, ``"1/3"``."""
+    twos, fives, rest = 0, 0, value.denominator
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    places = max(twos, fives)
+    if rest != 1 or places == 0:
+        return str(value)
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
