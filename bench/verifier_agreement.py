@@ -24,7 +24,7 @@ from rich.table import Table
 from maporl.envs.tasks.csqa import CSQA
 from maporl.envs.tasks.math import Math
 from maporl.envs.verifiers import Choice, MathExpression, Number
-from maporl.envs.verifiers.mathematics.worker import shared_workers
+from maporl.envs.verifiers.mathematics.workers import shared_workers
 from maporl.types import Question
 
 __all__ = ["CONFLICTS", "EXTRACTORS", "Agreement", "agreement", "gold_cases", "read_cases"]

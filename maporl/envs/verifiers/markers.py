@@ -74,7 +74,9 @@ def box(text: str, start: int) -> tuple[str, int] | None:
     if not text.startswith("{", opening):
         match = _TOKEN.match(text, start)
         return None if match is None else (match[1], match.end())
-    end = _closing(text, opening, escapes=True) or _closing(text, opening, escapes=False)  # a stray backslash may stand before the end
+    end = _closing(text, opening, escapes=True) or _closing(
+        text, opening, escapes=False
+    )  # a stray backslash may stand before the end
     return None if end is None else (text[opening + 1 : end], end + 1)
 
 

@@ -5,6 +5,8 @@ What needs algebra to be seen equal is spelled as it was first said, when a disc
 
 from __future__ import annotations
 
+from typing import Any
+
 from maporl.benchmarks.analysis.collaboration import collaboration
 from maporl.envs.protocols import Consensus
 from maporl.envs.protocols.reconcile import tally
@@ -54,10 +56,10 @@ def test_collaboration() -> None:
     assert [told["marginal_contribution"][a]["contribution"] for a in transcript.agents] == [0.5, 0.5, 0.5, 0.0, 0.0]
 
 
-def played(*said: str, gold: str = "73", **arguments: object) -> Math:
-    """The task with one round of these messages, and of no more than are needed for a second."""
-    env = Math(questions=[Question("?", gold)], num_agents=len(said), **arguments)
-    env.reset(seed=0)
+def played(*said: str, gold: str = "73", **arguments: Any) -> Math:
+    """The task after a first round of these messages; a second one may follow."""
+    env = Math(len(said), 2, **arguments)
+    env.reset(options={"question": Question("?", gold)})
     for text in said:
         env.step(text)
     return env
@@ -65,20 +67,22 @@ def played(*said: str, gold: str = "73", **arguments: object) -> Math:
 
 def test_a_number_in_the_open_votes_with_a_box() -> None:
     """The two that are right outvote two that differ, however they are written."""
-    env = played("The number is **73**.", "So $x = \\boxed{73}$.", "\\boxed{74}", "\\boxed{75}", num_rounds=2)
+    env = played("The number is **73**.", "So $x = \\boxed{73}$.", "\\boxed{74}", "\\boxed{75}")
     answer = env.team_answer()
     assert (answer.answer, answer.correct, answer.tied) == ("73", 1.0, 1)
 
 
 def test_early_consensus_and_tally_see_what_is_equal_by_algebra() -> None:
     equal = ("\\boxed{(x+1)^2}", "$\\boxed{x^2 + 2x + 1}$", "The answer is $1 + 2x + x^2$.")
-    env = played(*equal, gold="x^2+2x+1", num_rounds=2, stop="consensus")
+    env = played(*equal, gold="x^2+2x+1", protocol={"name": "debate", "stop": "consensus"})
     assert env.transcript.is_complete, "all agree after one round"
     assert {turn.truth.answer for turn in env.transcript.turns if turn.truth} == {"(x+1)^2"}
     assert tally(env.transcript.turns).startswith('3 of 3 answered "(x+1)^2"')
     told = collaboration([record(Episode(env.transcript, (0.0,) * 3), env.team_answer(), greedy=True)])
     assert told["rounds"][0]["agreement"] == 1.0
-    assert not played(*equal[:2], "\\boxed{x^2+1}", gold="0", num_rounds=2, stop="consensus").transcript.is_complete
+    assert not played(
+        *equal[:2], "\\boxed{x^2+1}", gold="0", protocol={"name": "debate", "stop": "consensus"}
+    ).transcript.is_complete
 
 
 def test_pairs_and_names_are_equal_as_text() -> None:

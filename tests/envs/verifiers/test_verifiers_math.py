@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maporl.envs.verifiers import MathExpression
 from maporl.envs.verifiers.mathematics import expression, shape
 from maporl.envs.verifiers.mathematics.spelling import spelled
-from maporl.envs.verifiers.mathematics.worker import MathWorker, MathWorkers, shared_workers
+from maporl.envs.verifiers.mathematics.workers import MathWorker, MathWorkers, shared_workers
 from maporl.types import Question
 
 
@@ -128,7 +128,9 @@ def test_what_may_never_end_is_refused_by_its_shape(monkeypatch: pytest.MonkeyPa
     assert correct(answer, f"\\boxed{{{answer}}}") is True
 
 
-@pytest.mark.parametrize("answer", ["2^{2009}-1", "x^8+x^7+x^6+1", "100!", "2^{3^4}", "\\frac{7!}{3! \\cdot 4!}", "(1+\\sqrt{5})^{10}"])
+@pytest.mark.parametrize(
+    "answer", ["2^{2009}-1", "x^8+x^7+x^6+1", "100!", "2^{3^4}", "\\frac{7!}{3! \\cdot 4!}", "(1+\\sqrt{5})^{10}"]
+)
 def test_what_people_write_is_not(answer: str) -> None:
     assert shape.too_hard(spelled(answer)) is None
 
@@ -166,13 +168,15 @@ def test_a_forked_child_gets_a_worker_of_its_own() -> None:
         assert pool.apply(correct, ("$x+y$", "$y+x$")) is True
         assert pool.apply(correct, ("$x+y$", "$y-x$")) is False
     assert correct("$x+y$", "$y-x$") is False
-    assert shared_workers()._workers[0]._process is process and process.poll() is None, "the parent's worker was left alone"
+    assert shared_workers()._workers[0]._process is process and process.poll() is None, (
+        "the parent's worker was left alone"
+    )
 
 
 def test_the_interpreter_exits_cleanly_and_takes_the_worker_along() -> None:
     script = """
         from maporl.envs.verifiers import MathExpression
-        from maporl.envs.verifiers.mathematics.worker import shared_workers
+        from maporl.envs.verifiers.mathematics.workers import shared_workers
         from maporl.types import Question
         assert MathExpression()(Question("?", "$2x$"), "$x+x$").correct
         print(shared_workers()._workers[0]._process.pid)
@@ -243,7 +247,9 @@ def test_one_spelling_of_a_number(spelling: str, answers: list[str]) -> None:
     for answer in answers:
         assert spelled(answer) == spelling
         assert verifier(Question("?", answer), f"\\boxed{{{answer}}}").answer == spelling
-        raw = shared_workers().ask(5.0, gold=f"${spelling}$", response=f"\\boxed{{{answer}}}", match_types=["latex"], **OPTIONS)
+        raw = shared_workers().ask(
+            5.0, gold=f"${spelling}$", response=f"\\boxed{{{answer}}}", match_types=["latex"], **OPTIONS
+        )
         assert raw["correct"] is True
 
 
@@ -262,17 +268,25 @@ def test_one_spelling_of_a_number(spelling: str, answers: list[str]) -> None:
         ("\\text{five}", "five"),
         ("5^\\circ", "5"),
         ("\\frac{1}{2}x^{2}", "\\frac{1}{2}x^2"),
-        *((same, same) for same in ["x", r"\sqrt{2}", "1/0", r"2\pi", "1e3", "1/2/3", "9" * 31, "1" * 300, "12:00", "y=2x+3"]),
+        *(
+            (same, same)
+            for same in ["x", r"\sqrt{2}", "1/0", r"2\pi", "1e3", "1/2/3", "9" * 31, "1" * 300, "12:00", "y=2x+3"]
+        ),
     ],
 )
 def test_one_spelling_of_everything_else(answer: str, spelling: str) -> None:
     assert spelled(answer) == spelling == spelled(spelling)
 
 
-PLAIN = st.one_of(NUMBERS, st.sampled_from(["1/3", "0.333333", "0.3333334", "1,000", "1\\,000", "5 1/2", "0.0000002", "0.0000004"]))
-PERCENTS = st.builds("{}{}".format, PLAIN, st.sampled_from(["", "\\%", " percent", " dollars", "\\text{ cm}", "^\\circ"]))
+PLAIN = st.one_of(
+    NUMBERS, st.sampled_from(["1/3", "0.333333", "0.3333334", "1,000", "1\\,000", "5 1/2", "0.0000002", "0.0000004"])
+)
+PERCENTS = st.builds(
+    "{}{}".format, PLAIN, st.sampled_from(["", "\\%", " percent", " dollars", "\\text{ cm}", "^\\circ"])
+)
 EXPRESSIONS = st.sampled_from(
-    ["\\sqrt{2}", "\\frac{2}{\\sqrt{2}}", "1.414214", "x+1", "1+x", "(x+1)^2", "x^2+2x+1", "y=x+1", "\\text{odd}", "odd", "no", "on", "101_2", "101"]
+    ["\\sqrt{2}", "\\frac{2}{\\sqrt{2}}", "1.414214", "x+1", "1+x", "(x+1)^2", "x^2+2x+1", "y=x+1", "\\text{odd}", "odd", "no", "on"]
+    + ["101_2", "101"]
 )  # fmt: skip
 ONE = st.builds("{}{}".format, st.sampled_from(["", "", "x = ", "y="]), st.one_of(PERCENTS, EXPRESSIONS))
 MANY = st.builds(

@@ -11,7 +11,7 @@ from maporl.envs.verifiers.markers import BOX
 from maporl.envs.verifiers.mathematics.answers import answer_in
 from maporl.envs.verifiers.mathematics.shape import too_hard
 from maporl.envs.verifiers.mathematics.spelling import close, is_text, name_of, same_text, spelled
-from maporl.envs.verifiers.mathematics.worker import shared_workers
+from maporl.envs.verifiers.mathematics.workers import shared_workers
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
@@ -25,10 +25,9 @@ _DELIMITERS = ("$", "\\(", "\\[", "\\boxed", "\\fbox")
 class MathExpression(AnswerVerifier):
     """The response's expression, set, interval, matrix ... equals the gold one.
 
-    The answer is what the response ends on (`maporl.envs.verifiers.mathematics.answers`), in the one spelling of its kind
-    (`maporl.envs.verifiers.mathematics.spelling`). Numbers and words are compared here, everything else by Math-Verify. What runs longer than
-    `timeout`, or would by its shape (`maporl.envs.verifiers.mathematics.shape`; it is right if it is the gold text): status "timeout", correct
-    None, worth 0.
+    The answer is what the response ends on (`maporl.envs.verifiers.mathematics.answers`), in the one spelling of its kind (`.spelling`).
+    Numbers and words are compared here, everything else by Math-Verify. What runs longer than `timeout`, or might for ever by its shape
+    (`.shape`), is right if it is the gold text, else nobody knows: status "timeout", correct None, worth 0.
 
     Args:
         match_types: What may be extracted: "latex", "expr" (plain numbers and arithmetic), or both.
@@ -36,8 +35,8 @@ class MathExpression(AnswerVerifier):
         strict: Variable names matter, and a tuple is not a set.
         allow_set_relation_comp: ``1 < x < 2`` may equal ``(1, 2)`` whichever side is the gold one.
         timeout: Seconds of computing per response.
-        budget: Seconds of computing that a batch of several may lose in time-outs; once they are spent, each further answer gets a fiftieth of
-            `timeout`.
+        budget: Seconds of computing that a batch of several may lose in time-outs; once they are spent, each further answer gets a
+            fiftieth of `timeout`.
     """
 
     match_types: tuple[str, ...] = ("latex", "expr")
@@ -92,7 +91,12 @@ class MathExpression(AnswerVerifier):
         if a == b:
             return True
         number = close(a, b, self.precision, votes=True)
-        return any(reply is True for reply in self._compared([(a, b), (b, a)], 0.2)) if number is None else number
+        if number is not None:
+            return number
+        pairs = [(a, b), (b, a)]
+        if "=" in a and "=" in b:  # y = x + 1 and z = x + 1 are both right if the gold answer is x + 1
+            pairs.append((a.rpartition("=")[2], b.rpartition("=")[2]))
+        return any(reply is True for reply in self._compared(pairs, 0.2))
 
     def _compared(self, pairs: Sequence[tuple[str, str]], share: float = 1.0) -> list[bool | str]:
         """Of (gold, answer) each: whether the answer is right, or why nobody knows ("timeout", "error"); in a share of the time."""

@@ -20,9 +20,7 @@ _CHARACTERS = str.maketrans(
 )  # fmt: skip
 
 _SPACE = r"(?:(?<!\\)\\[,;:> ]|~|\s)"
-_STYLE = (
-    r"\\(?:text(?:normal|bf|it|rm|sf|tt|sc|up)?|math(?:rm|bf|it|sf|tt|normal|up)|mbox|hbox|emph|operatorname\*?|boldsymbol|bm)"
-)
+_STYLE = r"\\(?:text(?:normal|bf|it|rm|sf|tt|sc|up)?|math(?:rm|bf|it|sf|tt|normal|up)|mbox|hbox|emph|operatorname\*?|boldsymbol|bm)"
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _AMOUNT = r"[0-9]{1,30}(?:,[0-9]{3}){0,9}(?:\.[0-9]{1,30})?"
 _INTEGER = r"[0-9]{1,30}"
@@ -122,7 +120,10 @@ _SECOND = _steps(
     (r"\\frac\{(?:-\s?([^{}+-]*)\}\{|([^{}+-]*)\}\{-\s?)", r"-\\frac{\1\2}{"),
     (r"([0-9])\s?/\s?\(\s?-\s?([0-9]+)\s?\)", r"-\1/\2"),
     (r"^-\s?-", ""),
-    (r"(?:(?<=^)|(?<=^-)|(?<=[=-]))(\s?)([1-9][0-9]{0,2}(?:,[0-9]{3}){1,9})(?=(?:\.[0-9]+)?(?:/[0-9]+)?(?:\\%)?$)", lambda m: m[2].replace(",", "")),
+    (
+        r"(?:(?<=^)|(?<=[=-]))\s?([1-9][0-9]{0,2}(?:,[0-9]{3}){1,9})(?=(?:\.[0-9]+)?(?:/[0-9]+)?(?:\\%)?$)",  # 1,000
+        lambda match: match[1].replace(",", ""),
+    ),
 )  # fmt: skip
 
 

@@ -53,7 +53,9 @@ def too_hard(text: str) -> str | None:
     chosen = "\\binom" in text and _above(numbers, 2 * LARGEST_FACTORIAL)
     if stacked or chosen or len(factorials) > 6 or _above(factorials, LARGEST_FACTORIAL):
         return f"a factorial above {LARGEST_FACTORIAL}"
-    if max(map(len, numbers), default=0) > (LONGEST_INTEGER // 3 if "\\sqrt" in text or "^" in text else LONGEST_INTEGER):
+    if max(map(len, numbers), default=0) > (
+        LONGEST_INTEGER // 3 if "\\sqrt" in text or "^" in text else LONGEST_INTEGER
+    ):
         return "a very long integer"
     return None
 
@@ -106,7 +108,7 @@ def _inside(text: str, start: int) -> str:
 
 
 def _size(exponent: str) -> int:
-    """How large an exponent may be: its numbers multiplied, a power within it raised, all of it far above the limit where that is too long."""
+    """How large an exponent may be: its numbers multiplied, a power within it raised; above the limit, where that cannot be seen."""
     numbers = [int(number) for number in re.findall(r"[0-9]{1,6}", exponent)]
     if re.search(r"[0-9]{7}", exponent) or ("!" in exponent and any(n > 7 for n in numbers)):
         return LARGEST_POWER + 1

@@ -41,8 +41,10 @@ _UNKNOWN = re.compile(r"(?<![A-Za-z\\])(?:[A-Za-hj-z]|[A-Za-z]{2,})(?![A-Za-z])"
 
 
 def _assignment(text: str) -> tuple[str | None, str]:
-    r"""(name, value) of ``x = 5`` or ``x = 2 + 3 = 5``, (None, set) of ``x \in [0,1]``; (None, text) of anything else, such as y = 2x, which
-    has a meaning that 2x has not."""
+    r"""(name, value) of ``x = 5`` or ``x = 2 + 3 = 5``, (None, set) of ``x \in [0,1]``; (None, text) of anything else.
+
+    Such as ``y = 2x``, which may be equal to ``2x - y = 0``.
+    """
     match = _ASSIGNED.match(text)
     if match is None or len(split_top(text)) > 1:  # x = 1, y = 2
         return None, text
@@ -121,8 +123,40 @@ def _delimited(text: str) -> tuple[str, str, str]:
 _LETTERS = re.compile(r"\\(?:begin|end)\{[a-z]*\*?\}|\\[A-Za-z]+|[A-Za-z]{2,}")
 _ONLY_LETTERS = re.compile(r"[A-Za-z\s'’.,:!?()-]+")
 _LONGEST_PRODUCT = 3  # letters in a row that may be a product beside other mathematics: 6xyz
-_FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh"}
-_SMALL_WORDS = {"and", "or", "the", "is", "are", "not", "no", "if", "for", "all", "any", "of", "to", "on", "none", "one"}
+_FUNCTIONS = {
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "sec",
+    "csc",
+    "log",
+    "exp",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "sinh",
+    "cosh",
+    "tanh",
+}
+_SMALL_WORDS = {
+    "and",
+    "or",
+    "the",
+    "is",
+    "are",
+    "not",
+    "no",
+    "if",
+    "for",
+    "all",
+    "any",
+    "of",
+    "to",
+    "on",
+    "none",
+    "one",
+}
 _NUMERAL = re.compile(r"[0-9]_\{")
 
 
@@ -137,7 +171,9 @@ def is_text(spelling: str) -> bool:
     runs = [run for run in _LETTERS.findall(spelling) if not run.startswith("\\") and run.lower() not in _FUNCTIONS]
     if _ONLY_LETTERS.fullmatch(spelling):
         return bool(runs)
-    return any(not run.isupper() and (len(run) > _LONGEST_PRODUCT or run in _SMALL_WORDS) for run in runs)  # AB is a segment
+    return any(
+        not run.isupper() and (len(run) > _LONGEST_PRODUCT or run in _SMALL_WORDS) for run in runs
+    )  # AB is a segment
 
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
