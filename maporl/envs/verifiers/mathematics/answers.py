@@ -49,8 +49,9 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
     if found:
         return next((one for one in reversed(found) if one.firm), found[-1]).answer
     text = _finished(text)
-    if "latex" not in kinds and (number := NUMBER.fullmatch(text.strip())):
-        return spelled_out(number)  # 1,22 is no list
+    number = NUMBER.fullmatch(text.strip())
+    if number and number["comma"] and ("latex" not in kinds or len(number["comma"]) > 2):
+        return spelled_out(number)  # 2,74 is a decimal comma, 1,2 a list
     whole = bare(text.strip(), kinds) if len(text) < REACH else None
     if whole is not None and not text.strip()[whole[1] :].strip(" .\n`*_$"):
         return whole[0]
