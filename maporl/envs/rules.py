@@ -12,6 +12,7 @@ from itertools import takewhile
 from maporl.envs.protocols import Protocol
 from maporl.envs.scoring import Verifiers
 from maporl.envs.shaping import Shaping
+from maporl.envs.team_answer import as_first_said
 from maporl.envs.views import joint_view, own_view
 from maporl.errors import UserValueError
 from maporl.types import Completion, Observation, Question, Score, Seat, Transcript, Turn
@@ -124,7 +125,7 @@ class Rules:
         """
         if prefix.agents != self.agents:
             raise UserValueError(f"the transcript's agents are {prefix.agents}, this environment's {self.agents}.")
-        (turns,) = self._scored([(prefix, prefix.turns)])
+        (turns,) = self._scored([(replace(prefix, turns=()), prefix.turns)])
         transcript = self._empty(prefix.question)
         opening = list(takewhile(lambda turn: not turn.said, turns))
         transcript = self._settled(transcript, opening or self.protocol.opening([transcript])[0])
@@ -168,7 +169,7 @@ class Rules:
                 (transcript,) = self._heard([transcript], [0])
 
     def _scored(self, said: Sequence[Said]) -> list[list[Turn]]:
-        """The turns of each discussion; those that the protocol scores and that have no score get one."""
+        """The turns of each discussion; those that the protocol scores and that have no score get one, equal answers one spelling."""
         result = [list(turns) for _, turns in said]
         lacking = [
             (n, i)
@@ -181,7 +182,8 @@ class Rules:
         verdicts = self.verifiers.score([said[n][0].question for n, _ in lacking], messages)
         for (n, i), (score, truth) in zip(lacking, verdicts, strict=True):
             result[n][i] = result[n][i].scored(score, truth)
-        return result
+        same = self.verifiers.equivalent
+        return [as_first_said(before.turns, turns, same) for (before, _), turns in zip(said, result, strict=True)]
 
     def _append(self, transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
         """The discussion with some turns more; who is due after them decides which rounds are over."""

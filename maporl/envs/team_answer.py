@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from maporl.errors import UserValueError
-from maporl.types import Transcript, Turn
+from maporl.types import Score, Transcript, Turn
 
 __all__ = [
     "TeamAnswer",
     "answer_of",
+    "as_first_said",
     "by_confidence",
     "by_score",
     "confidence",
@@ -53,6 +54,38 @@ def answer_of(turn: Turn) -> str | None:
         if score is not None and score.answer is not None:
             return score.answer
     return None
+
+
+def as_first_said(before: Sequence[Turn], turns: Sequence[Turn], equivalent: Equivalent | None) -> list[Turn]:
+    """`turns` with every answer as its equal was first spelled in the discussion: who counts answers may then compare strings.
+
+    Args:
+        before: What was said before, already so.
+        turns: What is said next.
+        equivalent: Whether two canonical answers count as one; None: equal strings only, which leaves all as it is.
+    """
+    if equivalent is None:
+        return list(turns)
+    spoken = list(dict.fromkeys(answer for turn in before if turn.said and (answer := answer_of(turn)) is not None))
+    result = []
+    for turn in turns:
+        answer = answer_of(turn) if turn.said else None
+        if answer is not None and answer not in spoken:
+            first = next((earlier for earlier in spoken if equivalent(earlier, answer)), None)
+            if first is None:
+                spoken.append(answer)
+            else:
+                turn = _respelled(turn, answer, first)
+        result.append(turn)
+    return result
+
+
+def _respelled(turn: Turn, answer: str, first: str) -> Turn:
+    def score(given: Score | None) -> Score | None:
+        return replace(given, answer=first) if given is not None and given.answer == answer else given
+
+    scored = score(turn.score)
+    return turn.scored(scored, scored if turn.truth is turn.score else score(turn.truth))
 
 
 def last_round(transcript: Transcript) -> tuple[Turn, ...]:

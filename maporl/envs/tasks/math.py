@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from maporl.envs.data import HubSource, Row, read_rows
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.verifiers.markers import boxed
+from maporl.envs.verifiers.markers import BOX, box
 from maporl.types import Question
 
 __all__ = ["Math"]
@@ -46,7 +46,8 @@ def _gold(row: Row) -> str:
     if "answer" in row.fields:
         return row.text("answer").strip()
     solution = row.text("solution")
-    gold = boxed(solution, solution.rfind("\\boxed"))
-    if "\\boxed" not in solution or gold is None or not gold.strip():
+    boxes = (box(solution, match.end()) for match in reversed([*BOX.finditer(solution)]))
+    gold = next((inside[0].strip() for inside in boxes if inside is not None), "")
+    if not gold:
         raise row.error("no field 'answer', and no \\boxed{} in 'solution' to read it from.")
-    return gold.strip()
+    return gold

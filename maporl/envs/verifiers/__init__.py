@@ -4,7 +4,7 @@ from maporl.envs.verifiers.choice import Choice
 from maporl.envs.verifiers.compose import Gate, WeightedSum
 from maporl.envs.verifiers.exact import Exact, Regex
 from maporl.envs.verifiers.function import Function, TRLReward
-from maporl.envs.verifiers.math_expression import MathExpression
+from maporl.envs.verifiers.mathematics.expression import MathExpression
 from maporl.envs.verifiers.noisy import Noisy
 from maporl.envs.verifiers.number import Number
 from maporl.envs.verifiers.remote import Remote

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Marked", "boxed", "marked", "plain", "unstyled"]
+__all__ = ["BOX", "Marked", "box", "marked", "plain", "unstyled"]
+
+BOX = re.compile(r"\\{1,2}(?:boxed|fbox)(?![A-Za-z])")
 
 # Nothing here may backtrack over long runs: a model can write 100 kB of anything. Hence [ \t] and bounded repeats.
 _MARKER = re.compile(
     r"####"
-    r"|\\boxed(?=[ \t]{0,3}\{)"
+    r"|\\(?:boxed|fbox)(?![A-Za-z])"
     r"|<answer>"
     r"|\banswer[*_\"')\s]{0,4}(?:\([^()\n]{0,40}\)\s?)?(?:\s?\b(?:to|for|of)\s[^.\n:]{1,80}?\s)?"
     r"(?:is\b|was\b|equals\b|(?:would|will|must|should)\sbe\b|=|:)(?!\s{1,3}not\b)"
@@ -42,10 +44,10 @@ class Marked(NamedTuple):
 def marked(text: str) -> Iterator[Marked]:
     """What follows each explicit marker, the last marker first."""
     for match in list(_MARKER.finditer(text))[: -_MOST - 1 : -1]:
-        if match.group().lower().startswith("\\boxed"):
-            inside = boxed(text, match.end())
+        if match.group().lower().startswith(("\\boxed", "\\fbox")):
+            inside = box(text, match.end())
             if inside is not None:
-                yield Marked(inside, True, "")
+                yield Marked(inside[0], True, "")
         elif match.group().lower() == "<answer>":
             yield Marked(text[match.end() : match.end() + _LONGEST].partition("</")[0].strip(), True, "")
         elif match.group().strip(" \t*_>") == "a:":
@@ -59,19 +61,34 @@ def marked(text: str) -> Iterator[Marked]:
             yield Marked(body.split("\n", 1)[0], False, before)
 
 
-def boxed(text: str, start: int = 0) -> str | None:
-    """The inside of the first braces that open at or after `start`; None if they do not close within 2,000 characters."""
-    opening = text.find("{", start)
-    if opening < 0:
-        return None
-    depth = 0
+_TOKEN = re.compile(r"[ \t]{0,3}(-?[0-9]+|\\[A-Za-z]+|[^\s{}$\\])")
+
+
+def box(text: str, start: int) -> tuple[str, int] | None:
+    r"""(what stands in the box whose command ends at `start`, where it ends): braces, or without them one token (``\boxed 5``).
+
+    None if the braces do not close within 2,000 characters, or there is nothing.
+    """
+    head = text[start : start + 200]
+    opening = start + len(head) - len(head.lstrip())
+    if not text.startswith("{", opening):
+        match = _TOKEN.match(text, start)
+        return None if match is None else (match[1], match.end())
+    end = _closing(text, opening, escapes=True) or _closing(
+        text, opening, escapes=False
+    )  # a stray backslash may stand before the end
+    return None if end is None else (text[opening + 1 : end], end + 1)
+
+
+def _closing(text: str, opening: int, escapes: bool) -> int | None:
+    depth, escaped = 0, False
     for index in range(opening, min(len(text), opening + _LONGEST)):
-        if text[index] == "{":
-            depth += 1
-        elif text[index] == "}":
-            depth -= 1
-            if depth == 0:
-                return text[opening + 1 : index]
+        if escapes and (escaped or text[index] == "\\"):
+            escaped = not escaped
+            continue
+        depth += (text[index] == "{") - (text[index] == "}")
+        if depth == 0:
+            return index
     return None
 
 

@@ -1,0 +1,163 @@
+r"""Where a message says what its mathematical answer is: the last box, phrase ("the answer is ...") or, without these, formula or number.
+
+The answer is what a message *ends on*. Several boxes are one answer only where they stand together as a list, so a quoted peer's box
+spoils nothing, and naming many earns nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from maporl.envs.verifiers.markers import BOX, box
+from maporl.envs.verifiers.mathematics.formulas import (
+    DENIED,
+    NUMBER,
+    PERCENT,
+    REACH,
+    bare,
+    formulas,
+    items,
+    listed,
+    spelled_out,
+)
+
+__all__ = ["answer_in"]
+
+_LONGEST = 50_000  # characters of a message, its end, that are read
+_MOST = 64  # boxes and phrases, the last ones, that are looked at
+
+
+class _Found(NamedTuple):
+    """Something that may be the answer; not `firm` is what merely follows a phrase (``the answer is 2 more than ...``)."""
+
+    end: int
+    answer: str
+    firm: bool = True
+
+
+def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | None:
+    """The answer of a message as it stands there, None if there is none.
+
+    Args:
+        text: The message.
+        kinds: "latex" (boxes, formulas), "expr" (plain numbers), or both.
+    """
+    text = text[-_LONGEST:]
+    found = sorted([*(_boxes(text) if "latex" in kinds else ()), *_phrases(text, kinds)])
+    if found:
+        return next((one for one in reversed(found) if one.firm), found[-1]).answer
+    text = _finished(text)
+    number = NUMBER.fullmatch(text.strip())
+    if number and number["comma"] and ("latex" not in kinds or len(number["comma"]) > 2):
+        return spelled_out(number)  # 2,74 is a decimal comma, 1,2 a list
+    whole = bare(text.strip(), kinds) if len(text) < REACH else None
+    if whole is not None and not text.strip()[whole[1] :].strip(" .\n`*_$"):
+        return whole[0]
+    *_, last = (None, *items(text, kinds))
+    return last
+
+
+def _finished(text: str) -> str:
+    """All before a box that never closes: what stands in it is part of an answer at most."""
+    cut = next((match.start() for match in BOX.finditer(text) if box(text, match.end()) is None), len(text))
+    return text[:cut]
+
+
+# Boxes.
+
+
+def _boxes(text: str) -> Iterator[_Found]:
+    """The boxes that are not denied, those that form a list as one."""
+    members: list[str] = []
+    end = 0
+    for match in list(BOX.finditer(text))[-_MOST:]:
+        inside = box(text, match.end()) if match.start() >= end else None
+        if inside is None or DENIED.search(text[max(0, match.start() - 60) : match.start()]):
+            continue
+        if members and not _joins(text[end : match.start()]):
+            yield _Found(end, listed(members))
+            members = []
+        end = inside[1]
+        while nested := BOX.search(inside[0]):
+            inside = box(inside[0], nested.end()) or (inside[0][: nested.start()], 0)
+        members.append(inside[0] + "\\%" * (PERCENT.match(text, end) is not None))
+    if any(member.strip() for member in members):
+        yield _Found(end, listed(members))
+
+
+_LATEX_SPACE = re.compile(r"\\q?quad\b|\\[,;:!> ()\[\]]|[$*&+]|~|\\text\s?\{([^{}]*)\}")
+_CONNECTED = re.compile(
+    r"(?P<words>(?:[A-Za-z]+|\([a-z]\))(?:\s(?:[A-Za-z]+|\([a-z]\))){0,2})??\s*[,;]?\s*(?:and|or|[,;])?\s*"
+    r"(?P<name>[A-Za-z](?:_\{?\w\}?)?\s?=\s*)?"
+)
+_CONNECTIVE = re.compile(r"\b(?:and|or)\b|[,;]")
+_CLAUSE = re.compile(
+    r"\b(?:is|are|was|were|got|gets?|says?|said|but|not|no|wrong|right|i|we|he|she|it|they|you|then|than|so|by|to)\b",
+    re.I,
+)
+
+
+def _joins(between: str) -> bool:
+    """Whether two boxes with this between them are members of one list: nothing, or a connective, perhaps after a noun or two."""
+    if len(between) > 80:
+        return not between.strip()
+    plain = " ".join(_LATEX_SPACE.sub(lambda m: f" {m[1] or ''} ", between).split())
+    match = _CONNECTED.fullmatch(plain)
+    if match is None or (plain and not _CONNECTIVE.search(plain)):
+        return False
+    return not _CLAUSE.search(plain)
+
+
+# Phrases.
+
+_PHRASE = re.compile(
+    r"(?P<tag><answer>)|\#\#\#\#"
+    r"|(?<!this\s)(?<!that\s)(?<!whose\s)\banswers?\b[*_\"')\s]{0,4}(?:\([^()\n]{0,40}\)\s?)?(?:(?:to|for|of)\s[^.\n:]{1,80}?\s)?"
+    r"(?:(?:is|was|are|equals?|becomes|(?:would|will|must|should)\s(?:then\s)?be)\b|=|:)(?!\s{1,3}not\b)"
+    r"|^[ \t#*_]*(?:final[ ])?answer[ \t*_]*$",
+    re.MULTILINE | re.IGNORECASE,
+)
+_CHECKED = re.compile(r"\b(?:check|verify|confirm)(?:ing)?\s(?:[a-z]+\s)?$", re.IGNORECASE)  # to check our answer: ...
+_BEFORE = re.compile(
+    r"[\s:*_\"'#]*(?:(?:[a-z]{2,20}ly|therefore|thus|hence|now|then|just|indeed|still|also|equal to|given by|either|about)\b,?\s*)*"
+    r"[\s:*_\"']*",
+    re.IGNORECASE,
+)
+_FIRM = re.compile(r"[$*_\"')\]\\\s]*(?:[^\W\d]+\s?){0,3}[*_]*(?:[.,;!?()<]|\n|$|because\b|since\b|as\b|which\b)")
+_SENTENCE = re.compile(r"[.!?](?=\s|$)|\n")
+_FEW_WORDS = re.compile(r"[\s*_\"'`:]*([A-Za-z][A-Za-z'-]*(?: [A-Za-z'-]+){0,2})[*_\"'`]*\s*(?:[.!\n]|$)")
+
+
+def _phrases(text: str, kinds: tuple[str, ...]) -> Iterator[_Found]:
+    for match in list(_PHRASE.finditer(text))[-_MOST:]:
+        rest = text[match.end() : match.end() + REACH]
+        if _CHECKED.search(text[max(0, match.start() - 40) : match.start()]):
+            continue
+        if match["tag"]:
+            inside = rest.partition("</")[0]
+            if inside.strip():
+                yield _Found(match.end() + len(inside), answer_in(inside, kinds) or inside.strip())
+            continue
+        skipped = _BEFORE.match(rest)
+        start = skipped.end() if skipped else 0
+        if BOX.match(rest[start:].lstrip("$\\([ ")):
+            continue  # it counts as a box
+        direct = formulas(rest, start, kinds) or _shifted(bare(rest[start:], kinds), start)
+        if direct is not None and BOX.search(direct[0]):
+            continue
+        if direct is not None:
+            yield _Found(match.end() + direct[1], direct[0], _FIRM.match(rest, direct[1]) is not None)
+            continue
+        sentence = _SENTENCE.split(rest[start:], maxsplit=1)[0]
+        *_, last = (None, *items(sentence, kinds))
+        words = _FEW_WORDS.match(rest) if last is None and not BOX.search(sentence) else None
+        if last is not None:
+            yield _Found(match.end() + start + len(sentence), last, not BOX.search(text))
+        elif words is not None:
+            yield _Found(match.end() + words.end(), f"\\text{{{words[1]}}}", False)
+
+
+def _shifted(found: tuple[str, int] | None, by: int) -> tuple[str, int] | None:
+    return None if found is None else (found[0], found[1] + by)
