@@ -14,7 +14,18 @@ import maporl
 PACKAGE = Path(maporl.__file__).parent
 ROOT = PACKAGE.parent
 LEARNING = {"torch", "transformers", "peft", "trl", "accelerate"}
-BASE = {"types", "registry", "settings", "errors", "hub", "printable", "atomic_files", "text_files", "roster", "reasoning"}
+BASE = {
+    "types",
+    "registry",
+    "settings",
+    "errors",
+    "hub",
+    "printable",
+    "atomic_files",
+    "text_files",
+    "roster",
+    "reasoning",
+}
 LAYERS = {  # layer -> the layers below it, which it may import; nothing else of maporl, at a file's top or inside a function
     "envs": BASE,
     "agents": BASE,
