@@ -25,7 +25,7 @@ from maporl.envs.verifiers.mathematics.formulas import (
 
 __all__ = ["answer_in"]
 
-_LONGEST = 50_000  # characters of a message, its end, that are read
+_LONGEST = 20_000  # characters of a message, its end, that are read
 _MOST = 64  # boxes and phrases, the last ones, that are looked at
 
 
@@ -137,7 +137,7 @@ def _phrases(text: str, kinds: tuple[str, ...]) -> Iterator[_Found]:
             continue
         if match["tag"]:
             inside = rest.partition("</")[0]
-            if inside.strip():
+            if inside.strip() and "<answer>" not in inside:
                 yield _Found(match.end() + len(inside), answer_in(inside, kinds) or inside.strip())
             continue
         skipped = _BEFORE.match(rest)

@@ -29,6 +29,7 @@ _ENVIRONMENT = re.compile(
     r"|(?<![\\0-9])\$(?P<c>(?:\\\$|[^$\n]){1,1000}?)(?<!\\)\$"
     r"|(?<!\\)\\\((?P<d>(?:[^\\\n]|\\(?!\))){1,1000}?)\\\)"
 )
+_CLOSING = {"\\[": "\\]", "\\(": "\\)"}  # looked for first: runs of open delimiters would be tried one by one
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{4,}")
 _AND = re.compile(r"\s{0,3}(?:,?\s?and\b|,?\s?or\b|,)\s{0,3}")
 NUMBER = re.compile(
@@ -49,7 +50,7 @@ def _formula(match: re.Match[str]) -> str | None:
 
 def formulas(text: str, start: int, kinds: tuple[str, ...]) -> tuple[str, int] | None:
     """(formula, where it ends) at `start`; several that are joined by commas, "and" or "or" are one list."""
-    if "latex" not in kinds:
+    if "latex" not in kinds or _CLOSING.get(text[start : start + 2], "$") not in text[start + 1 : start + REACH]:
         return None
     members: list[str] = []
     place = end = start
