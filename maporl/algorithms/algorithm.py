@@ -33,11 +33,13 @@ class Algorithm(ABC):
 
     Attributes:
         group_size: Discussions of each question that `update` wants to see.
+        compares_groups: Where there are several, nothing is learned from a group whose discussions earn the same.
         joint: "aligned", or "cross" if `update` wants every combination of the group's samples as an episode of its own.
         reads_state: `update` reads the joint state of every turn, which then has to fit the models' windows.
     """
 
     group_size: int = 1
+    compares_groups: bool = True
     joint: str = "aligned"
     reads_state: bool = False
 

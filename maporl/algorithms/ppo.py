@@ -44,6 +44,8 @@ class PPO(PolicyGradient):
         critic_learning_rate: None takes learning_rate.
     """
 
+    compares_groups = False
+
     def __init__(
         self,
         team: Team,

@@ -136,7 +136,8 @@ def preflight(trainer: Trainer, run: Run, collector: Collector, algorithm: Algor
     began = time.perf_counter()
     episodes = replace(collector, episodes_per_iteration=number, stream=PREFLIGHT).collect(0)
     sample_s = time.perf_counter() - began
-    tried = _Tried.of(episodes, collector, number)
+    compared = size if algorithm is None or algorithm.compares_groups else 1
+    tried = _Tried.of(episodes, collector, number, compared)
     if not tried.rewards:
         return None
     problem, hopeless = tried.judged(run)
@@ -149,7 +150,7 @@ def preflight(trainer: Trainer, run: Run, collector: Collector, algorithm: Algor
         readable=tried.readable,
         reward_mean=float(np.mean(tried.rewards)),
         reward_std=float(np.std(tried.rewards)),
-        groups_that_differ=float(np.mean(tried.differ)) if size > 1 else None,
+        groups_that_differ=float(np.mean(tried.differ)) if compared > 1 else None,
         truncated=_share([c.truncated for c in tried.completions]),
         ended=_share(tried.ended),
         tokens_per_s=sum(tokens.values()) / sample_s,
@@ -170,6 +171,7 @@ class _Tried:
     Attributes:
         collector: Sampled it.
         discussions: How many.
+        compared: How many of one question are held against each other; 1: all are, whatever their question.
         turns: The messages, each once: joint actions share theirs.
         rewards: Of every message of every episode.
         differ: Of each group whether a reward in it differs from another of the same seat; of all as one group if there are none.
@@ -177,21 +179,23 @@ class _Tried:
 
     collector: Collector
     discussions: int
+    compared: int
     turns: list[Turn]
     rewards: list[float]
     differ: list[bool]
 
     @classmethod
-    def of(cls, episodes: Sequence[Episode], collector: Collector, discussions: int) -> _Tried:
+    def of(cls, episodes: Sequence[Episode], collector: Collector, discussions: int, compared: int) -> _Tried:
         everybody = not collector.team.learners
         said = [(e, i, t) for e in episodes if not e.overflow for i, t in e.said if e.learns[i] or everybody]
         earned: dict[int, dict[Any, set[float]]] = {}
         for e, i, turn in said:
-            group, seat = (e.group, turn.seat) if collector.group_size > 1 else (0, None)
+            group, seat = (e.group, turn.seat) if compared > 1 else (0, None)
             earned.setdefault(group, {}).setdefault(seat, set()).add(e.rewards[i])
         return cls(
             collector,
             discussions,
+            compared,
             turns=list({id(turn.completion or turn): turn for _, _, turn in said}.values()),
             rewards=[e.rewards[i] for e, i, _ in said],
             differ=[any(len(rewards) > 1 for rewards in seats.values()) for seats in earned.values()],
@@ -227,8 +231,8 @@ class _Tried:
         """
         if any(self.differ):
             return "", False
-        size, equal = self.collector.group_size, len(set(self.rewards)) == 1
-        same = f"no reward differs within a group of {size} discussions"
+        equal = len(set(self.rewards)) == 1
+        same = f"no reward differs within a group of {self.compared} discussions"
         if equal:
             same = f"all {len(self.rewards)} rewards are {self.rewards[0]:g}"
         if self.readable == 0:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from maporl.benchmarks.experiments import EXPERIMENTS, configuration
+from maporl.benchmarks.experiments.warm_start import PROMPTS, make_warm_start
 from maporl.benchmarks.study.study import Study
 from maporl.cli import main
+from maporl.settings import model_path
 
 WORDS = ("heterogeneous", "incentives", "real", "teams", "together", "transfer", "verifiers")
 
@@ -71,6 +73,16 @@ def test_the_question_and_what_a_real_model_takes(word: str) -> None:
     assert (config.learning_rate, config.num_iterations, config.num_rounds) == (1e-3, 12, 2)
     shaping = alone.settings.env_args.get("shaping")
     assert config.env_args.get("shaping") == shaping == (None if word == "together" else "discounted_team")
+
+
+def test_the_demos_question_needs_no_start_of_its_own(tmp_path: Path) -> None:
+    """`embedded` is the very start that the demo makes; the folder of the others is one of three rounds."""
+    study = Study.load(configuration("together"))
+    config = study.config("two_witnesses", study.named[-1], 0)
+    assert config.model == "embedded" and config.build_prompts() == PROMPTS
+    make_warm_start(tmp_path / "start", "two_witnesses", num_agents=2)
+    made, shipped = (Path(folder) / "model.safetensors" for folder in (tmp_path / "start", model_path("embedded")))
+    assert made.read_bytes() == shipped.read_bytes()
 
 
 def test_on_a_real_model_by_two_flags() -> None:

@@ -430,6 +430,7 @@ def test_one_model_at_a_time_is_in_memory(tmp_path: Path, tiny_model: str) -> No
             "seeds": [0, 1],
         }
     )
+    gc.collect()  # what other tests have left
     before = sum(isinstance(thing, Policy) for thing in gc.get_objects())
     gc.disable()
     try:
