@@ -89,6 +89,7 @@ class MAREINFORCE(MAGRPO):
     """MAGRPO without a baseline: A = R."""
 
     baseline = "none"
+    compares_groups = False
 
 
 class MARLOO(MAGRPO):

@@ -30,6 +30,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--config",
         nargs="+",
+        action="extend",
         default=[],
         metavar="FILE.yaml",
         help=f"YAML files of settings, a later one on top; or of: {', '.join(EXPERIMENTS)}",

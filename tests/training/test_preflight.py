@@ -152,15 +152,17 @@ def test_a_team_that_always_says_the_same_has_nothing_to_explore(settings: dict[
 def test_groups_are_what_counts_for_an_algorithm_that_compares_them(settings: dict[str, Any], tmp_path: Path) -> None:
     given, tried = settings | {"env_args": {"verifier": BY_QUESTION}}, Tried()
     train(**given, callbacks=[tried])
-    heard = {"algorithm_args": {"group_size": 4}, "output_dir": str(tmp_path / "heard")}  # IPPO compares none
-    train(**given | heard, callbacks=[tried])
-    assert not any(found.problem for found in tried.found) and tried.found[1].groups_that_differ is None
+    for algorithm in ("ippo", "mareinforce"):  # which compare none
+        heard = {"algorithm": algorithm, "algorithm_args": {"group_size": 4}, "output_dir": str(tmp_path / algorithm)}
+        train(**given | heard, callbacks=[tried])
+    assert not any(found.problem for found in tried.found)
+    assert [found.groups_that_differ for found in tried.found[1:]] == [None, None]
     given |= {"algorithm": "magrpo", "algorithm_args": {"group_size": 4}, "output_dir": str(tmp_path / "groups")}
     with pytest.warns(
         UserWarning, match="no reward differs within a group of 4 discussions of 8 discussions: at most 78%"
     ):
         train(**given, callbacks=[tried])
-    assert tried.found[2].groups_that_differ == 0 and tried.found[2].reward_std > 0
+    assert tried.found[3].groups_that_differ == 0 and tried.found[3].reward_std > 0
 
 
 def test_a_resumed_run_and_one_without_iterations_try_none(settings: dict[str, Any], tmp_path: Path) -> None:

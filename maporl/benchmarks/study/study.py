@@ -193,7 +193,7 @@ class Study:
         replaced = {
             k: v for k, v in values.items() if k in ("methods", "seeds", "tasks") and not isinstance(v, Mapping)
         }
-        read = reduce(deeply, map(read_settings, paths))
+        read = reduce(deeply, map(read_settings, paths), {})
         return cls().merged({**read, **replaced}).merged(values)
 
     def merged(self, values: Mapping[str, Any]) -> Study:

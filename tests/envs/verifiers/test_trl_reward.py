@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -242,7 +243,8 @@ def test_async_functions_are_awaited() -> None:
     async def inside() -> list[float | None]:  # as in a notebook, whose loop is running
         return values(halved, QUESTION, Completion("ab"))
 
-    assert asyncio.run(inside()) == [1.0]
+    with ThreadPoolExecutor(1) as thread:  # this one may have a running loop of its own, left by who knows what
+        assert thread.submit(lambda: asyncio.run(inside())).result() == [1.0]
     loops = TRLReward(loop_of_this_call)
     assert values(loops, QUESTION, Completion("a")) == values(loops, QUESTION, Completion("a")), (
         "one loop for all calls"
