@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from maporl.agents.llm_agent import LLMAgent
+from maporl.agents.models.memory import trim
 from maporl.agents.team import Team
 from maporl.algorithms.algorithm import Algorithm, Update
 from maporl.envs.discussion import DiscussionEnv
@@ -106,6 +107,7 @@ def learn(
         listener.on_experience(iteration + 1, episodes)
         sampled = time.perf_counter()
         update = _update(algorithm, episodes, round)
+        trim()
         ended = time.perf_counter()
         listener.on_update(iteration + 1, episodes, update)
         yield {
