@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from fractions import Fraction
@@ -21,9 +22,9 @@ NUMBER = (
     rf"|\s?/\s?\(?(?P<divisor>-?{DIGITS})\)?"  # 3/4
     r"|\s?(?:\\times|×|\*|x)\s?10\s?\^\s?\{?(?P<power>[+-]?[0-9]{1,3})\}?"  # 1.2 x 10^3
     r"|[eE](?P<exponent>[+-]?[0-9]{1,3})(?![\w.])"
-    r"|(?P<scale>k\b|\s?(?:thousand|million|billion|trillion)\b(?!\s?[a-z]*illion)))?"
+    r"|(?P<scale>k\b|(?:\s?(?:hundred|thousand|million|billion|trillion)\b){1,3}))?"
 )
-_SCALES = {"k": 1000, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {"k": 1000, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 TOKEN = re.compile(NUMBER)
 _FRACTION = re.compile(
     rf"(?P<whole>[0-9]\s?)?\\[dtc]?frac\s?(?:\{{\s?(?P<a>-?{DIGITS})\s?\}}\s?\{{\s?(?P<b>-?{DIGITS})\s?\}}"
@@ -32,7 +33,7 @@ _FRACTION = re.compile(
 _MOST_DIGITS = 400  # a longer number is a model repeating itself, and Python's own conversion has a limit too
 GOES_ON = re.compile(
     r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|[π√]|sqrt|\\(?:times|cdot|div|sqrt|pi)\b|[xyz]\b(?!\s[a-z]))"
-    r"|(?:\s[a-z]{1,20}){0,2}\s?(?:[-+*/×÷]\s|\b(?:plus|minus|times|divided\sby|multiplied\sby|added\sto|less)\s)[$(]?[0-9]"
+    r"|(?:\s[a-z]{1,20}){0,2}\s?(?:[-+*/×÷]\s|\b(?:plus|minus|times|divided\sby|multiplied\sby|added\sto|less|(?:more|less|fewer)\sthan)\s)[$(]?[0-9]"
     r"|(?:\s[a-z]{1,20}){0,4}\s?=",
     re.IGNORECASE,
 )
@@ -87,7 +88,7 @@ def value_of(match: re.Match[str]) -> Fraction | None:
     elif match["power"] or match["exponent"]:
         value *= Fraction(10) ** int(match["power"] or match["exponent"])
     elif match["scale"]:
-        value *= _SCALES[match["scale"].strip().lower()]
+        value *= math.prod(_SCALES[word] for word in match["scale"].lower().split())
     return -value if match["sign"] or match["inner"] else value
 
 

@@ -184,6 +184,8 @@ class _Scan:
             self._praise()
         elif kind is Kind.BAD and self.topic is not None:
             self.topic.stance, self.topic = Stance.ASIDE, None
+        elif kind is Kind.BAD and following.kind is Kind.NOUN:
+            self.source = Kind.DENY  # "the wrong answer is"
         elif kind is Kind.WORD:
             self.content = True
             self._finish(True)

@@ -40,7 +40,7 @@ _WORDS = {
         overall, in total, in all, altogether, no doubt, without doubt, without any doubt, without a doubt,
         beyond doubt, in my opinion, in my view, to me, of course, in fact, after all, by far, for sure, sure, certain, confident, yes, no,
         no more than, not more than, not less than, no less than, no fewer than, not only, not just, not merely, wait, hmm, well, ok, okay,
-        above, below, following, remaining, going, described, classified, labelled, labeled, considered, known, seen, one,
+        above, below, following, remaining, going, described, classified, labelled, labeled, known, seen, one,
         text, json""",
     Kind.CLAIM: """
         think, thinks, believe, believes, say, guess, choose, choosing, pick, picking, select, selecting, take, taking, prefer, maintain,
@@ -49,21 +49,28 @@ _WORDS = {
         updating, keep, keeping, as, to be, i.e, namely, that is, that is to say,
         answer of, choice of, option of, value of, result of, total of""",
     Kind.BE: """
-        is, 's, are, 're, was, were, be, been, being, am, equals, equal, seems, seem, appears, appear, remains, remain, becomes, become,
+        is, 's, are, 're, was, were, be, been, being, am, equals, equal, is considered, be considered, best considered,
+        seems, seem, appears, appear, remains, remain, becomes, become,
         means, mean, gives, give, giving, makes, make, making, yields, yield, has, have, had, it is, it's, that's, there's, answer's""",
     Kind.HELP: """
         can, could, may, might, must, shall, should, will, would, 'd, 'll, does, do, did, sounds, looks""",
     Kind.DENY: """
         not, never, neither, nor, cannot, anything but, everything but, all but, except, except for, other than, rule out, ruled out,
         ruling out, rules out, exclude, excluded, eliminate, eliminated, eliminating, reject, rejected, discard, discarded, doubt, disagree,
-        disagree with, disagrees with, no longer, far from, hardly""",
+        disagree with, disagrees with, no longer, far from, hardly, no way, nobody, no one,
+        refuse to, mistake to, wrong to, dropped, dismissed, dismiss""",
     Kind.ASIDE: """
         instead of, rather than, unlike, from, between, compared to, compared with, better than, likelier than, over, versus, as opposed to,
-        apart from, aside from, besides, despite""",
-    Kind.WHILE: "although, though, even though, while, whilst, whereas, even if, if, unless, whether",
+        apart from, aside from, besides, despite, considered, thought about, thought of""",
+    Kind.WHILE: """
+        although, though, even though, while, whilst, whereas, even if, if, unless, whether, used to, previously, formerly,
+        initially, originally, first guess, first answer, first choice, first thought, first instinct, old answer, previous answer,
+        earlier answer, former answer, original answer, initial answer, old choice, previous choice, original choice, initial choice""",
     Kind.SAYS: """
         says, said, claims, claimed, argues, argued, suggests, suggested, answers, answered, chose, picked, selected, voted, believed,
-        proposes, proposed""",
+        proposes, proposed,
+        would say, might say, may say, could say, would think, might think, may think, could think, would choose, might choose, may choose,
+        could choose, would pick, might pick, may pick, could pick""",
     Kind.OTHER: """
         agent, agents, peer, peers, the other, the others, others, everyone, everybody, someone, somebody, teammate, teammates, colleague,
         colleagues, another agent""",
@@ -75,7 +82,8 @@ _WORDS = {
         make sense, makes more sense, makes the most sense, makes most sense, it is the one""",
     Kind.BAD: """
         wrong, incorrect, false, mistaken, impossible, unlikely, implausible, unsuitable, inappropriate, irrelevant, nonsense,
-        no sense, worse""",
+        no sense, worse, worst, bad, poor, weak, weaker, weakest, distractor, less likely, least likely, less plausible, least plausible,
+        less appropriate, less suitable""",
     Kind.LINK: "so, therefore, thus, hence, consequently, accordingly, ergo, in conclusion, in short, which is, which are, which equals",
     Kind.BUT: "but, however, yet",
     Kind.STOP: "because, since, which, who, where, when, whose, given",

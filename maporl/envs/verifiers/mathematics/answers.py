@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from maporl.envs.verifiers.english.claims import Stance, groups_of
+from maporl.envs.verifiers.english.tokens import Name, lexer
 from maporl.envs.verifiers.markers import BOX, box
 from maporl.envs.verifiers.mathematics.formulas import (
     DENIED,
@@ -33,6 +35,7 @@ class _Found(NamedTuple):
     """Something that may be the answer; not `firm` is what merely follows a phrase (``the answer is 2 more than ...``)."""
 
     end: int
+    start: int
     answer: str
     firm: bool = True
 
@@ -47,6 +50,7 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
     text = text[-_LONGEST:]
     found = sorted([*(_boxes(text) if "latex" in kinds else ()), *_phrases(text, kinds)])
     if found:
+        found = _own(text, found)
         return next((one for one in reversed(found) if one.firm), found[-1]).answer
     text = _finished(text)
     number = NUMBER.fullmatch(text.strip())
@@ -65,26 +69,43 @@ def _finished(text: str) -> str:
     return text[:cut]
 
 
+_PLACE = lexer("(?P<name>\ue000)")
+
+
+def _own(text: str, found: list[_Found]) -> list[_Found]:
+    """Those that the text does not put aside ("agent_1 gets 5", "5 is wrong"); all of them, if it puts every one aside."""
+    parts, starts, place, length = [], {}, 0, 0
+    for one in sorted(found, key=lambda one: one.start) if len(found) > 1 else ():
+        if one.start >= place:
+            parts += [text[place : one.start].replace("\ue000", " "), "\ue000"]
+            length += len(parts[-2]) + 1
+            starts[length - 1] = one
+            place = one.end
+    groups = groups_of("".join([*parts, text[place:].replace("\ue000", " ")]), _PLACE, lambda m: Name(str(m.start())))
+    aside = {starts[int(name.value)] for group in groups if group.stance is Stance.ASIDE for name in group.names}
+    return [one for one in found if one not in aside] or found
+
+
 # Boxes.
 
 
 def _boxes(text: str) -> Iterator[_Found]:
     """The boxes that are not denied, those that form a list as one."""
     members: list[str] = []
-    end = 0
+    end = begin = 0
     for match in list(BOX.finditer(text))[-_MOST:]:
         inside = box(text, match.end()) if match.start() >= end else None
         if inside is None or DENIED.search(text[max(0, match.start() - 60) : match.start()]):
             continue
         if members and not _joins(text[end : match.start()]):
-            yield _Found(end, listed(members))
+            yield _Found(end, begin, listed(members))
             members = []
-        end = inside[1]
+        begin, end = begin if members else match.start(), inside[1]
         while nested := BOX.search(inside[0]):
             inside = box(inside[0], nested.end()) or (inside[0][: nested.start()], 0)
         members.append(inside[0] + "\\%" * (PERCENT.match(text, end) is not None))
     if any(member.strip() for member in members):
-        yield _Found(end, listed(members))
+        yield _Found(end, begin, listed(members))
 
 
 _LATEX_SPACE = re.compile(r"\\q?quad\b|\\[,;:!> ()\[\]]|[$*&+]|~|\\text\s?\{([^{}]*)\}")
@@ -138,7 +159,7 @@ def _phrases(text: str, kinds: tuple[str, ...]) -> Iterator[_Found]:
         if match["tag"]:
             inside = rest.partition("</")[0]
             if inside.strip() and "<answer>" not in inside:
-                yield _Found(match.end() + len(inside), answer_in(inside, kinds) or inside.strip())
+                yield _Found(match.end() + len(inside), match.end(), answer_in(inside, kinds) or inside.strip())
             continue
         skipped = _BEFORE.match(rest)
         start = skipped.end() if skipped else 0
@@ -148,15 +169,17 @@ def _phrases(text: str, kinds: tuple[str, ...]) -> Iterator[_Found]:
         if direct is not None and BOX.search(direct[0]):
             continue
         if direct is not None:
-            yield _Found(match.end() + direct[1], direct[0], _FIRM.match(rest, direct[1]) is not None)
+            yield _Found(
+                match.end() + direct[1], match.end() + start, direct[0], _FIRM.match(rest, direct[1]) is not None
+            )
             continue
         sentence = _SENTENCE.split(rest[start:], maxsplit=1)[0]
         *_, last = (None, *items(sentence, kinds))
         words = _FEW_WORDS.match(rest) if last is None and not BOX.search(sentence) else None
         if last is not None:
-            yield _Found(match.end() + start + len(sentence), last, not BOX.search(text))
+            yield _Found(match.end() + start + len(sentence), match.end() + start, last, not BOX.search(text))
         elif words is not None:
-            yield _Found(match.end() + words.end(), f"\\text{{{words[1]}}}", False)
+            yield _Found(match.end() + words.end(), match.end(), f"\\text{{{words[1]}}}", False)
 
 
 def _shifted(found: tuple[str, int] | None, by: int) -> tuple[str, int] | None:

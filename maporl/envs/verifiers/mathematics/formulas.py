@@ -12,7 +12,8 @@ __all__ = ["DENIED", "NUMBER", "PERCENT", "REACH", "bare", "formulas", "items", 
 REACH = 2000  # characters after a phrase
 
 DENIED = re.compile(
-    r"(?:\bnot(?:\s(?:be|equal(?:\sto)?|in fact))?|n't(?:\sbe)?|\binstead of|\brather than|\bunlike|\bfrom|\bas opposed to)"
+    r"(?:\b(?:can)?not(?:\s(?:be|equal(?:\sto)?|in fact))?|n't(?:\sbe)?|\bneither|\bnor"
+    r"|\binstead of|\brather than|\bunlike|\bfrom|\bas opposed to)"
     r"\s{0,3}(?:\\?[$(\[]\s?){0,2}(?:[A-Za-z]\s?=\s?)?$"
 )
 PERCENT = re.compile(r"\s{0,3}(?:\$\$?|\\\)|\\\])?\s{0,3}(?:\\?%|percent(?:age)?\b|pct\b)")
@@ -142,7 +143,7 @@ def bare(text: str, kinds: tuple[str, ...]) -> tuple[str, int] | None:
     found = text[:kept].rstrip(" ,;:=")
     if found.endswith("!") and not text[kept:].strip(" *_\"'\n."):
         found = found[:-1]
-    if not re.search(r"[0-9]|\\[A-Za-z]|^[A-Za-z](?:$|[^A-Za-z])", found) or (
+    if not re.search(r"[0-9π∞]|\\[A-Za-z]|^[A-Za-z](?:$|[^A-Za-z])", found) or (
         "expr" not in kinds and "\\" not in found
     ):
         return None

@@ -85,6 +85,7 @@ _FIRST = _steps(
         lambda match: re.sub(r"[^0-9]", "", match[0]),
     ),
     (rf"{_SPACE}|\\q?quad(?![A-Za-z])", " "),
+    (rf"(?<=[0-9}}])\s?{_STYLE}\s?\{{\s?[mgshlLVWNJ]\s?\}}(?:\^\{{?[0-9]\}}?)?\.?\s?$", ""),  # 18\text{ m}
     (rf"{_STYLE}\s?\{{([^{{}}]*)\}}", _styled),
     (r"^\s*\\text\{[^{}]*(?:\bis|\bare|:|=)\}\s?(?=\S)", ""),  # \text{The answer is } 17
     (r"\s*\b(?:percent(?:age)?|per cent|pct)\b|\s*\\?%", r"\\%"),
@@ -92,6 +93,8 @@ _FIRST = _steps(
     (r"(?<![A-Za-z\\])(?:infinity|infty)\b", r"\\infty"),
     (r"(?<![A-Za-z\\])(sqrt|pi|theta|alpha|beta)(?![A-Za-z])", r"\\\1"),
     (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+    (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
+    (r"^\(([0-9A-F]+)\)(?=_)", r"\1"),  # (101)_2
     (r"\\lt(?![A-Za-z])", "<"),
     (r"\\gt(?![A-Za-z])", ">"),
     (r"\\(le|ge|ne)q?(?![A-Za-z])", r"\\\1 "),

@@ -157,13 +157,13 @@ _SMALL_WORDS = {
     "none",
     "one",
 }
-_NUMERAL = re.compile(r"[0-9]_\{")
+_NUMERAL = re.compile(r"[0-9](?:_\{| [0-9])")
 
 
 @lru_cache(maxsize=65536)
 def is_text(spelling: str) -> bool:
     r"""Whether an answer is to be compared letter by letter: words, which a parser of mathematics reads as products of letters, and
-    numerals of a base (``101_{2}``), whose base it drops."""
+    numerals of a base (``101_{2}``), whose base it drops, and numbers side by side (``3 4``), which it adds."""
     if "\\text{" in spelling or _NUMERAL.search(spelling):
         return True
     if not spelling.isascii():
@@ -186,8 +186,9 @@ def _words(text: str) -> str:
 
 
 def same_text(a: str, b: str) -> bool:
-    """Whether two texts are equal but for capitals and space."""
-    return "".join(a.split()).casefold() == "".join(b.split()).casefold()
+    """Whether two texts are equal but for capitals, and space that does not stand between digits."""
+    one, two = (re.sub(r"(?<![0-9])\s+|\s+(?![0-9])", "", text).casefold() for text in (a, b))
+    return one == two
 
 
 def close(gold: str, answer: str, precision: int, votes: bool = False) -> bool | None:
