@@ -10,7 +10,7 @@ from typing import Literal
 
 from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
 from maporl.envs.verifiers.english.numerals import WORDS, numeral
-from maporl.envs.verifiers.english.places import put_aside
+from maporl.envs.verifiers.english.places import FIRM, put_aside
 from maporl.envs.verifiers.english.tokens import Name, lexer
 from maporl.envs.verifiers.markers import marked, plain
 from maporl.envs.verifiers.number_spelling import (
@@ -108,7 +108,7 @@ def _after_marker(text: str) -> tuple[bool, Fraction | None]:
     bounds = [(one.start, one.end) for one in found if one.bounded]
     aside = put_aside(text, bounds) if bounds else {}
     if all(one.start in aside for one in found):
-        aside = {start: sure for start, sure in aside.items() if sure}
+        aside = {start: source for start, source in aside.items() if source in FIRM}
     for snippet, bounded, before, start, _ in found:
         if start in aside:
             continue

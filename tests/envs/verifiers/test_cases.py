@@ -26,4 +26,5 @@ def test_the_verdict_and_the_answer_are_the_cases(case: dict[str, Any]) -> None:
     question = Question("?", case["gold"], metadata=case.get("metadata", {}))
     score = build("verifier", case["verifier"])(question, case["text"])
     verdict = None if score.status == "no_answer" else score.correct
+    assert score.status == ("no_answer" if case["verdict"] is None else "ok"), case["why"]
     assert (verdict, score.answer) == (case["verdict"], case["answer"]), case["why"]

@@ -64,7 +64,6 @@ class _Scan:
     last: Kind | str = "end"
     condition: bool = False  # what follows holds in a case only: "if it were"
     reported: bool = False  # the sentence is somebody else's: "according to agent_0"
-    said: bool = False
     sets_out: bool = False  # its first words say whose it is
     tentative: bool = False  # praise that a "but" takes back: "seems"
     judged: Group | None = None  # what a colon gives its verdict of: "A: no"
@@ -140,9 +139,7 @@ class _Scan:
     # -- words ---------------------------------------------------------------------------------------------------------
 
     def _word(self, kind: Kind, text: str, following: Token) -> None:
-        if text in SETS_OUT and not self.said:
-            self.sets_out = True
-        self.said = True
+        self.sets_out = self.sets_out or (text in SETS_OUT and self.last == "end")
         if kind is Kind.FILL:
             if text == "no" and following.name is not None:
                 self.source = Kind.DENY  # "no contradiction"
@@ -178,11 +175,10 @@ class _Scan:
         """What the word means for the next name."""
         self.changes = self.changes or text.startswith(CHANGES)
         self.tentative = self.tentative or text.startswith(SEEMS)
-        if text in BACK and self.last != "," and following.kind is not Kind.SELF:
-            self._take_back()
-        self.condition = (self.condition or text in CONDITIONS) and kind not in (Kind.SELF, Kind.LINK, Kind.BUT)
-        self.reported = self.reported and kind not in (Kind.SELF, Kind.LINK, Kind.BUT)
-        if kind is Kind.BUT and self.tentative:
+        back = text in BACK and self.last != "," and following.kind is not Kind.SELF
+        goes_on = kind not in (Kind.SELF, Kind.LINK, Kind.BUT)
+        self.condition, self.reported = (self.condition or text in CONDITIONS) and goes_on, self.reported and goes_on
+        if back or (kind is Kind.BUT and self.tentative):
             self._take_back()
         if kind in _CLOSES or kind is Kind.LIST:
             denied = self._last_source() is Kind.DENY
@@ -300,6 +296,5 @@ class _Scan:
         else:
             self.source, self.noun = ("=", True) if pending else (None, False)
         self.content = self.anything = self.changes = self.condition = self.reported = self.tentative = False
-        self.said = self.sets_out = False
-        self.judged = None
+        self.sets_out, self.judged = False, None
         self.first = len(self.groups)

@@ -8,16 +8,17 @@ from maporl.envs.verifiers.english.claims import Stance, groups_of
 from maporl.envs.verifiers.english.tokens import Name, lexer
 from maporl.envs.verifiers.english.vocabulary import Kind
 
-__all__ = ["put_aside"]
+__all__ = ["FIRM", "put_aside"]
 
+FIRM = (Kind.OTHER, "open", None)
+"""What decides for a box even where there is no other: it is somebody else's, or blamed. Words before it ("won't need") do not."""
 _PLACE = lexer("(?P<name>\ue000)")
 
 
-def put_aside(text: str, places: Iterable[tuple[int, int]]) -> dict[int, bool]:
-    """Those of `places` (start, end) that `text` puts aside: start -> whether that is sure: it is blamed, or somebody else's.
+def put_aside(text: str, places: Iterable[tuple[int, int]]) -> dict[int, Kind | str | None]:
+    """Those of `places` (start, end) that `text` puts aside: start -> what decided so (`Group.source`).
 
-    Else only the words before it do ("won't need", "Tom picked", "gone from home for"), which a place that is marked as the answer outweighs where there is no
-    other. A place that lies in another one is not looked at.
+    A place that lies in another one is not looked at.
     """
     parts, starts, at, length = [], {}, 0, 0
     for start, end in sorted(places):
@@ -28,7 +29,7 @@ def put_aside(text: str, places: Iterable[tuple[int, int]]) -> dict[int, bool]:
             at = end
     groups = groups_of("".join([*parts, text[at:].replace("\ue000", " ")]), _PLACE, lambda m: Name(str(m.start())))
     return {
-        starts[int(name.value)]: group.source in (Kind.OTHER, "open", None)
+        starts[int(name.value)]: group.source
         for group in groups
         if group.stance is Stance.ASIDE
         for name in group.names

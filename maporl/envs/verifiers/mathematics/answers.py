@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from maporl.envs.verifiers.english.places import put_aside
+from maporl.envs.verifiers.english.places import FIRM, put_aside
+from maporl.envs.verifiers.english.vocabulary import Kind
 from maporl.envs.verifiers.markers import BOX, box
 from maporl.envs.verifiers.mathematics.formulas import (
     NUMBER,
@@ -51,7 +52,7 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
     if found:
         aside = put_aside(text, [(one.start, one.end) for one in found])
         own = [one for one in found if one.start not in aside]
-        found = own or [one for one in found if one.marked and not aside[one.start]]
+        found = own or [one for one in found if one.marked and aside[one.start] not in FIRM]
         return next((one for one in reversed(found) if one.firm), found[-1]).answer if found else None
     text = _finished(text)
     number = NUMBER.fullmatch(text.strip())
@@ -67,7 +68,11 @@ def _last(text: str, kinds: tuple[str, ...], lead: str = "") -> str | None:
     """The last formula or number that `text`, after the words `lead`, does not put aside."""
     found = [(start + len(lead), end + len(lead), answer) for start, end, answer in items(text, kinds)]
     aside = put_aside(lead + text, [(start, end) for start, end, _ in found])
-    return next((answer for start, _, answer in reversed(found) if start not in aside), None)
+    own = [answer for start, _, answer in found if start not in aside]
+    own = own or [
+        answer for start, _, answer in found if aside[start] is Kind.DENY
+    ]  # "it's not 10 it's 9": 10 is none of them
+    return own[-1] if own else None
 
 
 def _finished(text: str) -> str:
