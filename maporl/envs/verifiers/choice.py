@@ -62,7 +62,7 @@ def _lexer(letters: tuple[str, ...]) -> re.Pattern[str]:
     one = f"(?-i:{'|'.join(map(re.escape, sorted(written))) or '(?!)'})"
     return lexer(
         rf"(?P<name_marked>[(\[{{<]\s?{one}\s?[)\]}}>]|(?<![\w'\"]){one}\)|(?<!\w)(?P<q>[\"']){one}(?P=q))"
-        rf"|(?P<name_bare>(?<![\w'.]){one}(?![\w'-]|[.,]\d))"
+        rf"|(?P<name_bare>(?<![\w'.]){one}(?![\w'-]|[.,]\d|\+\+|#\s))"
     )
 
 

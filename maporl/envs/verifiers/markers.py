@@ -34,11 +34,14 @@ class Marked(NamedTuple):
             marker stands alone), without Markdown emphasis in front.
         bounded: A box or tag says where the answer ends.
         before: The beginning of the marker's sentence, and the marker.
+        start, end: Where in the text it stands.
     """
 
     snippet: str
     bounded: bool
     before: str
+    start: int
+    end: int
 
 
 def marked(text: str) -> Iterator[Marked]:
@@ -47,9 +50,10 @@ def marked(text: str) -> Iterator[Marked]:
         if match.group().lower().startswith(("\\boxed", "\\fbox")):
             inside = box(text, match.end())
             if inside is not None:
-                yield Marked(inside[0], True, "")
+                yield Marked(inside[0], True, "", match.end(), inside[1])
         elif match.group().lower() == "<answer>":
-            yield Marked(text[match.end() : match.end() + _LONGEST].partition("</")[0].strip(), True, "")
+            inner = text[match.end() : match.end() + _LONGEST].partition("</")[0]
+            yield Marked(inner.strip(), True, "", match.end(), match.end() + len(inner))
         elif match.group().strip(" \t*_>") == "a:":
             continue  # only GSM8K's capital "A:" is a marker
         else:
@@ -58,7 +62,9 @@ def marked(text: str) -> Iterator[Marked]:
             if "\n" in rest[: len(rest) - len(body)]:
                 body = body.removeprefix("- ")  # a list item, not a sign
             before = _SENTENCE.split(text[max(0, match.start() - 200) : match.start()])[-1] + match.group()
-            yield Marked(body.split("\n", 1)[0], False, before)
+            start = match.end() + len(rest) - len(body)
+            body = body.split("\n", 1)[0]
+            yield Marked(body, False, before, start, start + len(body))
 
 
 _TOKEN = re.compile(r"[ \t]{0,3}(-?[0-9]+|\\[A-Za-z]+|[^\s{}$\\])")

@@ -10,6 +10,7 @@ from typing import Literal
 
 from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
 from maporl.envs.verifiers.english.numerals import WORDS, numeral
+from maporl.envs.verifiers.english.places import FIRM, put_aside
 from maporl.envs.verifiers.english.tokens import Name, lexer
 from maporl.envs.verifiers.markers import marked, plain
 from maporl.envs.verifiers.number_spelling import (
@@ -43,6 +44,13 @@ _RESULT = re.compile(
 )
 """Before what an expression comes to."""
 
+_ABOUT = re.compile(
+    r"^\W{0,4}(?!(?:answer|result|total|value|number|solution)\b)[a-z]{2,20}\s[0-9]{1,3}(?=:[\s*_]+[^\s*_])"
+    r"|\bconfiden(?:ce|t)\b[^\n.!?0-9]{0,20}[0-9]+(?:\.[0-9]+)?(?:\s?%|/[0-9]+)?"
+    r"|\b[0-9]+(?:\.[0-9]+)?\s?(?:%|percent)\s(?:sure|certain|confident|confidence)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Numbers of the text's own parts ("Step 2: ...") and of how sure one is count nothing."""
 _ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-9])")
 
 
@@ -72,11 +80,15 @@ def _named(text: str, words: bool = True) -> list[Group]:
     if not words or any(group.stance is not Stance.ASIDE for group in groups):
         return groups
     spelled = groups_of(text, _VERBAL, _in_words)
-    return groups + [
-        g
-        for g in spelled
-        if g.alone or g.stance is Stance.CLAIMED or text[g.names[0].start : g.names[0].end].lower() != "one"
-    ]
+    return groups + [group for group in spelled if not _pronoun(text, group)]
+
+
+def _pronoun(text: str, group: Group) -> bool:
+    """Whether it is a "one" that counts nothing: "this one", "the one answer"."""
+    first = group.names[0]
+    if text[first.start : first.end].lower() != "one":
+        return False
+    return group.stance is not Stance.CLAIMED or (group.alone and re.match(r"\s[a-z]", text[first.end :]) is not None)
 
 
 def _only(text: str, group: Group) -> Fraction | None:
@@ -92,7 +104,14 @@ def _only(text: str, group: Group) -> Fraction | None:
 
 def _after_marker(text: str) -> tuple[bool, Fraction | None]:
     """(a marker with a number was found, the number). An expression is not a number: ``\\boxed{2x + 3}`` is no answer."""
-    for snippet, bounded, before in marked(text):
+    found = list(marked(text))
+    bounds = [(one.start, one.end) for one in found if one.bounded]
+    aside = put_aside(text, bounds) if bounds else {}
+    if all(one.start in aside for one in found):
+        aside = {start: source for start, source in aside.items() if source in FIRM}
+    for snippet, bounded, before, start, _ in found:
+        if start in aside:
+            continue
         snippet = _ONE_GROUP.sub(r"\1,\2", tidy(plain(snippet)))
         if not bounded:
             snippet = re.split(r"[.;](?=\s|$)", snippet, maxsplit=1)[0]
@@ -126,7 +145,7 @@ def _in_the_open(text: str) -> Fraction | None:
 
     Where it only puts numbers aside, the last that a sentence before takes as its answer.
     """
-    text = tidy(text[-_LONGEST:])
+    text = _ABOUT.sub(" ", tidy(text[-_LONGEST:]))
     words = not any(map(str.isdigit, text))
     last: tuple[str, list[Group]] | None = None
     aside = False

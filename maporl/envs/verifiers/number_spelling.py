@@ -17,14 +17,23 @@ DIGITS = (
 )
 NUMBER = (
     r"(?<![A-Za-z_])(?<![A-Za-z_]-)(?P<sign>(?<![\w)\]}.-])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
+    r"(?![0-9][0-9,]*(?:st|nd|rd|th)\b)(?![0-9.,]+\s(?:squared|cubed)\b)"  # an ordinal is no amount, a power not its base
     rf"(?P<number>{DIGITS})"
     r"(?:\s{1,2}(?P<above>[0-9]{1,9})/(?P<below>[0-9]{1,9})(?![0-9/])"  # 1 1/2
     rf"|\s?/\s?\(?(?P<divisor>-?{DIGITS})\)?"  # 3/4
     r"|\s?(?:\\times|×|\*|x)\s?10\s?\^\s?\{?(?P<power>[+-]?[0-9]{1,3})\}?"  # 1.2 x 10^3
     r"|[eE](?P<exponent>[+-]?[0-9]{1,3})(?![\w.])"
-    r"|(?P<scale>k\b|(?:\s?(?:hundred|thousand|million|billion|trillion)\b){1,3}))?"
+    r"|(?P<scale>k\b|(?:\s?(?:hundred|thousand|million|billion|trillion|dozen)\b){1,3}))?"
 )
-_SCALES = {"k": 1000, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {
+    "k": 1000,
+    "dozen": 12,
+    "hundred": 100,
+    "thousand": 1000,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
 TOKEN = re.compile(NUMBER)
 _FRACTION = re.compile(
     rf"(?P<whole>[0-9]\s?)?\\[dtc]?frac\s?(?:\{{\s?(?P<a>-?{DIGITS})\s?\}}\s?\{{\s?(?P<b>-?{DIGITS})\s?\}}"

@@ -10,53 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from types import MappingProxyType
 
+from maporl.envs.verifiers.english.groups import Group, Stance
 from maporl.envs.verifiers.english.tokens import Name, Token, tokens_of
-from maporl.envs.verifiers.english.vocabulary import Kind, kind_of
+from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, SEEMS, SETS_OUT, Kind, kind_of
 
 __all__ = ["Group", "Stance", "groups_of"]
-
-
-class Stance(Enum):
-    """How a text stands to what it names."""
-
-    CLAIMED = auto()
-    NAMED = auto()
-    ASIDE = auto()
-
-
-@dataclass
-class Group:
-    """Things that are named side by side.
-
-    Attributes:
-        names: Which.
-        stance: How the text stands to them.
-        sure: A word such as "answer" is in the sentence, or the place is marked (a box).
-        line: Number of its line, empty ones not counted.
-        alone: Nothing else is said in the sentence.
-        said_of: Something is said of them that is neither praise nor blame.
-        source: What decided about the stance: the kind of a word, "=", ":" or "open".
-    """
-
-    names: list[Name]
-    stance: Stance
-    sure: bool
-    line: int
-    source: Kind | str | None
-    alone: bool = False
-    said_of: bool = False
-
-    @property
-    def values(self) -> set[str]:
-        labels = {name.value for name in self.names if name.label}
-        return labels or {name.value for name in self.names}
-
-    @property
-    def label(self) -> bool:
-        return any(name.label for name in self.names)
 
 
 def groups_of(
@@ -78,7 +38,7 @@ def groups_of(
 
 _CLOSES = (Kind.BUT, Kind.LINK, Kind.STOP)
 _TAKES = (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=")
-_PUTS_ASIDE = (Kind.DENY, Kind.ASIDE, Kind.WHILE)
+_PUTS_ASIDE = (Kind.DENY, Kind.ASIDE, Kind.WHILE, Kind.BOUND)
 _AFTER_LETTER = {Kind.BE, Kind.HELP, Kind.GOOD, Kind.LIST, Kind.TO, *_CLOSES, *_PUTS_ASIDE}
 _STARTS = ("end", "open", ",", ":", ";", "=")
 _PRONOUNS = ("it", "this", "that", "there", "they", "he", "she", "we", "you", "i", "one", "these", "those")
@@ -89,7 +49,7 @@ class _Scan:
     """What is known at one place of the text; the first four fields last for a clause, the others for a sentence."""
 
     source: Kind | str | None = None  # what decides about the next name
-    quoted: bool = False  # somebody else speaks
+    quoted: Kind | None = None  # somebody else speaks: a named one (OTHER), or whoever "says" (SAYS)
     own: bool = False  # the speaker speaks
     agreed: bool = False
     groups: list[Group] = field(default_factory=list)
@@ -102,6 +62,12 @@ class _Scan:
     anything: bool = False
     line: int = 0
     last: Kind | str = "end"
+    condition: bool = False  # what follows holds in a case only: "if it were"
+    reported: bool = False  # the sentence is somebody else's: "according to agent_0"
+    sets_out: bool = False  # its first words say whose it is
+    tentative: bool = False  # praise that a "but" takes back: "seems"
+    judged: Group | None = None  # what a colon gives its verdict of: "A: no"
+    changes: bool = False  # one thing is left for another: "switch"
 
     def takes(self, name: Name, token: Token, following: Token) -> bool:
         """Whether a bare name is one here, and not a word or part of one."""
@@ -122,6 +88,8 @@ class _Scan:
 
     def read(self, token: Token, following: Token, second: Token) -> None:
         kind = token.kind
+        if token.text == "agent" and self.last is Kind.WORD:
+            kind = Kind.WORD  # "the estate agent"
         if kind == "name":
             assert token.name is not None
             self._name(token.name, following, second)
@@ -129,6 +97,9 @@ class _Scan:
             self._end(token.text)
         else:
             self.anything = True
+            judged, self.judged = self.judged, None
+            if judged is not None and isinstance(kind, Kind) and following.kind in ("end", ",", ";"):
+                self._judge(judged, kind, token.text)
             if isinstance(kind, Kind):
                 self._word(kind, token.text, following)
             else:
@@ -146,9 +117,12 @@ class _Scan:
             stance = Stance.NAMED
             if self.quoted or self.source in _PUTS_ASIDE:
                 stance = Stance.ASIDE
+            elif self.condition and self.source != "open":
+                stance = Stance.NAMED
             elif self.source in _TAKES or (name.bare == "particle" and self.last in _STARTS):
                 stance = Stance.CLAIMED
-            group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, self.source)
+            source = self.quoted if self.quoted and self.source not in _PUTS_ASIDE else self.source
+            group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, source)
             self.groups.append(group)
             self.open = group
         self._finish()
@@ -165,6 +139,7 @@ class _Scan:
     # -- words ---------------------------------------------------------------------------------------------------------
 
     def _word(self, kind: Kind, text: str, following: Token) -> None:
+        self.sets_out = self.sets_out or (text in SETS_OUT and self.last == "end")
         if kind is Kind.FILL:
             if text == "no" and following.name is not None:
                 self.source = Kind.DENY  # "no contradiction"
@@ -191,13 +166,20 @@ class _Scan:
             self._finish(True)
             if self.source in _TAKES and self.source != "open" or self.source == ":":
                 self.source = None
-        self._turn(kind, text)
+        self._turn(kind, text, following)
         if kind is not Kind.NOUN or self.open is None:
             self.open = None
         self.noun = self.noun or kind is Kind.NOUN
 
-    def _turn(self, kind: Kind, text: str) -> None:
+    def _turn(self, kind: Kind, text: str, following: Token) -> None:
         """What the word means for the next name."""
+        self.changes = self.changes or text.startswith(CHANGES)
+        self.tentative = self.tentative or text.startswith(SEEMS)
+        back = text in BACK and self.last != "," and following.kind is not Kind.SELF
+        goes_on = kind not in (Kind.SELF, Kind.LINK, Kind.BUT)
+        self.condition, self.reported = (self.condition or text in CONDITIONS) and goes_on, self.reported and goes_on
+        if back or (kind is Kind.BUT and self.tentative):
+            self._take_back()
         if kind in _CLOSES or kind is Kind.LIST:
             denied = self._last_source() is Kind.DENY
             self._clause()
@@ -206,16 +188,18 @@ class _Scan:
             self.agreed = self.agreed or text.startswith("agree")
             self.source = self.source if self.source in (Kind.DENY, Kind.WHILE) else kind
         elif kind is Kind.SAYS:
-            self.quoted = not self.own
+            self.quoted = None if self.own else self.quoted or Kind.SAYS
             self.source = Kind.CLAIM if self.own else self.source
         elif kind is Kind.OTHER:
-            self.quoted = not self.agreed
+            thing = text == "the other" and following.kind is Kind.WORD  # "the other two pizzas"
+            self.quoted, self.own = None if self.agreed else Kind.SAYS if thing else Kind.OTHER, False
+            self.reported = self.quoted is not None and self.sets_out
         elif kind is Kind.SELF:
-            self.quoted, self.own = False, True
-        elif kind in (Kind.ASIDE, Kind.WHILE):
-            self.source = kind
+            self.quoted, self.own = None, True
+        elif kind in (Kind.ASIDE, Kind.WHILE, Kind.BOUND):
+            self.source, self.own = kind, self.own and kind is not Kind.WHILE
         elif kind is Kind.TO and self._last_source() is Kind.ASIDE and not self.source:
-            self.source = Kind.CLAIM
+            self.source = Kind.CLAIM if self.changes else Kind.ASIDE  # else a range, "from A to E"
 
     def _last_source(self) -> Kind | str | None:
         """What decided about the last thing that this sentence names."""
@@ -232,9 +216,22 @@ class _Scan:
 
     def _praise(self) -> None:
         assert self.topic is not None
-        if self.topic.stance is not Stance.ASIDE:
+        if self.topic.stance is not Stance.ASIDE and not self.condition:
             self.topic.stance, self.topic.sure = Stance.CLAIMED, True
         self.topic = None
+
+    def _judge(self, group: Group, kind: Kind, text: str) -> None:
+        """One word after a colon: "A: no"."""
+        if kind is Kind.BAD or kind is Kind.DENY or text == "no":
+            group.stance = Stance.ASIDE
+        elif kind is Kind.GOOD or text == "yes":
+            group.stance, group.sure = Stance.CLAIMED, True
+
+    def _take_back(self) -> None:
+        """What the sentence took last holds in a case or at a time only, or only seems so."""
+        group = self.groups[-1] if len(self.groups) > self.first else None
+        if group is not None and group.stance is Stance.CLAIMED:
+            group.stance = Stance.NAMED
 
     def _finish(self, content: bool = False) -> None:
         """What was said of the topic was neither praise nor blame."""
@@ -249,19 +246,21 @@ class _Scan:
     def _mark(self, mark: str) -> None:
         if mark == "open":
             self.open = None
-            if self.source not in _PUTS_ASIDE:
+            if self.source is Kind.BOUND or self.source not in _PUTS_ASIDE:
                 self.source = "open"
         elif mark in ",/&|":
             if self.open is not None:
                 self.joined.append("," if mark == "," else Kind.LIST)
             if mark == "," and self.last is not Kind.DENY and self.source in _PUTS_ASIDE:
                 self._clause()
-            self.quoted = self.quoted and mark != ","
+            self.quoted = self.quoted if mark != "," or self.reported else None
             self._finish()
         else:
             source = self.source
             named = self.open is not None
             self._clause()
+            if named and mark in ":-–—":
+                self.judged = self.groups[-1]
             if mark in "-–—" and named:
                 self.open = self.groups[-1]
             elif self.noun and not named and mark != ";":
@@ -271,7 +270,7 @@ class _Scan:
 
     def _clause(self) -> None:
         self._finish()
-        self.source, self.quoted, self.own, self.agreed, self.open, self.joined = None, False, False, False, None, []
+        self.source, self.quoted, self.own, self.agreed, self.open, self.joined = None, None, False, False, None, []
 
     def _end(self, text: str) -> None:
         mine = self.groups[self.first :]
@@ -296,5 +295,6 @@ class _Scan:
             self.source, self.noun = carried, noun  # an empty line
         else:
             self.source, self.noun = ("=", True) if pending else (None, False)
-        self.content = self.anything = False
+        self.content = self.anything = self.changes = self.condition = self.reported = self.tentative = False
+        self.sets_out, self.judged = False, None
         self.first = len(self.groups)

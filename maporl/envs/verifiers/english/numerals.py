@@ -21,6 +21,7 @@ WORDS = (
     rf"(?:(?:minus|negative)\s)?(?:an?\s(?=hundred|thousand|million))?(?:{_WORD})"
     rf"(?:(?:[\s-]|,\s|\sand\s(?<=hundred\sand\s)|\sand\s(?<=thousand\sand\s))(?:{_WORD})(?![a-z])){{0,12}}(?![\w'])"
     r"(?!-[a-z])(?!\s(?:and\s(?:an?|one)\s)?(?:hal(?:f|ves)|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?)\b)"
+    r"(?!\s(?:dozens?|squared|cubed)\b)"
 )
 """A pattern of numbers in words that are no part of a fraction, an ordinal or another word. Case must be ignored."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-__all__ = ["LONGEST", "STARTS", "Kind", "kind_of", "phrase"]
+__all__ = ["BACK", "CHANGES", "CONDITIONS", "LONGEST", "SEEMS", "SETS_OUT", "STARTS", "Kind", "kind_of", "phrase"]
 
 
 class Kind(Enum):
@@ -17,6 +17,7 @@ class Kind(Enum):
     DENY = auto()  # puts what follows aside, or what is said of the thing before: "not"
     ASIDE = auto()  # puts what follows aside, before its verb: "instead of"
     WHILE = auto()  # puts what follows aside, verb and all: "although"
+    BOUND = auto()  # puts what follows aside, unless it is marked as the answer: "at most"
     SAYS = auto()  # puts what follows aside unless the speaker says it: "says"
     OTHER = auto()  # somebody else speaks
     SELF = auto()  # the speaker speaks
@@ -39,6 +40,7 @@ _WORDS = {
         always, again, even, only, exactly, precisely, approximately, about, around, roughly, nearly, finally, ultimately, final,
         overall, in total, in all, altogether, no doubt, without doubt, without any doubt, without a doubt,
         beyond doubt, in my opinion, in my view, to me, of course, in fact, after all, by far, for sure, sure, certain, confident, yes, no,
+        according to,
         no more than, not more than, not less than, no less than, no fewer than, not only, not just, not merely, wait, hmm, well, ok, okay,
         above, below, following, remaining, going, described, classified, labelled, labeled, known, seen, one,
         text, json""",
@@ -62,9 +64,13 @@ _WORDS = {
     Kind.ASIDE: """
         instead of, rather than, unlike, from, between, compared to, compared with, better than, likelier than, over, versus, as opposed to,
         apart from, aside from, besides, despite, considered, thought about, thought of""",
+    Kind.BOUND: """
+        at most, at least, less than, more than, fewer than, greater than, larger than, smaller than, higher than, lower than, up to,
+        under""",
     Kind.WHILE: """
         although, though, even though, while, whilst, whereas, even if, if, unless, whether, used to, previously, formerly,
-        initially, originally, first guess, first answer, first choice, first thought, first instinct, old answer, previous answer,
+        initially, originally, at first, at first glance, at first sight,
+        first guess, first answer, first choice, first thought, first instinct, old answer, previous answer,
         earlier answer, former answer, original answer, initial answer, old choice, previous choice, original choice, initial choice""",
     Kind.SAYS: """
         says, said, claims, claimed, argues, argued, suggests, suggested, answers, answered, chose, picked, selected, voted, believed,
@@ -90,6 +96,17 @@ _WORDS = {
     Kind.LIST: "or, and, as well as",
     Kind.TO: "to, into",
 }
+
+CONDITIONS = ("if", "even if", "unless")
+"""What follows holds in a case only."""
+BACK = (*CONDITIONS, "initially", "originally", "at first", "at first glance", "at first sight")
+"""After a claim, these take it back: it held in a case or at a time only."""
+SEEMS = ("seem", "appear", "looks", "sounds", "may", "might")
+"""Beginnings of verbs whose praise a "but" takes back."""
+SETS_OUT = ("according to", "in", "as", "per")
+"""At the beginning of a sentence, before somebody else, these make all of it theirs."""
+CHANGES = ("chang", "switch", "updat", "mov", "revis", "shift", "correct")
+"""Beginnings of verbs by which "from A to B" leaves A for B; else it is a range."""
 
 _KINDS = {tuple(words.split()): kind for kind, text in _WORDS.items() for words in text.replace("\n", " ").split(", ")}
 _KINDS = {key: kind for key, kind in _KINDS.items() if key}

@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from maporl.envs.verifiers.english.claims import Stance, groups_of
-from maporl.envs.verifiers.english.tokens import Name, lexer
+from maporl.envs.verifiers.english.places import FIRM, put_aside
+from maporl.envs.verifiers.english.vocabulary import Kind
 from maporl.envs.verifiers.markers import BOX, box
 from maporl.envs.verifiers.mathematics.formulas import (
-    DENIED,
     NUMBER,
     PERCENT,
     REACH,
@@ -32,12 +31,13 @@ _MOST = 64  # boxes and phrases, the last ones, that are looked at
 
 
 class _Found(NamedTuple):
-    """Something that may be the answer; not `firm` is what merely follows a phrase (``the answer is 2 more than ...``)."""
+    """Something that may be the answer; not `firm` is what merely follows a phrase (``the answer is 2 more than ...``), `marked` a box."""
 
     end: int
     start: int
     answer: str
     firm: bool = True
+    marked: bool = False
 
 
 def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | None:
@@ -50,8 +50,10 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
     text = text[-_LONGEST:]
     found = sorted([*(_boxes(text) if "latex" in kinds else ()), *_phrases(text, kinds)])
     if found:
-        found = _own(text, found)
-        return next((one for one in reversed(found) if one.firm), found[-1]).answer
+        aside = put_aside(text, [(one.start, one.end) for one in found])
+        own = [one for one in found if one.start not in aside]
+        found = own or [one for one in found if one.marked and aside[one.start] not in FIRM]
+        return next((one for one in reversed(found) if one.firm), found[-1]).answer if found else None
     text = _finished(text)
     number = NUMBER.fullmatch(text.strip())
     if number and number["comma"] and ("latex" not in kinds or len(number["comma"]) > 2):
@@ -59,8 +61,18 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
     whole = bare(text.strip(), kinds) if len(text) < REACH else None
     if whole is not None and not text.strip()[whole[1] :].strip(" .\n`*_$"):
         return whole[0]
-    *_, last = (None, *items(text, kinds))
-    return last
+    return _last(text, kinds)
+
+
+def _last(text: str, kinds: tuple[str, ...], lead: str = "") -> str | None:
+    """The last formula or number that `text`, after the words `lead`, does not put aside."""
+    found = [(start + len(lead), end + len(lead), answer) for start, end, answer in items(text, kinds)]
+    aside = put_aside(lead + text, [(start, end) for start, end, _ in found])
+    own = [answer for start, _, answer in found if start not in aside]
+    own = own or [
+        answer for start, _, answer in found if aside[start] is Kind.DENY
+    ]  # "it's not 10 it's 9": 10 is none of them
+    return own[-1] if own else None
 
 
 def _finished(text: str) -> str:
@@ -69,43 +81,26 @@ def _finished(text: str) -> str:
     return text[:cut]
 
 
-_PLACE = lexer("(?P<name>\ue000)")
-
-
-def _own(text: str, found: list[_Found]) -> list[_Found]:
-    """Those that the text does not put aside ("agent_1 gets 5", "5 is wrong"); all of them, if it puts every one aside."""
-    parts, starts, place, length = [], {}, 0, 0
-    for one in sorted(found, key=lambda one: one.start) if len(found) > 1 else ():
-        if one.start >= place:
-            parts += [text[place : one.start].replace("\ue000", " "), "\ue000"]
-            length += len(parts[-2]) + 1
-            starts[length - 1] = one
-            place = one.end
-    groups = groups_of("".join([*parts, text[place:].replace("\ue000", " ")]), _PLACE, lambda m: Name(str(m.start())))
-    aside = {starts[int(name.value)] for group in groups if group.stance is Stance.ASIDE for name in group.names}
-    return [one for one in found if one not in aside] or found
-
-
 # Boxes.
 
 
 def _boxes(text: str) -> Iterator[_Found]:
-    """The boxes that are not denied, those that form a list as one."""
+    """The boxes, those that form a list as one."""
     members: list[str] = []
     end = begin = 0
     for match in list(BOX.finditer(text))[-_MOST:]:
         inside = box(text, match.end()) if match.start() >= end else None
-        if inside is None or DENIED.search(text[max(0, match.start() - 60) : match.start()]):
+        if inside is None:
             continue
         if members and not _joins(text[end : match.start()]):
-            yield _Found(end, begin, listed(members))
+            yield _Found(end, begin, listed(members), marked=True)
             members = []
-        begin, end = begin if members else match.start(), inside[1]
+        begin, end = begin if members else match.end(), inside[1]
         while nested := BOX.search(inside[0]):
             inside = box(inside[0], nested.end()) or (inside[0][: nested.start()], 0)
         members.append(inside[0] + "\\%" * (PERCENT.match(text, end) is not None))
     if any(member.strip() for member in members):
-        yield _Found(end, begin, listed(members))
+        yield _Found(end, begin, listed(members), marked=True)
 
 
 _LATEX_SPACE = re.compile(r"\\q?quad\b|\\[,;:!> ()\[\]]|[$*&+]|~|\\text\s?\{([^{}]*)\}")
@@ -174,7 +169,7 @@ def _phrases(text: str, kinds: tuple[str, ...]) -> Iterator[_Found]:
             )
             continue
         sentence = _SENTENCE.split(rest[start:], maxsplit=1)[0]
-        *_, last = (None, *items(sentence, kinds))
+        last = _last(sentence, kinds, f"{match.group()} ")
         words = _FEW_WORDS.match(rest) if last is None and not BOX.search(sentence) else None
         if last is not None:
             yield _Found(match.end() + start + len(sentence), match.end() + start, last, not BOX.search(text))

@@ -65,8 +65,8 @@ def formulas(text: str, start: int, kinds: tuple[str, ...]) -> tuple[str, int] |
     return (listed(members), end) if members else None
 
 
-def items(text: str, kinds: tuple[str, ...]) -> Iterator[str]:
-    """Every formula and number of a text."""
+def items(text: str, kinds: tuple[str, ...]) -> Iterator[tuple[int, int, str]]:
+    """(start, end, answer) of every formula and number of a text."""
     place = 0
     starts = re.compile(
         "|".join(["[$]|\\\\[\\[(]|" + _OPEN_FORMULA.pattern] * ("latex" in kinds) + ["[-\u2212\u2013.$€£¥₹0-9]"])
@@ -79,14 +79,14 @@ def items(text: str, kinds: tuple[str, ...]) -> Iterator[str]:
             continue
         if formula := formulas(text, match.start(), kinds):
             place = formula[1]
-            yield formula[0]
+            yield match.start(), place, formula[0]
         elif "\\" in match[0] and match[0][-1].isalpha():
             if opened := bare(text[match.start() : match.start() + REACH], kinds):
                 place = match.start() + opened[1]
-                yield opened[0]
+                yield match.start(), place, opened[0]
         elif "expr" in kinds and (number := NUMBER.match(text, match.start())):
             place = number.end()
-            yield spelled_out(number)
+            yield match.start(), place, spelled_out(number)
 
 
 def spelled_out(match: re.Match[str]) -> str:

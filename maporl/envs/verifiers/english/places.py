@@ -1,0 +1,36 @@
+"""Which places of a text it puts aside: what is denied, given up or somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from maporl.envs.verifiers.english.claims import Stance, groups_of
+from maporl.envs.verifiers.english.tokens import Name, lexer
+from maporl.envs.verifiers.english.vocabulary import Kind
+
+__all__ = ["FIRM", "put_aside"]
+
+FIRM = (Kind.OTHER, "open", None)
+"""What decides for a box even where there is no other: it is somebody else's, or blamed. Words before it ("won't need") do not."""
+_PLACE = lexer("(?P<name>\ue000)")
+
+
+def put_aside(text: str, places: Iterable[tuple[int, int]]) -> dict[int, Kind | str | None]:
+    """Those of `places` (start, end) that `text` puts aside: start -> what decided so (`Group.source`).
+
+    A place that lies in another one is not looked at.
+    """
+    parts, starts, at, length = [], {}, 0, 0
+    for start, end in sorted(places):
+        if start >= at:
+            parts += [text[at:start].replace("\ue000", " "), "\ue000"]
+            length += start - at + 1
+            starts[length - 1] = start
+            at = end
+    groups = groups_of("".join([*parts, text[at:].replace("\ue000", " ")]), _PLACE, lambda m: Name(str(m.start())))
+    return {
+        starts[int(name.value)]: group.source
+        for group in groups
+        if group.stance is Stance.ASIDE
+        for name in group.names
+    }
