@@ -288,7 +288,11 @@ EXPRESSIONS = st.sampled_from(
     ["\\sqrt{2}", "\\frac{2}{\\sqrt{2}}", "1.414214", "x+1", "1+x", "(x+1)^2", "x^2+2x+1", "y=x+1", "\\text{odd}", "odd", "no", "on"]
     + ["101_2", "101"]
 )  # fmt: skip
-ONE = st.builds("{}{}".format, st.sampled_from(["", "", "x = ", "y="]), st.one_of(PERCENTS, EXPRESSIONS))
+# No "x = " before an expression in x: Math-Verify takes x = x + 1 for x = (x + 1)^2.
+ONE = st.one_of(
+    st.builds("{}{}".format, st.sampled_from(["", "", "x = ", "y="]), PERCENTS),
+    st.builds("{}{}".format, st.sampled_from(["", "", "y="]), EXPRESSIONS),
+)
 MANY = st.builds(
     lambda form, members: form.format(", ".join(members)),
     st.sampled_from(["{}", "({})", "[{}]", "\\{{{}\\}}"]),
