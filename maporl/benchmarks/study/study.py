@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -193,7 +193,9 @@ class Study:
         replaced = {
             k: v for k, v in values.items() if k in ("methods", "seeds", "tasks") and not isinstance(v, Mapping)
         }
-        read = reduce(deeply, map(read_settings, paths), {})
+        read: dict[str, Any] = {}
+        for path in paths:
+            read = deeply(read, read_settings(path))
         return cls().merged({**read, **replaced}).merged(values)
 
     def merged(self, values: Mapping[str, Any]) -> Study:
