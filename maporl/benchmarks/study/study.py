@@ -190,9 +190,8 @@ class Study:
         Raises:
             ValueError: Of `read_settings` or `merged`.
         """
-        replaced = {
-            k: v for k, v in values.items() if k in ("methods", "seeds", "tasks") and not isinstance(v, Mapping)
-        }
+        lists = ("methods", "seeds", "tasks")
+        replaced = {k: v for k, v in values.items() if k in lists and not isinstance(v, Mapping)}
         read: dict[str, Any] = {}
         for path in paths:
             read = deeply(read, read_settings(path))
