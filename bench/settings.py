@@ -20,16 +20,7 @@ __all__ = ["GEOMETRIES", "Settings", "tiny_llama"]
 GEOMETRIES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"hidden_size": 128, "num_layers": 2, "num_heads": 4, "intermediate_size": 384},
     "small": {"hidden_size": 512, "num_layers": 12, "num_heads": 8, "intermediate_size": 1536},
-    # The shapes of real checkpoints (their config.json), with random weights: a speed does not depend on what they say.
-    "smollm2-135m": {
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "vocab_size": 49152,
-        "tie_word_embeddings": True,
-    },
+    # The shapes of the Qwen2.5 checkpoints (their config.json), with random weights: a speed does not depend on what they say.
     "qwen2.5-0.5b": {
         "hidden_size": 896,
         "intermediate_size": 4864,

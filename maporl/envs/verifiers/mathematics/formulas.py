@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from maporl.envs.verifiers.mathematics.spelling import spelled
+from maporl.envs.verifiers.mathematics.spelling import FUNCTIONS, spelled
 
 __all__ = ["DENIED", "NUMBER", "PERCENT", "REACH", "bare", "formulas", "items", "listed", "spelled_out"]
 
@@ -102,24 +102,7 @@ _TOKEN = re.compile(
     r"|[-+*/^_=<>|!'%,;:~°×·÷±√∞π≤≥≠∪∩²³½\u2212\u2013]|(?P<space>[ \t]+)|(?P<line>\n)",
     re.DOTALL,
 )
-_KNOWN = {
-    "sin",
-    "cos",
-    "tan",
-    "cot",
-    "sec",
-    "csc",
-    "log",
-    "ln",
-    "exp",
-    "mod",
-    "percent",
-    "pct",
-    "million",
-    "billion",
-    "thousand",
-    "pi",
-}
+_KNOWN = FUNCTIONS | {"ln", "mod", "pi", "percent", "pct", "thousand", "million", "billion"}
 _CONTINUES = re.compile(r"(?:and|or)(?:\s+|(?=[A-Z]))(?:[-+$0-9(\\]|[A-Za-z](?![a-z]))")
 
 

@@ -123,22 +123,10 @@ def _delimited(text: str) -> tuple[str, str, str]:
 _LETTERS = re.compile(r"\\(?:begin|end)\{[a-z]*\*?\}|\\[A-Za-z]+|[A-Za-z]{2,}")
 _ONLY_LETTERS = re.compile(r"[A-Za-z\s'’.,:!?()-]+")
 _LONGEST_PRODUCT = 3  # letters in a row that may be a product beside other mathematics: 6xyz
-_FUNCTIONS = {
-    "sin",
-    "cos",
-    "tan",
-    "cot",
-    "sec",
-    "csc",
-    "log",
-    "exp",
-    "arcsin",
-    "arccos",
-    "arctan",
-    "sinh",
-    "cosh",
-    "tanh",
-}
+FUNCTIONS = frozenset(
+    ["sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh"]
+)
+"""Words of mathematics that are no products of letters."""
 _SMALL_WORDS = {
     "and",
     "or",
@@ -168,7 +156,7 @@ def is_text(spelling: str) -> bool:
         return True
     if not spelling.isascii():
         return True
-    runs = [run for run in _LETTERS.findall(spelling) if not run.startswith("\\") and run.lower() not in _FUNCTIONS]
+    runs = [run for run in _LETTERS.findall(spelling) if not run.startswith("\\") and run.lower() not in FUNCTIONS]
     if _ONLY_LETTERS.fullmatch(spelling):
         return bool(runs)
     return any(
