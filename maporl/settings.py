@@ -186,7 +186,7 @@ def called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any
     """``what(**arguments)``, where a slip of the user's is one line, not a TypeError from deep inside.
 
     Raises:
-        ValueError: It takes no such argument (the message names the nearest), or one of another type than it is annotated.
+        ValueError: It takes no such argument (the message names the nearest), one of another type than it is annotated, or lacks one.
     """
     accepted = parameters(what)
     open_ended = not isinstance(what, type) and any(p.kind is p.VAR_KEYWORD for p in accepted.values())
@@ -197,6 +197,10 @@ def called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any
             f"{kind} {word!r} has no argument {unknown[0]!r}.{nearest(unknown[0], known)} It takes: {', '.join(known)}."
         )
     owner = kind if kind == word else f"{kind} {word!r}"
+    try:
+        inspect.signature(what).bind(**arguments)
+    except TypeError as error:
+        raise UserValueError(f"{owner}: {error}.") from None
     return what(**{n: _checked(f"{owner}: {n}", v, accepted.get(n)) for n, v in arguments.items()})
 
 

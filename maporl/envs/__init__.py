@@ -11,7 +11,6 @@ from maporl.envs.registration import register_all
 from maporl.envs.shaping import (
     DiscountedOwn,
     DiscountedTeam,
-    FormatPenalty,
     Incentives,
     LastRoundOwn,
     LastRoundTeam,
@@ -33,7 +32,6 @@ __all__ = [
     "DiscountedOwn",
     "DiscountedTeam",
     "DiscussionEnv",
-    "FormatPenalty",
     "Incentives",
     "LastRoundOwn",
     "LastRoundTeam",

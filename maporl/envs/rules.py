@@ -15,7 +15,7 @@ from maporl.envs.shaping import Shaping
 from maporl.envs.team_answer import as_first_said
 from maporl.envs.views import joint_view, own_view
 from maporl.errors import UserValueError
-from maporl.types import Completion, Observation, Question, Score, Seat, Transcript, Turn
+from maporl.types import Observation, Question, Score, Seat, Transcript, Turn
 
 __all__ = ["Rules"]
 
@@ -177,8 +177,7 @@ class Rules:
             for i, turn in enumerate(turns)
             if turn.said and turn.score is None and turn.truth is None and self.protocol.scored(turn.agent, turn.round)
         ]
-        lacking_turns = (result[n][i] for n, i in lacking)
-        messages = [replace(turn.completion or Completion(""), text=turn.text) for turn in lacking_turns]
+        messages = [result[n][i].message for n, i in lacking]
         verdicts = self.verifiers.score([said[n][0].question for n, _ in lacking], messages)
         for (n, i), (score, truth) in zip(lacking, verdicts, strict=True):
             result[n][i] = result[n][i].scored(score, truth)

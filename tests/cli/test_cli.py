@@ -104,7 +104,7 @@ class TestFlags:
 
     def test_parts_of_mappings(self) -> None:
         given = settings(
-            "--env_args.history", "last_round", "--env_args.shaping", "[team_mean, {name: format_penalty, min_words: 9}]",
+            "--env_args.history", "last_round", "--env_args.shaping", "[team_mean, {name: length, at_least: 9}]",
             "--env_args.verifier.name=regex", "--env_args.verifier.pattern", r"Answer:\s*(\d+)",
             "--algorithm_args.clip_range", "0.1", "--algorithm_args.normalise_advantages", "null",
             "--lora", "{r: 4}", "--lora.alpha", "8", "--partners.agent_1", "my_pkg:Script",
@@ -114,7 +114,7 @@ class TestFlags:
         assert given == {
             "env_args": {
                 "history": "last_round",
-                "shaping": ["team_mean", {"name": "format_penalty", "min_words": 9}],
+                "shaping": ["team_mean", {"name": "length", "at_least": 9}],
                 "verifier": {"name": "regex", "pattern": r"Answer:\s*(\d+)"},
                 "instruction": 'Reply with "Answer: " and one digit.',
             },

@@ -325,9 +325,9 @@ SHAPINGS = [
     "discounted_team",
     "outcome_credit",
     {"name": "incentives", "alpha0": 1, "alpha1": 0.5, "beta0": 2, "beta1": 1.5},
-    {"name": "format_penalty", "min_words": 1},
+    {"name": "length", "at_least": 1},
     "team_score",
-    ["discounted_team", {"name": "incentives", "alpha1": 1, "beta1": 1}, {"name": "format_penalty", "pattern": "v="}],
+    ["discounted_team", {"name": "incentives", "alpha1": 1, "beta1": 1}, {"name": "pattern", "pattern": "v="}],
 ]
 
 

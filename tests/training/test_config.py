@@ -140,7 +140,7 @@ class TestValues:
 class TestFile:
     def test_comes_back(self, tmp_path: Path) -> None:
         config = RunConfig(
-            env_args={"shaping": ["own_score", {"name": "format_penalty", "min_words": 9}]}, learning_rate=3e-4,
+            env_args={"shaping": ["own_score", {"name": "length", "at_least": 9}]}, learning_rate=3e-4,
             frozen=("round_1",), stop=("\n", "#"), num_agents=3, eval_temperature=0.7, model={"agent_0": "a", "agent_1": "b"},
         )  # fmt: skip
         config.save(tmp_path / "c.yaml")

@@ -129,7 +129,7 @@ def test_those_who_learn_are_asked_whatever_their_partners_say(settings: dict[st
 
 
 def test_unread_messages_that_earn_differently_can_be_learned_from(settings: dict[str, Any]) -> None:
-    shaping = ["own_score", {"name": "format_penalty", "min_words": 2}]
+    shaping = ["own_score", {"name": "length", "at_least": 2}]
     tried = Tried()
     train(**settings | {"env_args": UNREAD | {"shaping": shaping}}, callbacks=[tried])
     assert tried.found[0].readable == 0 and tried.found[0].reward_std > 0 and not tried.found[0].problem

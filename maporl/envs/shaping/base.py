@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from maporl.errors import UserTypeError, UserValueError
@@ -13,7 +14,7 @@ from maporl.types import Transcript
 if TYPE_CHECKING:
     from maporl.envs.protocols import Protocol
 
-__all__ = ["Shaping", "Sum", "build_shaping"]
+__all__ = ["Shaping", "Sum", "build_shaping", "merged_metrics"]
 
 
 class Shaping(ABC):
@@ -78,12 +79,22 @@ class Sum(Shaping):
             part.check(protocol, num_agents)
 
     def metrics(self, transcript: Transcript) -> dict[str, float]:
-        return {name: value for part in self.parts for name, value in part.metrics(transcript).items()}
+        return merged_metrics([part.metrics(transcript) for part in self.parts])
 
     def __repr__(self) -> str:
         return " + ".join(
             repr(part) if w == 1 else f"{w} * {part!r}" for part, w in zip(self.parts, self.weights, strict=True)
         )
+
+
+def merged_metrics(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The metrics of several shapings; where two have one name (two penalties of one word), the later is ``name_2``, and so on."""
+    merged: dict[str, float] = {}
+    for part in parts:
+        for name, value in part.items():
+            names = (name if n == 1 else f"{name}_{n}" for n in count(1))
+            merged[next(new for new in names if new not in merged)] = value
+    return merged
 
 
 def build_shaping(spec: Any) -> Shaping:

@@ -125,7 +125,7 @@ class TRLReward(Verifier):
         named, needed = _parameters(self.function)
         without = Score(0.0, None, status="not_applicable", explanation="the tokens of this message are not known")
         scores = [without] * len(completions)
-        fitting = [n for n, c in enumerate(completions) if "completion_ids" not in needed or _known(c)]
+        fitting = [n for n, c in enumerate(completions) if "completion_ids" not in needed or c.tokens_known]
         if fitting:
             given, extra = self._columns([questions[n] for n in fitting], [completions[n] for n in fitting])
             if lacking := sorted(needed - set(given)):
@@ -155,12 +155,12 @@ class TRLReward(Verifier):
         given: dict[str, Any] = {
             **_columns(questions),
             "prompts": [self._message("user", question.text) for question in questions],
-            "completions": [self._message("assistant", _whole(completion)) for completion in completions],
+            "completions": [self._message("assistant", completion.whole) for completion in completions],
             "trainer_state": self._state,
             "log_extra": lambda column, values: extra.setdefault(column, []).extend(values),
             "log_metric": lambda name, value: self._logged.setdefault(name, []).append(float(value)),
         }
-        if all(_known(completion) for completion in completions):
+        if all(completion.tokens_known for completion in completions):
             given["completion_ids"] = [completion.completion_ids.tolist() for completion in completions]
         return given, extra
 
@@ -191,19 +191,6 @@ def _columns(questions: Sequence[Question]) -> dict[str, list[Any]]:
     rows: list[Mapping[str, Any]] = [{**dict.fromkeys(GOLD, q.answer), "id": q.id, **q.metadata} for q in questions]
     shared = [name for name in rows[0] if all(name in row for row in rows)]
     return {name: [row[name] for row in rows] for name in shared}
-
-
-def _whole(completion: Completion) -> str:
-    """A message as TRL decodes it: what was thought, and what was said. One that was cut while it thought says nothing."""
-    if not completion.reasoning:
-        return completion.text
-    ended = "" if completion.truncated and not completion.text else f"\n</think>\n\n{completion.text}"
-    return f"<think>\n{completion.reasoning}{ended}"
-
-
-def _known(completion: Completion) -> bool:
-    """Whether it is known of which tokens a message is."""
-    return len(completion.completion_ids) > 0 or not (completion.text or completion.reasoning)
 
 
 def _parameters(function: Any) -> tuple[frozenset[str] | None, frozenset[str]]:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from maporl.envs import shaping as sh
 from maporl.envs.protocols import Debate, Pipeline, RoundRobin
-from maporl.envs.shaping.format_penalty import longest_repeat
 from maporl.types import Score, Transcript
 
 R, W = True, False
@@ -98,7 +97,7 @@ def test_nothing_said_nothing_earned() -> None:
     empty = Transcript(discussion([(0.0, 0.0)]).question, ("agent_0", "agent_1"), 2)
     for word in ("own_score", "team_mean", "last_round_team", "last_round_own", "discounted_own", "discounted_team"):
         assert sh.build_shaping(word)(empty) == ()
-    for word in ("incentives", "outcome_credit", "format_penalty", "team_score"):
+    for word in ("incentives", "outcome_credit", "looping", "team_score"):
         assert sh.build_shaping(word)(empty) == ()
 
 
@@ -243,7 +242,7 @@ def test_incentives_refuse_a_lone_agent() -> None:
         (sh.OwnScore(), False),
         (sh.TeamMean(), False),
         (sh.TeamScore(), False),
-        (sh.FormatPenalty(), False),
+        (sh.Looping(), False),
         (sh.LastRoundTeam(), True),
         (sh.LastRoundOwn(), True),
         (sh.DiscountedTeam(), True),
@@ -253,7 +252,7 @@ def test_incentives_refuse_a_lone_agent() -> None:
         (sh.Incentives(alpha0=1, alpha1=1), False),
         (sh.Incentives(beta0=1), True),
         (sh.Incentives(beta1=1), True),
-        (sh.OwnScore() + sh.FormatPenalty(), False),
+        (sh.OwnScore() + sh.Looping(), False),
         (sh.OwnScore() + sh.Incentives(beta1=1), True),
         (0.5 * sh.OutcomeCredit() + sh.OwnScore(), True),
     ],
@@ -268,7 +267,7 @@ def test_a_shaping_without_future_never_changes_a_completed_rounds_reward(data: 
     """What `contains_future` means, for all that deny it: later rounds leave earlier rewards alone."""
     rows = data.draw(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=4))
     right = [tuple(v > 0.5 for v in row) for row in rows]
-    for shaping in (sh.OwnScore(), sh.TeamMean(), sh.Incentives(alpha0=1, alpha1=1), sh.FormatPenalty()):
+    for shaping in (sh.OwnScore(), sh.TeamMean(), sh.Incentives(alpha0=1, alpha1=1), sh.Looping()):
         whole = shaping(discussion(rows, right))
         early = shaping(discussion(rows[:-1], right[:-1], num_rounds=len(rows)))
         assert whole[: len(early)] == early
@@ -300,111 +299,6 @@ def test_building_from_words_and_bad_words() -> None:
         sh.Incentives(signs="theirs")
     with pytest.raises(ValueError, match="sum of 0"):
         sh.build_shaping([])
-
-
-# Format penalties.
-
-
-@pytest.mark.parametrize(
-    "text, phrase",
-    [("", 0), ("a", 1), ("a b c", 1), ("no no no no", 4), ("a b a b a b", 3), ("x a b a b y", 2), ("1 2 3 1 2 3", 2)],
-)
-def test_longest_repeat(text: str, phrase: int) -> None:
-    assert longest_repeat(text.split()) == phrase
-
-
-@pytest.mark.parametrize(
-    "text, broken",
-    [
-        ("so the answer is Answer: 4", ()),
-        ("Answer: 4", ("too_short",)),
-        ("I think and think and it is four", ("no_pattern",)),
-        ("so the answer is Answer: 4 .", ()),
-        ("so the answer is Answer: 4 and more", ("text_after",)),
-        ("well well well well Answer: 4", ("repetition",)),
-        ("", ("too_short", "no_pattern")),
-    ],
-)
-def test_format_rules(text: str, broken: tuple[str, ...]) -> None:
-    rules = sh.FormatPenalty(10, min_words=4, max_repeats=3, pattern=r"Answer: \d+", text_after=False)
-    assert rules.violations(text) == broken
-
-
-BOX = r"\\boxed\{(?:[^{}]|\{[^{}]*\})*\}"  # as docs/environments.md has it: braces within the box, one level deep
-ENOUGH = " ".join(f"word{n}" for n in range(49))
-
-
-@pytest.mark.parametrize(
-    "text, broken",
-    [
-        (f"{ENOUGH} \\boxed{{4}}", ()),  # 50 words
-        (f"{ENOUGH} \\boxed{{\\frac{{1}}{{2}}}}.", ()),
-        (f"{ENOUGH[:-7]} \\boxed{{4}}", ("too_short",)),
-        (f"{ENOUGH} so it is 4", ("no_pattern",)),
-        (f"{ENOUGH} \\boxed{{4", ("no_pattern",)),
-        (f"{ENOUGH} \\boxed{{4}} I hope that helps", ("text_after",)),
-        (f"{ENOUGH} \\boxed{{3}} no, \\boxed{{4}}", ()),  # after the last one
-        (f"{ENOUGH} yes yes yes \\boxed{{4}}", ()),  # three in a row are not more than three
-        (f"{ENOUGH} yes yes yes yes \\boxed{{4}}", ("repetition",)),
-        (f"{ENOUGH} {'it is so ' * 4}\\boxed{{4}}", ("repetition",)),
-        ("", ("too_short", "no_pattern")),
-    ],
-)
-def test_the_gates_of_maporls_release(text: str, broken: tuple[str, ...]) -> None:
-    """Fewer than 50, an n-gram more than three times in a row, no box; and the third hack that the paper saw, text after it."""
-    gates = sh.build_shaping(
-        {
-            "name": "format_penalty",
-            "penalty": 10,
-            "min_words": 50,
-            "max_repeats": 3,
-            "pattern": BOX,
-            "text_after": False,
-        }
-    )
-    assert isinstance(gates, sh.FormatPenalty) and gates.violations(text) == broken
-    assert gates(discussion([(1.0, 1.0)], texts=[(text, ENOUGH)])) == (-10.0 * bool(broken), -10.0)
-
-
-def test_the_counts_of_broken_rules_are_metrics_of_a_training() -> None:
-    from maporl.training.loop import rollout_metrics
-    from maporl.types import Episode
-
-    env = Digits(2, 1, shaping=["own_score", {"name": "format_penalty", "min_words": 2}])
-    said = [discussion([(1.0, 0.0)], texts=[row]) for row in (("one", "two words"), ("one", "one"))]
-    episodes = [Episode(t, (0.0, 0.0)) for t in said]
-    metrics = rollout_metrics(episodes, env)
-    assert metrics["rollout/format_penalised"] == metrics["rollout/format_too_short"] == 1.5
-    assert metrics["rollout/format_no_pattern"] == 0.0
-
-
-def test_a_penalty_falls_on_its_own_message_alone_and_once() -> None:
-    """The release puts -10 in place of the score before averaging, and one bad message poisons the team."""
-    transcript = discussion([(1.0, 1.0), (1.0, 1.0)], texts=[("x", "one two three"), ("one two three", "y")])
-    rules = sh.FormatPenalty(10, min_words=3, pattern="e")
-    assert rules(transcript) == (-10, 0, 0, -10)
-    assert (sh.DiscountedTeam() + rules)(transcript) == near(-9, 1, 1, -9)
-    assert rules.metrics(transcript) == {
-        "format_penalised": 2,
-        "format_too_short": 2,
-        "format_repetition": 0,
-        "format_no_pattern": 2,
-        "format_text_after": 0,
-    }
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"penalty": -1}, "penalty is -1"),
-        ({"max_repeats": 0}, "max_repeats is 0"),
-        ({"text_after": False}, "needs a pattern"),
-        ({"pattern": "("}, "no regular expression"),
-    ],
-)
-def test_bad_format_rules(arguments: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        sh.FormatPenalty(**arguments)
 
 
 # Discussions that end within a round, or before their last one.

@@ -27,7 +27,17 @@ DESIGNS = st.one_of(
 
 KNOBS = st.sampled_from([0.0, 0.5, 1.0, 2.0])
 INCENTIVES = st.builds(sh.Incentives, KNOBS, KNOBS, KNOBS, KNOBS, st.sampled_from(["paper", "release"]))
-FORMAT = st.builds(sh.FormatPenalty, st.floats(0, 10), st.integers(0, 4), pattern=st.sampled_from([None, "!"]))
+WEIGHTS = st.floats(0, 10)
+RULES = st.one_of(
+    st.builds(sh.Length, st.integers(1, 4), st.integers(4, 6), st.integers(0, 3), weight=WEIGHTS),
+    st.builds(sh.Overlong, st.integers(4, 9), st.integers(0, 4), weight=WEIGHTS),
+    st.builds(sh.Repetition, st.integers(1, 3), st.sampled_from(["words", "tokens"]), weight=WEIGHTS),
+    st.builds(sh.Looping, st.integers(1, 4), st.sampled_from(["words", "tokens"]), weight=WEIGHTS),
+    st.builds(sh.Language, st.just(("Latin",)), weight=WEIGHTS),
+    st.builds(sh.Tags, st.just(("think",)), st.booleans(), st.booleans(), weight=WEIGHTS),
+    st.builds(sh.Pattern, st.just("!"), st.booleans(), weight=WEIGHTS),
+)
+PENALTY = RULES | st.builds(sh.Worst, st.lists(RULES, min_size=1, max_size=3).map(tuple), weight=st.floats(0, 1))
 
 
 @st.composite
@@ -75,15 +85,19 @@ def test_incentives_add_at_most_one_alpha_and_one_beta(
     assert all(-bound - 1e-9 <= r <= 1 + bound + 1e-9 for r in (design + incentives)(transcript))
 
 
-@given(FORMAT, transcripts())
-def test_a_message_loses_the_penalty_once_or_nothing(rules: sh.FormatPenalty, transcript: Transcript) -> None:
+@given(RULES, transcripts())
+def test_a_message_loses_at_most_the_weight_of_a_penalty(rules: sh.MessagePenalty, transcript: Transcript) -> None:
     rewards = rules(transcript)
-    assert set(rewards) <= {0.0, -rules.penalty}
-    metrics = rules.metrics(transcript)
-    if rules.penalty:
-        assert metrics["format_penalised"] == sum(r != 0 for r in rewards)
-    broken = [v for name, v in metrics.items() if name != "format_penalised"]
-    assert max(broken) <= metrics["format_penalised"] <= sum(broken)
+    assert all(-rules.weight <= r <= 0 for r in rewards)
+    assert all(0 <= share <= 1 for name, share in rules.metrics(transcript).items() if name.endswith("_penalised"))
+
+
+@given(st.lists(RULES, min_size=1, max_size=3), st.floats(0, 1), transcripts())
+def test_of_several_penalties_a_message_pays_the_worst_alone(
+    parts: list[sh.MessagePenalty], weight: float, transcript: Transcript
+) -> None:
+    columns = np.array([part(transcript) for part in parts])
+    assert sh.Worst(tuple(parts), weight=weight)(transcript) == pytest.approx(tuple(weight * columns.min(0)))
 
 
 # What zero means, and sums.
@@ -93,10 +107,10 @@ def test_a_message_loses_the_penalty_once_or_nothing(rules: sh.FormatPenalty, tr
 def test_zero_incentives_change_nothing(design: sh.Shaping, transcript: Transcript, signs: str) -> None:
     assert (design + sh.Incentives(signs=signs))(transcript) == design(transcript)
     assert (design + sh.Incentives(signs=signs)).contains_future == design.contains_future
-    assert (design + sh.FormatPenalty(penalty=0))(transcript) == design(transcript)
+    assert (design + sh.Repetition(1, weight=0))(transcript) == design(transcript)
 
 
-@given(st.lists(st.one_of(DESIGNS, INCENTIVES, FORMAT), min_size=1, max_size=4), st.data(), transcripts())
+@given(st.lists(st.one_of(DESIGNS, INCENTIVES, PENALTY), min_size=1, max_size=4), st.data(), transcripts())
 def test_a_sum_is_the_sum_of_its_parts(parts: list[sh.Shaping], data: st.DataObject, transcript: Transcript) -> None:
     weights = data.draw(st.lists(st.floats(-2, 2), min_size=len(parts), max_size=len(parts)))
     whole = sh.Sum(*parts, weights=weights)(transcript)
@@ -117,7 +131,7 @@ def test_incentives_are_linear_in_their_knobs(incentives: sh.Incentives, transcr
 # Symmetry: nobody is favoured by its seat.
 
 
-@given(st.one_of(DESIGNS, INCENTIVES, FORMAT), transcripts(complete=True), st.randoms(use_true_random=False))
+@given(st.one_of(DESIGNS, INCENTIVES, PENALTY), transcripts(complete=True), st.randoms(use_true_random=False))
 def test_permuting_the_agents_permutes_the_rewards(shaping: sh.Shaping, transcript: Transcript, random: Any) -> None:
     size = len(transcript.agents)
     order = list(range(size))
@@ -183,7 +197,7 @@ def test_ties_pay_nothing(incentives: sh.Incentives, transcript: Transcript) -> 
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
-        st.one_of(DESIGNS.filter(lambda d: not d.needs_team_verifier), INCENTIVES, FORMAT), min_size=1, max_size=3
+        st.one_of(DESIGNS.filter(lambda d: not d.needs_team_verifier), INCENTIVES, PENALTY), min_size=1, max_size=3
     ),
     st.lists(st.sampled_from(["<7> v=0.1", "v=0.9", "<7>", "", "<8> v=0.4 !"]), min_size=40, max_size=40),
     st.integers(2, 4),
