@@ -150,19 +150,6 @@ class Completion:
         return self.forced is not None
 
     @property
-    def whole(self) -> str:
-        """All of it as one text, as a trainer without reasoning apart decodes it; one that was cut while it thought says nothing."""
-        if not self.reasoning:
-            return self.text
-        ended = "" if self.truncated and not self.text else f"\n</think>\n\n{self.text}"
-        return f"<think>\n{self.reasoning}{ended}"
-
-    @property
-    def tokens_known(self) -> bool:
-        """Whether it is known of which tokens it is; not of a person's message, or a given text."""
-        return len(self.completion_ids) > 0 or not (self.text or self.reasoning)
-
-    @property
     def sampled_tokens(self) -> int:
         """What the message cost: its tokens and the discarded ones."""
         return len(self.completion_ids) + self.discarded
@@ -204,11 +191,6 @@ class Turn:
     def seat(self) -> Seat:
         """The agent and round that the message was said from."""
         return Seat(self.agent, self.round)
-
-    @property
-    def message(self) -> Completion:
-        """What was said, with all that is known of how it was sampled, as verifiers and penalties read it."""
-        return replace(self.completion or Completion(""), text=self.text)
 
     @property
     def said(self) -> bool:

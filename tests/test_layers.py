@@ -25,6 +25,7 @@ BASE = {
     "text_files",
     "roster",
     "reasoning",
+    "messages",
 }
 LAYERS = {  # layer -> the layers below it, which it may import; nothing else of maporl, at a file's top or inside a function
     "envs": BASE,

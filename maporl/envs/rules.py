@@ -15,6 +15,7 @@ from maporl.envs.shaping import Shaping
 from maporl.envs.team_answer import as_first_said
 from maporl.envs.views import joint_view, own_view
 from maporl.errors import UserValueError
+from maporl.messages import as_sampled
 from maporl.types import Observation, Question, Score, Seat, Transcript, Turn
 
 __all__ = ["Rules"]
@@ -177,7 +178,7 @@ class Rules:
             for i, turn in enumerate(turns)
             if turn.said and turn.score is None and turn.truth is None and self.protocol.scored(turn.agent, turn.round)
         ]
-        messages = [result[n][i].message for n, i in lacking]
+        messages = [as_sampled(result[n][i]) for n, i in lacking]
         verdicts = self.verifiers.score([said[n][0].question for n, _ in lacking], messages)
         for (n, i), (score, truth) in zip(lacking, verdicts, strict=True):
             result[n][i] = result[n][i].scored(score, truth)

@@ -10,6 +10,7 @@ import regex
 
 from maporl.envs.shaping.penalties import MessagePenalty
 from maporl.errors import UserValueError
+from maporl.messages import whole_text
 from maporl.types import Completion
 
 __all__ = ["Language", "Pattern", "Tags"]
@@ -44,7 +45,9 @@ class Language(MessagePenalty):
     def share(self, message: Completion) -> float:
         text = f"{message.reasoning}\n{message.text}"
         letters = _count(_LETTERS, text)
-        return _count("".join([_LETTERS, *(rf"--\p{{Script={script}}}" for script in self.scripts)]), text) / max(letters, 1)
+        return _count("".join([_LETTERS, *(rf"--\p{{Script={script}}}" for script in self.scripts)]), text) / max(
+            letters, 1
+        )
 
 
 def _count(kind: str, text: str) -> int:
@@ -87,7 +90,7 @@ class Tags(MessagePenalty):
                 raise UserValueError(f"tags: {tag!r} is no name of a tag; write it without brackets, as in 'think'.")
 
     def share(self, message: Completion) -> float:
-        text, wanted = message.whole, [mark for tag in self.tags for mark in (f"<{tag}>", f"</{tag}>")]
+        text, wanted = whole_text(message), [mark for tag in self.tags for mark in (f"<{tag}>", f"</{tag}>")]
         found = list(re.finditer("|".join(map(re.escape, wanted)), text))
         if self.partial:
             times = Counter(match.group() for match in found)

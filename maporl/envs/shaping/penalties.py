@@ -11,6 +11,7 @@ from typing import Any
 
 from maporl.envs.shaping.base import Shaping, build_shaping, merged_metrics
 from maporl.errors import UserTypeError, UserValueError
+from maporl.messages import as_sampled, tokens_known
 from maporl.types import Completion, Transcript
 
 __all__ = ["Length", "Looping", "MessagePenalty", "Overlong", "Repetition", "Worst", "longest_repeat"]
@@ -41,11 +42,11 @@ class MessagePenalty(Shaping):
         """How bad `message` is, in [0, 1]; None if that cannot be told, which costs nothing (its tokens are not known)."""
 
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
-        return tuple(0.0 - self.weight * (self.share(turn.message) or 0.0) for turn in transcript.turns)
+        return tuple(0.0 - self.weight * (self.share(as_sampled(turn)) or 0.0) for turn in transcript.turns)
 
     def metrics(self, transcript: Transcript) -> dict[str, float]:
         """Of the messages that it could read, the share that lost anything and what they lost on average, under the name of the class."""
-        shares = [share for turn in transcript.turns if (share := self.share(turn.message)) is not None]
+        shares = [share for turn in transcript.turns if (share := self.share(as_sampled(turn))) is not None]
         word, count = type(self).__name__.lower(), max(len(shares), 1)
         return {
             f"{word}_penalised": sum(share > 0 for share in shares) / count,
@@ -201,7 +202,7 @@ def _units(message: Completion, unit: str) -> list[Any] | None:
     """The words that `message` says, or the tokens that it is made of, None if nobody knows these."""
     if unit == "words":
         return message.text.split()
-    return message.completion_ids.tolist() if message.tokens_known else None
+    return message.completion_ids.tolist() if tokens_known(message) else None
 
 
 def _ramp(excess: int, margin: int) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from maporl.envs.verifiers.verifier import Verifier, verdict
 from maporl.errors import UserTypeError, UserValueError
+from maporl.messages import tokens_known, whole_text
 from maporl.registry import build, load
 from maporl.types import Completion, Question, Score
 
@@ -125,7 +126,7 @@ class TRLReward(Verifier):
         named, needed = _parameters(self.function)
         without = Score(0.0, None, status="not_applicable", explanation="the tokens of this message are not known")
         scores = [without] * len(completions)
-        fitting = [n for n, c in enumerate(completions) if "completion_ids" not in needed or c.tokens_known]
+        fitting = [n for n, c in enumerate(completions) if "completion_ids" not in needed or tokens_known(c)]
         if fitting:
             given, extra = self._columns([questions[n] for n in fitting], [completions[n] for n in fitting])
             if lacking := sorted(needed - set(given)):
@@ -155,12 +156,12 @@ class TRLReward(Verifier):
         given: dict[str, Any] = {
             **_columns(questions),
             "prompts": [self._message("user", question.text) for question in questions],
-            "completions": [self._message("assistant", completion.whole) for completion in completions],
+            "completions": [self._message("assistant", whole_text(completion)) for completion in completions],
             "trainer_state": self._state,
             "log_extra": lambda column, values: extra.setdefault(column, []).extend(values),
             "log_metric": lambda name, value: self._logged.setdefault(name, []).append(float(value)),
         }
-        if all(completion.tokens_known for completion in completions):
+        if all(tokens_known(completion) for completion in completions):
             given["completion_ids"] = [completion.completion_ids.tolist() for completion in completions]
         return given, extra
 
