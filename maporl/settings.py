@@ -200,7 +200,7 @@ def called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any
     try:
         inspect.signature(what).bind(**arguments)
     except TypeError as error:
-        raise UserValueError(f"{owner}: {error}.") from None
+        raise UserValueError(f"{owner}: {error}; give it by name.") from None
     return what(**{n: _checked(f"{owner}: {n}", v, accepted.get(n)) for n, v in arguments.items()})
 
 

@@ -296,8 +296,8 @@ def test_no_text_is_too_strange(text: str, reasoning: str, ids: list[int], trunc
 
 
 @pytest.mark.parametrize("piece", ["a ", "<think>", "漢", "\0"])
-def test_a_megabyte_is_read_in_no_time(piece: str) -> None:
-    """In time that grows with its length: 1 MB in a second or two for all of them on a slow core."""
+def test_a_megabyte_is_read(piece: str) -> None:
+    """In time that grows with its length: a second or two for all of them together."""
     text = (piece * 10**6)[: 10**6]
     message = Completion(text, reasoning=text, completion_ids=np.zeros(10**6, np.int64))
     assert all(0 <= (rules.share(message) or 0) <= 1 for rules in EVERY)
@@ -328,7 +328,7 @@ def test_longer_costs_no_less(one: int, other: int, longest: int, data: st.DataO
         ({"name": "length", "at_least": 5, "margin": -1}, "margin is -1"),
         ({"name": "length", "at_least": -5}, "at_least is -5"),
         ({"name": "length", "at_least": "many"}, "at_least is 'many'; it must be a whole number"),
-        ("overlong", "shaping 'overlong': missing a required argument: 'max_tokens'"),
+        ("overlong", "shaping 'overlong': missing a required argument: 'max_tokens'; give it by name"),
         ({"name": "overlong", "max_tokens": 0}, "max_tokens is 0"),
         ({"name": "overlong", "max_tokens": 4, "buffer": 5}, "buffer is 5; it lies between 0 and max_tokens = 4"),
         ({"name": "language", "scripts": ["English"]}, "'English' is none of Unicode's"),
