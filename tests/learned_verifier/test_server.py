@@ -124,7 +124,7 @@ def test_mistakes_are_named(server: Server) -> None:
         Remote(server.url, batch_size=2000).score_batch([Question("q", "")] * 1025, [str(n) for n in range(1025)])
     body = {"questions": [], "responses": ["a"]}
     with pytest.raises(ValueError, match="0 questions and 1 responses; send pairs"):
-        asked._asked("POST", "/score", body, lambda reply: reply)
+        asked.client.ask("POST", "/score", body, lambda reply: reply)
     with pytest.raises(ValueError, match=r"refuses GET /nothing \(404\)"):
         asked._asked("GET", "/nothing", None, lambda reply: reply)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
-from maporl.envs.verifiers import Remote, VerifierUnavailable, remote
+from maporl.envs.verifiers import Remote, VerifierUnavailable, patient_client
 from maporl.types import Question, Score
 
 INFO = {"name": "toy", "uses_gold": False, "rule_based": False, "seen_questions": ["abc"]}
@@ -70,7 +70,7 @@ def toy() -> Iterator[Toy]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(patient_client, "FIRST_PAUSE", 0.01)
 
 
 def scored(sent: dict[str, Any]) -> dict[str, Any]:
