@@ -81,6 +81,7 @@ class PatientClient:
         self.url, self.title, self.remedy = url.rstrip("/"), title, remedy
         self.timeout, self.patience, self.connections = timeout, patience, connections
         self.headers = dict(headers or {})
+        self.secret_headers: dict[str, str] = {}  # as `headers`, and never pickled
 
     @cached_property
     def _pool(self) -> Any:
@@ -143,7 +144,7 @@ class PatientClient:
         from urllib3.exceptions import HTTPError
 
         sent = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", **self.headers}
+        headers = {"Content-Type": "application/json", **self.headers, **self.secret_headers}
         deadline = time.monotonic() + self.timeout
         try:
             reply = self._pool.request(method, self.url + path, body=sent, headers=headers, preload_content=False)
@@ -174,7 +175,7 @@ class PatientClient:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without connections: another process opens its own."""
-        return {name: value for name, value in vars(self).items() if name != "_pool"}
+        return {name: value for name, value in vars(self).items() if name != "_pool"} | {"secret_headers": {}}
 
 
 def _is_address(url: Any) -> bool:

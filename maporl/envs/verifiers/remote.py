@@ -80,7 +80,8 @@ class Remote(Verifier):
         found: Mapping[str, Any] = self.client.ask("GET", "/info", None, _checked_info)
         if found["uses_gold"] and not self.uses_gold:
             raise UserValueError(
-                f"the verifier at {self.client.url} reads gold answers; say uses_gold: true to send them (rows that it chooses are then oracles)."
+                f"the verifier at {self.client.url} reads gold answers; say uses_gold: true to send them (rows that it chooses are then "
+                "oracles)."
             )
         return found
 
@@ -144,4 +145,7 @@ def _checked_score(score: Any) -> Score:
     correct, answer, status = score.get("correct"), score.get("answer"), score.get("status", "ok")
     if not isinstance(correct, bool | None) or not isinstance(answer, str | None) or status not in STATUSES:
         raise Unusable(f"a score that is none: {str(dict(score))[:80]!r}")
-    return Score(float(value), correct, answer, status, str(score.get("explanation") or ""))
+    tokens = score.get("judge_tokens", 0)
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
+        raise Unusable(f"judge_tokens {repr(tokens)[:80]}, which is no number of tokens")
+    return Score(float(value), correct, answer, status, str(score.get("explanation") or ""), tokens)
