@@ -64,7 +64,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         "noisy": "maporl.envs.verifiers:Noisy",
         "learned": "maporl.learned_verifier:LearnedVerifier",
         "remote": "maporl.envs.verifiers:Remote",
+        "judge": "maporl.judges:Judge",
+        "pairwise_judge": "maporl.judges:PairwiseJudge",
     },
+    "judge_model": {"local": "maporl.judges:LocalModel", "chat_server": "maporl.judges:ChatServer"},
     "agent": {},
     "sampler": {
         "in_process": "maporl.agents.sampling.in_process:InProcessSampler",

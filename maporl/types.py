@@ -15,17 +15,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
-__all__ = [
-    "Completion",
-    "Episode",
-    "Message",
-    "Observation",
-    "Question",
-    "Score",
-    "Seat",
-    "Transcript",
-    "Turn",
-]
+__all__ = ["Completion", "Episode", "Message", "Observation", "Question", "Score", "Seat", "Transcript", "Turn"]
 
 
 class Message(TypedDict):
@@ -88,6 +78,12 @@ class Question:
         return hashlib.sha256("\x1e".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
+    def every_view(self) -> list[str]:
+        """What its agents know alone, agent_2 before agent_10: for who judges on behalf of the whole team."""
+        views = self.team or self.private
+        return [views[agent] for agent in sorted(views, key=lambda agent: (len(agent), agent)) if views[agent]]
+
+    @property
     def asked(self) -> str:
         """SHA-256 (hex) of what is asked, however it is spaced and its gold answer spelt: finds a question again in another's file."""
         views = sorted((self.team or self.private).items())
@@ -107,6 +103,7 @@ class Score:
         answer: The extracted answer in canonical form, None when there is none.
         status: "ok", "no_answer" (nothing could be extracted), "not_applicable" (this verifier has nothing to say), "timeout" or "error".
         explanation: One line for people.
+        judge_tokens: What a language model read and wrote to give it: a cost where the score has a part in an answer.
     """
 
     value: float
@@ -114,6 +111,7 @@ class Score:
     answer: str | None = None
     status: str = "ok"
     explanation: str = ""
+    judge_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from maporl.algorithms.algorithm import Update
 from maporl.benchmarks.methods.method import DebateMethod, Method, SelfConsistency, SingleAgent
 from maporl.envs import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer
+from maporl.judges import Ballot, Judge, JudgeModel, Reply
 from maporl.training.config import RunConfig
 from maporl.types import Completion, Episode, Observation, Question
 
@@ -37,6 +38,18 @@ class Numbers(DiscussionEnv):
         first = 0 if split == "test" else 1000
         for n in range(first, first + (self.number if split == "test" else 60)):
             yield Question(f"What is {n}?", str(n))
+
+
+class Judging(Judge):
+    """A judge of 11 tokens a verdict that takes everything for right."""
+
+    def __init__(self) -> None:
+        super().__init__(Agrees())
+
+
+class Agrees(JudgeModel):
+    def ask(self, ballots: Sequence[Ballot]) -> list[Reply]:
+        return [Reply({"right": 1.0, "wrong": 0.0}, 10, 1) for _ in ballots]
 
 
 class Hundreds(Numbers):

@@ -34,6 +34,7 @@ LAYERS = {  # layer -> the layers below it, which it may import; nothing else of
     "algorithms": BASE | {"envs", "agents", "rollouts"},
     "training": BASE | {"envs", "agents", "rollouts", "algorithms"},
     "learned_verifier": BASE | {"envs", "agents", "rollouts", "algorithms", "training"},
+    "judges": BASE | {"envs", "agents"},
     "benchmarks": BASE | {"envs", "agents", "rollouts", "algorithms", "training"},
     "cli": BASE | {"envs", "agents", "rollouts", "algorithms", "training", "learned_verifier", "benchmarks"},
 }

@@ -29,7 +29,7 @@ PLAIN_CHAT_TEMPLATE = (
 """For base models whose tokenizer has no chat template: ``--chat_template plain``. Without an EOS token a line ends a turn."""
 
 _MARKUP = re.compile(r"\s*(<.+>|\[.+\])\s*", re.DOTALL)
-_THINK, _THOUGHT = MARKS[0]
+_ALL_MARKS = {mark for pair in MARKS for mark in pair}
 _REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 """What rendering a template may raise: its own errors, and what Python says of a message that it did not expect."""
 _SYSTEM, _ASKED, _SAID, _AGAIN = (
@@ -90,35 +90,46 @@ class ChatEncoder:
         return str(self.tokenizer.decode([i for i in np.asarray(ids).tolist() if i not in silent]))
 
     def apart(self, text: str) -> tuple[str, str]:
-        """What a message thinks, and what it says: its ``<think>`` block, which the template may have begun, and the rest, both stripped.
+        """What a message thinks, and what it says: its reasoning block, which the template may have begun, and the rest, both stripped.
 
         One that is cut while it thinks says nothing.
         """
-        thought, _, said = text.partition(_THOUGHT) if self._opens_thinking(text) else ("", "", text)
-        return thought.strip().removeprefix(_THINK).strip(), said.strip()
+        begin, end = self._begun(text) or ("", "")
+        if not end:
+            return "", text.strip()
+        thought, said = (*re.split(re.escape(end), text, maxsplit=1, flags=re.IGNORECASE), "")[:2]
+        thought = thought.strip()
+        return thought[len(begin) * _starts(thought, begin) :].strip(), said.strip()
 
     def thinks(self, ids: Sequence[int]) -> bool:
-        """Whether a message of these tokens is in the middle of its ``<think>`` block."""
+        """Whether a message of these tokens is in the middle of a reasoning block that `closing` ends."""
         text = self.decode(ids)
-        return self._opens_thinking(text) and _THOUGHT not in text
+        return self._begun(text) == self.marks and self.marks[1].casefold() not in text.casefold()
+
+    @cached_property
+    def marks(self) -> tuple[str, str]:
+        """How this model's reasoning begins and ends: the pair that its template or tokenizer knows, else ``<think>``."""
+        known = str(self.tokenizer.chat_template)
+        return next((p for p in MARKS if p[1] in self._added.values() or p[1] in known), MARKS[0])
 
     @cached_property
     def closing(self) -> tuple[int, ...]:
         """The tokens between reasoning and answer: ``</think>`` and the white space around it, as the template writes them.
 
-        Empty where neither template nor tokenizer knows that mark.
+        Empty where neither template nor tokenizer knows a mark.
         """
-        if _THOUGHT not in self._added.values() and _THOUGHT not in str(self.tokenizer.chat_template):
+        begin, end = self.marks
+        if end not in self._added.values() and end not in str(self.tokenizer.chat_template):
             return ()
-        usual = f"\n{_THOUGHT}\n\n"  # also where the template takes the reasoning out
-        said = {"role": "assistant", "content": f"{_THINK}\nthought-probe{usual}{_SAID['content']}"}
+        usual = f"\n{end}\n\n"  # also where the template takes the reasoning out
+        said = {"role": "assistant", "content": f"{begin}\nthought-probe{usual}{_SAID['content']}"}
         try:
             text = self._render([_ASKED, said], prompt=False)
         except _REFUSALS:
             text = ""
         _, kept, after = text.rpartition("thought-probe")
         between = after.partition(_SAID["content"])[0]
-        return tuple(self.plain(between if kept and _THOUGHT in between else usual))
+        return tuple(self.plain(between if kept and end in between else usual))
 
     @cached_property
     def ends(self) -> frozenset[int]:
@@ -148,17 +159,18 @@ class ChatEncoder:
         first, second = self._rendered([_ASKED]), self._rendered([_ASKED, _SAID, _AGAIN])
         return _ASKED["content"] in os.path.commonprefix([first, second])
 
-    def _opens_thinking(self, text: str) -> bool:
-        """Whether a message begins with a ``<think>`` block: it writes the mark, or the template has written it."""
-        return self._begins_thinking or text.lstrip().startswith(_THINK)
+    def _begun(self, text: str) -> tuple[str, str] | None:
+        """The marks of the reasoning block that a message begins with: it writes the first one, or the template has written it."""
+        return self._begins_thinking or next((pair for pair in MARKS if _starts(text.lstrip(), pair[0])), None)
 
     @cached_property
-    def _begins_thinking(self) -> bool:
-        """Whether the template itself writes the ``<think>`` with which every answer begins."""
+    def _begins_thinking(self) -> tuple[str, str] | None:
+        """The marks of the reasoning with which the template itself lets every answer begin."""
         try:
-            return self._render([_ASKED]).rstrip().endswith(_THINK)
+            text = self._render([_ASKED]).rstrip()
         except _REFUSALS:
-            return False
+            return None
+        return next((pair for pair in MARKS if text.endswith(pair[0])), None)
 
     # -- text ----------------------------------------------------------------------------------------------------------
 
@@ -231,7 +243,7 @@ class ChatEncoder:
         special = {i: t.content for i, t in self.tokenizer.added_tokens_decoder.items() if t.special}
         special |= dict(zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True))
         special |= {i: self._added[i] for i in self.ends}
-        return {i: t for i, t in special.items() if t and t not in (_THINK, _THOUGHT) and self._commands(i, t)}
+        return {i: t for i, t in special.items() if t and t not in _ALL_MARKS and self._commands(i, t)}
 
     def _commands(self, token: int, text: str) -> bool:
         """Whether an added token is nothing that anybody writes: markup, or no piece of ordinary text. A pad token "!" is one."""
@@ -245,6 +257,10 @@ class ChatEncoder:
         """Every control token as text, the longest first."""
         longest_first = sorted(set(self._control.values()), key=lambda t: (-len(t), t))
         return re.compile("|".join(re.escape(t) for t in longest_first) or "(?!)")
+
+
+def _starts(text: str, mark: str) -> bool:
+    return text[: len(mark)].casefold() == mark.casefold()
 
 
 def _folded(chat: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -375,8 +375,9 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         return self.labelled(self.protocol.team_answer(said, self.verifiers.equivalent))
 
     def labelled(self, answer: TeamAnswer) -> TeamAnswer:
-        """`answer`, whatever way it was made of a discussion here, marked as an oracle's if the discussion was one."""
-        return replace(answer, oracle=True) if self.oracle else answer
+        """`answer`, whatever way it was made of a discussion here, marked as an oracle's, or as read off scores, if the discussion was."""
+        scored = answer.scored or self.protocol.reads_scores
+        return replace(answer, oracle=answer.oracle or self.oracle, scored=scored)
 
     def render(self) -> str | None:
         """ "ansi" returns the whole discussion; "human" prints what has not been printed yet."""

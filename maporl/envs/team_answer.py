@@ -40,12 +40,14 @@ class TeamAnswer:
         correct: Probability of being right when a tie is broken at random: 0 or 1 without a tie.
         tied: How many different answers share the first place; 0 if there is no answer.
         oracle: The choice used the gold answer, so this is an upper bound and never a baseline.
+        scored: The choice read a verifier's scores, so what a judge took for them is a cost of it.
     """
 
     answer: str | None
     correct: float
     tied: int = 1
     oracle: bool = False
+    scored: bool = False
 
 
 def answer_of(turn: Turn) -> str | None:
@@ -93,9 +95,18 @@ def last_round(transcript: Transcript) -> tuple[Turn, ...]:
     return transcript.standing(transcript.completed_rounds - 1)
 
 
-def vote(turns: Sequence[Turn], weights: Sequence[float], equivalent: Equivalent | None, oracle: bool) -> TeamAnswer:
-    """The answer with the greatest total weight. O(turns x different answers) calls of `equivalent`."""
-    same = equivalent or str.__eq__
+def vote(
+    turns: Sequence[Turn], weights: Sequence[float], equivalent: Equivalent | None, verifier: Any = None
+) -> TeamAnswer:
+    """The answer with the greatest total weight. O(turns x different answers) calls of `equivalent`.
+
+    Args:
+        turns, weights: Messages, and what each counts.
+        equivalent: As in `majority`.
+        verifier: Whose scores the weights are, if they are: an oracle's where it reads the gold answer.
+    """
+    same, scored = equivalent or str.__eq__, verifier is not None
+    oracle = scored and bool(verifier.uses_gold)
     groups: list[tuple[str, list[int]]] = []
     for index, turn in enumerate(turns):
         answer = answer_of(turn)
@@ -108,12 +119,12 @@ def vote(turns: Sequence[Turn], weights: Sequence[float], equivalent: Equivalent
         else:
             groups.append((answer, [index]))
     if not groups:
-        return TeamAnswer(None, 0.0, tied=0, oracle=oracle)
+        return TeamAnswer(None, 0.0, tied=0, oracle=oracle, scored=scored)
     totals = [math.fsum(weights[index] for index in members) for _, members in groups]
     best = max(totals)
     tied = [group for group, total in zip(groups, totals, strict=True) if math.isclose(total, best, abs_tol=1e-12)]
     right = sum(any(turns[index].correct for index in members) for _, members in tied)
-    return TeamAnswer(tied[0][0], right / len(tied), tied=len(tied), oracle=oracle)
+    return TeamAnswer(tied[0][0], right / len(tied), tied=len(tied), oracle=oracle, scored=scored)
 
 
 def majority(transcript: Transcript, equivalent: Equivalent | None = None) -> TeamAnswer:
@@ -124,13 +135,13 @@ def majority(transcript: Transcript, equivalent: Equivalent | None = None) -> Te
         equivalent: Whether two canonical answers count as one (a verifier's `equivalent`); equality by default.
     """
     turns = last_round(transcript)
-    return vote(turns, [1.0] * len(turns), equivalent, oracle=False)
+    return vote(turns, [1.0] * len(turns), equivalent)
 
 
 def last_speaker(transcript: Transcript) -> TeamAnswer:
     """The answer of whoever spoke last in the last completed round."""
     turns = last_round(transcript)[-1:]
-    return vote(turns, [1.0] * len(turns), None, oracle=False)
+    return vote(turns, [1.0] * len(turns), None)
 
 
 def weighted(
@@ -138,7 +149,7 @@ def weighted(
     weights: Callable[[Turn], float],
     equivalent: Equivalent | None = None,
     *,
-    oracle: bool = False,
+    verifier: Any = None,
 ) -> TeamAnswer:
     """Weighted vote of the last completed round.
 
@@ -146,7 +157,7 @@ def weighted(
         transcript: The discussion.
         weights: The weight of a message, at least 0.
         equivalent: As in `majority`.
-        oracle: The weights know the gold answer. `by_score` sets this for you.
+        verifier: As in `vote`; `by_score` sets this for you.
 
     Raises:
         ValueError: A weight is negative or not finite.
@@ -156,7 +167,7 @@ def weighted(
     for turn, value in zip(turns, values, strict=True):
         if not (math.isfinite(value) and value >= 0):
             raise UserValueError(f"the weight of {turn.agent}'s message is {value}; weights are finite and at least 0.")
-    return vote(turns, values, equivalent, oracle)
+    return vote(turns, values, equivalent, verifier)
 
 
 _CONFIDENCE = re.compile(r"\bconfidence\b\W{0,5}?(?:is\s+)?(\d+(?:\.\d+)?|\.\d+)\s*(%?)", re.IGNORECASE)
@@ -194,4 +205,4 @@ def by_score(transcript: Transcript, verifier: Any, equivalent: Equivalent | Non
         equivalent: As in `majority`.
     """
     same = equivalent or getattr(verifier, "equivalent", None)
-    return weighted(transcript, lambda turn: max(turn.value, 0.0), same, oracle=bool(verifier.uses_gold))
+    return weighted(transcript, lambda turn: max(turn.value, 0.0), same, verifier=verifier)

@@ -183,8 +183,7 @@ class Network:
 
 def asked(question: Question, prompts: PromptTemplate, instruction: str) -> list[dict[str, str]]:
     """What a verifier is asked: what a lone agent is that knows everything that any agent knows, for it judges for the whole team."""
-    views = question.team or question.private
-    told = " ".join(views[seat] for seat in sorted(views, key=lambda seat: (len(seat), seat)) if views[seat])
+    told = " ".join(question.every_view)
     lone = Observation(
         agent="", round=0, question=question.text, private=told, instruction=instruction, role="", transcript=()
     )

@@ -19,6 +19,7 @@ from maporl.types import Completion, Episode, Score, Turn
 __all__ = [
     "VERSION",
     "Record",
+    "costs_of",
     "encode_turn",
     "messages_of",
     "read_records",
@@ -76,6 +77,7 @@ def record(
         "team_correct": answer.correct,
         "tied": answer.tied,
         "oracle": answer.oracle,
+        **({"scored": True} if answer.scored else {}),
         "overflow": episode.overflow,
         "agents": list(transcript.agents),
         "num_rounds": transcript.num_rounds,
@@ -140,10 +142,24 @@ def sampled_tokens(turn: Mapping[str, Any]) -> int:
     return int(turn["completion_tokens"] + turn.get("discarded_tokens", 0))
 
 
+def costs_of(record: Mapping[str, Any]) -> dict[str, float]:
+    """What a discussion cost: "generations", "prompt_tokens", "completion_tokens" (discarded ones included), and "judge_tokens", what a
+    language model took for scores that had a part in the answer."""
+    turns = messages_of(record["turns"])
+    judged = [turn["score"] for turn in turns if record.get("scored") and turn["score"]]
+    return {
+        "generations": float(len(turns)),
+        "prompt_tokens": float(sum(turn["prompt_tokens"] for turn in turns)),
+        "completion_tokens": float(sum(map(sampled_tokens, turns))),
+        "judge_tokens": float(sum(score.get("judge_tokens", 0) for score in judged)),
+    }
+
+
 def _score(score: Score | None) -> Record | None:
     if score is None:
         return None
-    return {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}
+    said = {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}
+    return {**said, "judge_tokens": score.judge_tokens} if score.judge_tokens else said
 
 
 def write_records(path: str | Path, records: Iterable[Mapping[str, Any]], *, append: bool = False) -> None:

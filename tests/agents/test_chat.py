@@ -202,6 +202,8 @@ def test_thinking_is_told_to_the_template(tmp_path: Path) -> None:
         (True, "2 + 2\n</think>\n\nFour.", "2 + 2", "Four."),
         (True, "2 + ", "2 +", ""),
         (False, " Four. </think> <think> is markup.", "", "Four. </think> <think> is markup."),
+        (False, "<Reasoning>2 + 2 </think></reasoning> Four.", "2 + 2 </think>", "Four."),
+        (False, "[THINK]2 + 2[/THINK]Four.", "2 + 2", "Four."),
     ],
 )
 def test_what_a_message_thinks_is_apart_from_what_it_says(begun: bool, message: str, thought: str, said: str) -> None:
@@ -209,6 +211,18 @@ def test_what_a_message_thinks_is_apart_from_what_it_says(begun: bool, message: 
     ids = encode.tokenizer.encode(message + "<|im_end|>")
     assert encode.apart(encode.decode(ids)) == (thought, said)
     assert encode.thinks(ids) == bool(thought and not said)
+
+
+def test_marks_that_are_control_tokens_of_another_family() -> None:
+    """Magistral's: special tokens, which a message's text must keep until its reasoning is apart."""
+    tokenizer = make_tokenizer(vocab_size=300)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["[THINK]", "[/THINK]"]})
+    encode = ChatEncoder(tokenizer)
+    assert encode.marks == ("[THINK]", "[/THINK]") and tokenizer.decode(encode.closing).strip() == "[/THINK]"
+    ids = tokenizer.encode("[THINK]2 + 2[/THINK]Four.<|end|>")
+    assert encode.apart(encode.decode(ids)) == ("2 + 2", "Four.")
+    assert encode.thinks(ids[:4]) and not encode.thinks(ids)
+    assert not encode.thinks(tokenizer.encode("<think>2 + 2")), "what the closing would not end"
 
 
 @pytest.mark.parametrize(

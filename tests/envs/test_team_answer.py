@@ -104,6 +104,6 @@ def test_by_confidence() -> None:
 
 def test_by_score_is_an_oracle_when_the_verifier_reads_the_gold_answer() -> None:
     transcript = discussion([(0.9, 0.4, 0.4)], [(True, False, False)], answers=[("A", "B", "B")])
-    assert by_score(transcript, Contains()) == TeamAnswer("A", 1.0, oracle=True)
-    assert by_score(transcript, Told()) == TeamAnswer("A", 1.0, oracle=False)
+    assert by_score(transcript, Contains()) == TeamAnswer("A", 1.0, oracle=True, scored=True)
+    assert by_score(transcript, Told()) == TeamAnswer("A", 1.0, scored=True)
     assert not majority(transcript).oracle

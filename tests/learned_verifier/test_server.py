@@ -20,7 +20,7 @@ pytest.importorskip("fastapi", reason="serving needs maporl[serve]")
 uvicorn = pytest.importorskip("uvicorn", reason="serving needs maporl[serve]")
 
 from maporl.cli import main  # noqa: E402
-from maporl.envs.verifiers import Exact, Remote, Verifier, remote  # noqa: E402
+from maporl.envs.verifiers import Exact, Remote, Verifier, patient_client  # noqa: E402
 from maporl.learned_verifier.server import LONGEST_TEXT, Batcher, application, serve  # noqa: E402
 from maporl.types import Question, Score  # noqa: E402
 
@@ -124,9 +124,9 @@ def test_mistakes_are_named(server: Server) -> None:
         Remote(server.url, batch_size=2000).score_batch([Question("q", "")] * 1025, [str(n) for n in range(1025)])
     body = {"questions": [], "responses": ["a"]}
     with pytest.raises(ValueError, match="0 questions and 1 responses; send pairs"):
-        asked._asked("POST", "/score", body, lambda reply: reply)
+        asked.client.ask("POST", "/score", body, lambda reply: reply)
     with pytest.raises(ValueError, match=r"refuses GET /nothing \(404\)"):
-        asked._asked("GET", "/nothing", None, lambda reply: reply)
+        asked.client.ask("GET", "/nothing", None, lambda reply: reply)
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])
@@ -151,7 +151,7 @@ def test_a_verifier_that_reads_gold_answers() -> None:
 
 
 def test_it_goes_away_and_comes_back(lengths: Lengths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(patient_client, "FIRST_PAUSE", 0.02)
     first = Server(lengths)
     verifier = Remote(first.url, patience=30)
     assert verifier(Question("q", ""), "x").value == 0.1

@@ -48,7 +48,7 @@ class ThinkingBudget:
         if not (closing := encode.closing):
             raise UserValueError(
                 f"thinking_budget is {tokens}, but neither chat template nor tokenizer of {encode.tokenizer.name_or_path!r} knows "
-                "</think>, which ends reasoning; leave it out."
+                "</think> or another mark that ends reasoning; leave it out."
             )
         if tokens + len(closing) >= sampling.max_new_tokens:
             raise UserValueError(

@@ -13,7 +13,7 @@ from maporl.benchmarks.analysis.flips import Discussion
 from maporl.benchmarks.analysis.results import Cell
 from maporl.benchmarks.study.best_seat import best_seat
 from maporl.benchmarks.study.study import file_name
-from maporl.rollouts.records import Record, messages_of, sampled_tokens
+from maporl.rollouts.records import Record, costs_of, messages_of
 
 __all__ = ["Measured", "Outcomes", "Run", "accuracy", "counts", "mean_of_known", "pooled"]
 
@@ -30,7 +30,7 @@ class Run:
         greedy: Of greedily decoded discussions, of the same seats.
         seats: Seat -> accuracy; one seat "" where agents have no private information.
         parsed: Share of judged messages in which an answer was found; None if no message was judged.
-        costs: "generations", "prompt_tokens" and "completion_tokens" per question of `outcomes`.
+        costs: "generations", "prompt_tokens", "completion_tokens" and "judge_tokens" per question of `outcomes`.
         discussions: By question, the discussions behind `outcomes`.
     """
 
@@ -106,6 +106,7 @@ def _run(cell: Cell) -> Run | None:
         best = best_seat(trained) if len(trained) == len(seats) else min(seats)
         sampled, greedy = ([r for r in kind if (r["seat"] or "") == best] for kind in (sampled, greedy))
     turns = [t for r in sampled for t in messages_of(r["turns"])]
+    spent = [costs_of(r) for r in sampled]
     parsed = [answer_of(t) is not None for t in turns if t["score"] or t["truth"]]
     return Run(
         cell.seed,
@@ -113,11 +114,7 @@ def _run(cell: Cell) -> Run | None:
         _outcomes(greedy),
         seats,
         float(np.mean(parsed)) if parsed else None,
-        {
-            "generations": len(turns) / len(sampled),
-            "prompt_tokens": sum(t["prompt_tokens"] for t in turns) / len(sampled),
-            "completion_tokens": sum(map(sampled_tokens, turns)) / len(sampled),
-        },
+        {name: sum(costs[name] for costs in spent) / len(spent) for name in spent[0]},
         _discussions(sampled),
     )
 

@@ -111,7 +111,7 @@ def _row(task: str, method: str, measured: Measured) -> dict[str, Any]:
         "questions": len(outcomes),
         **{
             n: mean_of_known(run.costs[n] for run in runs)
-            for n in ("generations", "prompt_tokens", "completion_tokens")
+            for n in ("generations", "prompt_tokens", "completion_tokens", "judge_tokens")
         },
         "eval_s": mean_of_known(cell.costs.get("eval_s") for cell in counted),
         "train_s": mean_of_known(sum(map(_seconds, c.runs)) for c in counted if c.trained),

@@ -216,7 +216,7 @@ class SelfConsistency(SingleAgent):
 
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         turns = _last_turns(episodes)
-        return vote(turns, [1.0] * len(turns), env.verifiers.equivalent, oracle=False)
+        return vote(turns, [1.0] * len(turns), env.verifiers.equivalent)
 
 
 class BestOfK(SelfConsistency):
@@ -227,7 +227,7 @@ class BestOfK(SelfConsistency):
 
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         best = max(_last_turns(episodes), key=lambda turn: turn.value)
-        return vote([best], [1.0], None, oracle=bool(env.verifier.uses_gold))
+        return vote([best], [1.0], None, env.verifier)
 
 
 class VerifierVote(SelfConsistency):
@@ -238,7 +238,7 @@ class VerifierVote(SelfConsistency):
     def answer(self, env: DiscussionEnv, episodes: Sequence[Episode]) -> TeamAnswer:
         turns = _last_turns(episodes)
         weights = [max(turn.value, 0.0) for turn in turns]
-        return vote(turns, weights, env.verifiers.equivalent, oracle=bool(env.verifier.uses_gold))
+        return vote(turns, weights, env.verifiers.equivalent, env.verifier)
 
 
 class SelfRefine(SingleAgent):

@@ -78,6 +78,7 @@ METHODS: tuple[Column, ...] = (
     ("generations", lambda r: number(r["generations"])),
     ("prompt tokens", lambda r: number(r["prompt_tokens"])),
     ("completion tokens", lambda r: number(r["completion_tokens"])),
+    ("judge tokens", lambda r: number(r["judge_tokens"] or None)),
     ("evaluation s", lambda r: number(r["eval_s"])),
     ("training s", lambda r: number(r["train_s"])),
 )

@@ -176,7 +176,10 @@ def _accuracy(data: _Task) -> Iterator[Figure]:
 def _cost(data: _Task) -> Iterator[Figure]:
     """Accuracy against what a question costs, and the front: the best accuracy for every cost, without oracles."""
     priced = [row for row in data.measured if row["completion_tokens"]]
-    costs = {row["method"]: row["completion_tokens"] + (row["prompt_tokens"] or 0.0) for row in priced}
+    costs = {
+        row["method"]: row["completion_tokens"] + (row["prompt_tokens"] or 0.0) + (row["judge_tokens"] or 0.0)
+        for row in priced
+    }
     front: list[tuple[float, float]] = []
     detail = {row["method"]: "oracle" * row["oracle"] for row in priced}
     for row in sorted(priced, key=lambda row: (costs[row["method"]], -row["accuracy"])):

@@ -14,11 +14,11 @@ from maporl.atomic_files import mapping_of, write_whole
 from maporl.benchmarks.study.provenance import PARTNERS, difference, keep_settings, settings_of_cell
 from maporl.benchmarks.study.study import CellKey, Study
 from maporl.envs.verifiers.verifier import VerifierUnavailable
-from maporl.rollouts.records import VERSION, Record, messages_of, sampled_tokens, write_records
+from maporl.rollouts.records import VERSION, Record, costs_of, write_records
 
 __all__ = ["Begun", "clash", "describe", "fail", "is_complete", "one_line", "read_cell", "write_cell"]
 
-PER_ANSWER = ("generations", "prompt_tokens", "completion_tokens")
+PER_ANSWER = ("generations", "prompt_tokens", "completion_tokens", "judge_tokens")
 
 
 def describe(study: Study, key: CellKey) -> dict[str, Any]:
@@ -142,13 +142,11 @@ class Begun:
             if record["greedy"]:
                 continue
             sums = self.sums.setdefault(record["seat"] or "", dict.fromkeys(("answers", *PER_ANSWER, "eval_s"), 0.0))
-            prompt = sum(t["prompt_tokens"] for t in record["turns"])
-            completion = sum(map(sampled_tokens, record["turns"]))
+            costs = costs_of(record)
             sums["answers"] += 1
-            sums["generations"] += len(messages_of(record["turns"]))
-            sums["prompt_tokens"] += prompt
-            sums["completion_tokens"] += completion
-            sums["eval_s"] += (prompt + completion) * seconds_per_token
+            for name, cost in costs.items():
+                sums[name] += cost
+            sums["eval_s"] += (costs["prompt_tokens"] + costs["completion_tokens"]) * seconds_per_token
         self.questions += questions
         self.bytes = self._part.stat().st_size
         kept = {name: value for name, value in vars(self).items() if name != "place"}

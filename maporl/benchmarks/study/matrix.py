@@ -28,7 +28,7 @@ from maporl.benchmarks.methods.naming import Named, named
 from maporl.benchmarks.study.best_seat import best_seat
 from maporl.benchmarks.study.cell_folder import clash, describe, fail, is_complete, one_line, read_cell, write_cell
 from maporl.benchmarks.study.provenance import difference, run_holds_work, settings_of_run
-from maporl.benchmarks.study.study import CellKey, Study, TrainingKey, matched_samples
+from maporl.benchmarks.study.study import TOKENS, CellKey, Study, TrainingKey, matched_samples
 from maporl.benchmarks.study.workers import News, OnNews, Workers, workers
 from maporl.errors import UserValueError
 from maporl.text_files import read_json
@@ -273,7 +273,7 @@ def _row(cell: CellKey) -> tuple[str, str, int]:
 
 def _mean(costs: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
     """Over seeds."""
-    return {n: sum(c[n] for c in costs.values()) / len(costs) for n in ("prompt_tokens", "completion_tokens")}
+    return {n: sum(c[n] for c in costs.values()) / len(costs) for n in TOKENS}
 
 
 def _measure(study: Study, cells: Sequence[CellKey], folder: Path, send: OnNews) -> None:

@@ -21,8 +21,9 @@ from maporl.errors import UserValueError
 from maporl.settings import deeply, importable, nearest, plain, read_settings, typed
 from maporl.training.config import RunConfig
 
-__all__ = ["CellKey", "Study", "TrainingKey", "file_name", "matched_samples", "seats_of"]
+__all__ = ["TOKENS", "CellKey", "Study", "TrainingKey", "file_name", "matched_samples", "seats_of"]
 
+TOKENS = ("prompt_tokens", "completion_tokens", "judge_tokens")
 DEFAULT_METHODS = ("single_agent", "self_consistency", "debate")
 NOT_SHARED = {  # fields of a run that a study decides itself -> what to write instead
     "env": "tasks",
@@ -116,9 +117,7 @@ class Study:
             if getattr(self, name) < 1:
                 raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if self.num_questions is not None and self.num_questions < 1:
-            raise UserValueError(
-                f"num_questions is {self.num_questions}; it must be at least 1 (leave it out to ask all)."
-            )
+            raise UserValueError(f"num_questions is {self.num_questions}; give at least 1 (leave it out to ask all).")
         for name in ("methods", "tasks", "seeds"):
             if not getattr(self, name):
                 raise UserValueError(f"{name} is empty; a study needs at least one.")
@@ -334,10 +333,10 @@ def matched_samples(team: Mapping[str, float], single: Mapping[str, float], on: 
     """How many answers of a single agent cost as much as one of a team (decision: rounded up).
 
     Args:
-        team, single: Their costs per question, "completion_tokens" and "prompt_tokens".
+        team, single: Their costs per question, `TOKENS`.
         on: "completion" or "all" tokens.
     """
-    names = ("completion_tokens",) if on == "completion" else ("prompt_tokens", "completion_tokens")
+    names = ("completion_tokens",) if on == "completion" else TOKENS
     spent, each = (sum(costs[name] for name in names) for costs in (team, single))
     return max(math.ceil(spent / each - 1e-9), 1) if each else 1
 

@@ -264,7 +264,9 @@ def test_best_of_k_takes_the_first_of_the_best() -> None:
     best = BestOfK(4)
     assert best.answer(_env(), _samples(("3", 0.1, False), ("7", 0.9, True), ("5", 0.9, False))).answer == "7"
     assert best.answer(_env(), _samples(("3", 0.9, False), ("7", 0.9, True))).correct == 0.0
-    assert best.answer(_env(), _samples((None, 0.0, False), (None, 0.0, False))) == TeamAnswer(None, 0.0, 0, True)
+    assert best.answer(_env(), _samples((None, 0.0, False), (None, 0.0, False))) == TeamAnswer(
+        None, 0.0, 0, oracle=True, scored=True
+    )
 
 
 def test_a_vote_weighted_by_the_verifier() -> None:

@@ -108,6 +108,7 @@ def cell(
             "generations": tokens / 60,
             "prompt_tokens": 3 * tokens,
             "completion_tokens": tokens,
+            "judge_tokens": 0.0,
             "eval_s": 12.5,
         },
         runs=runs,
@@ -317,5 +318,8 @@ def _row(cells: list[Cell]) -> dict[str, Any]:
         "questions": len(values) // max(1, len(seeds)),
         "failed": [{"seed": one.seed, "reason": one.error} for one in cells if one.status == "failed"],
         "train_s": 340.0 if first.trained else 0.0,
-        **{name: first.costs[name] for name in ("generations", "prompt_tokens", "completion_tokens", "eval_s")},
+        **{
+            name: first.costs[name]
+            for name in ("generations", "prompt_tokens", "completion_tokens", "judge_tokens", "eval_s")
+        },
     }

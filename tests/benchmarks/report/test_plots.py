@@ -41,6 +41,7 @@ def row(method: str, accuracy: float | None = 0.5, cost: float | None = 10.0, **
         "generations": 5.0 if "@" in method else 1.0,
         "prompt_tokens": 2 * cost if cost else cost,
         "completion_tokens": cost,
+        "judge_tokens": 0.0,
         **changes,
     }
 

@@ -11,7 +11,7 @@ import yaml
 
 from maporl.benchmarks.methods.method import SelfConsistency
 from maporl.benchmarks.methods.naming import named
-from maporl.benchmarks.study.study import CellKey, Study, file_name, matched_samples
+from maporl.benchmarks.study.study import TOKENS, CellKey, Study, file_name, matched_samples
 from maporl.training.config import RunConfig
 
 FULL: dict[str, Any] = {
@@ -195,11 +195,13 @@ def test_the_same_algorithm_comes_first() -> None:
         ((111, 40), (20, 10), "all", 6),
         ((10, 4), (20, 10), "completion", 1),  # never less than one
         ((10, 4), (0, 0), "completion", 1),  # scripted agents cost nothing
+        ((100, 40, 50), (20, 10), "all", 7),  # what a judge reads and writes is paid, too
+        ((100, 40, 50), (20, 10), "completion", 4),
     ],
 )
-def test_how_many_samples_cost_as_much(team: tuple[int, float], single: tuple[int, int], on: str, k: int) -> None:
-    names = ("prompt_tokens", "completion_tokens")
-    assert matched_samples(dict(zip(names, team, strict=True)), dict(zip(names, single, strict=True)), on) == k
+def test_how_many_samples_cost_as_much(team: tuple[float, ...], single: tuple[int, int], on: str, k: int) -> None:
+    costs = [dict(zip(TOKENS, (*given, 0)[:3], strict=True)) for given in (team, single)]
+    assert matched_samples(*costs, on) == k
 
 
 def test_votes_are_of_the_single_agent_they_are_matched_with() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pickle
 import signal
@@ -11,66 +10,29 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from toy_server import ToyServer, toy_server
 
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
-from maporl.envs.verifiers import Remote, VerifierUnavailable, remote
+from maporl.envs.verifiers import Remote, VerifierUnavailable, patient_client
 from maporl.types import Question, Score
 
 INFO = {"name": "toy", "uses_gold": False, "rule_based": False, "seen_questions": ["abc"]}
 Reply = Callable[[dict[str, Any]], Any]
 
 
-class Toy:
-    """A server of scripted replies: (status, anything) or raw bytes, one for each request to /score; the last one for ever."""
-
-    def __init__(self) -> None:
-        self.replies: list[Any] = []
-        self.requests: list[dict[str, Any]] = []
-        self.info: Any = INFO
-        toy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.answer(200, toy.info)
-
-            def do_POST(self) -> None:
-                sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                toy.requests.append({**sent, "headers": dict(self.headers)})
-                reply = toy.replies.pop(0) if len(toy.replies) > 1 else toy.replies[0]
-                if callable(reply):
-                    reply = reply(sent)
-                self.answer(*(reply if isinstance(reply, tuple) else (200, reply)))
-
-            def answer(self, status: int, body: Any) -> None:
-                data = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-
 @pytest.fixture
-def toy() -> Iterator[Toy]:
-    made = Toy()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+def toy() -> Iterator[ToyServer]:
+    with toy_server() as made:
+        made.info = INFO
+        yield made
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(patient_client, "FIRST_PAUSE", 0.01)
 
 
 def scored(sent: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +40,7 @@ def scored(sent: dict[str, Any]) -> dict[str, Any]:
     return {"scores": [{"value": int(r[-1]) / 10, "correct": None} for r in sent["responses"]]}
 
 
-def test_batches_keep_their_order_and_nothing_is_sent_twice(toy: Toy) -> None:
+def test_batches_keep_their_order_and_nothing_is_sent_twice(toy: ToyServer) -> None:
     toy.replies = [scored]
     verifier = Remote(toy.url, batch_size=4, headers={"Authorization": "Bearer x"})
     responses = [f"{n} is {n % 10}" for n in range(25)]
@@ -92,7 +54,7 @@ def test_batches_keep_their_order_and_nothing_is_sent_twice(toy: Toy) -> None:
     assert len(toy.requests) == 8 and toy.requests[-1]["responses"] == ["a 1"]
 
 
-def test_gold_answers_stay_here(toy: Toy) -> None:
+def test_gold_answers_stay_here(toy: ToyServer) -> None:
     toy.replies = [scored]
     asked = Question("Which?", "secret", private={"agent_0": "seen \ud800"})
     Remote(toy.url)(asked, "it is \ud800 1")
@@ -125,7 +87,7 @@ def test_gold_answers_stay_here(toy: Toy) -> None:
         ((500, b"oops"), "status 500: oops"),
     ],
 )
-def test_garbage_is_tried_again_and_never_a_wrong_answer(toy: Toy, garbage: Any, told: str) -> None:
+def test_garbage_is_tried_again_and_never_a_wrong_answer(toy: ToyServer, garbage: Any, told: str) -> None:
     toy.replies = [garbage, garbage, scored]
     with pytest.warns(UserWarning, match="does not answer.*Trying again for 300 s") as caught:
         assert Remote(toy.url)(Question("q", "a"), "1") == Score(0.1, None)
@@ -136,7 +98,7 @@ def test_garbage_is_tried_again_and_never_a_wrong_answer(toy: Toy, garbage: Any,
     assert toy.url in str(failed.value) and told in str(failed.value) and "patience" in str(failed.value)
 
 
-def test_too_slow(toy: Toy) -> None:
+def test_too_slow(toy: ToyServer) -> None:
     toy.replies = [lambda sent: time.sleep(0.5) or scored(sent), scored]
     with pytest.warns(UserWarning, match="ReadTimeout"):
         assert Remote(toy.url, timeout=0.1)(Question("q", "a"), "3").value == 0.3
@@ -162,14 +124,14 @@ def test_a_dribble_is_too_slow_as_well() -> None:
         assert time.monotonic() - began < 2
 
 
-def test_an_outage_is_told_of_once_however_many_batches_wait(toy: Toy) -> None:
+def test_an_outage_is_told_of_once_however_many_batches_wait(toy: ToyServer) -> None:
     toy.replies = [(503, {})] * 8 + [scored]
     with pytest.warns(UserWarning) as caught:
         found = Remote(toy.url, batch_size=1).score_batch([Question("q", "a")] * 4, list("1234"))
     assert [s.value for s in found] == [0.1, 0.2, 0.3, 0.4] and len(caught) == 1
 
 
-def test_ctrl_c_does_not_wait_for_the_patience_of_others(toy: Toy) -> None:
+def test_ctrl_c_does_not_wait_for_the_patience_of_others(toy: ToyServer) -> None:
     toy.replies = [(503, {})]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -182,7 +144,7 @@ def test_ctrl_c_does_not_wait_for_the_patience_of_others(toy: Toy) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_scores_that_came_before_the_outage_are_kept(toy: Toy) -> None:
+def test_scores_that_came_before_the_outage_are_kept(toy: ToyServer) -> None:
     toy.replies = [lambda sent: (503, {}) if sent["responses"] == ["3"] else scored(sent)]
     verifier = Remote(toy.url, batch_size=1, connections=1, patience=0)
     with pytest.raises(VerifierUnavailable):
@@ -192,27 +154,27 @@ def test_scores_that_came_before_the_outage_are_kept(toy: Toy) -> None:
     assert [r["responses"] for r in toy.requests[asked:]] == [["3"]]
 
 
-def test_a_description_that_is_none(toy: Toy) -> None:
+def test_a_description_that_is_none(toy: ToyServer) -> None:
     toy.info = {**INFO, "seen_questions": [["a"]]}
     with pytest.raises(VerifierUnavailable, match="/info is no description of a verifier"):
         Remote(toy.url, patience=0).seen_questions()
 
 
-def test_down_and_up_again(toy: Toy) -> None:
+def test_down_and_up_again(toy: ToyServer) -> None:
     toy.server.shutdown()
     toy.server.server_close()
     with pytest.raises(VerifierUnavailable, match="gave no usable reply for 0 s"):
         Remote(toy.url, patience=0)(Question("q", "a"), "3")
 
 
-def test_our_own_mistakes_are_not_tried_again(toy: Toy) -> None:
+def test_our_own_mistakes_are_not_tried_again(toy: ToyServer) -> None:
     toy.replies = [(422, {"detail": "questions.0.text: too long"})]
     with pytest.raises(ValueError, match=r"refuses POST /score \(422\): .*questions.0.text: too long"):
         Remote(toy.url)(Question("q", "a"), "3")
     assert len(toy.requests) == 1
 
 
-def test_in_a_task(toy: Toy) -> None:
+def test_in_a_task(toy: ToyServer) -> None:
     toy.replies = [scored]
     env = TwoWitnesses(verifier={"name": "remote", "url": toy.url})
     assert env.ground_truth is not None and env.ground_truth is not env.verifier
@@ -227,7 +189,7 @@ def test_in_a_task(toy: Toy) -> None:
         TwoWitnesses(verifier={"name": "remote", "url": toy.url}).questions("test")
 
 
-def test_it_travels_to_other_processes(toy: Toy) -> None:
+def test_it_travels_to_other_processes(toy: ToyServer) -> None:
     toy.replies = [scored]
     verifier = Remote(toy.url)
     verifier(Question("q", "a"), "2")
