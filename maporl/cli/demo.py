@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from maporl import registry
 from maporl.benchmarks.experiments import configuration
-from maporl.benchmarks.study.study import Study, file_name
+from maporl.benchmarks.study.keys import file_name
+from maporl.benchmarks.study.study import Study
 from maporl.errors import UserValueError
 from maporl.settings import EMBEDDED
 

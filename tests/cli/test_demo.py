@@ -13,8 +13,9 @@ from maporl.benchmarks.analysis.results import load_results
 from maporl.benchmarks.analysis.summary import summarise
 from maporl.benchmarks.experiments import configuration
 from maporl.benchmarks.experiments.warm_start import PROMPTS, make_warm_start
+from maporl.benchmarks.study.keys import TrainingKey
 from maporl.benchmarks.study.matrix import run_study
-from maporl.benchmarks.study.study import Study, TrainingKey
+from maporl.benchmarks.study.study import Study
 from maporl.cli.demo import before_and_after, demo, demo_study
 from maporl.envs.tasks.two_witnesses import LONE_CEILING
 from maporl.rollouts.records import read_records

@@ -12,7 +12,7 @@ from maporl.benchmarks.analysis.collaboration import answer_of, rounds_of
 from maporl.benchmarks.analysis.flips import Discussion
 from maporl.benchmarks.analysis.results import Cell
 from maporl.benchmarks.study.best_seat import best_seat
-from maporl.benchmarks.study.study import file_name
+from maporl.benchmarks.study.keys import file_name
 from maporl.rollouts.records import Record, costs_of, messages_of
 
 __all__ = ["Measured", "Outcomes", "Run", "accuracy", "counts", "mean_of_known", "pooled"]

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from maporl.atomic_files import mapping_of, write_whole
+from maporl.benchmarks.study.keys import CellKey
 from maporl.benchmarks.study.provenance import PARTNERS, difference, keep_settings, settings_of_cell
-from maporl.benchmarks.study.study import CellKey, Study
+from maporl.benchmarks.study.study import Study
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.rollouts.records import VERSION, Record, costs_of, write_records
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from maporl import registry
 from maporl.benchmarks.methods.naming import Named
-from maporl.benchmarks.study.study import Study, TrainingKey, seats_of
+from maporl.benchmarks.study.keys import TrainingKey
+from maporl.benchmarks.study.study import Study, seats_of
 from maporl.envs.discussion import DiscussionEnv
 from maporl.training.config import RunConfig
 from maporl.training.display import print_list

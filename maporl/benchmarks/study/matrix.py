@@ -27,8 +27,9 @@ from maporl.atomic_files import write_whole
 from maporl.benchmarks.methods.naming import Named, named
 from maporl.benchmarks.study.best_seat import best_seat
 from maporl.benchmarks.study.cell_folder import clash, describe, fail, is_complete, one_line, read_cell, write_cell
+from maporl.benchmarks.study.keys import CellKey, TrainingKey
 from maporl.benchmarks.study.provenance import difference, run_holds_work, settings_of_run
-from maporl.benchmarks.study.study import TOKENS, CellKey, Study, TrainingKey, matched_samples
+from maporl.benchmarks.study.study import TOKENS, Study, matched_samples
 from maporl.benchmarks.study.workers import News, OnNews, Workers, workers
 from maporl.errors import UserValueError
 from maporl.text_files import read_json

@@ -15,8 +15,9 @@ from maporl.agents import Loader, Team
 from maporl.agents.models.checkpoints import TINY
 from maporl.benchmarks.methods.ablation import spoken_again, unheard
 from maporl.benchmarks.study.cell_folder import Begun, fail
+from maporl.benchmarks.study.keys import CellKey
 from maporl.benchmarks.study.seating import Planned, Seating, Tasks, by_models, seatings, voices
-from maporl.benchmarks.study.study import CellKey, Study
+from maporl.benchmarks.study.study import Study
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from maporl.atomic_files import mapping_of, write_whole
-from maporl.benchmarks.study.study import CellKey, Study
+from maporl.benchmarks.study.keys import CellKey
+from maporl.benchmarks.study.study import Study
 from maporl.training.config import RunConfig
 from maporl.training.run_folder import RunFolder
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from maporl.agents import Sampling, Voice
-from maporl.benchmarks.study.study import CellKey, Study, discussed, seats_of
+from maporl.benchmarks.study.keys import CellKey
+from maporl.benchmarks.study.study import Study, discussed, seats_of
 from maporl.envs.discussion import DiscussionEnv
 from maporl.roster import Roster, Speaker
 from maporl.settings import model_name

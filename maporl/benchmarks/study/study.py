@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -16,12 +15,13 @@ import yaml
 from maporl import registry
 from maporl.benchmarks.methods.method import SingleAgent
 from maporl.benchmarks.methods.naming import Named, named, trains
+from maporl.benchmarks.study.keys import CellKey, TrainingKey, file_name
 from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
 from maporl.settings import deeply, importable, nearest, plain, read_settings, typed
 from maporl.training.config import RunConfig
 
-__all__ = ["TOKENS", "CellKey", "Study", "TrainingKey", "file_name", "matched_samples", "seats_of"]
+__all__ = ["TOKENS", "Study", "matched_samples", "seats_of"]
 
 TOKENS = ("prompt_tokens", "completion_tokens", "judge_tokens")
 DEFAULT_METHODS = ("single_agent", "self_consistency", "debate")
@@ -33,52 +33,6 @@ NOT_SHARED = {  # fields of a run that a study decides itself -> what to write i
     "team_answer": "a method",
     "allow_oracle": "a method (its rows are labelled)",
 }
-
-
-@dataclass(frozen=True)
-class TrainingKey:
-    """One training run, which rows of the same agents share.
-
-    Attributes:
-        task, method, seat, seed: Which; `seat` is "" where there is but one.
-        config: Of the run.
-    """
-
-    task: str
-    method: str
-    seat: str
-    seed: int
-    config: RunConfig
-
-    @property
-    def folder(self) -> Path:
-        """Where it is written, in the study's folder."""
-        parts = (self.task, self.method, *([self.seat] if self.seat else []))
-        return Path("runs", *map(file_name, parts), f"seed_{self.seed}")
-
-
-@dataclass(frozen=True)
-class CellKey:
-    """One method on one task with one seed.
-
-    Attributes:
-        task, named, seed: Which.
-        matched: For a vote that spends as much as a team: (the team's word, "completion" | "all" tokens), ...
-    """
-
-    task: str
-    named: Named
-    seed: int
-    matched: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def folder(self) -> Path:
-        """Where it is written, in the study's folder."""
-        return Path("cells", file_name(self.task), file_name(self.named.word), f"seed_{self.seed}")
-
-    @property
-    def name(self) -> str:
-        return f"{self.task} / {self.named.word} / seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -186,14 +140,19 @@ class Study:
     def load(cls, *paths: str | Path, values: Mapping[str, Any] = MappingProxyType({})) -> Study:
         """From YAML files, each on top of those before it, and `values` on top of all; what they make together is checked.
 
+        Among the methods of `values` a label of the files stands for its row.
+
         Raises:
             ValueError: Of `read_settings` or `merged`.
         """
-        lists = ("methods", "seeds", "tasks")
-        replaced = {k: v for k, v in values.items() if k in lists and not isinstance(v, Mapping)}
         read: dict[str, Any] = {}
         for path in paths:
             read = deeply(read, read_settings(path))
+        if isinstance(asked := values.get("methods"), list | tuple):
+            rows = {row["label"]: row for row in read.get("methods", ()) if isinstance(row, Mapping) and "label" in row}
+            values = {**values, "methods": [rows.get(m, m) if isinstance(m, str) else m for m in asked]}
+        lists = ("methods", "seeds", "tasks")
+        replaced = {k: v for k, v in values.items() if k in lists and not isinstance(v, Mapping)}
         return cls().merged({**read, **replaced}).merged(values)
 
     def merged(self, values: Mapping[str, Any]) -> Study:
@@ -354,11 +313,6 @@ def discussed(config: RunConfig) -> tuple[Any, ...]:
 def seats_of(task: DiscussionEnv, split: str = "train") -> tuple[str, ...]:
     """The seats in which a lone agent knows something of its own: () also where everybody is told the same (``view``)."""
     return () if task.view is not None else task.private_seats(split)
-
-
-def file_name(word: str) -> str:
-    """A word as the name of a folder."""
-    return re.sub(r"[^\w.@+-]", "~", word)
 
 
 def _is_the_single_agent(entry: Named) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from maporl.benchmarks.study.keys import TrainingKey
 from maporl.benchmarks.study.provenance import difference, keep_settings, run_holds_work, settings_of_run
-from maporl.benchmarks.study.study import TrainingKey
 from maporl.errors import UserValueError
 from maporl.training.callbacks import Callback
 from maporl.training.run import RunFolder

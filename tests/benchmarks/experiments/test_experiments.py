@@ -183,8 +183,8 @@ def test_the_plan_lists_what_will_be_run() -> None:
 
 def test_more_seeds_measure_a_swapped_cell_again_and_refuse_nothing(tmp_path: Path) -> None:
     from maporl.benchmarks.study.cell_folder import clash, describe, is_complete, write_cell
+    from maporl.benchmarks.study.keys import CellKey
     from maporl.benchmarks.study.provenance import keep_settings, settings_of_cell
-    from maporl.benchmarks.study.study import CellKey
 
     few, more = (Study().merged({"methods": ["partner_swap/mappo"], "seeds": seeds}) for seeds in ([0, 1], [0, 1, 2]))
     for seed in (0, 1):

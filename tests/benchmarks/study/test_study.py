@@ -11,7 +11,8 @@ import yaml
 
 from maporl.benchmarks.methods.method import SelfConsistency
 from maporl.benchmarks.methods.naming import named
-from maporl.benchmarks.study.study import TOKENS, CellKey, Study, file_name, matched_samples
+from maporl.benchmarks.study.keys import CellKey, file_name
+from maporl.benchmarks.study.study import TOKENS, Study, matched_samples
 from maporl.training.config import RunConfig
 
 FULL: dict[str, Any] = {
@@ -301,3 +302,13 @@ def test_the_saved_file_is_for_people(tmp_path: Path) -> None:
     Study().merged({"methods": ["debate"], "max_new_tokens": 16}).save(tmp_path / "study.yaml")
     found = yaml.safe_load((tmp_path / "study.yaml").read_text())
     assert found["methods"] == ["debate"] and found["max_new_tokens"] == 16 and "learning_rate" not in found
+
+
+def test_rows_of_a_file_are_picked_by_their_labels(tmp_path: Path) -> None:
+    label = {"name": "mappo", "label": "paid", "settings": {"env_args": {"shaping": "team_mean"}}}
+    (file := tmp_path / "rows.yaml").write_text(yaml.safe_dump({"methods": ["mappo", label, "discussion"]}))
+    study = Study.load(file, values={"methods": ["paid", "discussion"]})
+    assert [n.label for n in study.named][-2:] == ["paid", "untrained team"] and len(study.methods) == 2
+    assert study.named[-2].settings == label["settings"]
+    with pytest.raises(ValueError, match="unknown method 'payed'"):
+        Study.load(file, values={"methods": ["payed"]})
