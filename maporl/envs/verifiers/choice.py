@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
-from maporl.envs.verifiers.english.tokens import Name, lexer, words_of
+from maporl.envs.verifiers.english.claims import Group, Stance, groups_from_the_end, groups_of
+from maporl.envs.verifiers.english.tokens import Name, Names, lexer, words_of
 from maporl.envs.verifiers.markers import unstyled
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
@@ -30,29 +30,20 @@ class _Reader:
     """How the choices of one question are named.
 
     Attributes:
-        split: The lexer, which finds names of one character.
-        letters: Those -> what they stand for.
-        named: The words of the other names -> what they stand for.
+        names: Labels and texts of the choices.
         same: Label -> the first label with the same text, which stands for both.
     """
 
-    split: re.Pattern[str]
-    letters: Mapping[str, Name]
-    named: Mapping[tuple[str, ...], Name]
+    names: Names
     same: Mapping[str, str]
-
-    def name(self, match: re.Match[str]) -> Name:
-        name = self.letters[match.group().strip(_AROUND).lower()]
-        return name._replace(bare="letter" if match.lastgroup == "name_bare" else "")
-
-    def groups(self, text: str) -> list[Group]:
-        return groups_of(_readable(text[-_LONGEST:]), self.split, self.name, self.named)
 
 
 def _readable(text: str) -> str:
     """Without styling; letters and quotation marks in their usual form."""
-    usual = unicodedata.normalize("NFKC", text).translate(_QUOTES)
-    return _LOST.sub(" ", unstyled(usual))
+    if text.isascii() and text.replace(" ", "").isalnum():
+        return text
+    usual = text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    return _LOST.sub(" ", unstyled(usual) if "\\" in usual else usual)
 
 
 @lru_cache(maxsize=64)
@@ -76,27 +67,42 @@ def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
         label: first.setdefault(" ".join(text.casefold().split()), label) if text else label
         for label, text, _ in choices
     }
-    labels = [(said, Name(same[label])) for label, _, others in choices for said in (label, *others)]
-    texts = [(text, Name(same[label], label=False)) for label, text, _ in choices]
+    labels = [(_readable(said), Name(same[label])) for label, _, others in choices for said in (label, *others)]
+    texts = [(_readable(text), Name(same[label], label=False)) for label, text, _ in choices]
     letters: dict[str, Name] = {}
     for said, name in texts + labels:  # a label beats a text
-        if len(letter := _readable(said).strip(_AROUND).lower()) == 1:
+        if len(letter := said.strip(_AROUND).lower()) == 1:
             letters[letter] = name
     split = _lexer(tuple(sorted(letters)))
     named: dict[tuple[str, ...], Name] = {}
     for said, name in texts:
-        words = words_of(_readable(said), split)
+        words = words_of(said, split)
         # Two texts that differ by an article only stand for neither.
         named[words] = name if named.get(words, name) == name else Name("", label=False)
     for said, name in labels:
-        words = words_of(_readable(said), split)
-        named[words] = name._replace(bare="particle" if words in _PARTICLES else "")
+        words = words_of(said, split)
+        named[words] = name._replace(bare="particle") if words in _PARTICLES else name
     named = {words: name for words, name in named.items() if name.value and len("".join(words)) > 1}
-    return _Reader(split, letters, named, same)
+    bare = {letter: name._replace(bare="letter") for letter, name in letters.items()}
+
+    def of(match: re.Match[str]) -> Name:
+        written = match.group().strip(_AROUND).lower()
+        return bare[written] if match.lastgroup == "name_bare" else letters[written]
+
+    return _Reader(Names(split, of, named), same)
 
 
-def _extract(text: str, reader: _Reader) -> str | None:
-    groups = reader.groups(text)
+def _extract(text: str, names: Names) -> str | None:
+    """The last claim that names a label or is sure, else the last claim, else the only choice that is named."""
+    text = _readable(text[-_LONGEST:])
+    groups: list[Group] = []
+    for found in groups_from_the_end(text, names):
+        groups[:0] = found
+        for group in reversed(found):  # nothing before it can matter
+            if group.stance is Stance.CLAIMED and (group.sure or group.label) and not group.alone:
+                if not any(after.alone for after in groups):
+                    return _only(group.values)
+                break
     listed = _lists(groups)
     claimed = [
         group for group in groups if group.stance is Stance.CLAIMED and not (group.alone and group.line in listed)
@@ -106,7 +112,8 @@ def _extract(text: str, reader: _Reader) -> str | None:
             return _only(pool[-1].values)
     named = [group for group in groups if group.stance is not Stance.ASIDE]
     if not any(group.label for group in named):  # the text of a choice is a word like any other
-        said = reader.groups(text.rstrip().rpartition("\n")[2]) if len({*_values(named)}) == 1 else []
+        last = text.rstrip().rpartition("\n")[2]
+        said = groups_of(_readable(last), names) if len({*_values(named)}) == 1 else []
         named = [group for group in said if group.stance is not Stance.ASIDE and not group.said_of]
     return _only({*_values(named)})
 
@@ -151,7 +158,7 @@ class Choice(AnswerVerifier):
 
     def judge(self, question: Question, text: str) -> Score:
         reader = self._reader(question)
-        answer, gold = _extract(text, reader), question.answer.strip()
+        answer, gold = _extract(text, reader.names), question.answer.strip()
         if answer is None:
             return no_answer("no choice, or more than one")
         return verdict(answer == reader.same.get(gold), answer, f"{answer} against {gold}")

@@ -11,7 +11,7 @@ from typing import Literal
 from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
 from maporl.envs.verifiers.english.numerals import WORDS, numeral
 from maporl.envs.verifiers.english.places import FIRM, put_aside
-from maporl.envs.verifiers.english.tokens import Name, lexer
+from maporl.envs.verifiers.english.tokens import Name, Names, lexer
 from maporl.envs.verifiers.markers import marked, plain
 from maporl.envs.verifiers.number_spelling import (
     DIGITS,
@@ -61,9 +61,6 @@ def _last_number(text: str) -> Fraction | None:
     return value_of(last) if last is not None else None
 
 
-_DIGITAL, _VERBAL = lexer(f"(?P<name>{NUMBER})"), lexer(f"(?P<name>{WORDS})")
-
-
 def _in_digits(match: re.Match[str]) -> Name:
     value = value_of(match)
     return Name("" if value is None else canonical(value), start=match.start(), end=match.end())
@@ -74,12 +71,16 @@ def _in_words(match: re.Match[str]) -> Name:
     return Name("" if value is None else str(value), start=match.start(), end=match.end())
 
 
+_DIGITAL = Names(lexer(f"(?P<name>{NUMBER})"), _in_digits, sign=re.compile("[0-9]"))
+_VERBAL = Names(lexer(f"(?P<name>{WORDS})"), _in_words)
+
+
 def _named(text: str, words: bool = True) -> list[Group]:
     """The numbers that `text` names; those in words, if it has no other that counts."""
-    groups = groups_of(text, _DIGITAL, _in_digits) if any(map(str.isdigit, text)) else []
+    groups = groups_of(text, _DIGITAL)
     if not words or any(group.stance is not Stance.ASIDE for group in groups):
         return groups
-    spelled = groups_of(text, _VERBAL, _in_words)
+    spelled = groups_of(text, _VERBAL)
     return groups + [group for group in spelled if not _pronoun(text, group)]
 
 
@@ -156,7 +157,7 @@ def _in_the_open(text: str) -> Fraction | None:
         claimed = [group for group in groups if group.stance is Stance.CLAIMED]
         if last is not None:
             result = _only(sentence, claimed[-1]) if claimed else None
-            repeated = groups_of(last[0], _VERBAL, _in_words) + last[1]
+            repeated = groups_of(last[0], _VERBAL) + last[1]
             if result is not None and canonical(result) in {value for group in repeated for value in group.values}:
                 return result
             break

@@ -7,35 +7,40 @@ side are one group: if they differ, nothing was chosen.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from maporl.envs.verifiers.english.groups import Group, Stance
-from maporl.envs.verifiers.english.tokens import Name, Token, tokens_of
+from maporl.envs.verifiers.english.tokens import Name, Names, Token, parts_of, tokens_of
 from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, SEEMS, SETS_OUT, Kind, kind_of
 
-__all__ = ["Group", "Stance", "groups_of"]
+__all__ = ["Group", "Stance", "groups_from_the_end", "groups_of"]
 
 
-def groups_of(
-    text: str,
-    split: re.Pattern[str],
-    name_of: Callable[[re.Match[str]], Name],
-    named: Mapping[tuple[str, ...], Name] = MappingProxyType({}),
-) -> list[Group]:
-    """What `text` names, in order; linear in its length. The arguments are those of `tokens_of`."""
-    end = Token("end", "\n")
-    tokens = [*tokens_of(text, split, name_of, named), end, end, end]
-    scan = _Scan()
-    for token, following, second in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if token.name is not None and token.name.bare and not scan.takes(token.name, token, following):
-            token = Token(kind_of(token.text.lower()), token.text.lower())
-        scan.read(token, following, second)
-    return scan.groups
+def groups_of(text: str, names: Names) -> list[Group]:
+    """What `text` names, in order; linear in its length."""
+    return [group for found in reversed([*groups_from_the_end(text, names)]) for group in found]
 
 
+def groups_from_the_end(text: str, names: Names) -> Iterator[list[Group]]:
+    """The same by parts of the text (`parts_of`), the last part first. Lines are counted from the end, downwards from 0."""
+    line = 0
+    for start, end in parts_of(text):
+        if names.sign is not None and not names.sign.search(text, start, end):
+            continue
+        scan = _Scan()
+        tokens = [*tokens_of(text, start, end, names), _END, _END, _END]
+        for token, following, second in zip(tokens, tokens[1:], tokens[2:], strict=False):
+            if token.name is not None and token.name.bare and not scan.takes(token.name, token, following):
+                token = Token(kind_of(token.text.lower()), token.text.lower())
+            scan.read(token, following, second)
+        line -= scan.line
+        for group in scan.groups:
+            group.line += line
+        yield scan.groups
+
+
+_END = Token("end", "\n")
 _CLOSES = (Kind.BUT, Kind.LINK, Kind.STOP)
 _TAKES = (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=")
 _PUTS_ASIDE = (Kind.DENY, Kind.ASIDE, Kind.WHILE, Kind.BOUND)

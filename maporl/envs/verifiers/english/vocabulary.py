@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-__all__ = ["BACK", "CHANGES", "CONDITIONS", "LONGEST", "SEEMS", "SETS_OUT", "STARTS", "Kind", "kind_of", "phrase"]
+__all__ = ["BACK", "CHANGES", "CONDITIONS", "LONGEST", "SEEMS", "SETS_OUT", "STARTS", "Kind", "ends_clause", "kind_of", "phrase"]
 
 
 class Kind(Enum):
@@ -112,12 +112,18 @@ _KINDS = {tuple(words.split()): kind for kind, text in _WORDS.items() for words 
 _KINDS = {key: kind for key, kind in _KINDS.items() if key}
 _OTHERS = {key[0] for key, kind in _KINDS.items() if kind is Kind.OTHER}
 STARTS = frozenset(key[0] for key in _KINDS if len(key) > 1)
+_ENDS = frozenset(key[-1] for key in _KINDS if len(key) > 1)
 LONGEST = max(map(len, _KINDS))
 
 
 def phrase(words: tuple[str, ...]) -> Kind | None:
     """What several words do together, None if they are no phrase."""
     return _KINDS.get(words)
+
+
+def ends_clause(word: str) -> bool:
+    """Whether a word, in small letters, is content, and the end of no phrase that does something."""
+    return word not in _ENDS and kind_of(word) is Kind.WORD
 
 
 def kind_of(word: str) -> Kind:
