@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from maporl.envs.verifiers.english.claims import Group, Stance, groups_from_the_end, groups_of
-from maporl.envs.verifiers.english.tokens import Name, Names, lexer, words_of
+from maporl.envs.verifiers.english.claims import Group, Stance, groups_in, groups_of
+from maporl.envs.verifiers.english.tokens import Name, Names, Words, lexer, parts_of, words_of
 from maporl.envs.verifiers.markers import unstyled
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
@@ -31,11 +31,29 @@ class _Reader:
 
     Attributes:
         names: Labels and texts of the choices.
+        labels: Labels alone.
+        words: The first letters and digits of all texts.
         same: Label -> the first label with the same text, which stands for both.
     """
 
     names: Names
+    labels: Names
+    words: frozenset[str]
     same: Mapping[str, str]
+
+    def read(self, part: str) -> tuple[list[Group], int]:
+        """(what a part of a text names, the number of its lines)."""
+        names = self.labels if self.words.isdisjoint(_WORD.findall(part.lower())) else self.names
+        return _remembered(part, names) if len(part) < _SHORT else groups_in(part, 0, len(part), names)
+
+
+_WORD = re.compile(r"[^\W_]+")
+_SHORT = 200  # characters of a part that is remembered: most teams end their messages in the same few ways
+
+
+@lru_cache(maxsize=16384)
+def _remembered(part: str, names: Names) -> tuple[list[Group], int]:
+    return groups_in(part, 0, len(part), names)
 
 
 def _readable(text: str) -> str:
@@ -58,6 +76,25 @@ def _lexer(letters: tuple[str, ...]) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=1024)
+def _labels(said: tuple[tuple[str, Name], ...]) -> Names:
+    """The names of labels, and of texts of one character, which the labels that come after them beat."""
+    said = tuple((_readable(way), name) for way, name in said)
+    letters = {letter: name for way, name in said if len(letter := way.strip(_AROUND).lower()) == 1}
+    bare = {letter: name._replace(bare="letter") for letter, name in letters.items()}
+    split = _lexer(tuple(sorted(letters)))
+
+    def of(match: re.Match[str]) -> Name:
+        written = match.group().strip(_AROUND).lower()
+        return bare[written] if match.lastgroup == "name_bare" else letters[written]
+
+    named: dict[Words, Name] = {}
+    for way, name in said:
+        if name.label and len("".join(words := words_of(way, split))) > 1:
+            named[words] = name._replace(bare="particle") if words in _PARTICLES else name
+    return Names(split, of, named)
+
+
+@lru_cache(maxsize=1024)
 def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
     """Args:
     choices: (label, text, other spellings of the label) each.
@@ -67,42 +104,35 @@ def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
         label: first.setdefault(" ".join(text.casefold().split()), label) if text else label
         for label, text, _ in choices
     }
-    labels = [(_readable(said), Name(same[label])) for label, _, others in choices for said in (label, *others)]
-    texts = [(_readable(text), Name(same[label], label=False)) for label, text, _ in choices]
-    letters: dict[str, Name] = {}
-    for said, name in texts + labels:  # a label beats a text
-        if len(letter := said.strip(_AROUND).lower()) == 1:
-            letters[letter] = name
-    split = _lexer(tuple(sorted(letters)))
-    named: dict[tuple[str, ...], Name] = {}
-    for said, name in texts:
-        words = words_of(said, split)
+    texts = [(_readable(text), Name(same[label], label=False)) for label, text, _ in choices if text]
+    letters = [(text, name) for text, name in texts if len(text.strip(_AROUND)) == 1]
+    ways = [(way, Name(same[label])) for label, _, others in choices for way in (label, *others)]
+    labels = _labels((*letters, *ways))
+    named: dict[Words, Name] = {}
+    for text, name in texts:
+        words = words_of(text, labels.split)
         # Two texts that differ by an article only stand for neither.
         named[words] = name if named.get(words, name) == name else Name("", label=False)
-    for said, name in labels:
-        words = words_of(said, split)
-        named[words] = name._replace(bare="particle") if words in _PARTICLES else name
-    named = {words: name for words, name in named.items() if name.value and len("".join(words)) > 1}
-    bare = {letter: name._replace(bare="letter") for letter, name in letters.items()}
-
-    def of(match: re.Match[str]) -> Name:
-        written = match.group().strip(_AROUND).lower()
-        return bare[written] if match.lastgroup == "name_bare" else letters[written]
-
-    return _Reader(Names(split, of, named), same)
+    kept = {words: name for words, name in named.items() if name.value and len("".join(words)) > 1}
+    starts = frozenset(found.group() for words in kept if (found := _WORD.search(" ".join(words))))
+    return _Reader(Names(labels.split, labels.of, kept | dict(labels.words)), labels, starts, same)
 
 
-def _extract(text: str, names: Names) -> str | None:
+def _extract(text: str, reader: _Reader) -> str | None:
     """The last claim that names a label or is sure, else the last claim, else the only choice that is named."""
     text = _readable(text[-_LONGEST:])
-    groups: list[Group] = []
-    for found in groups_from_the_end(text, names):
-        groups[:0] = found
-        for group in reversed(found):  # nothing before it can matter
-            if group.stance is Stance.CLAIMED and (group.sure or group.label) and not group.alone:
-                if not any(after.alone for after in groups):
-                    return _only(group.values)
-                break
+    parts: list[tuple[list[Group], int]] = []
+    alone = False
+    for start, end in parts_of(text):
+        parts.append(reader.read(text[start:end]))
+        alone = alone or any(group.alone for group in parts[-1][0])
+        for group in () if alone else reversed(parts[-1][0]):
+            if group.stance is Stance.CLAIMED and (group.sure or group.label):
+                return _only(group.values)  # nothing before it can matter
+    groups, lines = [], 0
+    for found, number in reversed(parts):
+        groups += [replace(group, line=group.line + lines) for group in found]
+        lines += number
     listed = _lists(groups)
     claimed = [
         group for group in groups if group.stance is Stance.CLAIMED and not (group.alone and group.line in listed)
@@ -112,8 +142,8 @@ def _extract(text: str, names: Names) -> str | None:
             return _only(pool[-1].values)
     named = [group for group in groups if group.stance is not Stance.ASIDE]
     if not any(group.label for group in named):  # the text of a choice is a word like any other
-        last = text.rstrip().rpartition("\n")[2]
-        said = groups_of(_readable(last), names) if len({*_values(named)}) == 1 else []
+        last = _readable(text.rstrip().rpartition("\n")[2])
+        said = groups_of(last, reader.names) if len({*_values(named)}) == 1 else []
         named = [group for group in said if group.stance is not Stance.ASIDE and not group.said_of]
     return _only({*_values(named)})
 
@@ -158,7 +188,7 @@ class Choice(AnswerVerifier):
 
     def judge(self, question: Question, text: str) -> Score:
         reader = self._reader(question)
-        answer, gold = _extract(text, reader.names), question.answer.strip()
+        answer, gold = _extract(text, reader), question.answer.strip()
         if answer is None:
             return no_answer("no choice, or more than one")
         return verdict(answer == reader.same.get(gold), answer, f"{answer} against {gold}")

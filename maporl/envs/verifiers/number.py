@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
-from maporl.envs.verifiers.english.numerals import WORDS, numeral
+from maporl.envs.verifiers.english.numerals import WORD, WORDS, numeral
 from maporl.envs.verifiers.english.places import FIRM, put_aside
 from maporl.envs.verifiers.english.tokens import Name, Names, lexer
 from maporl.envs.verifiers.markers import marked, plain
@@ -17,6 +18,7 @@ from maporl.envs.verifiers.number_spelling import (
     DIGITS,
     GOES_ON,
     NUMBER,
+    MOST_DIGITS,
     SIGN_APART,
     TOKEN,
     canonical,
@@ -72,7 +74,7 @@ def _in_words(match: re.Match[str]) -> Name:
 
 
 _DIGITAL = Names(lexer(f"(?P<name>{NUMBER})"), _in_digits, sign=re.compile("[0-9]"))
-_VERBAL = Names(lexer(f"(?P<name>{WORDS})"), _in_words)
+_VERBAL = Names(lexer(f"(?P<name>{WORDS})"), _in_words, sign=re.compile(WORD, re.IGNORECASE))
 
 
 def _named(text: str, words: bool = True) -> list[Group]:
@@ -113,6 +115,13 @@ def _after_marker(text: str) -> tuple[bool, Fraction | None]:
     for snippet, bounded, before, start, _ in found:
         if start in aside:
             continue
+        if (
+            (digits := snippet.strip()).isdecimal()
+            and digits.isascii()
+            and len(digits) <= MOST_DIGITS
+            and _takes(before)
+        ):
+            return True, Fraction(int(digits))
         snippet = _ONE_GROUP.sub(r"\1,\2", tidy(plain(snippet)))
         if not bounded:
             snippet = re.split(r"[.;](?=\s|$)", snippet, maxsplit=1)[0]
@@ -123,6 +132,14 @@ def _after_marker(text: str) -> tuple[bool, Fraction | None]:
         if live:
             return True, _read(sentence, live, bounded)
     return False, None
+
+
+@lru_cache(maxsize=4096)
+def _takes(before: str) -> bool:
+    """Whether digits after this are the answer, whichever they are."""
+    sentence = f"{tidy(before)} 7"
+    live = [group for group in _named(sentence) if group.stance is not Stance.ASIDE]
+    return not any(map(str.isdigit, before)) and bool(live) and _read(sentence, live, False) == 7
 
 
 def _read(text: str, groups: list[Group], bounded: bool) -> Fraction | None:
@@ -157,10 +174,14 @@ def _in_the_open(text: str) -> Fraction | None:
         claimed = [group for group in groups if group.stance is Stance.CLAIMED]
         if last is not None:
             result = _only(sentence, claimed[-1]) if claimed else None
+            if result is None:
+                break
             repeated = groups_of(last[0], _VERBAL) + last[1]
-            if result is not None and canonical(result) in {value for group in repeated for value in group.values}:
-                return result
-            break
+            return (
+                result
+                if canonical(result) in {value for group in repeated for value in group.values}
+                else _only(last[0], last[1][-1])
+            )
         live = claimed if aside else [group for group in groups if group.stance is not Stance.ASIDE]
         if live:
             last = sentence, live
@@ -227,4 +248,6 @@ class Number(AnswerVerifier):
 
     def _equal(self, a: Fraction, b: Fraction) -> bool:
         # Exact arithmetic throughout: a float would overflow on a model's 300 digits.
+        if a == b or a.denominator == b.denominator == 1:
+            return a == b  # the tolerance is below 1
         return abs(a - b) <= Fraction(self.tolerance) * min(Fraction(1), max(abs(a), abs(b)))

@@ -7,37 +7,35 @@ side are one group: if they differ, nothing was chosen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from maporl.envs.verifiers.english.groups import Group, Stance
 from maporl.envs.verifiers.english.tokens import Name, Names, Token, parts_of, tokens_of
 from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, SEEMS, SETS_OUT, Kind, kind_of
 
-__all__ = ["Group", "Stance", "groups_from_the_end", "groups_of"]
+__all__ = ["Group", "Stance", "groups_in", "groups_of"]
 
 
 def groups_of(text: str, names: Names) -> list[Group]:
-    """What `text` names, in order; linear in its length."""
-    return [group for found in reversed([*groups_from_the_end(text, names)]) for group in found]
-
-
-def groups_from_the_end(text: str, names: Names) -> Iterator[list[Group]]:
-    """The same by parts of the text (`parts_of`), the last part first. Lines are counted from the end, downwards from 0."""
-    line = 0
+    """What `text` names, in order; linear in its length. Lines are counted within each part (`parts_of`) only."""
+    found: list[list[Group]] = []
     for start, end in parts_of(text):
-        if names.sign is not None and not names.sign.search(text, start, end):
-            continue
-        scan = _Scan()
-        tokens = [*tokens_of(text, start, end, names), _END, _END, _END]
-        for token, following, second in zip(tokens, tokens[1:], tokens[2:], strict=False):
-            if token.name is not None and token.name.bare and not scan.takes(token.name, token, following):
-                token = Token(kind_of(token.text.lower()), token.text.lower())
-            scan.read(token, following, second)
-        line -= scan.line
-        for group in scan.groups:
-            group.line += line
-        yield scan.groups
+        if names.sign is None or names.sign.search(text, start, end):
+            found.append(groups_in(text, start, end, names)[0])
+            if names.sign is not None and not names.sign.search(text, 0, start):
+                break
+    return [group for groups in reversed(found) for group in groups]
+
+
+def groups_in(text: str, start: int, end: int, names: Names) -> tuple[list[Group], int]:
+    """(what one part of `text` names, the number of its lines)."""
+    scan = _Scan()
+    tokens = [*tokens_of(text, start, end, names), _END, _END, _END]
+    for token, following, second in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if token.name is not None and token.name.bare and not scan.takes(token.name, token, following):
+            token = Token(kind_of(token.text.lower()), token.text.lower())
+        scan.read(token, following, second)
+    return scan.groups, scan.line
 
 
 _END = Token("end", "\n")
@@ -144,7 +142,16 @@ class _Scan:
     # -- words ---------------------------------------------------------------------------------------------------------
 
     def _word(self, kind: Kind, text: str, following: Token) -> None:
-        self.sets_out = self.sets_out or (text in SETS_OUT and self.last == "end")
+        self.sets_out = self.sets_out or (self.last == "end" and text in SETS_OUT)
+        if kind is not Kind.FILL:
+            self.changes = self.changes or text.startswith(CHANGES)
+            self.tentative = self.tentative or text.startswith(SEEMS)
+        if kind is Kind.WORD:
+            self._finish(True)
+            if self.source in _TAKES and self.source != "open" or self.source == ":":
+                self.source = None
+            self.content, self.open = True, None
+            return
         if kind is Kind.FILL:
             if text == "no" and following.name is not None:
                 self.source = Kind.DENY  # "no contradiction"
@@ -166,11 +173,6 @@ class _Scan:
             self.topic.stance, self.topic = Stance.ASIDE, None
         elif kind is Kind.BAD and following.kind is Kind.NOUN:
             self.source = Kind.DENY  # "the wrong answer is"
-        elif kind is Kind.WORD:
-            self.content = True
-            self._finish(True)
-            if self.source in _TAKES and self.source != "open" or self.source == ":":
-                self.source = None
         self._turn(kind, text, following)
         if kind is not Kind.NOUN or self.open is None:
             self.open = None
@@ -178,8 +180,6 @@ class _Scan:
 
     def _turn(self, kind: Kind, text: str, following: Token) -> None:
         """What the word means for the next name."""
-        self.changes = self.changes or text.startswith(CHANGES)
-        self.tentative = self.tentative or text.startswith(SEEMS)
         back = text in BACK and self.last != "," and following.kind is not Kind.SELF
         goes_on = kind not in (Kind.SELF, Kind.LINK, Kind.BUT)
         self.condition, self.reported = (self.condition or text in CONDITIONS) and goes_on, self.reported and goes_on
@@ -214,9 +214,7 @@ class _Scan:
         if self.topic is not None or (
             self.open is not None and text.endswith(("n't", "cannot")) and following.kind != "name"
         ):
-            topic = self.topic or self.open
-            assert topic is not None
-            topic.stance, self.topic = Stance.ASIDE, None
+            (self.topic or self.open).stance, self.topic = Stance.ASIDE, None  # type: ignore[union-attr]
         self.source = Kind.DENY
 
     def _praise(self) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from maporl.envs.verifiers.english.vocabulary import LONGEST, STARTS, Kind, ends_clause, kind_of, phrase
 
-__all__ = ["Name", "Names", "Token", "lexer", "parts_of", "tokens_of", "words_of"]
+__all__ = ["Name", "Names", "Token", "Words", "lexer", "parts_of", "tokens_of", "words_of"]
 
 
 class Name(NamedTuple):

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-__all__ = ["BACK", "CHANGES", "CONDITIONS", "LONGEST", "SEEMS", "SETS_OUT", "STARTS", "Kind", "ends_clause", "kind_of", "phrase"]
+__all__ = [
+    "BACK",
+    "CHANGES",
+    "CONDITIONS",
+    "LONGEST",
+    "SEEMS",
+    "SETS_OUT",
+    "STARTS",
+    "Kind",
+    "ends_clause",
+    "kind_of",
+    "phrase",
+]
 
 
 class Kind(Enum):
