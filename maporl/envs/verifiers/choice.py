@@ -76,9 +76,13 @@ def _lexer(letters: tuple[str, ...]) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=1024)
-def _labels(said: tuple[tuple[str, Name], ...]) -> Names:
-    """The names of labels, and of texts of one character, which the labels that come after them beat."""
-    said = tuple((_readable(way), name) for way, name in said)
+def _labels(ways: tuple[tuple[str, str, bool], ...]) -> Names:
+    """The names of labels; and of texts of one character, which the labels that come after them beat.
+
+    Args:
+        ways: (how it is written, what it stands for, whether it is a label) each.
+    """
+    said = [(_readable(way), Name(value, label)) for way, value, label in ways]
     letters = {letter: name for way, name in said if len(letter := way.strip(_AROUND).lower()) == 1}
     bare = {letter: name._replace(bare="letter") for letter, name in letters.items()}
     split = _lexer(tuple(sorted(letters)))
@@ -94,7 +98,7 @@ def _labels(said: tuple[tuple[str, Name], ...]) -> Names:
     return Names(split, of, named)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
     """Args:
     choices: (label, text, other spellings of the label) each.
@@ -104,18 +108,16 @@ def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
         label: first.setdefault(" ".join(text.casefold().split()), label) if text else label
         for label, text, _ in choices
     }
-    texts = [(_readable(text), Name(same[label], label=False)) for label, text, _ in choices if text]
-    letters = [(text, name) for text, name in texts if len(text.strip(_AROUND)) == 1]
-    ways = [(way, Name(same[label])) for label, _, others in choices for way in (label, *others)]
-    labels = _labels((*letters, *ways))
-    named: dict[Words, Name] = {}
-    for text, name in texts:
+    texts = [(_readable(text), same[label]) for label, text, _ in choices if text]
+    letters = tuple((text, value, False) for text, value in texts if len(text.strip(_AROUND)) == 1)
+    labels = _labels(letters + tuple((way, same[x], True) for x, _, others in choices for way in (x, *others)))
+    values: dict[Words, str] = {}
+    for text, value in texts:
         words = words_of(text, labels.split)
-        # Two texts that differ by an article only stand for neither.
-        named[words] = name if named.get(words, name) == name else Name("", label=False)
-    kept = {words: name for words, name in named.items() if name.value and len("".join(words)) > 1}
-    starts = frozenset(found.group() for words in kept if (found := _WORD.search(" ".join(words))))
-    return _Reader(Names(labels.split, labels.of, kept | dict(labels.words)), labels, starts, same)
+        values[words] = value if values.get(words, value) == value else ""  # they differ by an article only
+    named = {words: Name(value, label=False) for words, value in values.items() if value and len("".join(words)) > 1}
+    starts = frozenset(found.group() for words in named if (found := _WORD.search(" ".join(words))))
+    return _Reader(Names(labels.split, labels.of, named | dict(labels.words)), labels, starts, same)
 
 
 def _extract(text: str, reader: _Reader) -> str | None:

@@ -150,6 +150,8 @@ def parts_of(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _ends(text: str, start: int, end: int) -> bool:
-    """Whether a line ends in a word after which no answer is waited for in the next one."""
+    """Whether a line ends a sentence, or in a word after which no answer is waited for in the next one."""
+    if text[end - 1 : end] in (".", "!", "?"):
+        return True
     last = _LAST.search(text[start:end].rstrip(" \t)]}\"'`$*"))
     return last is not None and ends_clause(last.group().lower()) and not _OPENS.search(text, start, end)
