@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from maporl.envs.verifiers.english.claims import Group, Stance, groups_in, groups_of
-from maporl.envs.verifiers.english.tokens import Name, Names, Words, lexer, parts_of, words_of
+from maporl.envs.verifiers.english.groups import Group, Stance
+from maporl.envs.verifiers.english.reading import groups_in, groups_of, parts_of
+from maporl.envs.verifiers.english.tokens import Name, Names, Words, lexer, words_of
 from maporl.envs.verifiers.markers import unstyled
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError

@@ -9,16 +9,18 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
+from maporl.envs.verifiers.english.groups import Group, Stance
 from maporl.envs.verifiers.english.numerals import WORD, WORDS, numeral
 from maporl.envs.verifiers.english.places import FIRM, put_aside
+from maporl.envs.verifiers.english.reading import groups_of
 from maporl.envs.verifiers.english.tokens import Name, Names, lexer
 from maporl.envs.verifiers.markers import marked, plain
 from maporl.envs.verifiers.number_spelling import (
     DIGITS,
     GOES_ON,
-    NUMBER,
     MOST_DIGITS,
+    NUMBER,
+    PART_OF,
     SIGN_APART,
     TOKEN,
     canonical,
@@ -34,7 +36,9 @@ __all__ = ["Number", "canonical", "parse_number"]
 
 _LONGEST = 20_000  # characters that are read, from the end, where nothing marks the answer
 _SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
-_BEFORE = re.compile(r"(?:[\w)}]\s?[-+*/^×÷]\s?|[-√]\s?|\\?sqrt\s?[({]?)$")
+_PART_OF = re.compile(PART_OF, re.IGNORECASE)
+_BEFORE = re.compile(rf"(?:[\w)}}]\s?[-+*/^×÷]\s?|[-√]\s?|\\?sqrt\s?[({{]?)$|{PART_OF}", re.IGNORECASE)
+_OF_ANOTHER = re.compile(r"\sof\s\$?[0-9]")
 _ONE_OF_MANY = re.compile(
     rf"(?:\s[a-z]{{1,20}}){{0,2}}\s(?:to|and)\s\$?{DIGITS}|[.,:]\s?[0-9]|\s?[-~]\s?[0-9]|\s[0-9]", re.IGNORECASE
 )
@@ -63,13 +67,17 @@ def _last_number(text: str) -> Fraction | None:
     return value_of(last) if last is not None else None
 
 
+def _part(match: re.Match[str]) -> bool:
+    return _PART_OF.search(match.string[max(0, match.start() - 40) : match.start()]) is not None
+
+
 def _in_digits(match: re.Match[str]) -> Name:
-    value = value_of(match)
+    value = None if _part(match) else value_of(match)
     return Name("" if value is None else canonical(value), start=match.start(), end=match.end())
 
 
 def _in_words(match: re.Match[str]) -> Name:
-    value = numeral(match.group())
+    value = None if _part(match) else numeral(match.group())
     return Name("" if value is None else str(value), start=match.start(), end=match.end())
 
 
@@ -146,7 +154,8 @@ def _read(text: str, groups: list[Group], bounded: bool) -> Fraction | None:
     """The first number; of an expression, what it comes to."""
     first = groups[0].names[0]
     said, rest = text[: first.start], text[groups[0].names[0].end :]
-    if GOES_ON.match(rest) or _BEFORE.search(said) or (bounded and rest.startswith("!")):
+    part = "/" in text[first.start : first.end] and _OF_ANOTHER.match(rest)  # 1/2 of 150
+    if part or GOES_ON.match(rest) or _BEFORE.search(said) or (bounded and rest.startswith("!")):
         results = [match for match in _RESULT.finditer(rest) if not GOES_ON.match(rest, _end(rest, match.end()))]
         result = TOKEN.match(rest, results[-1].end()) if results else None
         return value_of(result) if result else None

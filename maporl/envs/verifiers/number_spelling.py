@@ -13,6 +13,7 @@ __all__ = [
     "GOES_ON",
     "MOST_DIGITS",
     "NUMBER",
+    "PART_OF",
     "SIGN_APART",
     "TOKEN",
     "canonical",
@@ -52,12 +53,17 @@ _FRACTION = re.compile(
 )
 MOST_DIGITS = 400  # a longer number is a model repeating itself, and Python's own conversion has a limit too
 GOES_ON = re.compile(
-    r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|[π√]|sqrt|\\(?:times|cdot|div|sqrt|pi)\b|[xyz]\b(?!\s[a-z]))"
-    r"|(?:\s[a-z]{1,20}){0,2}\s?(?:[-+*/×÷]\s|\b(?:plus|minus|times|divided\sby|multiplied\sby|added\sto|less|(?:more|less|fewer)\sthan)\s)[$(]?[0-9]"
+    r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|_\{?[0-9]|[π√]|sqrt|\\(?:times|cdot|div|sqrt|pi)(?![A-Za-z])|[xyz]\b(?!\s[a-z]))"
+    r"|\s?(?:%|percent)\sof\s\$?[0-9]|(?:\s{1,2}[a-z]{1,20}){0,2}\s?(?:[-+*/×÷]\s|\b(?:plus|minus|times|divided\sby|multiplied\sby|added\sto|less|(?:more|less|fewer)\sthan)\s)[$(]?[0-9]"
     r"|(?:\s[a-z]{1,20}){0,4}\s?=",
     re.IGNORECASE,
 )
 """An expression goes on: what was read is only its beginning."""
+PART_OF = (
+    r"(?:\b(?:twice|thrice|double|triple|quadruple|times|half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?"
+    r"|percent\sof|[0-9]/[0-9]{1,3}\sof)|%\sof)(?:\s(?:of|the|as\s(?:many|much)\sas)){0,2}\s\$?$"
+)
+"""Words before a number that make another one of it: "twice 5", "half of 10"."""
 SIGN_APART = re.compile(r"^-\s{1,3}")
 _SPACES = "\u00a0\u2007\u2009\u202f"  # spaces that hold a number together
 _PLAIN = str.maketrans(

@@ -9,51 +9,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from maporl.envs.verifiers.english.groups import Group, Stance
-from maporl.envs.verifiers.english.tokens import Name, Names, Token, parts_of, tokens_of
-from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, SEEMS, SETS_OUT, Kind, kind_of
+from maporl.envs.verifiers.english.groups import FAR, Group, Stance
+from maporl.envs.verifiers.english.tokens import Name, Token
+from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, SEEMS, SETS_OUT, Kind
 
-__all__ = ["Group", "Stance", "groups_in", "groups_of"]
-
-
-def groups_of(text: str, names: Names) -> list[Group]:
-    """What `text` names, in order; linear in its length. Lines are counted within each part (`parts_of`) only."""
-    found: list[list[Group]] = []
-    for start, end in parts_of(text):
-        if names.sign is None or names.sign.search(text, start, end):
-            found.append(groups_in(text, start, end, names)[0])
-            if names.sign is not None and not names.sign.search(text, 0, start):
-                break
-    return [group for groups in reversed(found) for group in groups]
+__all__ = ["Scan"]
 
 
-def groups_in(text: str, start: int, end: int, names: Names) -> tuple[list[Group], int]:
-    """(what one part of `text` names, the number of its lines)."""
-    scan = _Scan()
-    tokens = [*tokens_of(text, start, end, names), _END, _END, _END]
-    for token, following, second in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if token.name is not None and token.name.bare and not scan.takes(token.name, token, following):
-            token = Token(kind_of(token.text.lower()), token.text.lower())
-        scan.read(token, following, second)
-    return scan.groups, scan.line
-
-
-_END = Token("end", "\n")
 _CLOSES = (Kind.BUT, Kind.LINK, Kind.STOP)
 _TAKES = (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=")
 _PUTS_ASIDE = (Kind.DENY, Kind.ASIDE, Kind.WHILE, Kind.BOUND)
 _AFTER_LETTER = {Kind.BE, Kind.HELP, Kind.GOOD, Kind.LIST, Kind.TO, *_CLOSES, *_PUTS_ASIDE}
 _STARTS = ("end", "open", ",", ":", ";", "=")
+_DETERMINERS = ("the", "this", "that", "my", "our")  # no article stands before them
 _PRONOUNS = ("it", "this", "that", "there", "they", "he", "she", "we", "you", "i", "one", "these", "those")
 
 
 @dataclass
-class _Scan:
-    """What is known at one place of the text; the first four fields last for a clause, the others for a sentence."""
+class Scan:
+    """What is known at one place of the text; the first five fields last for a clause, the others for a sentence."""
 
     source: Kind | str | None = None  # what decides about the next name
     quoted: Kind | None = None  # somebody else speaks: a named one (OTHER), or whoever "says" (SAYS)
     own: bool = False  # the speaker speaks
+    far: bool = False  # content, or a comma, stands between a denial and what it may deny: "won't need"
     agreed: bool = False
     groups: list[Group] = field(default_factory=list)
     first: int = 0  # the first group of this sentence
@@ -86,7 +65,7 @@ class _Scan:
         if token.text == "I":
             return free and (ends or following.text == "is")
         if token.text == "A":
-            return free and (ends or following.kind in _AFTER_LETTER)
+            return free and (ends or following.kind in _AFTER_LETTER or following.text in _DETERMINERS)
         return free or taken
 
     def read(self, token: Token, following: Token, second: Token) -> None:
@@ -125,6 +104,7 @@ class _Scan:
             elif self.source in _TAKES or (name.bare == "particle" and self.last in _STARTS):
                 stance = Stance.CLAIMED
             source = self.quoted if self.quoted and self.source not in _PUTS_ASIDE else self.source
+            source = FAR if source is Kind.DENY and self.far else source
             group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, source)
             self.groups.append(group)
             self.open = group
@@ -150,7 +130,7 @@ class _Scan:
             self._finish(True)
             if self.source in _TAKES and self.source != "open" or self.source == ":":
                 self.source = None
-            self.content, self.open = True, None
+            self.content, self.open, self.far = True, None, True
             return
         if kind is Kind.FILL:
             if text == "no" and following.name is not None:
@@ -186,7 +166,7 @@ class _Scan:
         if back or (kind is Kind.BUT and self.tentative):
             self._take_back()
         if kind in _CLOSES or kind is Kind.LIST:
-            denied = self._last_source() is Kind.DENY
+            denied = self._last_source() in (Kind.DENY, FAR)
             self._clause()
             self.source = Kind.LINK if kind is Kind.LINK else Kind.CLAIM if kind is Kind.BUT and denied else None
         elif kind in (Kind.BE, Kind.CLAIM):
@@ -215,7 +195,7 @@ class _Scan:
             self.open is not None and text.endswith(("n't", "cannot")) and following.kind != "name"
         ):
             (self.topic or self.open).stance, self.topic = Stance.ASIDE, None  # type: ignore[union-attr]
-        self.source = Kind.DENY
+        self.source, self.far = Kind.DENY, False
 
     def _praise(self) -> None:
         assert self.topic is not None
@@ -252,6 +232,7 @@ class _Scan:
             if self.source is Kind.BOUND or self.source not in _PUTS_ASIDE:
                 self.source = "open"
         elif mark in ",/&|":
+            self.far = True
             if self.open is not None:
                 self.joined.append("," if mark == "," else Kind.LIST)
             if mark == "," and self.last is not Kind.DENY and self.source in _PUTS_ASIDE:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-from maporl.envs.verifiers.english.vocabulary import LONGEST, STARTS, Kind, ends_clause, kind_of, phrase
+from maporl.envs.verifiers.english.vocabulary import LONGEST, STARTS, Kind, kind_of, phrase
 
-__all__ = ["Name", "Names", "Token", "Words", "lexer", "parts_of", "tokens_of", "words_of"]
+__all__ = ["Name", "Names", "Token", "Words", "lexer", "tokens_of", "words_of"]
 
 
 class Name(NamedTuple):
@@ -126,32 +126,3 @@ def words_of(text: str, split: re.Pattern[str]) -> Words:
     while words and words[-1] in (".", "!", "?"):
         words.pop()
     return tuple(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
-
-
-_STOP = re.compile(r"[.!?](?=\s)")
-_OPENS = re.compile(r"box|####|<answer>", re.IGNORECASE)
-_LAST = re.compile(r"[^\W_][\w.'-]*\Z")
-
-
-def parts_of(text: str) -> Iterator[tuple[int, int]]:
-    """(start, end) of parts, the last first, none of which says anything about how another is to be read: sentences, and lines that do
-    not end in the middle of one."""
-    end = stop = len(text)
-    while stop:
-        line = text.rfind("\n", 0, stop - 1) + 1
-        for match in reversed([*_STOP.finditer(text, line, stop)]):
-            yield match.end(), end
-            end = match.end()
-        if line and _ends(text, text.rfind("\n", 0, line - 1) + 1, line - 1):
-            yield line, end
-            end = line
-        stop = line
-    yield 0, end
-
-
-def _ends(text: str, start: int, end: int) -> bool:
-    """Whether a line ends a sentence, or in a word after which no answer is waited for in the next one."""
-    if text[end - 1 : end] in (".", "!", "?"):
-        return True
-    last = _LAST.search(text[start:end].rstrip(" \t)]}\"'`$*"))
-    return last is not None and ends_clause(last.group().lower()) and not _OPENS.search(text, start, end)

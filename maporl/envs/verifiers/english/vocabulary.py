@@ -53,6 +53,7 @@ _WORDS = {
         overall, in total, in all, altogether, no doubt, without doubt, without any doubt, without a doubt,
         beyond doubt, in my opinion, in my view, to me, of course, in fact, after all, by far, for sure, sure, certain, confident, yes, no,
         according to,
+        none other than, no other than, nothing other than, nothing but,
         no more than, not more than, not less than, no less than, no fewer than, not only, not just, not merely, wait, hmm, well, ok, okay,
         above, below, following, remaining, going, described, classified, labelled, labeled, known, seen, one,
         text, json""",
@@ -74,7 +75,9 @@ _WORDS = {
         disagree with, disagrees with, no longer, far from, hardly, no way, nobody, no one,
         refuse to, mistake to, wrong to, dropped, dismissed, dismiss""",
     Kind.ASIDE: """
-        instead of, rather than, unlike, from, between, compared to, compared with, better than, likelier than, over, versus, as opposed to,
+        instead of, rather than, unlike, from, between, compared to, compared with, better than, likelier than, more likely than,
+        more plausible than, more probable than, more suitable than,
+        more appropriate than, more sensible than, over, versus, as opposed to,
         apart from, aside from, besides, despite, considered, thought about, thought of""",
     Kind.BOUND: """
         at most, at least, less than, more than, fewer than, greater than, larger than, smaller than, higher than, lower than, up to,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from maporl.envs.verifiers.english.groups import FAR
 from maporl.envs.verifiers.english.places import FIRM, put_aside
 from maporl.envs.verifiers.english.vocabulary import Kind
 from maporl.envs.verifiers.markers import BOX, box
@@ -70,7 +71,7 @@ def _last(text: str, kinds: tuple[str, ...], lead: str = "") -> str | None:
     aside = put_aside(lead + text, [(start, end) for start, end, _ in found])
     own = [answer for start, _, answer in found if start not in aside]
     own = own or [
-        answer for start, _, answer in found if aside[start] is Kind.DENY
+        answer for start, _, answer in found if aside[start] in (Kind.DENY, FAR)
     ]  # "it's not 10 it's 9": 10 is none of them
     return own[-1] if own else None
 
