@@ -129,8 +129,8 @@ SUBJECTS = (
     Subject("choice", "choice", "choice"),
     Subject("exact", "exact", "exact"),
     Subject("regex", {"name": "regex", "pattern": PATTERN}, "regex", not_on=("math_verify_cases",)),
-    Subject("TRL accuracy_reward", Accuracy(), "math", own=False, not_on=CHOICES),
-    Subject("Math-Verify", MathVerify(), "math", own=False, not_on=CHOICES),
+    Subject("TRL accuracy_reward", Accuracy(), "math", own=False, not_on=(*CHOICES, "own texts")),
+    Subject("Math-Verify", MathVerify(), "math", own=False, not_on=(*CHOICES, "own texts")),
 )
 
 

@@ -123,12 +123,8 @@ def _after_marker(text: str) -> tuple[bool, Fraction | None]:
     for snippet, bounded, before, start, _ in found:
         if start in aside:
             continue
-        if (
-            (digits := snippet.strip()).isdecimal()
-            and digits.isascii()
-            and len(digits) <= MOST_DIGITS
-            and _takes(before)
-        ):
+        digits = snippet.strip().removesuffix("" if bounded else ".")
+        if digits.isascii() and digits.isdecimal() and len(digits) <= MOST_DIGITS and _takes(before):
             return True, Fraction(int(digits))
         snippet = _ONE_GROUP.sub(r"\1,\2", tidy(plain(snippet)))
         if not bounded:

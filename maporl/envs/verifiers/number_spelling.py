@@ -28,7 +28,7 @@ DIGITS = (
     r"|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 )
 NUMBER = (
-    r"(?<![A-Za-z_])(?<![A-Za-z_]-)(?P<sign>(?<![\w)\]}.-])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
+    r"(?=[-$€£¥₹.0-9])(?<![A-Za-z_])(?<![A-Za-z_]-)(?P<sign>(?<![\w)\]}.-])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
     r"(?![0-9][0-9,]{0,20}(?:st|nd|rd|th)\b)(?![0-9.,]{1,20}\s(?:squared|cubed)\b)"  # an ordinal is no amount, a power not its base
     rf"(?P<number>{DIGITS})"
     r"(?:\s{1,2}(?P<above>[0-9]{1,9})/(?P<below>[0-9]{1,9})(?![0-9/])"  # 1 1/2
