@@ -23,12 +23,15 @@ _WHY = {
     ("math", "eq-050"): _DONE,
     ("number", "eq-050"): _DONE,
     ("number", "eq-040"): "convention: equal within .001, as ToRA labels",
-    ("math", "mv-0264"): "label: it calls 1 + 1/e equal to 1 - 1/e",
+    ("math", "mv-0264"): "label: it calls 1 + 1/e equal to 1 - 1/e, for Math-Verify by itself reads 1 from both",
     (
         "math",
         "mv-0006",
     ): "convention: a bare gold answer 1,22 is a list; a label that reads plain numbers only takes the decimal comma",
-    ("math, the row's options", "mv-0264"): "label: it calls 1 + 1/e equal to 1 - 1/e",
+    (
+        "math, the row's options",
+        "mv-0264",
+    ): "label: it calls 1 + 1/e equal to 1 - 1/e, for Math-Verify by itself reads 1 from both",
     ("math", "mv-0031"): "convention: line feeds inside $ ... $ are read",
     ("math", "mv-0032"): "convention: line feeds inside \\( ... \\) are read",
     **{("math", f"mv-{number}"): _OPTIONS for number in ("0133", "0139", "0186", "0254")},

@@ -60,8 +60,9 @@ GOES_ON = re.compile(
 )
 """An expression goes on: what was read is only its beginning."""
 PART_OF = (
-    r"(?:\b(?:twice|thrice|double|triple|quadruple|times|half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?"
-    r"|percent\sof|[0-9]/[0-9]{1,3}\sof)|%\sof)(?:\s(?:of|the|as\s(?:many|much)\sas)){0,2}\s\$?$"
+    r"(?:\b(?:twice|thrice|double|triple|quadruple|times|half\s(?:of|the|as)"
+    r"|(?:halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|percent|[0-9]/[0-9]{1,3})\sof)|%\sof)"
+    r"(?:\s(?:of|the|as|many|much)){0,4}\s\$?$"
 )
 """Words before a number that make another one of it: "twice 5", "half of 10"."""
 SIGN_APART = re.compile(r"^-\s{1,3}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from maporl.envs.verifiers.english.groups import FAR, Group, Stance
 from maporl.envs.verifiers.english.tokens import Name, Token
-from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, SEEMS, SETS_OUT, Kind
+from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, DENIED_TWICE, SEEMS, SETS_OUT, Kind
 
 __all__ = ["Scan"]
 
@@ -195,7 +195,8 @@ class Scan:
             self.open is not None and text.endswith(("n't", "cannot")) and following.kind != "name"
         ):
             (self.topic or self.open).stance, self.topic = Stance.ASIDE, None  # type: ignore[union-attr]
-        self.source, self.far = Kind.DENY, False
+        twice = self.source is Kind.DENY and text in DENIED_TWICE  # "cannot be anything but"
+        self.source, self.far = Kind.CLAIM if twice else Kind.DENY, False
 
     def _praise(self) -> None:
         assert self.topic is not None

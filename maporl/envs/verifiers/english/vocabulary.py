@@ -8,6 +8,7 @@ __all__ = [
     "BACK",
     "CHANGES",
     "CONDITIONS",
+    "DENIED_TWICE",
     "LONGEST",
     "SEEMS",
     "SETS_OUT",
@@ -116,6 +117,8 @@ CONDITIONS = ("if", "even if", "unless")
 """What follows holds in a case only."""
 BACK = (*CONDITIONS, "initially", "originally", "at first", "at first glance", "at first sight")
 """After a claim, these take it back: it held in a case or at a time only."""
+DENIED_TWICE = ("anything but", "other than", "except", "except for", "doubt")
+"""After a denial these take what follows."""
 SEEMS = ("seem", "appear", "looks", "sounds", "may", "might")
 """Beginnings of verbs whose praise a "but" takes back."""
 SETS_OUT = ("according to", "in", "as", "per")
