@@ -14,7 +14,6 @@ def reason(verifier: str, case_id: str) -> str:
 
 _LIST = "convention: a bare list is a set, in any order"
 _DONE = "convention: a division is carried out"
-_LONG = "no verdict: a decimal of more than 300 digits is not parsed"
 _OPTIONS = "convention: the label holds under the row's options"
 
 _WHY = {
@@ -37,10 +36,6 @@ _WHY = {
     **{("math", f"mv-{number}"): _OPTIONS for number in ("0133", "0139", "0186", "0254")},
     ("math", "tora-70b-0098"): "our miss: without a marker the last number counts, and the sentence goes on to another",
     ("math", "tora-70b-0288"): "our miss: without a marker the last number counts, and the answer is in words",
-    **{
-        ("math", f"gsm-{name}"): _LONG
-        for name in ("0048-175b_finetuning", "0150-6b_finetuning", "0150-175b_finetuning", "0633-6b_finetuning")
-    },
 }
 MODES = {
     "number, extract: marker": "mode: without a marker, or with an answer beside it that is no plain number, there is no answer",

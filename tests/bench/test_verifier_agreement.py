@@ -36,6 +36,7 @@ def on(data_dir: Path, name: str, verifier: str) -> Measured:
         ("gsm8k_model_solutions", "number", 5276, 5276),
         ("gsm8k_model_solutions", "number, extract: last", 5276, 5276),
         ("gsm8k gold", "number", 2638, 2638),
+        ("gsm8k_model_solutions", "math", 5276, 5276),
         ("math500 gold", "math", 1000, 1000),
         ("csqa gold", "choice", 2442, 2442),
         ("anli r3 gold", "choice", 2396, 2396),

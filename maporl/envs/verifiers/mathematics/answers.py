@@ -130,7 +130,7 @@ def _joins(between: str) -> bool:
 # Phrases.
 
 _PHRASE = re.compile(
-    r"(?P<tag><answer>)|\#\#\#\#"
+    r"(?P<tag><answer>)|\#\#\#\#|^[ \t*_>]*(?-i:A):(?=\s)"
     r"|(?<!this\s)(?<!that\s)(?<!whose\s)\banswers?\b[*_\"')\s]{0,4}(?:\([^()\n]{0,40}\)\s?)?(?:(?:to|for|of)\s[^.\n:]{1,80}?\s)?"
     r"(?:(?:is|was|are|equals?|becomes|(?:would|will|must|should)\s(?:then\s)?be)\b|=|:)(?!\s{1,3}not\b)"
     r"|^[ \t#*_]*(?:final[ ])?answer[ \t*_]*$",

@@ -17,7 +17,7 @@ __all__ = ["brackets", "close", "is_text", "name_of", "plain_number", "same_text
 _LONGEST = 1000  # characters; what is longer is no answer that a person would write, and stays as it is
 
 _PLAIN = re.compile(
-    r"(-?)(?:\\frac\{([0-9]{1,30})\}\{([0-9]{1,30})\}|([0-9]{1,30}(?:\.[0-9]{1,30})?)(?:/([0-9]{1,30}))?)(\\%)?"
+    r"(-?)(?:\\frac\{([0-9]{1,999})\}\{([0-9]{1,999})\}|([0-9]{1,999}(?:\.[0-9]{1,999})?)(?:/([0-9]{1,999}))?)(\\%)?"
 )
 
 
