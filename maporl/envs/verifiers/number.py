@@ -37,6 +37,7 @@ __all__ = ["Number", "canonical", "parse_number"]
 _LONGEST = 20_000  # characters that are read, from the end, where nothing marks the answer
 _SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
 _PART_OF = re.compile(PART_OF, re.IGNORECASE)
+_PART_ENDS = ("of", "the", "as", "many", "much", "twice", "thrice", "double", "triple", "quadruple", "times")
 _BEFORE = re.compile(rf"(?:[\w)}}]\s?[-+*/^×÷]\s?|[-√]\s?|\\?sqrt\s?[({{]?)$|{PART_OF}", re.IGNORECASE)
 _OF_ANOTHER = re.compile(r"\sof\s\$?[0-9]")
 _ONE_OF_MANY = re.compile(
@@ -68,7 +69,8 @@ def _last_number(text: str) -> Fraction | None:
 
 
 def _part(match: re.Match[str]) -> bool:
-    return _PART_OF.search(match.string[max(0, match.start() - 40) : match.start()]) is not None
+    before = match.string[max(0, match.start() - 40) : match.start()]
+    return before.rstrip(" \t\n$").lower().endswith(_PART_ENDS) and _PART_OF.search(before) is not None
 
 
 def _in_digits(match: re.Match[str]) -> Name:
