@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
-from maporl.envs.verifiers.english.tokens import Name, lexer, words_of
+from maporl.envs.verifiers.english.groups import Group, Stance
+from maporl.envs.verifiers.english.reading import groups_in, groups_of, parts_of
+from maporl.envs.verifiers.english.tokens import Name, Names, Words, lexer, words_of
 from maporl.envs.verifiers.markers import unstyled
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
@@ -30,29 +31,38 @@ class _Reader:
     """How the choices of one question are named.
 
     Attributes:
-        split: The lexer, which finds names of one character.
-        letters: Those -> what they stand for.
-        named: The words of the other names -> what they stand for.
+        names: Labels and texts of the choices.
+        labels: Labels alone.
+        words: The first letters and digits of all texts.
         same: Label -> the first label with the same text, which stands for both.
     """
 
-    split: re.Pattern[str]
-    letters: Mapping[str, Name]
-    named: Mapping[tuple[str, ...], Name]
+    names: Names
+    labels: Names
+    words: frozenset[str]
     same: Mapping[str, str]
 
-    def name(self, match: re.Match[str]) -> Name:
-        name = self.letters[match.group().strip(_AROUND).lower()]
-        return name._replace(bare="letter" if match.lastgroup == "name_bare" else "")
+    def read(self, part: str) -> tuple[list[Group], int]:
+        """(what a part of a text names, the number of its lines)."""
+        names = self.labels if self.words.isdisjoint(_WORD.findall(part.lower())) else self.names
+        return _remembered(part, names) if len(part) < _SHORT else groups_in(part, 0, len(part), names)
 
-    def groups(self, text: str) -> list[Group]:
-        return groups_of(_readable(text[-_LONGEST:]), self.split, self.name, self.named)
+
+_WORD = re.compile(r"[^\W_]+")
+_SHORT = 200  # characters of a part that is remembered: most teams end their messages in the same few ways
+
+
+@lru_cache(maxsize=16384)
+def _remembered(part: str, names: Names) -> tuple[list[Group], int]:
+    return groups_in(part, 0, len(part), names)
 
 
 def _readable(text: str) -> str:
     """Without styling; letters and quotation marks in their usual form."""
-    usual = unicodedata.normalize("NFKC", text).translate(_QUOTES)
-    return _LOST.sub(" ", unstyled(usual))
+    if text.isascii() and text.replace(" ", "").isalnum():
+        return text
+    usual = text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    return _LOST.sub(" ", unstyled(usual) if "\\" in usual else usual)
 
 
 @lru_cache(maxsize=64)
@@ -67,6 +77,29 @@ def _lexer(letters: tuple[str, ...]) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=1024)
+def _labels(ways: tuple[tuple[str, str, bool], ...]) -> Names:
+    """The names of labels; and of texts of one character, which the labels that come after them beat.
+
+    Args:
+        ways: (how it is written, what it stands for, whether it is a label) each.
+    """
+    said = [(_readable(way), Name(value, label)) for way, value, label in ways]
+    letters = {letter: name for way, name in said if len(letter := way.strip(_AROUND).lower()) == 1}
+    bare = {letter: name._replace(bare="letter") for letter, name in letters.items()}
+    split = _lexer(tuple(sorted(letters)))
+
+    def of(match: re.Match[str]) -> Name:
+        written = match.group().strip(_AROUND).lower()
+        return bare[written] if match.lastgroup == "name_bare" else letters[written]
+
+    named: dict[Words, Name] = {}
+    for way, name in said:
+        if name.label and len("".join(words := words_of(way, split))) > 1:
+            named[words] = name._replace(bare="particle") if words in _PARTICLES else name
+    return Names(split, of, named)
+
+
+@lru_cache(maxsize=4096)
 def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
     """Args:
     choices: (label, text, other spellings of the label) each.
@@ -76,27 +109,33 @@ def _reader(choices: tuple[tuple[str, str, tuple[str, ...]], ...]) -> _Reader:
         label: first.setdefault(" ".join(text.casefold().split()), label) if text else label
         for label, text, _ in choices
     }
-    labels = [(said, Name(same[label])) for label, _, others in choices for said in (label, *others)]
-    texts = [(text, Name(same[label], label=False)) for label, text, _ in choices]
-    letters: dict[str, Name] = {}
-    for said, name in texts + labels:  # a label beats a text
-        if len(letter := _readable(said).strip(_AROUND).lower()) == 1:
-            letters[letter] = name
-    split = _lexer(tuple(sorted(letters)))
-    named: dict[tuple[str, ...], Name] = {}
-    for said, name in texts:
-        words = words_of(_readable(said), split)
-        # Two texts that differ by an article only stand for neither.
-        named[words] = name if named.get(words, name) == name else Name("", label=False)
-    for said, name in labels:
-        words = words_of(_readable(said), split)
-        named[words] = name._replace(bare="particle" if words in _PARTICLES else "")
-    named = {words: name for words, name in named.items() if name.value and len("".join(words)) > 1}
-    return _Reader(split, letters, named, same)
+    texts = [(_readable(text), same[label]) for label, text, _ in choices if text]
+    letters = tuple((text, value, False) for text, value in texts if len(text.strip(_AROUND)) == 1)
+    labels = _labels(letters + tuple((way, same[x], True) for x, _, others in choices for way in (x, *others)))
+    values: dict[Words, str] = {}
+    for text, value in texts:
+        words = words_of(text, labels.split)
+        values[words] = value if values.get(words, value) == value else ""  # they differ by an article only
+    named = {words: Name(value, label=False) for words, value in values.items() if value and len("".join(words)) > 1}
+    starts = frozenset(found.group() for words in named if (found := _WORD.search(" ".join(words))))
+    return _Reader(Names(labels.split, labels.of, named | dict(labels.words)), labels, starts, same)
 
 
 def _extract(text: str, reader: _Reader) -> str | None:
-    groups = reader.groups(text)
+    """The last claim that names a label or is sure, else the last claim, else the only choice that is named."""
+    text = _readable(text[-_LONGEST:])
+    parts: list[tuple[list[Group], int]] = []
+    alone = False
+    for start, end in parts_of(text):
+        parts.append(reader.read(text[start:end]))
+        alone = alone or any(group.alone for group in parts[-1][0])
+        for group in () if alone else reversed(parts[-1][0]):
+            if group.stance is Stance.CLAIMED and (group.sure or group.label):
+                return _only(group.values)  # nothing before it can matter
+    groups, lines = [], 0
+    for found, number in reversed(parts):
+        groups += [replace(group, line=group.line + lines) for group in found]
+        lines += number
     listed = _lists(groups)
     claimed = [
         group for group in groups if group.stance is Stance.CLAIMED and not (group.alone and group.line in listed)
@@ -106,7 +145,8 @@ def _extract(text: str, reader: _Reader) -> str | None:
             return _only(pool[-1].values)
     named = [group for group in groups if group.stance is not Stance.ASIDE]
     if not any(group.label for group in named):  # the text of a choice is a word like any other
-        said = reader.groups(text.rstrip().rpartition("\n")[2]) if len({*_values(named)}) == 1 else []
+        last = _readable(text.rstrip().rpartition("\n")[2])
+        said = groups_of(last, reader.names) if len({*_values(named)}) == 1 else []
         named = [group for group in said if group.stance is not Stance.ASIDE and not group.said_of]
     return _only({*_values(named)})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 __all__ = ["BOX", "Marked", "box", "marked", "plain", "unstyled"]
@@ -46,7 +47,7 @@ class Marked(NamedTuple):
 
 def marked(text: str) -> Iterator[Marked]:
     """What follows each explicit marker, the last marker first."""
-    for match in list(_MARKER.finditer(text))[: -_MOST - 1 : -1]:
+    for match in islice(_markers(text), _MOST):
         if match.group().lower().startswith(("\\boxed", "\\fbox")):
             inside = box(text, match.end())
             if inside is not None:
@@ -65,6 +66,26 @@ def marked(text: str) -> Iterator[Marked]:
             start = match.end() + len(rest) - len(body)
             body = body.split("\n", 1)[0]
             yield Marked(body, False, before, start, start + len(body))
+
+
+_HINTS = ("answer", "####", "boxed", "fbox", "a:")  # one of them is in every marker
+_REACH = 200  # characters that a marker may have
+
+
+def _markers(text: str) -> Iterator[re.Match[str]]:
+    """The matches of `_MARKER`, the last first: looked for in the last lines that may have some, then in those before."""
+    lower, end = text.lower(), len(text)
+    if len(lower) != end:  # a letter that is two in small letters
+        yield from reversed([*_MARKER.finditer(text)])
+        return
+    places = {hint: lower.rfind(hint) for hint in _HINTS}
+    while (start := max(places.values())) >= 0:
+        while start >= 0:
+            line = text.rfind("\n", 0, start) + 1
+            start = lower.find("answer", max(0, line - _REACH), line)  # a marker may go on in the next line
+        yield from reversed([*_MARKER.finditer(text, line, end)])
+        end = line
+        places = {hint: place if place < end else lower.rfind(hint, 0, end) for hint, place in places.items()}
 
 
 _TOKEN = re.compile(r"[ \t]{0,3}(-?[0-9]+|\\[A-Za-z]+|[^\s{}$\\])")

@@ -6,17 +6,21 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
-from maporl.envs.verifiers.english.claims import Group, Stance, groups_of
-from maporl.envs.verifiers.english.numerals import WORDS, numeral
+from maporl.envs.verifiers.english.groups import Group, Stance
+from maporl.envs.verifiers.english.numerals import WORD, WORDS, numeral
 from maporl.envs.verifiers.english.places import FIRM, put_aside
-from maporl.envs.verifiers.english.tokens import Name, lexer
+from maporl.envs.verifiers.english.reading import groups_of
+from maporl.envs.verifiers.english.tokens import Name, Names, lexer
 from maporl.envs.verifiers.markers import marked, plain
 from maporl.envs.verifiers.number_spelling import (
     DIGITS,
     GOES_ON,
+    MOST_DIGITS,
     NUMBER,
+    PART_OF,
     SIGN_APART,
     TOKEN,
     canonical,
@@ -32,7 +36,10 @@ __all__ = ["Number", "canonical", "parse_number"]
 
 _LONGEST = 20_000  # characters that are read, from the end, where nothing marks the answer
 _SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
-_BEFORE = re.compile(r"(?:[\w)}]\s?[-+*/^×÷]\s?|[-√]\s?|\\?sqrt\s?[({]?)$")
+_PART_OF = re.compile(PART_OF, re.IGNORECASE)
+_PART_ENDS = ("of", "the", "as", "many", "much", "twice", "thrice", "double", "triple", "quadruple", "times")
+_BEFORE = re.compile(rf"(?:[\w)}}]\s?[-+*/^×÷]\s?|[-√]\s?|\\?sqrt\s?[({{]?)$|{PART_OF}", re.IGNORECASE)
+_OF_ANOTHER = re.compile(r"\sof\s\$?[0-9]")
 _ONE_OF_MANY = re.compile(
     rf"(?:\s[a-z]{{1,20}}){{0,2}}\s(?:to|and)\s\$?{DIGITS}|[.,:]\s?[0-9]|\s?[-~]\s?[0-9]|\s[0-9]", re.IGNORECASE
 )
@@ -61,25 +68,31 @@ def _last_number(text: str) -> Fraction | None:
     return value_of(last) if last is not None else None
 
 
-_DIGITAL, _VERBAL = lexer(f"(?P<name>{NUMBER})"), lexer(f"(?P<name>{WORDS})")
+def _part(match: re.Match[str]) -> bool:
+    before = match.string[max(0, match.start() - 40) : match.start()]
+    return before.rstrip(" \t\n$").lower().endswith(_PART_ENDS) and _PART_OF.search(before) is not None
 
 
 def _in_digits(match: re.Match[str]) -> Name:
-    value = value_of(match)
+    value = None if _part(match) else value_of(match)
     return Name("" if value is None else canonical(value), start=match.start(), end=match.end())
 
 
 def _in_words(match: re.Match[str]) -> Name:
-    value = numeral(match.group())
+    value = None if _part(match) else numeral(match.group())
     return Name("" if value is None else str(value), start=match.start(), end=match.end())
+
+
+_DIGITAL = Names(lexer(f"(?P<name>{NUMBER})"), _in_digits, sign=re.compile("[0-9]"))
+_VERBAL = Names(lexer(f"(?P<name>{WORDS})"), _in_words, sign=re.compile(WORD, re.IGNORECASE))
 
 
 def _named(text: str, words: bool = True) -> list[Group]:
     """The numbers that `text` names; those in words, if it has no other that counts."""
-    groups = groups_of(text, _DIGITAL, _in_digits) if any(map(str.isdigit, text)) else []
+    groups = groups_of(text, _DIGITAL)
     if not words or any(group.stance is not Stance.ASIDE for group in groups):
         return groups
-    spelled = groups_of(text, _VERBAL, _in_words)
+    spelled = groups_of(text, _VERBAL)
     return groups + [group for group in spelled if not _pronoun(text, group)]
 
 
@@ -112,6 +125,9 @@ def _after_marker(text: str) -> tuple[bool, Fraction | None]:
     for snippet, bounded, before, start, _ in found:
         if start in aside:
             continue
+        digits = snippet.strip().removesuffix("" if bounded else ".")
+        if digits.isascii() and digits.isdecimal() and len(digits) <= MOST_DIGITS and _takes(before):
+            return True, Fraction(int(digits))
         snippet = _ONE_GROUP.sub(r"\1,\2", tidy(plain(snippet)))
         if not bounded:
             snippet = re.split(r"[.;](?=\s|$)", snippet, maxsplit=1)[0]
@@ -124,11 +140,20 @@ def _after_marker(text: str) -> tuple[bool, Fraction | None]:
     return False, None
 
 
+@lru_cache(maxsize=4096)
+def _takes(before: str) -> bool:
+    """Whether digits after this are the answer, whichever they are."""
+    sentence = f"{tidy(before)} 7"
+    live = [group for group in _named(sentence) if group.stance is not Stance.ASIDE]
+    return not any(map(str.isdigit, before)) and bool(live) and _read(sentence, live, False) == 7
+
+
 def _read(text: str, groups: list[Group], bounded: bool) -> Fraction | None:
     """The first number; of an expression, what it comes to."""
     first = groups[0].names[0]
     said, rest = text[: first.start], text[groups[0].names[0].end :]
-    if GOES_ON.match(rest) or _BEFORE.search(said) or (bounded and rest.startswith("!")):
+    part = "/" in text[first.start : first.end] and _OF_ANOTHER.match(rest)  # 1/2 of 150
+    if part or GOES_ON.match(rest) or _BEFORE.search(said) or (bounded and rest.startswith("!")):
         results = [match for match in _RESULT.finditer(rest) if not GOES_ON.match(rest, _end(rest, match.end()))]
         result = TOKEN.match(rest, results[-1].end()) if results else None
         return value_of(result) if result else None
@@ -156,10 +181,14 @@ def _in_the_open(text: str) -> Fraction | None:
         claimed = [group for group in groups if group.stance is Stance.CLAIMED]
         if last is not None:
             result = _only(sentence, claimed[-1]) if claimed else None
-            repeated = groups_of(last[0], _VERBAL, _in_words) + last[1]
-            if result is not None and canonical(result) in {value for group in repeated for value in group.values}:
-                return result
-            break
+            if result is None:
+                break
+            repeated = groups_of(last[0], _VERBAL) + last[1]
+            return (
+                result
+                if canonical(result) in {value for group in repeated for value in group.values}
+                else _only(last[0], last[1][-1])
+            )
         live = claimed if aside else [group for group in groups if group.stance is not Stance.ASIDE]
         if live:
             last = sentence, live
@@ -226,4 +255,6 @@ class Number(AnswerVerifier):
 
     def _equal(self, a: Fraction, b: Fraction) -> bool:
         # Exact arithmetic throughout: a float would overflow on a model's 300 digits.
+        if a == b or a.denominator == b.denominator == 1:
+            return a == b  # the tolerance is below 1
         return abs(a - b) <= Fraction(self.tolerance) * min(Fraction(1), max(abs(a), abs(b)))

@@ -8,7 +8,19 @@ import unicodedata
 from fractions import Fraction
 from functools import lru_cache
 
-__all__ = ["DIGITS", "GOES_ON", "NUMBER", "SIGN_APART", "TOKEN", "canonical", "parse_number", "tidy", "value_of"]
+__all__ = [
+    "DIGITS",
+    "GOES_ON",
+    "MOST_DIGITS",
+    "NUMBER",
+    "PART_OF",
+    "SIGN_APART",
+    "TOKEN",
+    "canonical",
+    "parse_number",
+    "tidy",
+    "value_of",
+]
 
 DIGITS = (
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
@@ -16,7 +28,7 @@ DIGITS = (
     r"|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 )
 NUMBER = (
-    r"(?<![A-Za-z_])(?<![A-Za-z_]-)(?P<sign>(?<![\w)\]}.-])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
+    r"(?=[-$€£¥₹.0-9])(?<![A-Za-z_])(?<![A-Za-z_]-)(?P<sign>(?<![\w)\]}.-])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
     r"(?![0-9][0-9,]{0,20}(?:st|nd|rd|th)\b)(?![0-9.,]{1,20}\s(?:squared|cubed)\b)"  # an ordinal is no amount, a power not its base
     rf"(?P<number>{DIGITS})"
     r"(?:\s{1,2}(?P<above>[0-9]{1,9})/(?P<below>[0-9]{1,9})(?![0-9/])"  # 1 1/2
@@ -39,14 +51,20 @@ _FRACTION = re.compile(
     rf"(?P<whole>[0-9]\s?)?\\[dtc]?frac\s?(?:\{{\s?(?P<a>-?{DIGITS})\s?\}}\s?\{{\s?(?P<b>-?{DIGITS})\s?\}}"
     r"|(?P<c>[0-9])\s?(?P<d>[0-9]))"
 )
-_MOST_DIGITS = 400  # a longer number is a model repeating itself, and Python's own conversion has a limit too
+MOST_DIGITS = 400  # a longer number is a model repeating itself, and Python's own conversion has a limit too
 GOES_ON = re.compile(
-    r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|[π√]|sqrt|\\(?:times|cdot|div|sqrt|pi)\b|[xyz]\b(?!\s[a-z]))"
-    r"|(?:\s[a-z]{1,20}){0,2}\s?(?:[-+*/×÷]\s|\b(?:plus|minus|times|divided\sby|multiplied\sby|added\sto|less|(?:more|less|fewer)\sthan)\s)[$(]?[0-9]"
+    r"\s?(?:[-*/×÷]\s?[0-9(\\]|[+^]\s?[\w(\\{]|_\{?[0-9]|[π√]|sqrt|\\(?:times|cdot|div|sqrt|pi)(?![A-Za-z])|[xyz]\b(?!\s[a-z]))"
+    r"|\s?(?:%|percent)\sof\s\$?[0-9]|(?:\s{1,2}[a-z]{1,20}){0,2}\s?(?:[-+*/×÷]\s|\b(?:plus|minus|times|divided\sby|multiplied\sby|added\sto|less|(?:more|less|fewer)\sthan)\s)[$(]?[0-9]"
     r"|(?:\s[a-z]{1,20}){0,4}\s?=",
     re.IGNORECASE,
 )
 """An expression goes on: what was read is only its beginning."""
+PART_OF = (
+    r"(?:\b(?:twice|thrice|double|triple|quadruple|times|half\s(?:of|the|as)"
+    r"|(?:halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|percent|[0-9]/[0-9]{1,3})\sof)|%\sof)"
+    r"(?:\s(?:of|the|as|many|much)){0,4}\s\$?$"
+)
+"""Words before a number that make another one of it: "twice 5", "half of 10"."""
 SIGN_APART = re.compile(r"^-\s{1,3}")
 _SPACES = "\u00a0\u2007\u2009\u202f"  # spaces that hold a number together
 _PLAIN = str.maketrans(
@@ -83,9 +101,10 @@ def tidy(text: str) -> str:
 
 def value_of(match: re.Match[str]) -> Fraction | None:
     """The number that a `TOKEN` match spells, None if it is not finite or too long to be meant."""
-    if len(match.group()) > _MOST_DIGITS:
+    if len(match.group()) > MOST_DIGITS:
         return None
-    value = Fraction(match["number"].replace(",", ""))
+    digits = match["number"].replace(",", "")
+    value = Fraction(int(digits)) if digits.isdecimal() else Fraction(digits)
     if match["above"]:
         below = int(match["below"])
         value = value + Fraction(int(match["above"]), below) if below else value
@@ -104,7 +123,7 @@ def value_of(match: re.Match[str]) -> Fraction | None:
 @lru_cache(maxsize=65536)
 def parse_number(text: str) -> Fraction | None:
     """The number that `text` as a whole is, units and currency allowed (``"-1,200.50 dollars"``), else None."""
-    if len(text) > _MOST_DIGITS:
+    if len(text) > MOST_DIGITS:
         return None
     text = SIGN_APART.sub("-", tidy(text).strip(" \t\r\n$*+").rstrip("."))
     match = TOKEN.match(text)
@@ -115,6 +134,8 @@ def parse_number(text: str) -> Fraction | None:
 
 def canonical(value: Fraction) -> str:
     """One spelling per number: ``"72"``, ``"-0.5"``, ``"1/3"``."""
+    if value.denominator == 1:
+        return str(value.numerator)
     twos, fives, rest = 0, 0, value.denominator
     while rest % 2 == 0:
         rest, twos = rest // 2, twos + 1

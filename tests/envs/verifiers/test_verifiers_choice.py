@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maporl.envs.verifiers import Choice
+from maporl.envs.verifiers import Choice, choice
 from maporl.types import Question
 
 TEXTS = {"A": "bank", "B": "library", "C": "department store", "D": "mall", "E": "new york"}
@@ -139,3 +139,16 @@ def test_a_gold_answer_outside_the_choices_is_named() -> None:
 def test_bad_labels_are_named(labels: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="labels="):
         Choice(labels)
+
+
+def test_what_leads_to_a_claim_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last sentence decides, so the time does not grow with the reasoning; where it says nothing, what is before it is read."""
+    read: list[str] = []
+    whole = choice.groups_in
+    monkeypatch.setattr(choice, "groups_in", lambda text, *rest: read.append(text) or whole(text, *rest))
+    question = Question("?", "B", metadata={"choices": {"A": "bank", "B": "library"}})
+    reasons = "".join(f"A bank has {n} doors of glass, which lead into the street.\n" for n in range(200))
+    assert Choice()(question, f"{reasons}So the answer for row {len(read)} is (B).").correct is True
+    assert len(read) == 1
+    assert Choice()(question, f"So it is (B).\n{reasons}").answer == "B"
+    assert len(read) > 200

@@ -7,33 +7,13 @@ side are one group: if they differ, nothing was chosen.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
-from maporl.envs.verifiers.english.groups import Group, Stance
-from maporl.envs.verifiers.english.tokens import Name, Token, tokens_of
-from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, SEEMS, SETS_OUT, Kind, kind_of
+from maporl.envs.verifiers.english.groups import FAR, Group, Stance
+from maporl.envs.verifiers.english.tokens import Name, Token
+from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, DENIED_TWICE, SEEMS, SETS_OUT, Kind
 
-__all__ = ["Group", "Stance", "groups_of"]
-
-
-def groups_of(
-    text: str,
-    split: re.Pattern[str],
-    name_of: Callable[[re.Match[str]], Name],
-    named: Mapping[tuple[str, ...], Name] = MappingProxyType({}),
-) -> list[Group]:
-    """What `text` names, in order; linear in its length. The arguments are those of `tokens_of`."""
-    end = Token("end", "\n")
-    tokens = [*tokens_of(text, split, name_of, named), end, end, end]
-    scan = _Scan()
-    for token, following, second in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if token.name is not None and token.name.bare and not scan.takes(token.name, token, following):
-            token = Token(kind_of(token.text.lower()), token.text.lower())
-        scan.read(token, following, second)
-    return scan.groups
+__all__ = ["Scan"]
 
 
 _CLOSES = (Kind.BUT, Kind.LINK, Kind.STOP)
@@ -41,16 +21,18 @@ _TAKES = (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=")
 _PUTS_ASIDE = (Kind.DENY, Kind.ASIDE, Kind.WHILE, Kind.BOUND)
 _AFTER_LETTER = {Kind.BE, Kind.HELP, Kind.GOOD, Kind.LIST, Kind.TO, *_CLOSES, *_PUTS_ASIDE}
 _STARTS = ("end", "open", ",", ":", ";", "=")
+_DETERMINERS = ("the", "this", "that", "my", "our")  # no article stands before them
 _PRONOUNS = ("it", "this", "that", "there", "they", "he", "she", "we", "you", "i", "one", "these", "those")
 
 
 @dataclass
-class _Scan:
-    """What is known at one place of the text; the first four fields last for a clause, the others for a sentence."""
+class Scan:
+    """What is known at one place of the text; the first five fields last for a clause, the others for a sentence."""
 
     source: Kind | str | None = None  # what decides about the next name
     quoted: Kind | None = None  # somebody else speaks: a named one (OTHER), or whoever "says" (SAYS)
     own: bool = False  # the speaker speaks
+    far: bool = False  # content, or a comma, stands between a denial and what it may deny: "won't need"
     agreed: bool = False
     groups: list[Group] = field(default_factory=list)
     first: int = 0  # the first group of this sentence
@@ -83,7 +65,7 @@ class _Scan:
         if token.text == "I":
             return free and (ends or following.text == "is")
         if token.text == "A":
-            return free and (ends or following.kind in _AFTER_LETTER)
+            return free and (ends or following.kind in _AFTER_LETTER or following.text in _DETERMINERS)
         return free or taken
 
     def read(self, token: Token, following: Token, second: Token) -> None:
@@ -122,6 +104,7 @@ class _Scan:
             elif self.source in _TAKES or (name.bare == "particle" and self.last in _STARTS):
                 stance = Stance.CLAIMED
             source = self.quoted if self.quoted and self.source not in _PUTS_ASIDE else self.source
+            source = FAR if source is Kind.DENY and self.far else source
             group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, source)
             self.groups.append(group)
             self.open = group
@@ -139,7 +122,16 @@ class _Scan:
     # -- words ---------------------------------------------------------------------------------------------------------
 
     def _word(self, kind: Kind, text: str, following: Token) -> None:
-        self.sets_out = self.sets_out or (text in SETS_OUT and self.last == "end")
+        self.sets_out = self.sets_out or (self.last == "end" and text in SETS_OUT)
+        if kind is not Kind.FILL:
+            self.changes = self.changes or text.startswith(CHANGES)
+            self.tentative = self.tentative or text.startswith(SEEMS)
+        if kind is Kind.WORD:
+            self._finish(True)
+            if self.source in _TAKES and self.source != "open" or self.source == ":":
+                self.source = None
+            self.content, self.open, self.far = True, None, True
+            return
         if kind is Kind.FILL:
             if text == "no" and following.name is not None:
                 self.source = Kind.DENY  # "no contradiction"
@@ -161,11 +153,6 @@ class _Scan:
             self.topic.stance, self.topic = Stance.ASIDE, None
         elif kind is Kind.BAD and following.kind is Kind.NOUN:
             self.source = Kind.DENY  # "the wrong answer is"
-        elif kind is Kind.WORD:
-            self.content = True
-            self._finish(True)
-            if self.source in _TAKES and self.source != "open" or self.source == ":":
-                self.source = None
         self._turn(kind, text, following)
         if kind is not Kind.NOUN or self.open is None:
             self.open = None
@@ -173,15 +160,13 @@ class _Scan:
 
     def _turn(self, kind: Kind, text: str, following: Token) -> None:
         """What the word means for the next name."""
-        self.changes = self.changes or text.startswith(CHANGES)
-        self.tentative = self.tentative or text.startswith(SEEMS)
         back = text in BACK and self.last != "," and following.kind is not Kind.SELF
         goes_on = kind not in (Kind.SELF, Kind.LINK, Kind.BUT)
         self.condition, self.reported = (self.condition or text in CONDITIONS) and goes_on, self.reported and goes_on
         if back or (kind is Kind.BUT and self.tentative):
             self._take_back()
         if kind in _CLOSES or kind is Kind.LIST:
-            denied = self._last_source() is Kind.DENY
+            denied = self._last_source() in (Kind.DENY, FAR)
             self._clause()
             self.source = Kind.LINK if kind is Kind.LINK else Kind.CLAIM if kind is Kind.BUT and denied else None
         elif kind in (Kind.BE, Kind.CLAIM):
@@ -209,10 +194,9 @@ class _Scan:
         if self.topic is not None or (
             self.open is not None and text.endswith(("n't", "cannot")) and following.kind != "name"
         ):
-            topic = self.topic or self.open
-            assert topic is not None
-            topic.stance, self.topic = Stance.ASIDE, None
-        self.source = Kind.DENY
+            (self.topic or self.open).stance, self.topic = Stance.ASIDE, None  # type: ignore[union-attr]
+        twice = self.source is Kind.DENY and text in DENIED_TWICE  # "cannot be anything but"
+        self.source, self.far = Kind.CLAIM if twice else Kind.DENY, False
 
     def _praise(self) -> None:
         assert self.topic is not None
@@ -249,6 +233,7 @@ class _Scan:
             if self.source is Kind.BOUND or self.source not in _PUTS_ASIDE:
                 self.source = "open"
         elif mark in ",/&|":
+            self.far = True
             if self.open is not None:
                 self.joined.append("," if mark == "," else Kind.LIST)
             if mark == "," and self.last is not Kind.DENY and self.source in _PUTS_ASIDE:

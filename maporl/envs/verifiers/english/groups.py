@@ -8,7 +8,10 @@ from enum import Enum, auto
 from maporl.envs.verifiers.english.tokens import Name
 from maporl.envs.verifiers.english.vocabulary import Kind
 
-__all__ = ["Group", "Stance"]
+__all__ = ["FAR", "Group", "Stance"]
+
+FAR = "far"
+"""The source of what is put aside by a denial that may belong to what stands between: "we won't need more than"."""
 
 
 class Stance(Enum):
@@ -30,7 +33,7 @@ class Group:
         line: Number of its line, empty ones not counted.
         alone: Nothing else is said in the sentence.
         said_of: Something is said of them that is neither praise nor blame.
-        source: What decided about the stance: the kind of a word, "=", ":" or "open".
+        source: What decided about the stance: the kind of a word, `FAR`, "=", ":" or "open".
     """
 
     names: list[Name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["WORDS", "numeral"]
+__all__ = ["WORD", "WORDS", "numeral"]
 
 _SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
     nineteen"""
@@ -14,12 +14,12 @@ _TENS = {
     for n, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
 }
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
-_WORD = "|".join(sorted([*_ONES, *_TENS, *_SCALES], key=len, reverse=True))
+WORD = "|".join(sorted([*_ONES, *_TENS, *_SCALES], key=len, reverse=True))
 
 WORDS = (
     r"(?<![\w'-])(?<!half\s)(?<!third\s)(?<!quarter\s)(?<!half a\s)(?<!\d\s)"
-    rf"(?:(?:minus|negative)\s)?(?:an?\s(?=hundred|thousand|million))?(?:{_WORD})"
-    rf"(?:(?:[\s-]|,\s|\sand\s(?<=hundred\sand\s)|\sand\s(?<=thousand\sand\s))(?:{_WORD})(?![a-z])){{0,12}}(?![\w'])"
+    rf"(?:(?:minus|negative)\s)?(?:an?\s(?=hundred|thousand|million))?(?:{WORD})"
+    rf"(?:(?:[\s-]|,\s|\sand\s(?<=hundred\sand\s)|\sand\s(?<=thousand\sand\s))(?:{WORD})(?![a-z])){{0,12}}(?![\w'])"
     r"(?!-[a-z])(?!\s(?:and\s(?:an?|one)\s)?(?:hal(?:f|ves)|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?)\b)"
     r"(?!\s(?:dozens?|squared|cubed)\b)"
 )

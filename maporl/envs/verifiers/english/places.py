@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-from maporl.envs.verifiers.english.claims import Stance, groups_of
-from maporl.envs.verifiers.english.tokens import Name, lexer
+from maporl.envs.verifiers.english.groups import Stance
+from maporl.envs.verifiers.english.reading import groups_of
+from maporl.envs.verifiers.english.tokens import Name, Names, lexer
 from maporl.envs.verifiers.english.vocabulary import Kind
 
 __all__ = ["FIRM", "put_aside"]
 
-FIRM = (Kind.OTHER, "open", None)
-"""What decides for a box even where there is no other: it is somebody else's, or blamed. Words before it ("won't need") do not."""
-_PLACE = lexer("(?P<name>\ue000)")
+FIRM = (Kind.OTHER, Kind.DENY, "open", None)
+"""What decides for a box even where there is no other: it is somebody else's, denied or blamed. A denial of something before it ("won't
+need") does not."""
+_PLACES = Names(lexer("(?P<name>\ue000)"), lambda match: Name(str(match.start())), sign=re.compile("\ue000"))
 
 
 def put_aside(text: str, places: Iterable[tuple[int, int]]) -> dict[int, Kind | str | None]:
@@ -27,7 +30,7 @@ def put_aside(text: str, places: Iterable[tuple[int, int]]) -> dict[int, Kind | 
             length += start - at + 1
             starts[length - 1] = start
             at = end
-    groups = groups_of("".join([*parts, text[at:].replace("\ue000", " ")]), _PLACE, lambda m: Name(str(m.start())))
+    groups = groups_of("".join([*parts, text[at:].replace("\ue000", " ")]), _PLACES)
     return {
         starts[int(name.value)]: group.source
         for group in groups

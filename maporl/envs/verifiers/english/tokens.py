@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from maporl.envs.verifiers.english.vocabulary import LONGEST, STARTS, Kind, kind_of, phrase
 
-__all__ = ["Name", "Token", "lexer", "tokens_of", "words_of"]
+__all__ = ["Name", "Names", "Token", "Words", "lexer", "tokens_of", "words_of"]
 
 
 class Name(NamedTuple):
@@ -47,62 +49,80 @@ def lexer(names: str) -> re.Pattern[str]:
 Words = tuple[str, ...]
 
 
-def tokens_of(
-    text: str, split: re.Pattern[str], name_of: Callable[[re.Match[str]], Name], named: Mapping[Words, Name]
-) -> list[Token]:
-    """The tokens of `text`.
+class Names:
+    """What may be named.
 
     Args:
-        text: Any text.
         split: A `lexer`.
-        name_of: What a match of its pattern of names stands for.
-        named: What certain words stand for, as `words_of` gives them.
+        of: What a match of its pattern of names stands for.
+        words: What certain words stand for, as `words_of` gives them.
+        sign: Without a match of it, nothing is named.
     """
+
+    def __init__(
+        self,
+        split: re.Pattern[str],
+        of: Callable[[re.Match[str]], Name],
+        words: Mapping[Words, Name] = MappingProxyType({}),
+        sign: re.Pattern[str] | None = None,
+    ) -> None:
+        self.split, self.of, self.words, self.sign = split, of, words, sign
+        self.starts = frozenset(key[0] for key in words)
+        self.longest = max(map(len, words), default=0)
+
+
+def tokens_of(text: str, start: int, end: int, names: Names) -> list[Token]:
+    """The tokens of a part of `text`; words that name something, or do something together, are one."""
     tokens: list[Token] = []
-    for match in split.finditer(text):
-        kind = match.lastgroup or ""
-        said = match.group()
-        if kind.startswith("name"):
-            tokens.append(Token("name", said, name_of(match)))
-        elif kind == "word":
-            tokens.append(Token(Kind.WORD, said.lower()))
+    for match in names.split.finditer(text, start, end):
+        kind, said = match.lastgroup or "", match.group()
+        if kind == "word":
+            tokens.append(_word(said.lower()))
+        elif kind[:4] == "name":
+            tokens.append(Token("name", said, names.of(match)))
         elif kind == "mark":
             tokens.append(Token("=" if said[-1] in ">→⇒" else said, said))
         else:
             tokens.append(Token(kind, said))
-    return list(_joined(tokens, named))
+    starts, joined, at = names.starts, [], 0
+    while at < len(tokens):
+        token, step = tokens[at], 1
+        if token.text in STARTS and token.kind != "name":
+            token, step = _phrase(tokens, at)
+        if starts and tokens[at].text.lower() in starts:
+            token, step = _named(tokens, at, names) or (token, step)
+        joined.append(token)
+        at += step
+    return joined
+
+
+@lru_cache(maxsize=16384)
+def _word(word: str) -> Token:
+    return Token(kind_of(word), word)
+
+
+def _named(tokens: list[Token], at: int, names: Names) -> tuple[Token, int] | None:
+    words = tuple(token.text.lower() for token in tokens[at : at + names.longest])
+    for number in range(len(words), 0, -1):
+        if name := names.words.get(words[:number]):
+            return Token("name", " ".join(words[:number]), name), number
+    return None
+
+
+def _phrase(tokens: list[Token], at: int) -> tuple[Token, int]:
+    words = tuple(token.text if isinstance(token.kind, Kind) else "" for token in tokens[at : at + LONGEST])
+    for number in range(len(words), 1, -1):
+        if kind := phrase(words[:number]):
+            return Token(kind, " ".join(words[:number])), number
+    return tokens[at], 1
 
 
 def words_of(text: str, split: re.Pattern[str]) -> Words:
     """How `tokens_of` would find `text`, without an article before it."""
-    words = [match.group().lower() for match in split.finditer(text) if not match.group().isspace()]
+    if text.isascii() and text.replace(" ", "").isalnum():
+        words = text.lower().split()
+    else:
+        words = [match.group().lower() for match in split.finditer(text) if not match.group().isspace()]
     while words and words[-1] in (".", "!", "?"):
         words.pop()
     return tuple(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
-
-
-def _joined(tokens: list[Token], named: Mapping[Words, Name]) -> Iterator[Token]:
-    """Words that name something, or do something together, are one token."""
-    starts, longest = {words[0] for words in named}, max(map(len, named), default=0)
-    at = 0
-    while at < len(tokens):
-        token, step = tokens[at], 1
-        if token.text.lower() in starts:
-            for number in range(min(longest, len(tokens) - at), 0, -1):
-                words = tuple(t.text.lower() for t in tokens[at : at + number])
-                if words in named:
-                    token, step = Token("name", " ".join(words), named[words]), number
-                    break
-        if token.kind is Kind.WORD:
-            token, step = _phrase(tokens, at)
-        yield token
-        at += step
-
-
-def _phrase(tokens: list[Token], at: int) -> tuple[Token, int]:
-    token = tokens[at]
-    for number in range(LONGEST if token.text in STARTS else 1, 1, -1):
-        words = tuple(t.text for t in tokens[at : at + number] if t.kind is Kind.WORD)
-        if len(words) == number and (kind := phrase(words)) is not None:
-            return Token(kind, " ".join(words)), number
-    return token._replace(kind=kind_of(token.text)), 1

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-__all__ = ["BACK", "CHANGES", "CONDITIONS", "LONGEST", "SEEMS", "SETS_OUT", "STARTS", "Kind", "kind_of", "phrase"]
+__all__ = [
+    "BACK",
+    "CHANGES",
+    "CONDITIONS",
+    "DENIED_TWICE",
+    "LONGEST",
+    "SEEMS",
+    "SETS_OUT",
+    "STARTS",
+    "Kind",
+    "ends_clause",
+    "kind_of",
+    "phrase",
+]
 
 
 class Kind(Enum):
@@ -41,6 +54,7 @@ _WORDS = {
         overall, in total, in all, altogether, no doubt, without doubt, without any doubt, without a doubt,
         beyond doubt, in my opinion, in my view, to me, of course, in fact, after all, by far, for sure, sure, certain, confident, yes, no,
         according to,
+        none other than, no other than, nothing other than, nothing but,
         no more than, not more than, not less than, no less than, no fewer than, not only, not just, not merely, wait, hmm, well, ok, okay,
         above, below, following, remaining, going, described, classified, labelled, labeled, known, seen, one,
         text, json""",
@@ -62,7 +76,9 @@ _WORDS = {
         disagree with, disagrees with, no longer, far from, hardly, no way, nobody, no one,
         refuse to, mistake to, wrong to, dropped, dismissed, dismiss""",
     Kind.ASIDE: """
-        instead of, rather than, unlike, from, between, compared to, compared with, better than, likelier than, over, versus, as opposed to,
+        instead of, rather than, unlike, from, between, compared to, compared with, better than, likelier than, more likely than,
+        more plausible than, more probable than, more suitable than,
+        more appropriate than, more sensible than, over, versus, as opposed to,
         apart from, aside from, besides, despite, considered, thought about, thought of""",
     Kind.BOUND: """
         at most, at least, less than, more than, fewer than, greater than, larger than, smaller than, higher than, lower than, up to,
@@ -101,6 +117,8 @@ CONDITIONS = ("if", "even if", "unless")
 """What follows holds in a case only."""
 BACK = (*CONDITIONS, "initially", "originally", "at first", "at first glance", "at first sight")
 """After a claim, these take it back: it held in a case or at a time only."""
+DENIED_TWICE = ("anything but", "other than", "except", "except for", "doubt")
+"""After a denial these take what follows."""
 SEEMS = ("seem", "appear", "looks", "sounds", "may", "might")
 """Beginnings of verbs whose praise a "but" takes back."""
 SETS_OUT = ("according to", "in", "as", "per")
@@ -112,12 +130,18 @@ _KINDS = {tuple(words.split()): kind for kind, text in _WORDS.items() for words 
 _KINDS = {key: kind for key, kind in _KINDS.items() if key}
 _OTHERS = {key[0] for key, kind in _KINDS.items() if kind is Kind.OTHER}
 STARTS = frozenset(key[0] for key in _KINDS if len(key) > 1)
+_ENDS = frozenset(key[-1] for key in _KINDS if len(key) > 1)
 LONGEST = max(map(len, _KINDS))
 
 
 def phrase(words: tuple[str, ...]) -> Kind | None:
     """What several words do together, None if they are no phrase."""
     return _KINDS.get(words)
+
+
+def ends_clause(word: str) -> bool:
+    """Whether a word, in small letters, is content, and the end of no phrase that does something."""
+    return word not in _ENDS and kind_of(word) is Kind.WORD
 
 
 def kind_of(word: str) -> Kind:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from maporl.envs.verifiers.english.groups import FAR
 from maporl.envs.verifiers.english.places import FIRM, put_aside
 from maporl.envs.verifiers.english.vocabulary import Kind
 from maporl.envs.verifiers.markers import BOX, box
@@ -70,7 +71,7 @@ def _last(text: str, kinds: tuple[str, ...], lead: str = "") -> str | None:
     aside = put_aside(lead + text, [(start, end) for start, end, _ in found])
     own = [answer for start, _, answer in found if start not in aside]
     own = own or [
-        answer for start, _, answer in found if aside[start] is Kind.DENY
+        answer for start, _, answer in found if aside[start] in (Kind.DENY, FAR)
     ]  # "it's not 10 it's 9": 10 is none of them
     return own[-1] if own else None
 
@@ -129,7 +130,7 @@ def _joins(between: str) -> bool:
 # Phrases.
 
 _PHRASE = re.compile(
-    r"(?P<tag><answer>)|\#\#\#\#"
+    r"(?P<tag><answer>)|\#\#\#\#|^[ \t*_>]*(?-i:A):(?=\s)"
     r"|(?<!this\s)(?<!that\s)(?<!whose\s)\banswers?\b[*_\"')\s]{0,4}(?:\([^()\n]{0,40}\)\s?)?(?:(?:to|for|of)\s[^.\n:]{1,80}?\s)?"
     r"(?:(?:is|was|are|equals?|becomes|(?:would|will|must|should)\s(?:then\s)?be)\b|=|:)(?!\s{1,3}not\b)"
     r"|^[ \t#*_]*(?:final[ ])?answer[ \t*_]*$",

@@ -10,7 +10,7 @@ from typing import Any
 from maporl.envs.verifiers.markers import BOX
 from maporl.envs.verifiers.mathematics.answers import answer_in
 from maporl.envs.verifiers.mathematics.shape import too_hard
-from maporl.envs.verifiers.mathematics.spelling import close, is_text, name_of, same_text, spelled
+from maporl.envs.verifiers.mathematics.spelling import brackets, close, is_text, name_of, same_text, spelled
 from maporl.envs.verifiers.mathematics.workers import shared_workers
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
@@ -96,11 +96,14 @@ class MathExpression(AnswerVerifier):
         pairs = [(a, b), (b, a)]
         if "=" in a and "=" in b:  # y = x + 1 and z = x + 1 are both right if the gold answer is x + 1
             pairs.append((a.rpartition("=")[2], b.rpartition("=")[2]))
-        return any(reply is True for reply in self._compared(pairs, 0.2))
+        return any(reply is True for reply in self._compared(pairs, 0.2, votes=True))
 
-    def _compared(self, pairs: Sequence[tuple[str, str]], share: float = 1.0) -> list[bool | str]:
-        """Of (gold, answer) each: whether the answer is right, or why nobody knows ("timeout", "error"); in a share of the time."""
-        replies: list[bool | str | None] = [self._at_once(gold, answer) for gold, answer in pairs]
+    def _compared(self, pairs: Sequence[tuple[str, str]], share: float = 1.0, votes: bool = False) -> list[bool | str]:
+        """Of (gold, answer) each: whether the answer is right, or why nobody knows ("timeout", "error"); in a share of the time.
+
+        As `votes` a set and a tuple are one: either is right where the gold answer has no brackets.
+        """
+        replies: list[bool | str | None] = [self._at_once(gold, answer, votes) for gold, answer in pairs]
         asked = [n for n, reply in enumerate(replies) if reply is None]
         requests = [self._request(*pairs[n]) for n in asked]
         if requests:
@@ -109,7 +112,7 @@ class MathExpression(AnswerVerifier):
                 replies[n] = bool(told["correct"]) if told["status"] in ("ok", "no_answer") else told["status"]
         return [False if reply is None else reply for reply in replies]
 
-    def _at_once(self, gold: str, answer: str) -> bool | str | None:
+    def _at_once(self, gold: str, answer: str, votes: bool) -> bool | str | None:
         """The verdict where no parser is needed, "timeout" where none should be asked."""
         right, said = spelled(gold), spelled(answer)
         names = name_of(gold), name_of(answer)
@@ -117,6 +120,8 @@ class MathExpression(AnswerVerifier):
             return False  # x = 5 and y = 5
         if right == said:
             return True
+        if self.strict and not votes and {brackets(right), brackets(said)} == {"{", "("}:
+            return False
         number = close(right, said, self.precision)
         if number is not None:
             return number

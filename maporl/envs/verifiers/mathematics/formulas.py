@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from maporl.envs.verifiers.mathematics.spelling import FUNCTIONS, spelled
+from maporl.envs.verifiers.number_spelling import PART_OF
 
 __all__ = ["DENIED", "NUMBER", "PERCENT", "REACH", "bare", "formulas", "items", "listed", "spelled_out"]
 
@@ -16,6 +17,7 @@ DENIED = re.compile(
     r"|\binstead of|\brather than|\bunlike|\bfrom|\bas opposed to)"
     r"\s{0,3}(?:\\?[$(\[]\s?){0,2}(?:[A-Za-z]\s?=\s?)?$"
 )
+_PART = re.compile(PART_OF, re.IGNORECASE)
 PERCENT = re.compile(r"\s{0,3}(?:\$\$?|\\\)|\\\])?\s{0,3}(?:\\?%|percent(?:age)?\b|pct\b)")
 
 
@@ -34,7 +36,7 @@ _CLOSING = {"\\[": "\\]", "\\(": "\\)"}  # looked for first: runs of open delimi
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{4,}")
 _AND = re.compile(r"\s{0,3}(?:,?\s?and\b|,?\s?or\b|,)\s{0,3}")
 NUMBER = re.compile(
-    r"(?<![A-Za-z0-9_.,/^\\])(?P<sign>[-\u2212\u2013]\s?)?(?:\\?[$€£¥₹]\s?)?"
+    r"(?<![A-Za-z0-9_.,/^\\#])(?P<sign>[-\u2212\u2013]\s?)?(?:\\?[$€£¥₹]\s?)?"
     r"(?P<number>[1-9][0-9]{0,2}(?:(?P<space>[ ,\u2009\u202f\u00a0])[0-9]{3})(?:(?P=space)[0-9]{3})*(?![0-9])(?:\.[0-9]+)?"
     r"|[0-9]+(?P<comma>,[0-9]+)(?![0-9,])|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
     r"(?P<rest>\s?/\s?[0-9]+|\s[0-9]+/[0-9]+|\s?(?:\\?%|percent(?:age)?\b|pct\b|hundred\b|thousand\b|[mb]illion\b|trillion\b)|[_^]\{?[0-9]+\}?)?"
@@ -86,7 +88,8 @@ def items(text: str, kinds: tuple[str, ...]) -> Iterator[tuple[int, int, str]]:
                 yield match.start(), place, opened[0]
         elif "expr" in kinds and (number := NUMBER.match(text, match.start())):
             place = number.end()
-            yield match.start(), place, spelled_out(number)
+            part = _PART.search(text[max(0, match.start() - 40) : match.start()])
+            yield match.start(), place, f"\\text{{{part[0]}{number[0]}}}" if part else spelled_out(number)
 
 
 def spelled_out(match: re.Match[str]) -> str:

@@ -12,12 +12,12 @@ from functools import lru_cache
 from maporl.envs.verifiers.mathematics.notation import balanced, compact, split_top, tidied
 from maporl.envs.verifiers.number_spelling import canonical
 
-__all__ = ["close", "is_text", "name_of", "plain_number", "same_text", "spelled"]
+__all__ = ["brackets", "close", "is_text", "name_of", "plain_number", "same_text", "spelled"]
 
 _LONGEST = 1000  # characters; what is longer is no answer that a person would write, and stays as it is
 
 _PLAIN = re.compile(
-    r"(-?)(?:\\frac\{([0-9]{1,30})\}\{([0-9]{1,30})\}|([0-9]{1,30}(?:\.[0-9]{1,30})?)(?:/([0-9]{1,30}))?)(\\%)?"
+    r"(-?)(?:\\frac\{([0-9]{1,999})\}\{([0-9]{1,999})\}|([0-9]{1,999}(?:\.[0-9]{1,999})?)(?:/([0-9]{1,999}))?)(\\%)?"
 )
 
 
@@ -118,6 +118,12 @@ def _delimited(text: str) -> tuple[str, str, str]:
             if balanced(inner):
                 return opening, inner.strip(), closing
     return "", text, ""
+
+
+def brackets(spelling: str) -> str | None:
+    r"""The brackets around several members: "{" of a set, "(" of a tuple or an interval; None without them."""
+    opening, inner, _ = _delimited(spelling)
+    return None if not opening or len(split_top(inner)) < 2 else "{" if opening == "\\{" else "("
 
 
 _LETTERS = re.compile(r"\\(?:begin|end)\{[a-z]*\*?\}|\\[A-Za-z]+|[A-Za-z]{2,}")
