@@ -32,7 +32,7 @@ from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
-__all__ = ["Number", "canonical", "parse_number"]
+__all__ = ["Number", "canonical", "in_the_open", "parse_number"]
 
 _LONGEST = 20_000  # characters that are read, from the end, where nothing marks the answer
 _SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
@@ -165,7 +165,7 @@ def _end(text: str, start: int) -> int:
     return match.end() if match else start
 
 
-def _in_the_open(text: str) -> Fraction | None:
+def in_the_open(text: str) -> Fraction | None:
     """What the last sentence with a number names: the result that stands before it, if it repeats that, else its last number.
 
     Where it only puts numbers aside, the last that a sentence before takes as its answer.
@@ -200,7 +200,7 @@ def _in_the_open(text: str) -> Fraction | None:
 
 def _marker_else_open(text: str) -> Fraction | None:
     found, value = _after_marker(text)
-    return value if found else _in_the_open(text)
+    return value if found else in_the_open(text)
 
 
 _EXTRACTORS: dict[str, Callable[[str], Fraction | None]] = {

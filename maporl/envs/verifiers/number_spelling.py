@@ -28,7 +28,7 @@ DIGITS = (
     r"|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 )
 NUMBER = (
-    r"(?=[-$€£¥₹.0-9])(?<![A-Za-z_])(?<![A-Za-z_]-)(?P<sign>(?<![\w)\]}.-])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
+    r"(?=[-$€£¥₹.0-9])(?<![A-Za-z_#])(?<![A-Za-z_]-)(?P<sign>(?<![\w)\]}.-])-)?(?:[$€£¥₹]\s?(?P<inner>-)?)?"
     r"(?![0-9][0-9,]{0,20}(?:st|nd|rd|th)\b)(?![0-9.,]{1,20}\s(?:squared|cubed)\b)"  # an ordinal is no amount, a power not its base
     rf"(?P<number>{DIGITS})"
     r"(?:\s{1,2}(?P<above>[0-9]{1,9})/(?P<below>[0-9]{1,9})(?![0-9/])"  # 1 1/2
@@ -66,6 +66,7 @@ PART_OF = (
 )
 """Words before a number that make another one of it: "twice 5", "half of 10"."""
 SIGN_APART = re.compile(r"^-\s{1,3}")
+_SQUARED = re.compile(r"(?<![A-Za-z])([kcdm]?m|ft|in|yd|mi|units?|feet|inches|met(?:re|er)s?)[²³]")
 _SPACES = "\u00a0\u2007\u2009\u202f"  # spaces that hold a number together
 _PLAIN = str.maketrans(
     dict.fromkeys("\u2212\u2013\u2010\u2011\uff0d", "-")
@@ -90,6 +91,8 @@ def _fraction(match: re.Match[str]) -> str:
 
 def tidy(text: str) -> str:
     """LaTeX and typographic spellings of a number in plain ones."""
+    if "²" in text or "³" in text:
+        text = _SQUARED.sub(r"\1", text)  # the power of a unit is no number
     text = text.translate(_PLAIN)
     for written, meant in (("i.e.", "i.e"), ("\\$", "$"), ("\\%", "%"), ("{,}", ","), ("\\!", "")):
         text = text.replace(written, meant)

@@ -24,6 +24,7 @@ from maporl.envs.verifiers.mathematics.formulas import (
     listed,
     spelled_out,
 )
+from maporl.envs.verifiers.number import canonical, in_the_open, parse_number
 
 __all__ = ["answer_in"]
 
@@ -62,7 +63,12 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
     whole = bare(text.strip(), kinds) if len(text) < REACH else None
     if whole is not None and not text.strip()[whole[1] :].strip(" .\n`*_$"):
         return whole[0]
-    return _last(text, kinds)
+    last = _last(text, kinds)
+    prose = "expr" in kinds and "=" not in text.strip().rpartition("\n")[2]
+    if last is None or not prose or (number := parse_number(last)) is None:
+        return last
+    value = in_the_open(text)  # "5 cars came in the first 15 minutes", after "output 5", is 5
+    return last if value is None or value == number else canonical(value)
 
 
 def _last(text: str, kinds: tuple[str, ...], lead: str = "") -> str | None:
