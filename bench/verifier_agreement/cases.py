@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from maporl.errors import UserValueError
 from maporl.text_files import read_jsonl, read_text
 from maporl.types import Question
 
-__all__ = ["CHOICES", "SHARED", "Case", "labelled_sets", "read_cases"]
+__all__ = ["CHOICES", "SHARED", "Case", "balanced", "labelled_sets", "read_cases"]
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,14 @@ SHARED: dict[str, Any] = {
 """Name -> the cases, given the folder of shared data."""
 CHOICES = tuple(name for name in SHARED if name.startswith(("csqa", "anli", "strategyqa")))
 """Those of multiple choice."""
+
+
+def balanced(cases: Sequence[Case], number: int) -> list[Case]:
+    """At most `number` of the cases, half of them right, drawn at random and always the same."""
+    draw = random.Random(0)
+    sides = [[case for case in cases if case.right is right] for right in (True, False)]
+    taken = [draw.sample(side, min(number // 2, len(side))) for side in sides]
+    return sorted([case for side in taken for case in side], key=lambda case: case.id)
 
 
 def labelled_sets(data: Path) -> Iterator[tuple[str, list[Case]]]:

@@ -44,12 +44,12 @@ class Measured:
     def disagreements(self) -> tuple[str, ...]:
         """Ids of the cases where it says right and the label wrong, or the other way round; a case without a verdict is none."""
         pairs = zip(self.cases, self.scores, strict=True)
-        return tuple(case.id for case, score in pairs if score.correct not in (case.right, None))
+        return tuple(case.id for case, score in pairs if _says(score) not in (case.right, None))
 
     @property
     def undecided(self) -> tuple[str, ...]:
         """Ids of the cases on which it has no verdict: a time-out, a failure, or a gold answer of which it says that it cannot read it."""
-        return tuple(case.id for case, score in zip(self.cases, self.scores, strict=True) if score.correct is None)
+        return tuple(case.id for case, score in zip(self.cases, self.scores, strict=True) if _says(score) is None)
 
     @property
     def agreement(self) -> float:
@@ -64,16 +64,21 @@ class Measured:
     @property
     def precision(self) -> float | None:
         """Share of what it calls right that is right; None if it calls nothing right."""
-        return _share(
-            [case.right for case, score in zip(self.cases, self.scores, strict=True) if score.correct is True]
-        )
+        return _share([case.right for case, score in zip(self.cases, self.scores, strict=True) if _says(score) is True])
 
     @property
     def recall(self) -> float | None:
         """Share of what is right that it calls right; None if nothing is."""
-        return _share(
-            [score.correct is True for case, score in zip(self.cases, self.scores, strict=True) if case.right]
-        )
+        return _share([_says(score) is True for case, score in zip(self.cases, self.scores, strict=True) if case.right])
+
+    @property
+    def auroc(self) -> float | None:
+        """Of one whose values are no facts: how often a right text has a higher value than a wrong one, ties a half."""
+        decided = [(c.right, s) for c, s in zip(self.cases, self.scores, strict=True) if _says(s) is not None]
+        right, wrong = ([score.value for label, score in decided if label is side] for side in (True, False))
+        if all(score.correct is not None for _, score in decided) or not right or not wrong:
+            return None
+        return sum((a > b) + (a == b) / 2 for a in right for b in wrong) / (len(right) * len(wrong))
 
     @property
     def read(self) -> float:
@@ -84,6 +89,11 @@ class Measured:
     def rate(self) -> float:
         """Texts a second."""
         return self.total / self.seconds if self.seconds else float("inf")
+
+
+def _says(score: Score) -> bool | None:
+    """Right or wrong; of one whose value is no fact whether it is at least a half; None without a verdict."""
+    return score.value >= 0.5 if score.correct is None and score.status == "ok" else score.correct
 
 
 def _share(hits: Sequence[bool]) -> float | None:

@@ -19,7 +19,7 @@ from maporl.text_files import read_text
 
 __all__ = ["MARK", "Entry", "markdown", "environment", "show", "write"]
 
-HEADERS = ("cases", "verifier", "n", "agree", "95 %", "precision", "recall", "read", "undecided", "texts/s")
+HEADERS = ("cases", "verifier", "n", "agree", "95 %", "precision", "recall", "AUROC", "read", "undecided", "texts/s")
 MARK = "<!-- What follows is written by: python -m bench.verifier_agreement --markdown docs/verifier_calibration.md -->"
 _LISTED = 12  # ids that are written out where it is a mode that differs, or another library
 
@@ -36,7 +36,7 @@ class Entry:
     def cells(self) -> tuple[str, ...]:
         found = self.measured
         low, high = found.interval
-        shares = (found.precision, found.recall, found.read)
+        shares = (found.precision, found.recall, found.auroc, found.read)
         return (
             self.cases,
             self.verifier,

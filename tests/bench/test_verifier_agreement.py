@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.verifier_agreement.__main__ import main
-from bench.verifier_agreement.cases import SHARED, read_cases
+from bench.verifier_agreement.cases import SHARED, Case, balanced, read_cases
 from bench.verifier_agreement.degenerate import above, within
 from bench.verifier_agreement.disagreements import reason
 from bench.verifier_agreement.measure import Measured, measured
+from bench.verifier_agreement.pairs import compared
 from bench.verifier_agreement.report import MARK
 from bench.verifier_agreement.verifiers import SUBJECTS
 from maporl.envs.verifiers.mathematics.shape import too_hard
 from maporl.envs.verifiers.mathematics.spelling import spelled
+from maporl.judges import Ballot, JudgeModel, PairwiseJudge, Reply
+from maporl.types import Question, Score
 
 BY_NAME = {subject.name: subject for subject in SUBJECTS}
 
@@ -179,7 +183,6 @@ def test_what_is_wrong_with_a_file_is_one_line(
         (["--data", "nowhere"], "verifier_cases/gsm8k_tora_70b.jsonl'; give a file"),
         (["nowhere.jsonl"], "there is no file 'nowhere.jsonl'"),
         (["--verifier", "numbr"], "number"),
-        (["--verifier", "{name: regex, pattern: x, uses_gold: false}"], "does not look at gold answers"),
     ],
 )
 def test_what_is_wrong_with_the_command_is_one_line(
@@ -201,3 +204,47 @@ def test_a_page_without_the_mark_is_not_overwritten(tmp_path: Path, capsys: pyte
     with pytest.raises(SystemExit):
         main([str(four(tmp_path / "four.jsonl")), "--verifier", "number", "--markdown", str(page)])
     assert "has no line" in capsys.readouterr().err and page.read_text(encoding="utf-8") == "mine"
+
+
+def graded(data: Sequence[tuple[bool, float]], status: str = "ok") -> Measured:
+    cases = tuple(Case(str(n), Question("q", "5"), "", right, "here") for n, (right, _) in enumerate(data))
+    return Measured(cases, tuple(Score(value, None, status=status) for _, value in data), 1.0)
+
+
+def test_values_that_are_no_facts() -> None:
+    """Right: .9, .4; wrong: .4, .1, .6. Called right from .5 on; of 6 pairs 4 are in order and 1 is a tie."""
+    found = graded([(True, 0.9), (True, 0.4), (False, 0.4), (False, 0.1), (False, 0.6)])
+    assert found.disagreements == ("1", "4") and found.undecided == () and found.agreement == pytest.approx(0.6)
+    assert found.auroc == pytest.approx(4.5 / 6) and found.precision == 0.5 and found.recall == 0.5
+    failed = graded([(True, 0.0), (False, 0.0)], status="error")
+    assert failed.undecided == ("0", "1") and failed.auroc is None
+
+
+def test_a_sample_is_balanced_and_the_same_again() -> None:
+    cases = [Case(str(n), Question("q", "5"), "", n % 3 == 0, "here") for n in range(60)]
+    drawn = balanced(cases, 20)
+    assert sum(case.right for case in drawn) == 10 == len(drawn) / 2 and drawn == balanced(cases, 20)
+
+
+def test_pairs_of_one_question() -> None:
+    """A judge that prefers longer texts: right where the right answer is the longer one, whatever stands first."""
+
+    class Longer(JudgeModel):
+        def ask(self, ballots: Sequence[Ballot]) -> list[Reply]:
+            said = [re.findall(r"<answer-\d-\w+>\n(.*?)\n<", b.user, re.DOTALL) for b in ballots]
+            return [
+                Reply({"first": float(len(a) > len(b)), "second": float(len(b) > len(a)), "tie": 0.0}, 1, 1)
+                for a, b in said
+            ]
+
+    texts = {"one": ("right 5", "no"), "two": ("yes", "wrong 7"), "three": ("well 5", "-")}
+    cases = [
+        Case(f"{name} {right}", Question(name, "5"), text, right, "here")
+        for name, both in texts.items()
+        for right, text in zip((True, False), both, strict=True)
+    ]
+    lone = Case("lone", Question("four", "5"), "5", True, "here")
+    found = compared(PairwiseJudge(Longer()), [*cases, lone])
+    assert found is not None and found.total == 3 and {case.question.text for case in found.cases} == set(texts)
+    assert [one.partition(" ")[0] for one in found.disagreements] == ["two"]
+    assert compared(PairwiseJudge(Longer()), [lone]) is None

@@ -65,10 +65,10 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
         return whole[0]
     last = _last(text, kinds)
     prose = "expr" in kinds and "=" not in text.strip().rpartition("\n")[2]
-    if last is None or not prose or (number := parse_number(last)) is None:
+    if last is None or not prose or (named := parse_number(last)) is None:
         return last
     value = in_the_open(text)  # "5 cars came in the first 15 minutes", after "output 5", is 5
-    return last if value is None or value == number else canonical(value)
+    return last if value is None or value == named else canonical(value)
 
 
 def _last(text: str, kinds: tuple[str, ...], lead: str = "") -> str | None:
