@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import inspect
 import numbers
 import os
@@ -141,9 +142,8 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     Raises:
         ValueError: It is of another type.
     """
-    members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    for member in members:
-        kind = typing.get_origin(member) or member
+    kinds = _kinds(hint)
+    for kind in kinds:
         if kind is type(None) and value is None:
             return None
         if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -158,8 +158,15 @@ def typed(name: str, value: Any, hint: Any) -> Any:
             return dict(value)
         if kind is tuple and isinstance(value, str | Sequence):
             return (value,) if isinstance(value, str) else tuple(value)
-    wanted = " or ".join(_WORDS.get(typing.get_origin(m) or m, str(m)) for m in members)
+    wanted = " or ".join(_WORDS.get(kind, str(kind)) for kind in kinds)
     raise UserValueError(f"{name} is {value!r}; it must be {wanted}.")
+
+
+@functools.cache
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """What an annotation allows, without what containers hold."""
+    members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return tuple(typing.get_origin(member) or member for member in members)
 
 
 _WORDS: dict[Any, str] = {

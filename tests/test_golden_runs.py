@@ -1,6 +1,6 @@
 """Whole trainings give what they gave when they were recorded in ``golden/``: texts, rewards, metrics, weights.
 
-Each cell of `CELLS` is five iterations of the shipped warm start by `maporl.train`. Compared is what its run folder holds, so that a
+Each cell of `CELLS` is three iterations of the shipped warm start by `maporl.train`. Compared is what its run folder holds, so that a
 change of anything inside that should change no result can be held against it. What a folder holds beyond what was recorded is ignored:
 further fields and metrics, and turns of another kind than "said".
 
@@ -35,9 +35,9 @@ CLEAR = 1
 
 COMMON: dict[str, Any] = {
     "model": "embedded",
-    "num_iterations": 5,
+    "num_iterations": 3,
     "episodes_per_iteration": 8,
-    "eval_every": 5,
+    "eval_every": 3,
     "num_eval_questions": 8,
     "max_new_tokens": 12,
     "learning_rate": 2e-3,
@@ -89,7 +89,6 @@ CELLS: dict[str, dict[str, Any]] = {
     "mappo_mixture": cell(
         "arithmetic", "mappo", {"protocol": "mixture_of_agents", **NEAR}, num_agents=3, algorithm_args=ONE_EPOCH
     ),
-    "mappo_reconcile": cell("two_witnesses", "mappo", {"protocol": "reconcile"}, num_rounds=3),
     "magrpo_reconcile": cell("arithmetic", "magrpo", {"protocol": "reconcile", **NEAR}, num_rounds=3, temperature=1.5),
     "mappo_ring": cell(
         "arithmetic",
@@ -98,26 +97,31 @@ CELLS: dict[str, dict[str, Any]] = {
         num_agents=4,
         algorithm_args=ONE_EPOCH,
     ),
-    "ippo_star": cell(
-        "two_witnesses", "ippo", {"protocol": {"name": "debate", "topology": "star"}}, num_agents=3, team="shared"
-    ),
-    "mappo_consensus": cell(
-        "two_witnesses", "mappo", {"protocol": {"name": "debate", "stop": "consensus"}}, num_rounds=3
-    ),
-    "ippo_shown_scores": cell(
-        "two_witnesses", "ippo", {"protocol": {"name": "debate", "show_scores": True}}, allow_oracle=True
+    "ippo_star_shown_scores": cell(
+        "two_witnesses",
+        "ippo",
+        {"protocol": {"name": "debate", "topology": "star", "show_scores": True}},
+        num_agents=3,
+        team="shared",
+        allow_oracle=True,
+        algorithm_args=ONE_EPOCH,
     ),
     "mappo_frozen_agent": cell("vault", "mappo", NEAR, frozen=("agent_1",)),
-    "ippo_frozen_round": cell("two_witnesses", "ippo", team="per_agent_round", frozen=("round_1",)),
-    "mappo_curriculum": cell(
-        "two_witnesses", "mappo", team="per_agent_round", curriculum="last_round_first", curriculum_updates=2
+    "mappo_curriculum_consensus": cell(
+        "two_witnesses",
+        "mappo",
+        {"protocol": {"name": "debate", "stop": "consensus"}},
+        num_rounds=3,
+        team="per_agent_round",
+        curriculum="last_round_first",
+        curriculum_updates=1,
     ),
     "magrpo_curriculum_consensus": cell(
         "two_witnesses",
         "magrpo",
         {"protocol": {"name": "debate", "stop": "consensus"}, "shaping": "own_score"},
         curriculum="last_round_first",
-        curriculum_updates=3,
+        curriculum_updates=2,
     ),
     "magrpo_cross": cell("vault", "magrpo", NEAR, num_rounds=1, algorithm_args={"joint": "cross"}),
     "mappo_team_verifier": cell(

@@ -68,6 +68,7 @@ def at_small_size(words: list[str]) -> list[str]:
         words += QUICK
     if words[0] == "benchmark":
         words += [*QUICK, "--num_questions", "2", "--num_workers", "1"]
+        words += ["--seeds", "0"] if "--seeds" in words else []
         words += ["--algorithms.mappo.num_iterations", "1"] if "--config" in words else []
     if words[0] == "make-model":
         words += ["--hidden_size", "32", "--num_layers", "1"]
@@ -119,7 +120,7 @@ def test_python_block_runs(
     (block,) = [b for b in blocks(README, "python") if "maporl.train(" in b]
     shutil.copytree(tiny_model, bench / "tiny")
     real = maporl.train
-    monkeypatch.setattr(maporl, "train", lambda **given: real(**{**SMALL, **given}))
+    monkeypatch.setattr(maporl, "train", lambda **given: real(**{**given, **SMALL}))
     space: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), space)
     assert 0 <= float(capsys.readouterr().out) <= 1
@@ -238,10 +239,10 @@ class TestExamples:
 class TestReal:
     """MAPoRL's setting on the real rows of GSM8K, with the real verifier, from any checkpoint folder."""
 
-    def gsm8k(self, data_dir: Path, model: str, output: Path) -> RunFolder:
+    def gsm8k(self, data_dir: Path, model: str, output: Path, num_iterations: int = 2) -> RunFolder:
         words = [
             "train", "--env", "gsm8k", "--data", data_dir / "gsm8k" / "train.jsonl", "--model", model, "--algorithm", "mappo",
-            "--episodes_per_iteration", "8", "--max_new_tokens", "32", "--num_eval_questions", "8", "--num_iterations", "2",
+            "--episodes_per_iteration", "8", "--max_new_tokens", "32", "--num_eval_questions", "8", "--num_iterations", num_iterations,
             "--output_dir", output, "--device", "cpu",
         ]  # fmt: skip
         assert main([str(word) for word in words]) == 0
@@ -259,7 +260,7 @@ class TestReal:
         from maporl.agents.models.make_model import make_model
 
         make_model(tmp_path / "narrow", hidden_size=32, num_layers=1, intermediate_size=64)
-        self.check(self.gsm8k(data_dir, str(tmp_path / "narrow"), tmp_path / "run"), data_dir)
+        self.check(self.gsm8k(data_dir, str(tmp_path / "narrow"), tmp_path / "run", 1), data_dir)
 
     @pytest.mark.slow
     def test_takes_under_45_seconds(self, data_dir: Path, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RunConfig"]
 
-
 _LEAST: dict[str, float] = {
     "num_agents": 1,
     "num_rounds": 1,
@@ -42,7 +41,6 @@ _LEAST: dict[str, float] = {
     "seed": 0,
     "num_recorded_discussions": 0,
 }
-
 _POSITIVE = {  # name -> a remedy
     "temperature": "",
     "learning_rate": " (num_iterations 0 trains nothing)",
@@ -164,10 +162,9 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self), localns={"Mapping": Mapping})
         for f in fields(self):
             value = importable(f.name, getattr(self, f.name))
-            value = typed(f.name, value, hints[f.name])
+            value = typed(f.name, value, _HINTS[f.name])
             if isinstance(value, Mapping | tuple):  # what they hold must come back from config.yaml too
                 value = tuple(plain(f.name, value)) if isinstance(value, tuple) else plain(f.name, value)
             object.__setattr__(self, f.name, value)
@@ -408,3 +405,6 @@ class RunConfig:
         except (RuntimeError, AssertionError) as error:
             raise UserValueError(f"device {self.device!r} cannot be used here; leave it out, or use 'cpu'.") from error
         return self.device
+
+
+_HINTS = typing.get_type_hints(RunConfig)  # once: a study makes hundreds of configurations

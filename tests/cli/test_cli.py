@@ -390,7 +390,16 @@ class TestTrain:
 
     def test_gold_scores_in_the_prompt_are_an_oracle(self, run: Run, tiny_model: str, tmp_path: Path) -> None:
         """Refused before anything is trained or written, or labelled."""
-        words = ["--env", LETTERS, "--model", tiny_model, "--output_dir", tmp_path / "run", *QUICK]
+        words = [
+            "--env",
+            LETTERS,
+            "--model",
+            tiny_model,
+            "--output_dir",
+            tmp_path / "run",
+            *QUICK,
+            "--num_iterations=1",
+        ]
         shown = ["--env_args.protocol", "{name: debate, show_scores: true}"]
         code, _, err = run("train", *words, *shown)
         assert code == 2 and "pass --allow_oracle" in err and not (tmp_path / "run").exists()

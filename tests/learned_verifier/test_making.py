@@ -46,7 +46,7 @@ class Known(Verifier):
         return self.seen
 
 
-def labelled(number: int = 150) -> list[LabelledAnswer]:
+def labelled(number: int = 100) -> list[LabelledAnswer]:
     """Right answers begin with "good"; generator "strong" is right three times out of four, "weak" once."""
     draw = random.Random(0)
     found = []
@@ -98,8 +98,8 @@ def test_the_whole_way(base: str, tmp_path: Path) -> None:
     assert run.status == "complete" and not (folder / "adapters").exists(), "no team has learned"
     card = Card.load(folder)
     balance = Balance(**card.measured["balance"])
-    assert (balance.questions, balance.answers) == (150, 600)
-    assert str(balance).startswith("150 questions with 2 right and 2 wrong answers; 0 dropped")
+    assert (balance.questions, balance.answers) == (100, 400)
+    assert str(balance).startswith("100 questions with 2 right and 2 wrong answers; 0 dropped")
     report = json.loads((folder / "evaluation.json").read_text())
     assert report["verifier"]["auroc"] == card.measured["auroc"] > 0.99
     controls = {name: figures["auroc"] for name, figures in report["controls"].items()}

@@ -165,7 +165,6 @@ def assert_equal(one: RunFolder, other: RunFolder) -> None:
     ("failing", "again"),
     [
         ("on_training_start", "on_evaluation iteration_0000"),
-        ("on_experience 2", "on_experience 2"),
         ("on_update 2", "on_experience 2"),
         ("on_iteration 2", "on_experience 2"),
         ("on_evaluation test", "on_evaluation iteration_0002"),

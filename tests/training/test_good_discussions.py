@@ -363,8 +363,8 @@ def test_it_teaches(tmp_path: Path) -> None:
     make_warm_start(tmp_path / "start")
     config = RunConfig(**SFT).merged({
         "env": "two_witnesses", "model": str(tmp_path / "start"), "prompts": str(tmp_path / "start" / "prompts.yaml"),
-        "output_dir": str(tmp_path / "run"), "num_iterations": 5, "episodes_per_iteration": 128, "max_new_tokens": 14,
-        "algorithm_args": {"keep": 0.2, "steps": 60, "batch_size": 16}, "learning_rate": 5e-3,
+        "output_dir": str(tmp_path / "run"), "num_iterations": 3, "episodes_per_iteration": 128, "max_new_tokens": 14,
+        "algorithm_args": {"keep": 0.2, "steps": 45, "batch_size": 16}, "learning_rate": 5e-3,
     })  # fmt: skip
     folder = train(config)
     env = config.build_env()

@@ -87,20 +87,25 @@ def test_a_run_is_to_the_bit_the_one_without(
     assert found.peak_memory > 0.01
 
 
+class _Stop(Callback):
+    def on_preflight(self, preflight: Preflight) -> None:
+        raise RuntimeError("enough")
+
+
+def try_only(tried: Tried, **settings: Any) -> None:
+    """The preflight of a run, and nothing of the run."""
+    with pytest.raises(RuntimeError, match="enough"):
+        train(**settings, callbacks=[tried, _Stop()])
+
+
 def test_it_takes_32_discussions_in_whole_groups_and_no_more_than_an_iteration(settings: dict[str, Any]) -> None:
     tried = Tried()
     for episodes, algorithm, group in ((40, "ippo", 1), (36, "magrpo", 12), (40, "magrpo", 40)):
         args = {"group_size": group} if group > 1 else {}
         given = settings | {"algorithm": algorithm, "algorithm_args": args, "episodes_per_iteration": episodes}
-        with pytest.raises(RuntimeError, match="enough"):
-            train(**given, callbacks=[tried, _Stop()])
+        try_only(tried, **given)
     assert [found.discussions for found in tried.found] == [32, 24, 40]
     assert tried.found[0].iteration_s > tried.found[0].sample_s * 40 / 32
-
-
-class _Stop(Callback):
-    def on_preflight(self, preflight: Preflight) -> None:
-        raise RuntimeError("enough")
 
 
 UNREAD = {"verifier": {"name": "regex", "pattern": "ANSWER ([0-9])"}}
@@ -131,7 +136,7 @@ def test_those_who_learn_are_asked_whatever_their_partners_say(settings: dict[st
 def test_unread_messages_that_earn_differently_can_be_learned_from(settings: dict[str, Any]) -> None:
     shaping = ["own_score", {"name": "length", "at_least": 2}]
     tried = Tried()
-    train(**settings | {"env_args": UNREAD | {"shaping": shaping}}, callbacks=[tried])
+    try_only(tried, **settings | {"env_args": UNREAD | {"shaping": shaping}})
     assert tried.found[0].readable == 0 and tried.found[0].reward_std > 0 and not tried.found[0].problem
 
 
@@ -149,15 +154,14 @@ def test_a_team_that_always_says_the_same_has_nothing_to_explore(settings: dict[
         train(**given)
 
 
-def test_groups_are_what_counts_for_an_algorithm_that_compares_them(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_groups_are_what_counts_for_an_algorithm_that_compares_them(settings: dict[str, Any]) -> None:
     given, tried = settings | {"env_args": {"verifier": BY_QUESTION}}, Tried()
-    train(**given, callbacks=[tried])
+    try_only(tried, **given)
     for algorithm in ("ippo", "mareinforce"):  # which compare none
-        heard = {"algorithm": algorithm, "algorithm_args": {"group_size": 4}, "output_dir": str(tmp_path / algorithm)}
-        train(**given | heard, callbacks=[tried])
+        try_only(tried, **given | {"algorithm": algorithm, "algorithm_args": {"group_size": 4}})
     assert not any(found.problem for found in tried.found)
     assert [found.groups_that_differ for found in tried.found[1:]] == [None, None]
-    given |= {"algorithm": "magrpo", "algorithm_args": {"group_size": 4}, "output_dir": str(tmp_path / "groups")}
+    given |= {"algorithm": "magrpo", "algorithm_args": {"group_size": 4}}
     with pytest.warns(
         UserWarning, match="no reward differs within a group of 4 discussions of 8 discussions: at most 78%"
     ):

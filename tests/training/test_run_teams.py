@@ -42,7 +42,7 @@ def moved(folder: RunFolder) -> dict[str, bool]:
 
 
 def run(path: Path, **settings: Any) -> RunFolder:
-    return train(env=LETTERS, output_dir=path, **SMALL | settings)
+    return train(env=LETTERS, output_dir=path, **SMALL | {"num_iterations": 1} | settings)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_two_architectures_with_tokens_of_their_own_learn_in_one_team(
 
 
 def test_a_team_is_not_loaded_onto_another_base(two_bases: dict[str, str], tmp_path: Path) -> None:
-    folder = run(tmp_path / "run", model=two_bases, algorithm="magrpo", num_iterations=1)
+    folder = run(tmp_path / "run", model=two_bases, algorithm="magrpo")
     swapped = folder.config.merged({"model": {"agent_0": two_bases["agent_1"], "agent_1": two_bases["agent_0"]}})
     with pytest.raises(ValueError, match="does not fit this base model.*model_type llama there, gpt2 here"):
         load_team(folder.path, config=swapped)

@@ -124,14 +124,16 @@ class TestFolder:
         total = sum(float(p.detach().double().square().sum()) for p in member.policy.parameters(member.adapter))
         assert total == pytest.approx(sum(float(v.double().square().sum()) for v in trained.values()))
 
-    def test_complete_is_left_interrupted_is_begun_anew(self, config: RunConfig) -> None:
+    def test_complete_is_left_interrupted_is_begun_anew(
+        self, config: RunConfig, finished: tuple[RunFolder, Heard]
+    ) -> None:
         with pytest.raises(KeyboardInterrupt):
             train(config, callbacks=[Stop("iteration", 2)])
         assert RunFolder(config.folder).status == "interrupted"
         heard = Heard()
         folder = train(resume=config.folder, callbacks=[heard])
         assert heard.told == [("iteration", 1), ("iteration", 2)] and folder.status == "complete"
-        whole = train(config.merged({"output_dir": str(config.folder.parent / "whole")}))
+        whole, _ = finished
         assert untimed(folder) == untimed(whole), "the same seed does the same"
         adapters = [(f.path / "adapters/agent_0/adapter_model.safetensors").read_bytes() for f in (folder, whole)]
         assert adapters[0] == adapters[1]
@@ -308,8 +310,8 @@ def test_it_learns(tmp_path: Path) -> None:
     config = RunConfig(**ALONE).merged({
         "env": "two_witnesses", "env_args": {"view": "all"}, "model": str(tmp_path / "start"),
         "prompts": str(tmp_path / "start" / "prompts.yaml"), "output_dir": str(tmp_path / "run"),
-        "algorithm_args": {"num_minibatches": 8}, "num_iterations": 12, "episodes_per_iteration": 128,
-        "max_new_tokens": 14, "learning_rate": 2e-3,
+        "algorithm_args": {"num_minibatches": 4}, "num_iterations": 8, "episodes_per_iteration": 64,
+        "max_new_tokens": 14, "learning_rate": 4e-3,
     })  # fmt: skip
     folder = train(config)
     env = config.build_env()
@@ -318,6 +320,6 @@ def test_it_learns(tmp_path: Path) -> None:
         return float(np.mean([e.rewards[0] for e in rollout(env, team, env.questions("test"), seed=0)]))
 
     before = accuracy(config.merged({"team": "frozen"}).build_team(env))
-    assert accuracy(load_team(folder.path, env=env)) > before + 0.15  # measured: .59 -> .90 in 15 iterations
+    assert accuracy(load_team(folder.path, env=env)) > before + 0.15  # measured: .58 -> .85 of two seeds
     rewards = [row["rollout/reward_mean"] for row in folder.metrics]
     assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 0.08

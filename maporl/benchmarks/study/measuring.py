@@ -119,11 +119,12 @@ def _measure_group(
 @contextmanager
 def _little_garbage() -> Iterator[None]:
     """Without looking for garbage in what is loaded by now (torch, transformers ...): once takes as long as thousands of messages."""
-    gc.freeze()
+    often = gc.get_threshold()
+    gc.set_threshold(*often[:2], 10_000)  # only among the young; gc.unfreeze would undo a host's own freeze
     try:
         yield
     finally:
-        gc.unfreeze()
+        gc.set_threshold(*often)
 
 
 def _measured(study: Study, cells: Sequence[_Cell], folder: Path, watch: OnAnswered) -> None:

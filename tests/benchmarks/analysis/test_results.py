@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from maporl.benchmarks.study.study import Study
 from maporl.training.run_folder import RunFolder
 
 
+@pytest.fixture(scope="module")
+def _study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studies") / "study"
+    return run_study(Study().merged({**SCRIPTED, "methods": ["debate"], "output_dir": str(folder)}))
+
+
 @pytest.fixture
-def study(tmp_path: Path) -> Path:
-    """A study of a debate, complete."""
-    run_study(Study().merged({**SCRIPTED, "methods": ["debate"], "output_dir": str(tmp_path / "study")}))
-    return tmp_path / "study"
+def study(_study: Path, tmp_path: Path) -> Path:
+    """A study of a debate, complete; a copy of the test's own."""
+    return shutil.copytree(_study, tmp_path / "study")
 
 
 def _statuses(results: Results) -> dict[str, str]:
@@ -73,7 +79,7 @@ def test_half_a_cell(text: str, study: Path) -> None:
     assert _statuses(results) == {**WHOLE, "debate": "running"}
     (problem,) = results.problems
     assert str(file) in problem and problem.endswith("taken as interrupted")
-    run_study(Study.load(study / "study.yaml"))  # and the study mends it
+    run_study(Study.load(study / "study.yaml").merged({"output_dir": str(study)}))  # and the study mends it
     assert _statuses(load_results([study])) == WHOLE
 
 

@@ -63,10 +63,10 @@ def test_the_best_lone_policy_reaches_the_ceiling_and_no_more(tmp_path: Path) ->
 
 def test_who_is_told_everything_passes_it(tmp_path: Path) -> None:
     """So that the tests here can fail: with a leak between the seats a lone agent is above the ceiling, interval and all."""
-    told = rows(tmp_path, "Cheat", env_args={"view": "all"})
+    told = rows(tmp_path, "Cheat", env_args={"view": "all"}, num_samples=1)
     assert told["single_agent"]["low"] > LONE_CEILING and told["self_consistency@5"]["low"] > LONE_CEILING
     assert told["single_agent"]["accuracy"] == 1.0
-    alone = rows(tmp_path / "alone", "Cheat")  # from its own view it reads the clear one, or nothing
+    alone = rows(tmp_path / "alone", "Cheat", num_samples=1)  # from its own view it reads the clear one, or nothing
     assert alone["single_agent"]["accuracy"] == 0.5
 
 

@@ -66,15 +66,28 @@ def _toys() -> Iterator[None]:
     Stops.left, study_toys.Breaks.broken = 10**9, True
 
 
+@pytest.fixture(scope="module")
+def _studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studies")
+    run(folder / "debate", methods=["debate"])
+    run(folder / "two methods", methods=["debate", "self_refine"])
+    return folder
+
+
+@pytest.fixture
+def debate(_studies: Path, tmp_path: Path) -> Path:
+    """A complete study of a debate; a copy of the test's own."""
+    return shutil.copytree(_studies / "debate", tmp_path / "debate")
+
+
 # -- going on --------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_complete_is_left_as_it_is(tmp_path: Path) -> None:
-    run(tmp_path, methods=["debate"])
-    before = contents(tmp_path)
+def test_what_is_complete_is_left_as_it_is(debate: Path) -> None:
+    before = contents(debate)
     Toy.calls = 0
-    told = run(tmp_path, methods=["debate"])
-    assert Toy.calls == 0 and contents(tmp_path) == before
+    told = run(debate, methods=["debate"])
+    assert Toy.calls == 0 and contents(debate) == before
     assert (told[0].kind, told[0].done, told[0].total) == ("plan", 2, 2)
     assert not [n for n in told if n.kind == "cell"]
 
@@ -153,13 +166,12 @@ def test_methods_seeds_and_tasks_are_added(tmp_path: Path) -> None:
         ({"methods": ["debate", {"name": "debate", "label": "self_refine"}]}, "/ self_refine / seed 0 with"),
     ],
 )
-def test_another_study_is_not_mixed_in(values: dict[str, Any], name: str, tmp_path: Path) -> None:
-    methods = {"methods": ["debate", "self_refine"]}
-    run(tmp_path, **methods)
-    before = contents(tmp_path)
+def test_another_study_is_not_mixed_in(values: dict[str, Any], name: str, _studies: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(_studies / "two methods", tmp_path / "study")
+    before = contents(folder)
     with pytest.raises(ValueError, match="holds .* with") as error:
-        run(tmp_path, **{**methods, **values})
-    assert name in str(error.value) and contents(tmp_path) == before
+        run(folder, **{"methods": ["debate", "self_refine"], **values})
+    assert name in str(error.value) and contents(folder) == before
 
 
 def test_what_means_the_same_may_be_written_otherwise(tmp_path: Path) -> None:
@@ -220,28 +232,26 @@ def test_a_training_that_failed_is_begun_anew_with_other_settings(tmp_path: Path
 
 
 @pytest.mark.parametrize("left", [None, 0, 100])
-def test_a_complete_cell_without_its_records_is_measured_again(left: int | None, tmp_path: Path) -> None:
-    run(tmp_path, methods=["debate"])
-    before = contents(tmp_path)
-    file = tmp_path / "cells/study_toys~Numbers/debate/seed_0/records.jsonl"
+def test_a_complete_cell_without_its_records_is_measured_again(left: int | None, debate: Path) -> None:
+    before = contents(debate)
+    file = debate / "cells/study_toys~Numbers/debate/seed_0/records.jsonl"
     file.unlink() if left is None else os.truncate(file, left)
     Toy.calls = 0
-    run(tmp_path, methods=["debate"])
-    assert Toy.calls == 12 * 10 and contents(tmp_path) == before
+    run(debate, methods=["debate"])
+    assert Toy.calls == 12 * 10 and contents(debate) == before
 
 
-def test_cells_of_an_earlier_version_are_left_as_they_are(tmp_path: Path) -> None:
+def test_cells_of_an_earlier_version_are_left_as_they_are(debate: Path) -> None:
     """They kept no settings, and not all that cells say now."""
-    run(tmp_path, methods=["debate"])
-    before = contents(tmp_path)
-    for file in tmp_path.glob("cells/*/*/*/cell.json"):
+    before = contents(debate)
+    for file in debate.glob("cells/*/*/*/cell.json"):
         file.with_name("settings.json").unlink()
         old = {k: v for k, v in json.loads(file.read_text()).items() if k not in ("baseline", "seat_costs", "bytes")}
         file.write_text(json.dumps(old))
     Toy.calls = 0
-    run(tmp_path, methods=["debate"])
-    assert Toy.calls == 0 and contents(tmp_path) == before
-    assert {c.method: c.status for c in cells(tmp_path).values()} == dict.fromkeys(statuses(tmp_path), "complete")
+    run(debate, methods=["debate"])
+    assert Toy.calls == 0 and contents(debate) == before
+    assert {c.method: c.status for c in cells(debate).values()} == dict.fromkeys(statuses(debate), "complete")
 
 
 def test_somebody_elses_folder(tmp_path: Path) -> None:
@@ -271,16 +281,15 @@ def test_every_team_has_votes_that_cost_as_much(tmp_path: Path) -> None:
     }
 
 
-def test_votes_are_described_again_when_teams_are_added(tmp_path: Path) -> None:
-    run(tmp_path, methods=["debate"])
+def test_votes_are_described_again_when_teams_are_added(debate: Path) -> None:
     four = ("study_toys:Numbers", "self_consistency@4", 0)
-    assert cells(tmp_path)[four].matched == (("debate", "completion"),)
+    assert cells(debate)[four].matched == (("debate", "completion"),)
     Toy.calls = 0
-    run(tmp_path, methods=["debate", "study_toys:LastSpeaker"])
-    assert cells(tmp_path)[four].matched == (("debate", "completion"), ("study_toys:LastSpeaker", "completion"))
-    assert Toy.calls == 12 * 10 and cells(tmp_path)[four].status == "complete"  # only the new team spoke
-    run(tmp_path, methods=["study_toys:LastSpeaker"])
-    assert cells(tmp_path)[four].matched == (("study_toys:LastSpeaker", "completion"),)
+    run(debate, methods=["debate", "study_toys:LastSpeaker"])
+    assert cells(debate)[four].matched == (("debate", "completion"), ("study_toys:LastSpeaker", "completion"))
+    assert Toy.calls == 12 * 10 and cells(debate)[four].status == "complete"  # only the new team spoke
+    run(debate, methods=["study_toys:LastSpeaker"])
+    assert cells(debate)[four].matched == (("study_toys:LastSpeaker", "completion"),)
 
 
 def test_votes_that_do_not_match_any_more_are_no_comparisons(tmp_path: Path) -> None:

@@ -24,6 +24,11 @@ from maporl.training.loop import check_context
 SETTING = Path(__file__).resolve().parents[3] / "examples" / "maporl_setting.yaml"
 
 
+@pytest.fixture(scope="module")
+def setting() -> Study:
+    return Study.load(SETTING)
+
+
 def split(source: Path, folder: Path, train: int) -> str:
     """A folder with the first rows of a file as training rows and the others as test rows: the hub has the real training rows."""
     folder.mkdir()
@@ -54,33 +59,27 @@ def task(setting: Study, name: str) -> Mapping[str, Any]:
     return setting.tasks[name]  # type: ignore[call-overload, no-any-return]
 
 
-@pytest.mark.parametrize(
-    ("name", "rows"),
-    [
-        (name, rows)
-        for name in ("gsm8k_phi3", "math_phi3", "csqa_phi3", "anli_phi3")
-        for rows in ("others", "reconcile")
-    ],
-)
-def test_the_longest_discussion_fits_the_smallest_window(name: str, rows: str, data_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["gsm8k_phi3", "math_phi3", "csqa_phi3", "anli_phi3"])
+def test_the_longest_discussion_fits_the_smallest_window(
+    name: str, setting: Study, data_dir: Path, tmp_path: Path
+) -> None:
     """Of every row, on the longest real question, at the real length of messages; with messages of 1000 it would not.
 
     A small vocabulary made of the questions cuts them into no fewer tokens than they have words, digits and marks, about what the
     models' own tokenizers make of them.
     """
-    setting = Study.load(SETTING)
     given = {**task(setting, name), "data": folders(data_dir, tmp_path)[task(setting, name)["env"]]}
     every = RunConfig(env=given["env"], data=given["data"]).build_env()
     asked = [*every.questions("train"), *every.questions("test")]
     given["model"] = small(tmp_path, "phi3", vocab_size=900, texts=[q.text for q in asked])
-    study = replace(setting, tasks={name: given}).merged({"dtype": "float32", "device": "cpu", "num_threads": 1})
+    given |= {"dtype": "float32", "device": "cpu", "num_threads": 1}
+    study = replace(setting, tasks={name: given})
     longest = max(asked, key=lambda q: len(q.text)).text
     tokens = AutoTokenizer.from_pretrained(given["model"])(longest)["input_ids"]
     assert len(tokens) >= len(re.findall(r"[A-Za-z]+|\d|[^\sA-Za-z\d]", longest))
     assert given["max_new_tokens"] >= 200
-    chosen = [entry for entry in study.named if (entry.word == "reconcile") == (rows == "reconcile")]
-    assert len(chosen) == (1 if rows == "reconcile" else len(setting.named) - 1)
-    for entry in chosen:
+    assert "reconcile" in {entry.word for entry in study.named} and len(study.named) > 3
+    for entry in study.named:
         config = study.config(name, entry, 0)
         joint = entry.algorithm == "mappo"
         env = config.build_env()
@@ -94,10 +93,9 @@ def test_the_longest_discussion_fits_the_smallest_window(name: str, rows: str, d
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_every_cell_of_the_setting_runs(data_dir: Path, tmp_path: Path) -> None:
+def test_every_cell_of_the_setting_runs(setting: Study, data_dir: Path, tmp_path: Path) -> None:
     data = folders(data_dir, tmp_path)
     models = {architecture: small(tmp_path, architecture) for architecture in ("qwen2", "phi3")}
-    setting = Study.load(SETTING)
     tasks = {}
     for name in ("gsm8k_qwen500m", "math_phi3", "csqa_qwen3b", "anli_phi3"):
         given = task(setting, name)

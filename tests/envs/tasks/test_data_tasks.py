@@ -230,6 +230,11 @@ def questions_of(env: DiscussionEnv) -> list[Question]:
     return [*env.load("train"), *env.load("test")]
 
 
+def one_of_each(questions: list[Question]) -> list[Question]:
+    """One question for every gold answer, for verifiers that look at nothing else."""
+    return list({question.answer: question for question in questions}.values())
+
+
 def test_gsm8k_whole(data_dir: Path) -> None:
     env = GSM8K(data=data_dir / "gsm8k")
     assert [len(list(env.load(split))) for split in ("train", "test")] == [7473, 1319]
@@ -237,7 +242,9 @@ def test_gsm8k_whole(data_dir: Path) -> None:
     assert len(parts["train"] | parts["validation"]) == 7473 and not parts["train"] & parts["validation"]
     assert 0.04 < len(parts["validation"]) / 7473 < 0.06
     say = answer_to(env)
-    for question in questions_of(env):
+    golds = one_of_each(questions_of(env))
+    assert len(golds) == 952
+    for question in golds:
         gold = int(question.answer)
         assert env.verifier(question, say(f"{gold:,}")).correct is True
         assert env.verifier(question, say(f"${gold}.00")).correct is True
@@ -281,16 +288,17 @@ def test_the_solutions_that_math_500_itself_gives_are_right(data_dir: Path) -> N
 
 
 def test_csqa_whole(data_dir: Path) -> None:
+    """Every text of a gold choice is read; every letter where two choices have one text, and in every tenth question."""
     env = CSQA(data=data_dir / "csqa" / "train.jsonl")
     questions, say = questions_of(env), answer_to(env)
     assert len(questions) == 9741 + 1221
     twins = 0
-    for question in questions:
+    for number, question in enumerate(questions):
         choices = question.metadata["choices"]
         gold = choices[question.answer].casefold()
         right = {label for label, text in choices.items() if text.casefold() == gold}
         twins += len(right) > 1
-        for label in choices:
+        for label in choices if len(right) > 1 or number % 10 == 0 else ():
             score = env.verifier(question, say(label))
             assert score.correct is (label in right)
             assert label not in right or score.answer == min(right), "the votes of choices with one text are one"
@@ -304,8 +312,8 @@ def test_anli_whole(data_dir: Path, name: str, rows: int) -> None:
     env = ANLI(data=data_dir / "anli" / f"{name}.jsonl")
     questions, say = list(env.load("test")), answer_to(env)
     assert len(questions) == rows
-    for question in questions:
-        assert not re.search("<br|nowiki|\u200e", question.text, re.IGNORECASE)
+    assert not [q for q in questions if re.search("<br|nowiki|\u200e", q.text, re.IGNORECASE)]
+    for question in one_of_each(questions):
         for label in ("entailment", "neutral", "contradiction"):
             assert env.verifier(question, say(label)).correct is (label == question.answer)
 
