@@ -45,7 +45,7 @@ class Entry:
             f"{low:.3f}-{high:.3f}",
             *("-" if share is None else f"{share:.4f}" for share in shares),
             str(len(found.undecided)),
-            f"{found.rate:,.0f}",
+            f"{found.rate:,.0f}" if found.rate >= 10 else f"{found.rate:.2g}",
         )
 
 
@@ -53,13 +53,13 @@ def show(entries: Sequence[Entry], notes: Sequence[str], listed: bool) -> None:
     """Print the table; with the disagreements, if they are to be `listed`."""
     table = Table(title="Agreement with the labels")
     for header in HEADERS:
-        table.add_column(header, no_wrap=True)
+        table.add_column(header, no_wrap=header != "verifier", overflow="fold")
     for before, entry in zip([None, *entries], entries, strict=False):
         if before is not None and before.cases != entry.cases:
             table.add_section()
         table.add_row(*entry.cells)
     console = Console()
-    console = console if console.is_terminal else Console(width=140)  # a pipe has no width of its own
+    console = console if console.is_terminal else Console(width=160)  # a pipe has no width of its own
     console.print(table)
     for line in [*notes, *(["", *_disagreements(entries)] if listed else [])]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
