@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 
 from maporl.envs.verifiers.english.groups import FAR, Group, Stance
 from maporl.envs.verifiers.english.tokens import Name, Token
-from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, DENIED_TWICE, SEEMS, SETS_OUT, Kind
+from maporl.envs.verifiers.english.vocabulary import (
+    AGREES,
+    BACK,
+    CHANGES,
+    CONDITIONS,
+    DENIED_TWICE,
+    RIGHTLY,
+    SEEMS,
+    SETS_OUT,
+    STORIES,
+    Kind,
+)
 
 __all__ = ["Scan"]
 
@@ -27,13 +38,14 @@ _PRONOUNS = ("it", "this", "that", "there", "they", "he", "she", "we", "you", "i
 
 @dataclass
 class Scan:
-    """What is known at one place of the text; the first five fields last for a clause, the others for a sentence."""
+    """What is known at one place of the text; the first six fields last for a clause, the others for a sentence."""
 
     source: Kind | str | None = None  # what decides about the next name
     quoted: Kind | None = None  # somebody else speaks: a named one (OTHER), or whoever "says" (SAYS)
     own: bool = False  # the speaker speaks
     far: bool = False  # content, or a comma, stands between a denial and what it may deny: "won't need"
     agreed: bool = False
+    theirs: bool = False  # what is named next is a peer's own, of which it may be said that it is right: "agent_0's answer"
     groups: list[Group] = field(default_factory=list)
     first: int = 0  # the first group of this sentence
     open: Group | None = None  # names that come now belong to it
@@ -72,6 +84,8 @@ class Scan:
         kind = token.kind
         if token.text == "agent" and self.last is Kind.WORD:
             kind = Kind.WORD  # "the estate agent"
+        if kind in (Kind.DENY, Kind.WHILE) and token.text.startswith(STORIES) and self._tells():
+            kind = Kind.WORD
         if kind == "name":
             assert token.name is not None
             self._name(token.name, following, second)
@@ -106,6 +120,7 @@ class Scan:
             source = self.quoted if self.quoted and self.source not in _PUTS_ASIDE else self.source
             source = FAR if source is Kind.DENY and self.far else source
             group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, source)
+            group.praised = self.theirs and source is Kind.OTHER
             self.groups.append(group)
             self.open = group
         self._finish()
@@ -130,7 +145,7 @@ class Scan:
             self._finish(True)
             if self.source in _TAKES and self.source != "open" or self.source == ":":
                 self.source = None
-            self.content, self.open, self.far = True, None, True
+            self.content, self.open, self.far, self.theirs = True, None, True, False
             return
         if kind is Kind.FILL:
             if text == "no" and following.name is not None:
@@ -149,6 +164,8 @@ class Scan:
             self._deny(text, following)
         elif kind in (Kind.GOOD, Kind.NOUN) and self.topic is not None:
             self._praise()
+        elif text in RIGHTLY and self.quoted is Kind.OTHER and self.last in (Kind.BE, Kind.OTHER):
+            self.quoted, self.agreed = None, True  # "agent_0 is right that", "agent_0 correctly says"
         elif kind is Kind.BAD and self.topic is not None:
             self.topic.stance, self.topic = Stance.ASIDE, None
         elif kind is Kind.BAD and following.kind is Kind.NOUN:
@@ -170,15 +187,16 @@ class Scan:
             self._clause()
             self.source = Kind.LINK if kind is Kind.LINK else Kind.CLAIM if kind is Kind.BUT and denied else None
         elif kind in (Kind.BE, Kind.CLAIM):
-            self.agreed = self.agreed or text.startswith("agree")
+            self.agreed = self.agreed or text.startswith(AGREES)
             self.source = self.source if self.source in (Kind.DENY, Kind.WHILE) else kind
         elif kind is Kind.SAYS:
-            self.quoted = None if self.own else self.quoted or Kind.SAYS
-            self.source = Kind.CLAIM if self.own else self.source
+            mine, self.theirs = self.own or self.agreed, False
+            self.quoted = None if mine else self.quoted or Kind.SAYS
+            self.source = Kind.CLAIM if mine else self.source
         elif kind is Kind.OTHER:
             thing = text == "the other" and following.kind is Kind.WORD  # "the other two pizzas"
             self.quoted, self.own = None if self.agreed else Kind.SAYS if thing else Kind.OTHER, False
-            self.reported = self.quoted is not None and self.sets_out
+            self.theirs, self.reported = text.endswith("'s"), self.quoted is not None and self.sets_out
         elif kind is Kind.SELF:
             self.quoted, self.own = None, True
         elif kind in (Kind.ASIDE, Kind.WHILE, Kind.BOUND):
@@ -200,7 +218,7 @@ class Scan:
 
     def _praise(self) -> None:
         assert self.topic is not None
-        if self.topic.stance is not Stance.ASIDE and not self.condition:
+        if (self.topic.stance is not Stance.ASIDE or self.topic.praised) and not self.condition:
             self.topic.stance, self.topic.sure = Stance.CLAIMED, True
         self.topic = None
 
@@ -253,9 +271,14 @@ class Scan:
             elif mark in ":=":
                 self.source = ":" if source is not Kind.CLAIM else source
 
+    def _tells(self) -> bool:
+        """Whether the sentence is about people or things of the question, and no answer: "she", "the machine"."""
+        return self.content and not (self.own or self.quoted or self.topic or self.open)
+
     def _clause(self) -> None:
         self._finish()
-        self.source, self.quoted, self.own, self.agreed, self.open, self.joined = None, None, False, False, None, []
+        self.source, self.quoted, self.open, self.joined = None, None, None, []
+        self.own = self.agreed = self.theirs = False
 
     def _end(self, text: str) -> None:
         mine = self.groups[self.first :]
