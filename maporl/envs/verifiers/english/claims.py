@@ -86,6 +86,8 @@ class Scan:
             kind = Kind.WORD  # "the estate agent"
         if kind in (Kind.DENY, Kind.WHILE) and token.text.startswith(STORIES) and self._tells():
             kind = Kind.WORD
+        if kind is Kind.BAD and self.last == "name" and following.kind in (Kind.WORD, Kind.NOUN):
+            kind = Kind.WORD  # "14 bad apples"
         if kind == "name":
             assert token.name is not None
             self._name(token.name, following, second)
