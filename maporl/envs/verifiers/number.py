@@ -22,6 +22,7 @@ from maporl.envs.verifiers.number_spelling import (
     MOST_DIGITS,
     NUMBER,
     PART_OF,
+    RATIO,
     SIGN_APART,
     TOKEN,
     canonical,
@@ -33,7 +34,7 @@ from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
-__all__ = ["Number", "canonical", "in_the_open", "parse_number"]
+__all__ = ["ONE_GROUP", "Number", "canonical", "in_the_open", "parse_number"]
 
 _LONGEST = 20_000  # characters that are read, from the end, where nothing marks the answer
 _SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
@@ -70,7 +71,7 @@ _REMARK = re.compile(
     re.IGNORECASE,
 )
 """What only says when, or explains: "on day 3", "40 (he already did 20 of 60)"; not "1.5 hours (90 minutes)"."""
-_ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-9])")
+ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-9])")
 
 
 def _last_number(text: str) -> Fraction | None:
@@ -119,8 +120,9 @@ def _pronoun(text: str, group: Group) -> bool:
 def _only(text: str, group: Group) -> Fraction | None:
     """The one number of a group; several, such as "5 or 6", are none, but those in brackets only explain."""
     start, values = group.names[0].end, {group.names[0].value}
-    if any(match.start() <= group.names[0].start < match.end() for match in COMPOUND.finditer(text)):
-        return None
+    for amounts in (COMPOUND, RATIO):
+        if any(match.start() <= start - 1 < match.end() for match in amounts.finditer(text)):
+            return None
     for name in group.names[1:]:
         if "(" in text[start : name.start]:
             break
@@ -142,7 +144,7 @@ def _after_marker(text: str) -> tuple[bool, Fraction | None]:
         digits = snippet.strip().removesuffix("" if bounded else ".")
         if digits.isascii() and digits.isdecimal() and len(digits) <= MOST_DIGITS and _takes(before):
             return True, Fraction(int(digits))
-        snippet = _ONE_GROUP.sub(r"\1,\2", tidy(plain(snippet)))
+        snippet = ONE_GROUP.sub(r"\1,\2", tidy(plain(snippet)))
         if not bounded:
             snippet = re.split(r"[.;](?=\s|$)", snippet, maxsplit=1)[0]
         snippet = SIGN_APART.sub("-", snippet.strip(" $*+"))

@@ -15,6 +15,7 @@ __all__ = [
     "MOST_DIGITS",
     "NUMBER",
     "PART_OF",
+    "RATIO",
     "SIGN_APART",
     "TOKEN",
     "canonical",
@@ -72,11 +73,10 @@ _UNIT, _LESSER_UNIT = (
     r"(?:months?|weeks?|days?|hours?|hrs?|minutes?|mins?|seconds?|secs?|inch(?:es)?|feet|ounces?|oz|cents?|quarts?|centimet(?:re|er)s?|cm"
     r"|grams?)",
 )
-COMPOUND = re.compile(
-    rf"{DIGITS}\s?-?{_UNIT}(?:,?\sand)?\s{DIGITS}\s?-?{_LESSER_UNIT}\b|(?<![0-9.:])[0-9]+(?::[0-9]+)+(?![0-9])|(?<![0-9])[0-9]+\s:\s[0-9]+",
-    re.IGNORECASE,
-)
-"""One amount of which no part is the number: "1 hour and 30 minutes", a time of day, a ratio."""
+COMPOUND = re.compile(rf"{DIGITS}\s?-?{_UNIT}(?:,?\sand)?\s{DIGITS}\s?-?{_LESSER_UNIT}\b", re.IGNORECASE)
+"""One amount in two units, of which neither number is the amount: "1 hour and 30 minutes"."""
+RATIO = re.compile(r"(?<![0-9.:])[0-9]+(?::[0-9]+)+(?![0-9])|(?<![0-9])[0-9]+\s:\s[0-9]+")
+"""A ratio, or a time of day."""
 SIGN_APART = re.compile(r"^-\s{1,3}")
 _SQUARED = re.compile(r"(?<![A-Za-z])([kcdm]?m|ft|in|yd|mi|units?|feet|inches|met(?:re|er)s?)[²³]")
 _SPACES = "\u00a0\u2007\u2009\u202f"  # spaces that hold a number together

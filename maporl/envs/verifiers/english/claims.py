@@ -9,20 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from maporl.envs.verifiers.english import vocabulary
 from maporl.envs.verifiers.english.groups import FAR, Group, Stance
 from maporl.envs.verifiers.english.tokens import Name, Token
-from maporl.envs.verifiers.english.vocabulary import (
-    AGREES,
-    BACK,
-    CHANGES,
-    CONDITIONS,
-    DENIED_TWICE,
-    RIGHTLY,
-    SEEMS,
-    SETS_OUT,
-    STORIES,
-    Kind,
-)
+from maporl.envs.verifiers.english.vocabulary import Kind
 
 __all__ = ["Scan"]
 
@@ -45,7 +35,9 @@ class Scan:
     own: bool = False  # the speaker speaks
     far: bool = False  # content, or a comma, stands between a denial and what it may deny: "won't need"
     agreed: bool = False
-    theirs: bool = False  # what is named next is a peer's own, of which it may be said that it is right: "agent_0's answer"
+    theirs: bool = (
+        False  # what is named next is a peer's own, of which it may be said that it is right: "agent_0's answer"
+    )
     groups: list[Group] = field(default_factory=list)
     first: int = 0  # the first group of this sentence
     open: Group | None = None  # names that come now belong to it
@@ -82,12 +74,8 @@ class Scan:
 
     def read(self, token: Token, following: Token, second: Token) -> None:
         kind = token.kind
-        if token.text == "agent" and self.last is Kind.WORD:
-            kind = Kind.WORD  # "the estate agent"
-        if kind in (Kind.DENY, Kind.WHILE) and token.text.startswith(STORIES) and self._tells():
+        if self._is_content(token, following):
             kind = Kind.WORD
-        if kind is Kind.BAD and self.last == "name" and following.kind in (Kind.WORD, Kind.NOUN):
-            kind = Kind.WORD  # "14 bad apples"
         if kind == "name":
             assert token.name is not None
             self._name(token.name, following, second)
@@ -103,6 +91,15 @@ class Scan:
             else:
                 self._mark(kind)
         self.last = kind
+
+    def _is_content(self, token: Token, following: Token) -> bool:
+        """Whether a word does not do here what it does elsewhere: "the estate agent", "14 bad apples", "she discarded"."""
+        if token.text == "agent":
+            return self.last is Kind.WORD
+        if token.kind is Kind.BAD:
+            return self.last == "name" and following.kind in (Kind.WORD, Kind.NOUN)
+        story = token.kind in (Kind.DENY, Kind.WHILE) and token.text.startswith(vocabulary.STORIES)
+        return story and self.content and not (self.own or self.quoted or self.topic or self.open)
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
@@ -139,10 +136,10 @@ class Scan:
     # -- words ---------------------------------------------------------------------------------------------------------
 
     def _word(self, kind: Kind, text: str, following: Token) -> None:
-        self.sets_out = self.sets_out or (self.last == "end" and text in SETS_OUT)
+        self.sets_out = self.sets_out or (self.last == "end" and text in vocabulary.SETS_OUT)
         if kind is not Kind.FILL:
-            self.changes = self.changes or text.startswith(CHANGES)
-            self.tentative = self.tentative or text.startswith(SEEMS)
+            self.changes = self.changes or text.startswith(vocabulary.CHANGES)
+            self.tentative = self.tentative or text.startswith(vocabulary.SEEMS)
         if kind is Kind.WORD:
             self._finish(True)
             if self.source in _TAKES and self.source != "open" or self.source == ":":
@@ -166,7 +163,7 @@ class Scan:
             self._deny(text, following)
         elif kind in (Kind.GOOD, Kind.NOUN) and self.topic is not None:
             self._praise()
-        elif text in RIGHTLY and self.quoted is Kind.OTHER and self.last in (Kind.BE, Kind.OTHER):
+        elif text in vocabulary.RIGHTLY and self.quoted is Kind.OTHER and self.last in (Kind.BE, Kind.OTHER):
             self.quoted, self.agreed = None, True  # "agent_0 is right that", "agent_0 correctly says"
         elif kind is Kind.BAD and self.topic is not None:
             self.topic.stance, self.topic = Stance.ASIDE, None
@@ -179,9 +176,12 @@ class Scan:
 
     def _turn(self, kind: Kind, text: str, following: Token) -> None:
         """What the word means for the next name."""
-        back = text in BACK and self.last != "," and following.kind is not Kind.SELF
+        back = text in vocabulary.BACK and self.last != "," and following.kind is not Kind.SELF
         goes_on = kind not in (Kind.SELF, Kind.LINK, Kind.BUT)
-        self.condition, self.reported = (self.condition or text in CONDITIONS) and goes_on, self.reported and goes_on
+        self.condition, self.reported = (
+            (self.condition or text in vocabulary.CONDITIONS) and goes_on,
+            self.reported and goes_on,
+        )
         if back or (kind is Kind.BUT and self.tentative):
             self._take_back()
         if kind in _CLOSES or kind is Kind.LIST:
@@ -189,7 +189,7 @@ class Scan:
             self._clause()
             self.source = Kind.LINK if kind is Kind.LINK else Kind.CLAIM if kind is Kind.BUT and denied else None
         elif kind in (Kind.BE, Kind.CLAIM):
-            self.agreed = self.agreed or text.startswith(AGREES)
+            self.agreed = self.agreed or text.startswith(vocabulary.AGREES)
             self.source = self.source if self.source in (Kind.DENY, Kind.WHILE) else kind
         elif kind is Kind.SAYS:
             mine, self.theirs = self.own or self.agreed, False
@@ -215,7 +215,7 @@ class Scan:
             self.open is not None and text.endswith(("n't", "cannot")) and following.kind != "name"
         ):
             (self.topic or self.open).stance, self.topic = Stance.ASIDE, None  # type: ignore[union-attr]
-        twice = self.source is Kind.DENY and text in DENIED_TWICE  # "cannot be anything but"
+        twice = self.source is Kind.DENY and text in vocabulary.DENIED_TWICE  # "cannot be anything but"
         self.source, self.far = Kind.CLAIM if twice else Kind.DENY, False
 
     def _praise(self) -> None:
@@ -272,10 +272,6 @@ class Scan:
                 self.source = "="
             elif mark in ":=":
                 self.source = ":" if source is not Kind.CLAIM else source
-
-    def _tells(self) -> bool:
-        """Whether the sentence is about people or things of the question, and no answer: "she", "the machine"."""
-        return self.content and not (self.own or self.quoted or self.topic or self.open)
 
     def _clause(self) -> None:
         self._finish()

@@ -65,7 +65,8 @@ _WORDS = {
         think, thinks, believe, believes, say, guess, choose, choosing, pick, picking, select, selecting, take, taking, prefer, maintain,
         conclude, suspect, answering, get, got, go, stick, stay, settle, settled, settling, vote, opt, opting, lean, leaning, decide,
         decided, agree, agreed, agreeing, leave, leaves, leaving, point, points, pointing, switch, switching, change, changing, update,
-        updating, keep, keeping, confirm, confirming, concur, concurring, endorse, support, supporting, as, to be, i.e, namely, that is, that is to say,
+        updating, keep, keeping, as, to be, i.e, namely, that is, that is to say,
+        confirm, confirming, concur, concurring, endorse, endorsing, support, supporting,
         answer of, choice of, option of, value of, result of, total of""",
     Kind.BE: """
         is, 's, are, 're, was, were, be, been, being, am, equals, equal, is considered, be considered, best considered,
@@ -105,7 +106,8 @@ _WORDS = {
     Kind.NOUN: """
         answer, ans, choice, option, letter, label, conclusion, result, verdict, prediction, solution, number, value, total, response""",
     Kind.GOOD: """
-        correct, right, correctly, rightly, best, better, true, likeliest, fits, fit, works, matches, suits, appropriate, suitable, preferable, makes sense,
+        correctly, rightly,
+        correct, right, best, better, true, likeliest, fits, fit, works, matches, suits, appropriate, suitable, preferable, makes sense,
         make sense, makes more sense, makes the most sense, makes most sense, it is the one""",
     Kind.BAD: """
         wrong, incorrect, false, mistaken, impossible, unlikely, implausible, unsuitable, inappropriate, irrelevant, nonsense,
@@ -133,7 +135,19 @@ AGREES = ("agree", "confirm", "concur", "endors", "support")
 """Beginnings of verbs by which one takes what a peer says."""
 RIGHTLY = ("right", "correct", "rightly", "correctly")
 """Of a peer, these take what it says."""
-STORIES = ("originally", "initially", "previously", "formerly", "used to", "discard", "drop", "reject", "exclud", "eliminat", "dismiss")
+STORIES = (
+    "originally",
+    "initially",
+    "previously",
+    "formerly",
+    "used to",
+    "discard",
+    "drop",
+    "reject",
+    "exclud",
+    "eliminat",
+    "dismiss",
+)
 """Beginnings of words that put something aside, and of what happens to the people and things of a question: "she discarded 12"."""
 CHANGES = ("chang", "switch", "updat", "mov", "revis", "shift", "correct")
 """Beginnings of verbs by which "from A to B" leaves A for B; else it is a range."""
