@@ -34,7 +34,7 @@ from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer, verdict
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
-__all__ = ["ONE_GROUP", "Number", "canonical", "in_the_open", "parse_number"]
+__all__ = ["Number", "canonical", "in_the_open", "parse_number"]
 
 _LONGEST = 20_000  # characters that are read, from the end, where nothing marks the answer
 _SENTENCE = re.compile(r"(?<=[.!?])\s|\n")
@@ -71,7 +71,7 @@ _REMARK = re.compile(
     re.IGNORECASE,
 )
 """What only says when, or explains: "on day 3", "40 (he already did 20 of 60)"; not "1.5 hours (90 minutes)"."""
-ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-9])")
+_ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-9])")
 
 
 def _last_number(text: str) -> Fraction | None:
@@ -144,7 +144,7 @@ def _after_marker(text: str) -> tuple[bool, Fraction | None]:
         digits = snippet.strip().removesuffix("" if bounded else ".")
         if digits.isascii() and digits.isdecimal() and len(digits) <= MOST_DIGITS and _takes(before):
             return True, Fraction(int(digits))
-        snippet = ONE_GROUP.sub(r"\1,\2", tidy(plain(snippet)))
+        snippet = _ONE_GROUP.sub(r"\1,\2", tidy(plain(snippet)))
         if not bounded:
             snippet = re.split(r"[.;](?=\s|$)", snippet, maxsplit=1)[0]
         snippet = SIGN_APART.sub("-", snippet.strip(" $*+"))

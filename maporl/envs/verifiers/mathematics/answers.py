@@ -24,7 +24,7 @@ from maporl.envs.verifiers.mathematics.formulas import (
     listed,
     spelled_out,
 )
-from maporl.envs.verifiers.number import ONE_GROUP, canonical, in_the_open, parse_number
+from maporl.envs.verifiers.number import canonical, in_the_open, parse_number
 from maporl.envs.verifiers.number_spelling import COMPOUND
 
 __all__ = ["answer_in"]
@@ -68,7 +68,7 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
     prose = "expr" in kinds and "=" not in text.strip().rpartition("\n")[2]
     if last is None or not prose or (named := parse_number(last)) is None:
         return last
-    value = in_the_open(ONE_GROUP.sub(r"\1,\2", text))  # "5 cars came in the first 15 minutes", after "output 5", is 5
+    value = in_the_open(NUMBER.sub(spelled_out, text))  # "5 cars came in the first 15 minutes", after "output 5", is 5
     return None if value is None else last if value == named else canonical(value)
 
 
