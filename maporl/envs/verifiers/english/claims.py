@@ -16,14 +16,11 @@ from maporl.envs.verifiers.english.vocabulary import Kind
 
 __all__ = ["Scan"]
 
-
 _CLOSES = (Kind.BUT, Kind.LINK, Kind.STOP)
 _TAKES = (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=")
 _PUTS_ASIDE = (Kind.DENY, Kind.ASIDE, Kind.WHILE, Kind.BOUND)
 _AFTER_LETTER = {Kind.BE, Kind.HELP, Kind.GOOD, Kind.LIST, Kind.TO, *_CLOSES, *_PUTS_ASIDE}
 _STARTS = ("end", "open", ",", ":", ";", "=")
-_DETERMINERS = ("the", "this", "that", "my", "our")  # no article stands before them
-_PRONOUNS = ("it", "this", "that", "there", "they", "he", "she", "we", "you", "i", "one", "these", "those")
 
 
 @dataclass
@@ -35,11 +32,9 @@ class Scan:
     own: bool = False  # the speaker speaks
     far: bool = False  # content, or a comma, stands between a denial and what it may deny: "won't need"
     agreed: bool = False
-    theirs: bool = (
-        False  # what is named next is a peer's own, of which it may be said that it is right: "agent_0's answer"
-    )
+    theirs: bool = False  # what is named next is a peer's own, which may be called right: "agent_0's answer"
     groups: list[Group] = field(default_factory=list)
-    first: int = 0  # the first group of this sentence
+    first: int = 0  # of this sentence
     open: Group | None = None  # names that come now belong to it
     joined: list[Kind | str] = field(default_factory=list)  # what stood since its last name
     topic: Group | None = None  # something is being said of it
@@ -62,14 +57,14 @@ class Scan:
             ends = following.name.value == name.value  # "A bank", not "A library"
         if name.bare == "particle":
             goes_on = following.kind in _CLOSES or following.kind is Kind.LIST
-            return free and (ends or goes_on or (self.last in _STARTS and following.text in _PRONOUNS))
+            return free and (ends or goes_on or (self.last in _STARTS and following.text in vocabulary.PRONOUNS))
         taken = self.source in _TAKES
         if token.text.islower():
             return ends and (taken or self.last in ("end", Kind.NOUN))
         if token.text == "I":
             return free and (ends or following.text == "is")
         if token.text == "A":
-            return free and (ends or following.kind in _AFTER_LETTER or following.text in _DETERMINERS)
+            return free and (ends or following.kind in _AFTER_LETTER or following.text in vocabulary.DETERMINERS)
         return free or taken
 
     def read(self, token: Token, following: Token, second: Token) -> None:
@@ -240,9 +235,8 @@ class Scan:
     def _finish(self, content: bool = False) -> None:
         """What was said of the topic was neither praise nor blame."""
         if self.topic is not None and content:
-            self.topic.said_of = True
-            if self.topic.stance is Stance.CLAIMED:
-                self.topic.stance = Stance.NAMED
+            self.topic.said_of, claimed = True, self.topic.stance is Stance.CLAIMED
+            self.topic.stance = Stance.NAMED if claimed else self.topic.stance
         self.topic = None
 
     # -- ends ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ __all__ = [
     "CHANGES",
     "CONDITIONS",
     "DENIED_TWICE",
+    "DETERMINERS",
     "LONGEST",
+    "PRONOUNS",
     "RIGHTLY",
     "SEEMS",
     "SETS_OUT",
@@ -131,6 +133,8 @@ SEEMS = ("seem", "appear", "looks", "sounds", "may", "might")
 """Beginnings of verbs whose praise a "but" takes back."""
 SETS_OUT = ("according to", "in", "as", "per")
 """At the beginning of a sentence, before somebody else, these make all of it theirs."""
+DETERMINERS = ("the", "this", "that", "my", "our")  # no article stands before them
+PRONOUNS = ("it", "this", "that", "there", "they", "he", "she", "we", "you", "i", "one", "these", "those")
 AGREES = ("agree", "confirm", "concur", "endors", "support")
 """Beginnings of verbs by which one takes what a peer says."""
 RIGHTLY = ("right", "correct", "rightly", "correctly")
