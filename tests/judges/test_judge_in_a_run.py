@@ -81,3 +81,12 @@ def test_a_judge_that_cannot_judge_says_why(tmp_path: Path) -> None:
             max_new_tokens=6,
             output_dir=str(tmp_path / "run"),
         )
+
+
+def test_a_judge_that_cannot_be_loaded_is_not_served() -> None:
+    pytest.importorskip("fastapi")
+    from maporl.judges import Judge
+    from maporl.learned_verifier.server import serve
+
+    with pytest.raises(ValueError, match="nowhere"):
+        serve(Judge("/nowhere/at/all"), port=0)
