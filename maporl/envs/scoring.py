@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from maporl.envs.merged_metrics import merged_metrics
 from maporl.envs.verifiers.verifier import (
     TranscriptVerifier,
     VerifierFailed,
@@ -117,8 +118,8 @@ class Verifiers:
 
     def metrics(self) -> dict[str, float]:
         """See `Verifier.metrics`; each as ``verifier/name``."""
-        found = [verifier.metrics() for verifier in self.all if hasattr(verifier, "metrics")]
-        return {f"verifier/{name}": value for metrics in found for name, value in metrics.items()}
+        found = merged_metrics(verifier.metrics() for verifier in self.all if hasattr(verifier, "metrics"))
+        return {f"verifier/{name}": value for name, value in found.items()}
 
     def seen_questions(self) -> frozenset[str]:
         """Hashes of the questions that a verifier was fitted to (see `Verifier.seen_questions`)."""

@@ -25,7 +25,9 @@ LONGEST = 20_000
 
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 # What servers' templates read as control tokens even inside a message; the policy's own encoder takes its tokenizer's out itself.
-_CONTROL = re.compile(r"<(?=\||/?s>|(?:start|end)_of_turn>)|\[(?=/?INST\])|\|(?=>)")
+_CONTROL = re.compile(
+    r"<(?=[|｜]|/?(?:s|bos|eos|pad|unk|mask)>|(?:start|end)_of_[a-z]{1,20}>|<?/?SYS>)|\[(?=/?[A-Z][A-Z_]{2,30}\])|[|｜](?=>)"
+)
 
 
 @dataclass(frozen=True)

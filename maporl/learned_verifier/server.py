@@ -200,7 +200,8 @@ def serve(verifier: Verifier, *, host: str = "127.0.0.1", port: int = 8000) -> N
             f"{host}:{port} cannot be served at ({error}); choose another --port, or 0 for a free one."
         ) from error
     app = application(verifier)
-    if not verifier.uses_gold:  # what it has to load is there before the first request
+    verifier.prepare()  # what it has to load is there before the first request
+    if not verifier.uses_gold:
         verifier.score_batch([Question("", "")], [""])
     listener.listen()  # who reads the next line may ask at once: requests queue until uvicorn takes them
     shown = f"[{host}]" if ":" in host else host

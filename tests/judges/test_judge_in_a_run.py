@@ -63,3 +63,30 @@ def test_it_is_rewarded_and_survives_an_outage(tiny_model: str, tmp_path: Path) 
         assert timeless == [
             {k: v for k, v in r.items() if "time/" not in k and "judge_" not in k} for r in whole.metrics
         ]
+
+
+def test_a_judge_that_cannot_judge_says_why(tmp_path: Path) -> None:
+    verifier = {"name": "judge", "model": "embedded"}  # whose window is shorter than a ballot
+    with pytest.raises(
+        ValueError, match=r"8 error.*What failed first: the judge: \d+ tokens do not fit the judge's window of 512"
+    ):
+        maporl.train(
+            env="two_witnesses",
+            env_args={"verifier": verifier},
+            model="embedded",
+            algorithm="magrpo",
+            algorithm_args={"group_size": 2},
+            num_iterations=1,
+            episodes_per_iteration=2,
+            max_new_tokens=6,
+            output_dir=str(tmp_path / "run"),
+        )
+
+
+def test_a_judge_that_cannot_be_loaded_is_not_served() -> None:
+    pytest.importorskip("fastapi")
+    from maporl.judges import Judge
+    from maporl.learned_verifier.server import serve
+
+    with pytest.raises(ValueError, match="nowhere"):
+        serve(Judge("/nowhere/at/all"), port=0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from itertools import count
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from maporl.envs.merged_metrics import merged_metrics
 from maporl.errors import UserTypeError, UserValueError
 from maporl.registry import build, names
 from maporl.types import Transcript
@@ -14,7 +14,7 @@ from maporl.types import Transcript
 if TYPE_CHECKING:
     from maporl.envs.protocols import Protocol
 
-__all__ = ["Shaping", "Sum", "build_shaping", "merged_metrics"]
+__all__ = ["Shaping", "Sum", "build_shaping"]
 
 
 class Shaping(ABC):
@@ -85,16 +85,6 @@ class Sum(Shaping):
         return " + ".join(
             repr(part) if w == 1 else f"{w} * {part!r}" for part, w in zip(self.parts, self.weights, strict=True)
         )
-
-
-def merged_metrics(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The metrics of several shapings; where two have one name (two penalties of one word), the later is ``name_2``, and so on."""
-    merged: dict[str, float] = {}
-    for part in parts:
-        for name, value in part.items():
-            names = (name if n == 1 else f"{name}_{n}" for n in count(1))
-            merged[next(new for new in names if new not in merged)] = value
-    return merged
 
 
 def build_shaping(spec: Any) -> Shaping:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from operator import eq
 from typing import Any
 
-from maporl.envs.shaping.base import Shaping, build_shaping, merged_metrics
+from maporl.envs.merged_metrics import merged_metrics
+from maporl.envs.shaping.base import Shaping, build_shaping
 from maporl.errors import UserTypeError, UserValueError
 from maporl.messages import as_sampled, tokens_known
 from maporl.types import Completion, Transcript

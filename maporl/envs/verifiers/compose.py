@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from maporl.envs.merged_metrics import merged_metrics
 from maporl.envs.verifiers.function import Function
 from maporl.envs.verifiers.verifier import Verifier, judged
 from maporl.errors import UserValueError
@@ -36,8 +37,9 @@ class Composite(Verifier):
 
     @property
     def _main(self) -> int:
-        """The part whose answer and equivalence stand for the whole: the first that uses gold, else the first."""
-        return next((index for index, part in enumerate(self.parts) if part.uses_gold), 0)
+        """The part whose answer and equivalence stand for the whole: the first fact about the gold answer, else the first that uses it."""
+        using = [index for index, part in enumerate(self.parts) if part.uses_gold]
+        return next((index for index in using if self.parts[index].rule_based), next(iter(using), 0))
 
     def check_gold(self, question: Question) -> None:
         for part in self.parts:
@@ -59,8 +61,7 @@ class Composite(Verifier):
                 part.begin(iteration, num_iterations)
 
     def metrics(self) -> dict[str, float]:
-        found = [part.metrics() for part in self.parts if hasattr(part, "metrics")]
-        return {name: value for metrics in found for name, value in metrics.items()}
+        return merged_metrics(part.metrics() for part in self.parts if hasattr(part, "metrics"))
 
     def __call__(self, question: Question, response: str) -> Score:
         return self.score_batch([question], [response])[0]

@@ -16,11 +16,13 @@ from maporl.envs.verifiers.english.reading import groups_of
 from maporl.envs.verifiers.english.tokens import Name, Names, lexer
 from maporl.envs.verifiers.markers import marked, plain
 from maporl.envs.verifiers.number_spelling import (
+    COMPOUND,
     DIGITS,
     GOES_ON,
     MOST_DIGITS,
     NUMBER,
     PART_OF,
+    RATIO,
     SIGN_APART,
     TOKEN,
     canonical,
@@ -58,6 +60,17 @@ _ABOUT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """Numbers of the text's own parts ("Step 2: ...") and of how sure one is count nothing."""
+_LABEL = re.compile(
+    r"\b(?:on|of|in|by|at|after|for|from|until|since|during)\s(?:day|week|month|year|hour|minute|round|lap|game|level|stage|step|page|chapter)"
+    r"\s[0-9]{1,4}(?=[.,;:!?)]|\s*$)",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(
+    rf"(?<=[0-9a-z%])\s\((?!\W*(?:(?:or|i\.?e|that\sis|which\sis|equals|about|approximately)\b\W*)*{NUMBER}%?(?:\s[a-z]{{1,20}}){{0,2}}\))"
+    r"(?=[^()\n]*[a-z])[^()\n]{1,200}\)",
+    re.IGNORECASE,
+)
+"""What only says when, or explains: "on day 3", "40 (he already did 20 of 60)"; not "1.5 hours (90 minutes)"."""
 _ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-9])")
 
 
@@ -107,6 +120,9 @@ def _pronoun(text: str, group: Group) -> bool:
 def _only(text: str, group: Group) -> Fraction | None:
     """The one number of a group; several, such as "5 or 6", are none, but those in brackets only explain."""
     start, values = group.names[0].end, {group.names[0].value}
+    for amounts in (COMPOUND, RATIO):
+        if any(match.start() <= start - 1 < match.end() for match in amounts.finditer(text)):
+            return None
     for name in group.names[1:]:
         if "(" in text[start : name.start]:
             break
@@ -177,6 +193,7 @@ def in_the_open(text: str) -> Fraction | None:
     for sentence in reversed(_SENTENCE.split(text)):
         if not words and not any(map(str.isdigit, sentence)):
             continue
+        sentence = _told(sentence)
         groups = _named(sentence, words)
         claimed = [group for group in groups if group.stance is Stance.CLAIMED]
         if last is not None:
@@ -196,6 +213,14 @@ def in_the_open(text: str) -> Fraction | None:
                 break
         aside = aside or bool(groups)
     return _only(last[0], last[1][-1]) if last is not None else None
+
+
+def _told(sentence: str) -> str:
+    """A sentence without what only says when, or explains, if a number is left."""
+    for beside in (_LABEL, _REMARK):
+        rest = beside.sub(" ", sentence) if any(map(str.isdigit, sentence)) else sentence
+        sentence = rest if any(map(str.isdigit, rest)) else sentence
+    return sentence
 
 
 def _marker_else_open(text: str) -> Fraction | None:

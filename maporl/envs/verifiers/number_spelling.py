@@ -9,11 +9,13 @@ from fractions import Fraction
 from functools import lru_cache
 
 __all__ = [
+    "COMPOUND",
     "DIGITS",
     "GOES_ON",
     "MOST_DIGITS",
     "NUMBER",
     "PART_OF",
+    "RATIO",
     "SIGN_APART",
     "TOKEN",
     "canonical",
@@ -35,10 +37,11 @@ NUMBER = (
     rf"|\s?/\s?\(?(?P<divisor>-?{DIGITS})\)?"  # 3/4
     r"|\s?(?:\\times|×|\*|x)\s?10\s?\^\s?\{?(?P<power>[+-]?[0-9]{1,3})\}?"  # 1.2 x 10^3
     r"|[eE](?P<exponent>[+-]?[0-9]{1,3})(?![\w.])"
-    r"|(?P<scale>k\b|(?:\s?(?:hundred|thousand|million|billion|trillion|dozen)\b){1,3}))?"
+    r"|(?P<scale>(?-i:k|K|M)\b|(?:\s?(?:hundred|thousand|million|billion|trillion|dozen)\b){1,3}))?"
 )
 _SCALES = {
     "k": 1000,
+    "m": 10**6,
     "dozen": 12,
     "hundred": 100,
     "thousand": 1000,
@@ -65,6 +68,15 @@ PART_OF = (
     r"(?:\s(?:of|the|as|many|much)){0,4}\s\$?$"
 )
 """Words before a number that make another one of it: "twice 5", "half of 10"."""
+_UNIT, _LESSER_UNIT = (
+    r"(?:years?|months?|weeks?|days?|hours?|hrs?|minutes?|mins?|feet|foot|yards?|pounds?|lbs?|gallons?|dollars?|met(?:re|er)s?|kilograms?|kg)",
+    r"(?:months?|weeks?|days?|hours?|hrs?|minutes?|mins?|seconds?|secs?|inch(?:es)?|feet|ounces?|oz|cents?|quarts?|centimet(?:re|er)s?|cm"
+    r"|grams?)",
+)
+COMPOUND = re.compile(rf"{DIGITS}\s?-?{_UNIT}(?:,?\sand)?\s{DIGITS}\s?-?{_LESSER_UNIT}\b", re.IGNORECASE)
+"""One amount in two units, of which neither number is the amount: "1 hour and 30 minutes"."""
+RATIO = re.compile(r"(?<![0-9.:])[0-9]+(?::[0-9]+)+(?![0-9])|(?<![0-9])[0-9]+\s:\s[0-9]+")
+"""A ratio, or a time of day."""
 SIGN_APART = re.compile(r"^-\s{1,3}")
 _SQUARED = re.compile(r"(?<![A-Za-z])([kcdm]?m|ft|in|yd|mi|units?|feet|inches|met(?:re|er)s?)[²³]")
 _SPACES = "\u00a0\u2007\u2009\u202f"  # spaces that hold a number together

@@ -9,33 +9,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from maporl.envs.verifiers.english import vocabulary
 from maporl.envs.verifiers.english.groups import FAR, Group, Stance
 from maporl.envs.verifiers.english.tokens import Name, Token
-from maporl.envs.verifiers.english.vocabulary import BACK, CHANGES, CONDITIONS, DENIED_TWICE, SEEMS, SETS_OUT, Kind
+from maporl.envs.verifiers.english.vocabulary import Kind
 
 __all__ = ["Scan"]
-
 
 _CLOSES = (Kind.BUT, Kind.LINK, Kind.STOP)
 _TAKES = (Kind.BE, Kind.CLAIM, Kind.LINK, "open", "=")
 _PUTS_ASIDE = (Kind.DENY, Kind.ASIDE, Kind.WHILE, Kind.BOUND)
 _AFTER_LETTER = {Kind.BE, Kind.HELP, Kind.GOOD, Kind.LIST, Kind.TO, *_CLOSES, *_PUTS_ASIDE}
 _STARTS = ("end", "open", ",", ":", ";", "=")
-_DETERMINERS = ("the", "this", "that", "my", "our")  # no article stands before them
-_PRONOUNS = ("it", "this", "that", "there", "they", "he", "she", "we", "you", "i", "one", "these", "those")
 
 
 @dataclass
 class Scan:
-    """What is known at one place of the text; the first five fields last for a clause, the others for a sentence."""
+    """What is known at one place of the text; the first six fields last for a clause, the others for a sentence."""
 
     source: Kind | str | None = None  # what decides about the next name
     quoted: Kind | None = None  # somebody else speaks: a named one (OTHER), or whoever "says" (SAYS)
     own: bool = False  # the speaker speaks
     far: bool = False  # content, or a comma, stands between a denial and what it may deny: "won't need"
     agreed: bool = False
+    theirs: bool = False  # what is named next is a peer's own, which may be called right: "agent_0's answer"
     groups: list[Group] = field(default_factory=list)
-    first: int = 0  # the first group of this sentence
+    first: int = 0  # of this sentence
     open: Group | None = None  # names that come now belong to it
     joined: list[Kind | str] = field(default_factory=list)  # what stood since its last name
     topic: Group | None = None  # something is being said of it
@@ -58,20 +57,20 @@ class Scan:
             ends = following.name.value == name.value  # "A bank", not "A library"
         if name.bare == "particle":
             goes_on = following.kind in _CLOSES or following.kind is Kind.LIST
-            return free and (ends or goes_on or (self.last in _STARTS and following.text in _PRONOUNS))
+            return free and (ends or goes_on or (self.last in _STARTS and following.text in vocabulary.PRONOUNS))
         taken = self.source in _TAKES
         if token.text.islower():
             return ends and (taken or self.last in ("end", Kind.NOUN))
         if token.text == "I":
             return free and (ends or following.text == "is")
         if token.text == "A":
-            return free and (ends or following.kind in _AFTER_LETTER or following.text in _DETERMINERS)
+            return free and (ends or following.kind in _AFTER_LETTER or following.text in vocabulary.DETERMINERS)
         return free or taken
 
     def read(self, token: Token, following: Token, second: Token) -> None:
         kind = token.kind
-        if token.text == "agent" and self.last is Kind.WORD:
-            kind = Kind.WORD  # "the estate agent"
+        if self._is_content(token, following):
+            kind = Kind.WORD
         if kind == "name":
             assert token.name is not None
             self._name(token.name, following, second)
@@ -87,6 +86,15 @@ class Scan:
             else:
                 self._mark(kind)
         self.last = kind
+
+    def _is_content(self, token: Token, following: Token) -> bool:
+        """Whether a word does not do here what it does elsewhere: "the estate agent", "14 bad apples", "she discarded"."""
+        if token.text == "agent":
+            return self.last is Kind.WORD
+        if token.kind is Kind.BAD:
+            return self.last == "name" and following.kind in (Kind.WORD, Kind.NOUN)
+        story = token.kind in (Kind.DENY, Kind.WHILE) and token.text.startswith(vocabulary.STORIES)
+        return story and self.content and not (self.own or self.quoted or self.topic or self.open)
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
@@ -106,6 +114,7 @@ class Scan:
             source = self.quoted if self.quoted and self.source not in _PUTS_ASIDE else self.source
             source = FAR if source is Kind.DENY and self.far else source
             group = Group([name], stance, self.noun or self.source in ("open", "="), self.line, source)
+            group.praised = self.theirs and source is Kind.OTHER
             self.groups.append(group)
             self.open = group
         self._finish()
@@ -122,15 +131,15 @@ class Scan:
     # -- words ---------------------------------------------------------------------------------------------------------
 
     def _word(self, kind: Kind, text: str, following: Token) -> None:
-        self.sets_out = self.sets_out or (self.last == "end" and text in SETS_OUT)
+        self.sets_out = self.sets_out or (self.last == "end" and text in vocabulary.SETS_OUT)
         if kind is not Kind.FILL:
-            self.changes = self.changes or text.startswith(CHANGES)
-            self.tentative = self.tentative or text.startswith(SEEMS)
+            self.changes = self.changes or text.startswith(vocabulary.CHANGES)
+            self.tentative = self.tentative or text.startswith(vocabulary.SEEMS)
         if kind is Kind.WORD:
             self._finish(True)
             if self.source in _TAKES and self.source != "open" or self.source == ":":
                 self.source = None
-            self.content, self.open, self.far = True, None, True
+            self.content, self.open, self.far, self.theirs = True, None, True, False
             return
         if kind is Kind.FILL:
             if text == "no" and following.name is not None:
@@ -149,6 +158,8 @@ class Scan:
             self._deny(text, following)
         elif kind in (Kind.GOOD, Kind.NOUN) and self.topic is not None:
             self._praise()
+        elif text in vocabulary.RIGHTLY and self.quoted is Kind.OTHER and self.last in (Kind.BE, Kind.OTHER):
+            self.quoted, self.agreed = None, True  # "agent_0 is right that", "agent_0 correctly says"
         elif kind is Kind.BAD and self.topic is not None:
             self.topic.stance, self.topic = Stance.ASIDE, None
         elif kind is Kind.BAD and following.kind is Kind.NOUN:
@@ -160,9 +171,12 @@ class Scan:
 
     def _turn(self, kind: Kind, text: str, following: Token) -> None:
         """What the word means for the next name."""
-        back = text in BACK and self.last != "," and following.kind is not Kind.SELF
+        back = text in vocabulary.BACK and self.last != "," and following.kind is not Kind.SELF
         goes_on = kind not in (Kind.SELF, Kind.LINK, Kind.BUT)
-        self.condition, self.reported = (self.condition or text in CONDITIONS) and goes_on, self.reported and goes_on
+        self.condition, self.reported = (
+            (self.condition or text in vocabulary.CONDITIONS) and goes_on,
+            self.reported and goes_on,
+        )
         if back or (kind is Kind.BUT and self.tentative):
             self._take_back()
         if kind in _CLOSES or kind is Kind.LIST:
@@ -170,15 +184,16 @@ class Scan:
             self._clause()
             self.source = Kind.LINK if kind is Kind.LINK else Kind.CLAIM if kind is Kind.BUT and denied else None
         elif kind in (Kind.BE, Kind.CLAIM):
-            self.agreed = self.agreed or text.startswith("agree")
+            self.agreed = self.agreed or text.startswith(vocabulary.AGREES)
             self.source = self.source if self.source in (Kind.DENY, Kind.WHILE) else kind
         elif kind is Kind.SAYS:
-            self.quoted = None if self.own else self.quoted or Kind.SAYS
-            self.source = Kind.CLAIM if self.own else self.source
+            mine, self.theirs = self.own or self.agreed, False
+            self.quoted = None if mine else self.quoted or Kind.SAYS
+            self.source = Kind.CLAIM if mine else self.source
         elif kind is Kind.OTHER:
             thing = text == "the other" and following.kind is Kind.WORD  # "the other two pizzas"
             self.quoted, self.own = None if self.agreed else Kind.SAYS if thing else Kind.OTHER, False
-            self.reported = self.quoted is not None and self.sets_out
+            self.theirs, self.reported = text.endswith("'s"), self.quoted is not None and self.sets_out
         elif kind is Kind.SELF:
             self.quoted, self.own = None, True
         elif kind in (Kind.ASIDE, Kind.WHILE, Kind.BOUND):
@@ -195,12 +210,12 @@ class Scan:
             self.open is not None and text.endswith(("n't", "cannot")) and following.kind != "name"
         ):
             (self.topic or self.open).stance, self.topic = Stance.ASIDE, None  # type: ignore[union-attr]
-        twice = self.source is Kind.DENY and text in DENIED_TWICE  # "cannot be anything but"
+        twice = self.source is Kind.DENY and text in vocabulary.DENIED_TWICE  # "cannot be anything but"
         self.source, self.far = Kind.CLAIM if twice else Kind.DENY, False
 
     def _praise(self) -> None:
         assert self.topic is not None
-        if self.topic.stance is not Stance.ASIDE and not self.condition:
+        if (self.topic.stance is not Stance.ASIDE or self.topic.praised) and not self.condition:
             self.topic.stance, self.topic.sure = Stance.CLAIMED, True
         self.topic = None
 
@@ -220,9 +235,8 @@ class Scan:
     def _finish(self, content: bool = False) -> None:
         """What was said of the topic was neither praise nor blame."""
         if self.topic is not None and content:
-            self.topic.said_of = True
-            if self.topic.stance is Stance.CLAIMED:
-                self.topic.stance = Stance.NAMED
+            self.topic.said_of, claimed = True, self.topic.stance is Stance.CLAIMED
+            self.topic.stance = Stance.NAMED if claimed else self.topic.stance
         self.topic = None
 
     # -- ends ----------------------------------------------------------------------------------------------------------
@@ -255,7 +269,8 @@ class Scan:
 
     def _clause(self) -> None:
         self._finish()
-        self.source, self.quoted, self.own, self.agreed, self.open, self.joined = None, None, False, False, None, []
+        self.source, self.quoted, self.open, self.joined = None, None, None, []
+        self.own = self.agreed = self.theirs = False
 
     def _end(self, text: str) -> None:
         mine = self.groups[self.first :]

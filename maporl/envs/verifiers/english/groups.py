@@ -33,6 +33,7 @@ class Group:
         line: Number of its line, empty ones not counted.
         alone: Nothing else is said in the sentence.
         said_of: Something is said of them that is neither praise nor blame.
+        praised: It is a peer's, and may be praised: "agent_0's answer A is right", unlike what a peer says to be right.
         source: What decided about the stance: the kind of a word, `FAR`, "=", ":" or "open".
     """
 
@@ -43,6 +44,7 @@ class Group:
     source: Kind | str | None
     alone: bool = False
     said_of: bool = False
+    praised: bool = False
 
     @property
     def values(self) -> set[str]:

@@ -41,7 +41,7 @@ def lexer(names: str) -> re.Pattern[str]:
     """Splits a text, given a pattern of what may be named; its groups' names begin with "name"."""
     return re.compile(
         rf"{names or '(?!)'}|(?P<open>\\f?box(?:ed)?(?![a-z])|####|<answer>)|(?P<end></answer>|[.!?]+(?=[\s\"')*]|$)|\n)"
-        r"|(?P<word>[^\W_](?:[\w.'-]*\w)?(?!\w))|(?P<mark>[-=]{0,2}>|[→⇒]|[,:;=&/|–—]|(?<!\w)-(?!\w))",
+        r"|(?P<word>(?:agent|peer)\s#?[0-9]{1,3}(?:'s)?(?!\w)|[^\W_](?:[\w.'-]*\w)?(?!\w))|(?P<mark>[-=]{1,2}>|[→⇒]|[,:;=&/|–—]|(?<!\w)-(?!\w))",
         re.IGNORECASE,
     )
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from enum import Enum, auto
 
 __all__ = [
+    "AGREES",
     "BACK",
     "CHANGES",
     "CONDITIONS",
     "DENIED_TWICE",
+    "DETERMINERS",
     "LONGEST",
+    "PRONOUNS",
+    "RIGHTLY",
     "SEEMS",
     "SETS_OUT",
     "STARTS",
+    "STORIES",
     "Kind",
     "ends_clause",
     "kind_of",
@@ -63,6 +68,7 @@ _WORDS = {
         conclude, suspect, answering, get, got, go, stick, stay, settle, settled, settling, vote, opt, opting, lean, leaning, decide,
         decided, agree, agreed, agreeing, leave, leaves, leaving, point, points, pointing, switch, switching, change, changing, update,
         updating, keep, keeping, as, to be, i.e, namely, that is, that is to say,
+        confirm, confirming, concur, concurring, endorse, endorsing, support, supporting,
         answer of, choice of, option of, value of, result of, total of""",
     Kind.BE: """
         is, 's, are, 're, was, were, be, been, being, am, equals, equal, is considered, be considered, best considered,
@@ -74,7 +80,8 @@ _WORDS = {
         not, never, neither, nor, cannot, anything but, everything but, all but, except, except for, other than, rule out, ruled out,
         ruling out, rules out, exclude, excluded, eliminate, eliminated, eliminating, reject, rejected, discard, discarded, doubt, disagree,
         disagree with, disagrees with, no longer, far from, hardly, no way, nobody, no one,
-        refuse to, mistake to, wrong to, dropped, dismissed, dismiss""",
+        refuse to, mistake to, wrong to, dropped, dismissed, dismiss, retract, retracting, retracted,
+        mistake with, mistake of, error with, error of""",
     Kind.ASIDE: """
         instead of, rather than, unlike, from, between, compared to, compared with, better than, likelier than, more likely than,
         more plausible than, more probable than, more suitable than,
@@ -87,7 +94,8 @@ _WORDS = {
         although, though, even though, while, whilst, whereas, even if, if, unless, whether, used to, previously, formerly,
         initially, originally, at first, at first glance, at first sight,
         first guess, first answer, first choice, first thought, first instinct, old answer, previous answer,
-        earlier answer, former answer, original answer, initial answer, old choice, previous choice, original choice, initial choice""",
+        earlier answer, former answer, original answer, initial answer, my initial, my earlier, my previous, my original,
+        my former, my old, my prior, old choice, previous choice, original choice, initial choice""",
     Kind.SAYS: """
         says, said, claims, claimed, argues, argued, suggests, suggested, answers, answered, chose, picked, selected, voted, believed,
         proposes, proposed,
@@ -100,10 +108,12 @@ _WORDS = {
     Kind.NOUN: """
         answer, ans, choice, option, letter, label, conclusion, result, verdict, prediction, solution, number, value, total, response""",
     Kind.GOOD: """
+        correctly, rightly,
         correct, right, best, better, true, likeliest, fits, fit, works, matches, suits, appropriate, suitable, preferable, makes sense,
         make sense, makes more sense, makes the most sense, makes most sense, it is the one""",
     Kind.BAD: """
         wrong, incorrect, false, mistaken, impossible, unlikely, implausible, unsuitable, inappropriate, irrelevant, nonsense,
+        mistake, error, miscalculation,
         no sense, worse, worst, bad, poor, weak, weaker, weakest, distractor, less likely, least likely, less plausible, least plausible,
         less appropriate, less suitable""",
     Kind.LINK: "so, therefore, thus, hence, consequently, accordingly, ergo, in conclusion, in short, which is, which are, which equals",
@@ -123,6 +133,26 @@ SEEMS = ("seem", "appear", "looks", "sounds", "may", "might")
 """Beginnings of verbs whose praise a "but" takes back."""
 SETS_OUT = ("according to", "in", "as", "per")
 """At the beginning of a sentence, before somebody else, these make all of it theirs."""
+DETERMINERS = ("the", "this", "that", "my", "our")  # no article stands before them
+PRONOUNS = ("it", "this", "that", "there", "they", "he", "she", "we", "you", "i", "one", "these", "those")
+AGREES = ("agree", "confirm", "concur", "endors", "support")
+"""Beginnings of verbs by which one takes what a peer says."""
+RIGHTLY = ("right", "correct", "rightly", "correctly")
+"""Of a peer, these take what it says."""
+STORIES = (
+    "originally",
+    "initially",
+    "previously",
+    "formerly",
+    "used to",
+    "discard",
+    "drop",
+    "reject",
+    "exclud",
+    "eliminat",
+    "dismiss",
+)
+"""Beginnings of words that put something aside, and of what happens to the people and things of a question: "she discarded 12"."""
 CHANGES = ("chang", "switch", "updat", "mov", "revis", "shift", "correct")
 """Beginnings of verbs by which "from A to B" leaves A for B; else it is a range."""
 

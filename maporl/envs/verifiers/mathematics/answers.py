@@ -25,6 +25,7 @@ from maporl.envs.verifiers.mathematics.formulas import (
     spelled_out,
 )
 from maporl.envs.verifiers.number import canonical, in_the_open, parse_number
+from maporl.envs.verifiers.number_spelling import COMPOUND
 
 __all__ = ["answer_in"]
 
@@ -67,8 +68,8 @@ def answer_in(text: str, kinds: tuple[str, ...] = ("latex", "expr")) -> str | No
     prose = "expr" in kinds and "=" not in text.strip().rpartition("\n")[2]
     if last is None or not prose or (named := parse_number(last)) is None:
         return last
-    value = in_the_open(text)  # "5 cars came in the first 15 minutes", after "output 5", is 5
-    return last if value is None or value == named else canonical(value)
+    value = in_the_open(NUMBER.sub(spelled_out, text))  # "5 cars came in the first 15 minutes", after "output 5", is 5
+    return None if value is None else last if value == named else canonical(value)
 
 
 def _last(text: str, kinds: tuple[str, ...], lead: str = "") -> str | None:
@@ -167,6 +168,8 @@ def _phrases(text: str, kinds: tuple[str, ...]) -> Iterator[_Found]:
         start = skipped.end() if skipped else 0
         if BOX.match(rest[start:].lstrip("$\\([ ")):
             continue  # it counts as a box
+        if COMPOUND.match(rest, start):
+            continue
         direct = formulas(rest, start, kinds) or _shifted(bare(rest[start:], kinds), start)
         if direct is not None and BOX.search(direct[0]):
             continue

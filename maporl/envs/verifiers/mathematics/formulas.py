@@ -34,6 +34,7 @@ _ENVIRONMENT = re.compile(
 )
 _CLOSING = {"\\[": "\\]", "\\(": "\\)"}  # looked for first: runs of open delimiters would be tried one by one
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{4,}")
+_CONDITION = re.compile(r"[<>≤≥≠]|\\(?:[lg]eq?|[lg]t|neq?)(?![A-Za-z])")
 _AND = re.compile(r"\s{0,3}(?:,?\s?and\b|,?\s?or\b|,)\s{0,3}")
 NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.,/^\\#])(?P<sign>[-\u2212\u2013]\s?)?(?:\\?[$€£¥₹]\s?)?"
@@ -51,6 +52,10 @@ def _formula(match: re.Match[str]) -> str | None:
     return None if match["c"] and len(words) > 1 else inside
 
 
+def _is_condition(formula: str) -> bool:
+    return _CONDITION.search(formula) is not None
+
+
 def formulas(text: str, start: int, kinds: tuple[str, ...]) -> tuple[str, int] | None:
     """(formula, where it ends) at `start`; several that are joined by commas, "and" or "or" are one list."""
     if "latex" not in kinds or _CLOSING.get(text[start : start + 2], "$") not in text[start + 1 : start + REACH]:
@@ -58,6 +63,8 @@ def formulas(text: str, start: int, kinds: tuple[str, ...]) -> tuple[str, int] |
     members: list[str] = []
     place = end = start
     while (match := _ENVIRONMENT.match(text, place)) and (inside := _formula(match)) is not None:
+        if members and _is_condition(inside) != _is_condition(members[0]):
+            break  # "since x > 0, x = 7"
         end = match.end()
         members.append(inside + "\\%" * (PERCENT.match(text, end) is not None))
         joined = _AND.match(text, end)
@@ -99,13 +106,13 @@ def spelled_out(match: re.Match[str]) -> str:
 
 _TOKEN = re.compile(
     r"(?P<group>\\begin\{[a-z]+\*?\}.{0,1000}?\\end\{[a-z]+\*?\}|\\(?:text[a-z]*|mbox|math(?:rm|bf))\s?\{[^{}]*\})"
-    r"|(?P<stop>\\[\[\]()]|\.(?![0-9])|\*\*(?![0-9(A-Za-z]))"
+    r"|(?P<stop>\\[\[\]()]|<[|/]|\.(?![0-9])|\*\*(?![0-9(A-Za-z]))"
     r"|\\[A-Za-z]+|\\[{}|,;:!%$ ]|[0-9]+(?:[.,][0-9]+)*|\.[0-9]+"
     r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<word>(?:and|or)(?=[A-Z])|[A-Za-z]+)"
     r"|[-+*/^_=<>|!'%,;:~°×·÷±√∞π≤≥≠∪∩²³½\u2212\u2013]|(?P<space>[ \t]+)|(?P<line>\n)",
     re.DOTALL,
 )
-_KNOWN = FUNCTIONS | {"ln", "mod", "pi", "percent", "pct", "thousand", "million", "billion"}
+_KNOWN = FUNCTIONS | {"ln", "mod", "pi", "percent", "pct", "hundred", "thousand", "million", "billion", "trillion"}
 _CONTINUES = re.compile(r"(?:and|or)(?:\s+|(?=[A-Z]))(?:[-+$0-9(\\]|[A-Za-z](?![a-z]))")
 
 
@@ -114,7 +121,7 @@ def bare(text: str, kinds: tuple[str, ...]) -> tuple[str, int] | None:
     if "expr" not in kinds and "\\" not in text[:REACH]:
         return None
     place = depth = 0
-    kept = 0
+    kept = closed = 0
     while match := _TOKEN.match(text, place):
         if match["stop"] or (match["line"] and depth <= 0):
             break
@@ -124,8 +131,10 @@ def bare(text: str, kinds: tuple[str, ...]) -> tuple[str, int] | None:
         place = match.end()
         if not match["space"] and not match["line"]:
             kept = place
+            closed = place if depth == 0 else closed
     if text.startswith("$", place) and place == 0 and (number := NUMBER.match(text)):
         return spelled_out(number), number.end()
+    kept = kept if depth <= 0 else closed  # "6 (confidence: 90%)" is 6
     found = text[:kept].rstrip(" ,;:=")
     if found.endswith("!") and not text[kept:].strip(" *_\"'\n."):
         found = found[:-1]
@@ -144,8 +153,8 @@ def _mathematical(match: re.Match[str], text: str, depth: int) -> bool:
     if len(word) == 1:
         article = word in "aAI" and re.match(r"\s[A-Za-z]{2}", text[match.end() :]) is not None
         return not article
-    if word.lower() in _KNOWN:
-        return True
+    if word.lower() in _KNOWN or word.lower() == "not":
+        return word.lower() != "not"  # "15 (not 12)"
     touches = (
         match.start() > 0 and text[match.start() - 1] in "0123456789_{^(/|}" or after[:1] in "=^_(" or after == " ="
     )
