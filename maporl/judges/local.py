@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maporl.errors import UserValueError
-from maporl.judges.ballot import Ballot, Reply
+from maporl.judges.ballot import Ballot, Reply, answer_ballot
 from maporl.judges.judge_model import JudgeModel
+from maporl.types import Question
 
 if TYPE_CHECKING:
     from maporl.agents.models.policy import Policy
@@ -74,7 +75,15 @@ class LocalModel(JudgeModel):
         return policy, "judge"
 
     def prepare(self) -> None:
-        assert self._speaker is not None  # it is loaded by being looked at
+        policy, _ = self._speaker  # it is loaded by being looked at
+        least = len(
+            policy.encode_chats([answer_ballot(Question("", ""), [""], rubric="?", choices=("yes", "no")).chat])[0]
+        )
+        if least >= policy.context_window:
+            raise UserValueError(
+                f"the judge {self.model!r} reads {policy.context_window} tokens, and even an empty question takes {least}; give a "
+                "model with a larger window."
+            )
 
     def ask(self, ballots: Sequence[Ballot]) -> list[Reply]:
         """See `JudgeModel`. A ballot that does not fit the model's window gets no verdict."""

@@ -136,11 +136,15 @@ def iteration_figures(metrics: Mapping[str, float]) -> str:
     figures = {
         "reward": ("rollout/reward_mean", ".3f"),
         "accuracy": (accuracies[-1][1] if accuracies else "", ".3f"),
+        "unusable verdicts of the judge": ("verifier/judge_nonsense", ".0f"),
         "questions with enough answers": ("verifier/questions_with_enough", ".0%"),
         "KL": ("train/kl_to_reference" if "train/kl_to_reference" in metrics else "train/approx_kl", ".4f"),
         "tokens/s": ("time/tokens_per_s", ",.0f"),
     }
-    return "  ".join(f"{name} {metrics[key]:{form}}" for name, (key, form) in figures.items() if key in metrics)
+    shown = {name: (key, form) for name, (key, form) in figures.items() if key in metrics}
+    if not metrics.get("verifier/judge_nonsense"):
+        shown.pop("unusable verdicts of the judge", None)
+    return "  ".join(f"{name} {metrics[key]:{form}}" for name, (key, form) in shown.items())
 
 
 def evaluation_figures(metrics: Mapping[str, float], pool: int = 0) -> str:

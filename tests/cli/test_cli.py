@@ -601,6 +601,8 @@ class TestDisplay:
 
         assert iteration_figures(self.METRICS) == "reward 0.250  accuracy 0.500  KL 0.0125  tokens/s 1,235"
         assert iteration_figures({"rollout/reward_mean": 1.0}) == "reward 1.000", "what was not measured is left out"
+        assert iteration_figures({"verifier/judge_nonsense": 3.0}) == "unusable verdicts of the judge 3"
+        assert iteration_figures({"verifier/judge_nonsense": 0.0}) == ""
 
     def test_live_on_a_terminal(self) -> None:
         import io

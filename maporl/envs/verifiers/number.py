@@ -71,6 +71,10 @@ _REMARK = re.compile(
     re.IGNORECASE,
 )
 """What only says when, or explains: "on day 3", "40 (he already did 20 of 60)"; not "1.5 hours (90 minutes)"."""
+_EQUALS = re.compile(r"=\s{0,2}")
+_OF_WHAT = re.compile(
+    r"\b(?:for|of|in|per|over|during|from|with|at|among|every|each)\s(?:[a-z]{1,20}\s){0,3}\$?$", re.IGNORECASE
+)
 _ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-9])")
 
 
@@ -193,7 +197,7 @@ def in_the_open(text: str) -> Fraction | None:
     for sentence in reversed(_SENTENCE.split(text)):
         if not words and not any(map(str.isdigit, sentence)):
             continue
-        sentence = _told(sentence)
+        sentence = _carried_out(_told(sentence))
         groups = _named(sentence, words)
         claimed = [group for group in groups if group.stance is Stance.CLAIMED]
         if last is not None:
@@ -213,6 +217,15 @@ def in_the_open(text: str) -> Fraction | None:
                 break
         aside = aside or bool(groups)
     return _only(last[0], last[1][-1]) if last is not None else None
+
+
+def _carried_out(sentence: str) -> str:
+    """`sentence` up to the result of its last equation, where the numbers that follow only say of what it is: "= $460 for 45 hours"."""
+    result = TOKEN.match(sentence, _EQUALS.search(sentence, sentence.rfind("=")).end()) if "=" in sentence else None  # type: ignore[union-attr]
+    if result is None or GOES_ON.match(sentence, result.end()):
+        return sentence
+    others = [match.start() for match in TOKEN.finditer(sentence, result.end())]
+    return sentence[: result.end()] if all(_OF_WHAT.search(sentence[result.end() : n]) for n in others) else sentence
 
 
 def _told(sentence: str) -> str:

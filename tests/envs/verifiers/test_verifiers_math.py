@@ -323,6 +323,10 @@ def test_votes_are_counted_in_either_direction() -> None:
         and verifier.equivalent("x=5", "5")
     )
     assert not verifier.equivalent("x+1", "x+2")
+    line = ("2x+3", "y=2x+3", "y-2x=3")  # all right where the gold answer is y = 2x + 3
+    assert all(verifier(Question("", "y = 2x + 3"), f"\\boxed{{{one}}}").correct for one in line)
+    assert all(verifier.equivalent(one, other) for one in line for other in line)
+    assert not verifier.equivalent("2x+3", "y=2x+4") and not verifier.equivalent("2x", "y-3x=0")
 
 
 @pytest.mark.parametrize(

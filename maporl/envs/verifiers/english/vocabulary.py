@@ -102,7 +102,7 @@ _WORDS = {
         would say, might say, may say, could say, would think, might think, may think, could think, would choose, might choose, may choose,
         could choose, would pick, might pick, may pick, could pick""",
     Kind.OTHER: """
-        agent, agents, peer, peers, the other, the others, others, everyone, everybody, someone, somebody, teammate, teammates, colleague,
+        agent, agents, peer, peers, the others, others, teammate, teammates, colleague,
         colleagues, another agent""",
     Kind.SELF: "i, my, me, we, our, us, let's, let, mine, i'm, i'd, i'll, i've, we're, we'd, we'll",
     Kind.NOUN: """

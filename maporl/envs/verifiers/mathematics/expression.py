@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -96,6 +97,10 @@ class MathExpression(AnswerVerifier):
         pairs = [(a, b), (b, a)]
         if "=" in a and "=" in b:  # y = x + 1 and z = x + 1 are both right if the gold answer is x + 1
             pairs.append((a.rpartition("=")[2], b.rpartition("=")[2]))
+        elif "=" in a or "=" in b:  # 2x + 3 and y - 2x = 3 are both right if it is y = 2x + 3
+            bare, equation = (a, b) if "=" in b else (b, a)
+            names = set(_VARIABLE.findall(equation)) - set(_VARIABLE.findall(bare))
+            pairs += [(f"{name} = {bare}", equation) for name in names if len(names) == 1]
         return any(reply is True for reply in self._compared(pairs, 0.2, votes=True))
 
     def _compared(self, pairs: Sequence[tuple[str, str]], share: float = 1.0, votes: bool = False) -> list[bool | str]:
@@ -137,6 +142,9 @@ class MathExpression(AnswerVerifier):
             "strict": self.strict,
             "allow_set_relation_comp": self.allow_set_relation_comp,
         }
+
+
+_VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 
 
 @lru_cache(maxsize=8192)
