@@ -97,13 +97,7 @@ def measure(study: Study, cells: Sequence[CellKey], folder: Path, watch: OnAnswe
                 gc.collect()  # its models
 
 
-def _measure_group(
-    study: Study,
-    cells: Sequence[Planned],
-    folder: Path,
-    tasks: Tasks,
-    watch: OnAnswered,
-) -> None:
+def _measure_group(study: Study, cells: Sequence[Planned], folder: Path, tasks: Tasks, watch: OnAnswered) -> None:
     loader = Loader()
     ready: list[_Cell] = []
     for key, parts in cells:
@@ -120,7 +114,7 @@ def _measure_group(
 def _little_garbage() -> Iterator[None]:
     """Without looking for garbage in what is loaded by now (torch, transformers ...): once takes as long as thousands of messages."""
     often = gc.get_threshold()
-    gc.set_threshold(*often[:2], 10_000)  # only among the young; gc.unfreeze would undo a host's own freeze
+    gc.set_threshold(*often[:2], 10_000)  # the young only; gc.unfreeze would undo a host's own freeze
     try:
         yield
     finally:
