@@ -15,6 +15,7 @@ from maporl.envs.verifiers.english.places import FIRM, put_aside
 from maporl.envs.verifiers.english.reading import groups_of
 from maporl.envs.verifiers.english.tokens import Name, Names, lexer
 from maporl.envs.verifiers.markers import marked, plain
+from maporl.envs.verifiers.number_sentences import carried_out, told
 from maporl.envs.verifiers.number_spelling import (
     COMPOUND,
     DIGITS,
@@ -60,21 +61,6 @@ _ABOUT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """Numbers of the text's own parts ("Step 2: ...") and of how sure one is count nothing."""
-_LABEL = re.compile(
-    r"\b(?:on|of|in|by|at|after|for|from|until|since|during)\s(?:day|week|month|year|hour|minute|round|lap|game|level|stage|step|page|chapter)"
-    r"\s[0-9]{1,4}(?=[.,;:!?)]|\s*$)",
-    re.IGNORECASE,
-)
-_REMARK = re.compile(
-    rf"(?<=[0-9a-z%])\s\((?!\W*(?:(?:or|i\.?e|that\sis|which\sis|equals|about|approximately)\b\W*)*{NUMBER}%?(?:\s[a-z]{{1,20}}){{0,2}}\))"
-    r"(?=[^()\n]*[a-z])[^()\n]{1,200}\)",
-    re.IGNORECASE,
-)
-"""What only says when, or explains: "on day 3", "40 (he already did 20 of 60)"; not "1.5 hours (90 minutes)"."""
-_EQUALS = re.compile(r"=\s{0,2}")
-_OF_WHAT = re.compile(
-    r"\b(?:for|of|in|per|over|during|from|with|at|among|every|each)\s(?:[a-z]{1,20}\s){0,3}\$?$", re.IGNORECASE
-)
 _ONE_GROUP = re.compile(r"(?<![0-9.,] )(?<![0-9.,])([0-9]{1,3}) ([0-9]{3})(?![0-9])")
 
 
@@ -197,7 +183,7 @@ def in_the_open(text: str) -> Fraction | None:
     for sentence in reversed(_SENTENCE.split(text)):
         if not words and not any(map(str.isdigit, sentence)):
             continue
-        sentence = _carried_out(_told(sentence))
+        sentence = carried_out(told(sentence))
         groups = _named(sentence, words)
         claimed = [group for group in groups if group.stance is Stance.CLAIMED]
         if last is not None:
@@ -217,23 +203,6 @@ def in_the_open(text: str) -> Fraction | None:
                 break
         aside = aside or bool(groups)
     return _only(last[0], last[1][-1]) if last is not None else None
-
-
-def _carried_out(sentence: str) -> str:
-    """`sentence` up to the result of its last equation, where the numbers that follow only say of what it is: "= $460 for 45 hours"."""
-    result = TOKEN.match(sentence, _EQUALS.search(sentence, sentence.rfind("=")).end()) if "=" in sentence else None  # type: ignore[union-attr]
-    if result is None or GOES_ON.match(sentence, result.end()):
-        return sentence
-    others = [match.start() for match in TOKEN.finditer(sentence, result.end())]
-    return sentence[: result.end()] if all(_OF_WHAT.search(sentence[result.end() : n]) for n in others) else sentence
-
-
-def _told(sentence: str) -> str:
-    """A sentence without what only says when, or explains, if a number is left."""
-    for beside in (_LABEL, _REMARK):
-        rest = beside.sub(" ", sentence) if any(map(str.isdigit, sentence)) else sentence
-        sentence = rest if any(map(str.isdigit, rest)) else sentence
-    return sentence
 
 
 def _marker_else_open(text: str) -> Fraction | None:

@@ -73,7 +73,7 @@ _UNIT, _LESSER_UNIT = (
     r"(?:months?|weeks?|days?|hours?|hrs?|minutes?|mins?|seconds?|secs?|inch(?:es)?|feet|ounces?|oz|cents?|quarts?|centimet(?:re|er)s?|cm"
     r"|grams?)",
 )
-COMPOUND = re.compile(rf"{DIGITS}\s?-?{_UNIT}(?:,?\sand)?\s{DIGITS}\s?-?{_LESSER_UNIT}\b", re.IGNORECASE)
+COMPOUND = re.compile(rf"(?<![0-9.,]){DIGITS}\s?-?{_UNIT}(?:,?\sand)?\s{DIGITS}\s?-?{_LESSER_UNIT}\b", re.IGNORECASE)
 """One amount in two units, of which neither number is the amount: "1 hour and 30 minutes"."""
 RATIO = re.compile(r"(?<![0-9.:])[0-9]+(?::[0-9]+)+(?![0-9])|(?<![0-9])[0-9]+\s:\s[0-9]+")
 """A ratio, or a time of day."""
