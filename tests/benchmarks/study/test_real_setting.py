@@ -105,8 +105,8 @@ def test_every_cell_of_the_setting_runs(setting: Study, data_dir: Path, tmp_path
     letters = {"name": "maporl.envs.verifiers:Function", "function": "run_toys:share_of_letters"}
     tasks["csqa_qwen3b"] |= {"max_new_tokens": 64, "env_args": {"verifier": letters, "ground_truth": "choice"}}
     values = {
-        "seeds": [0], "num_questions": 4, "num_iterations": 1, "episodes_per_iteration": 8, "num_eval_questions": 2, "dtype": "float32", "preflight": "off",
-        "device": "cpu", "num_threads": 1, "output_dir": str(tmp_path / "study"),
+        "seeds": [0], "num_questions": 4, "num_iterations": 1, "episodes_per_iteration": 8, "num_eval_questions": 2, "dtype": "float32",
+        "preflight": "off", "device": "cpu", "num_threads": 1, "output_dir": str(tmp_path / "study"),
         "algorithms": {"sft": {"algorithm_args": {"keep": 1.0, "steps": 3}}},
     }  # fmt: skip
     study = replace(setting, tasks=tasks).merged(values)
