@@ -125,10 +125,12 @@ def _checked(reply: Any) -> tuple[str, tuple[int, int] | None]:
     """What the model said in a completion, and the tokens that it read and wrote, if the server counts them."""
     try:
         text = reply["choices"][0]["message"]["content"]
-        text = "" if text is None else text  # a refusal, or reasoning that took all tokens: nothing to wait for
-        assert isinstance(text, str)
-    except (KeyError, IndexError, TypeError, AssertionError) as error:
+    except (KeyError, IndexError, TypeError) as error:
         raise Unusable(f"no chat completion: {str(reply)[:80]!r}") from error
+    if text is None:
+        text = ""  # a refusal, or reasoning that took all tokens: nothing to wait for
+    if not isinstance(text, str):
+        raise Unusable(f"no text in a chat completion: {str(text)[:80]!r}")
     usage = reply.get("usage")
     counted = usage if isinstance(usage, Mapping) else {}
     prompt, completion = counted.get("prompt_tokens"), counted.get("completion_tokens")

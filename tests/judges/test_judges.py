@@ -215,7 +215,7 @@ class TestPairwise:
         assert with_gold.uses_gold, "comparing with the gold answer is an oracle"
 
 
-def completion(text: str, **usage: int) -> dict[str, Any]:
+def completion(text: Any, **usage: int) -> dict[str, Any]:
     return {"choices": [{"message": {"role": "assistant", "content": text}}], **({"usage": usage} if usage else {})}
 
 
@@ -286,7 +286,7 @@ class TestChatServer:
         assert score.status == "error" and "no such object: 'I think so!'" in score.explanation
         assert score.judge_tokens > 50, "a server that counts no tokens is guessed"
 
-    @pytest.mark.parametrize("reply", [(503, {}), {"error": "loading"}, b"not json", {"choices": []}])
+    @pytest.mark.parametrize("reply", [(503, {}), {"error": "loading"}, b"not json", {"choices": []}, completion(7)])
     def test_a_judge_that_is_down(self, server: ToyServer, reply: Any) -> None:
         server.replies = [reply]
         with pytest.raises(VerifierUnavailable, match="the judge at http.* gave no usable reply for 0 s"):
