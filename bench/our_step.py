@@ -144,11 +144,9 @@ class OurStep:
 
     def sample(self, questions: Sequence[Question]) -> list[Episode]:
         """A group of discussions of each question, all at once; others in every call."""
-        size = self.algorithm.group_size
-        starts = [q for q in questions for _ in range(size)]
         self.steps += 1
         seed = (self.settings.seed, self.steps)
-        return rollout(self.env, self.team, starts, seed=seed, groups=[i // size for i in range(len(starts))])
+        return rollout(self.env, self.team, questions, seed=seed, branching=(self.algorithm.group_size,))
 
     def __call__(self, questions: Sequence[Question]) -> Mapping[str, float]:
         """One rollout of all questions at once and one update; seconds of both, "tokens" that were sampled."""

@@ -120,11 +120,10 @@ class Workload:
 
     def sample(self, repetition: int, team: Team | None = None) -> list[Episode]:
         """The discussions of one iteration, other questions in each."""
-        size, number = self.algorithm.group_size, self.config.episodes_per_iteration
-        pool = self.env.questions("train")
-        questions = [pool[(repetition * number + i) // size % len(pool)] for i in range(number)]
-        groups = [i // size for i in range(number)]
-        return rollout(self.env, team or self.team, questions, seed=(self.config.seed, repetition), groups=groups)
+        size = self.algorithm.group_size
+        number, pool = self.config.episodes_per_iteration // size, self.env.questions("train")
+        questions = [pool[(repetition * number + i) % len(pool)] for i in range(number)]
+        return rollout(self.env, team or self.team, questions, seed=(self.config.seed, repetition), branching=(size,))
 
 
 def rewarded(episodes: Sequence[Episode], seed: int) -> list[Episode]:

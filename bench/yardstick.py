@@ -144,7 +144,7 @@ def ours(
     )
     rewards = []
     for item, question in enumerate(env.questions("train")[:items]):
-        episodes = rollout(env, team, [question] * GROUP, seed=(seed, item), groups=[0] * GROUP)
+        episodes = rollout(env, team, [question], seed=(seed, item), branching=(GROUP,))
         rewards.append(statistics.fmean(episode.rewards[0] for episode in episodes))
         algorithm.update(episodes)
     return rewards

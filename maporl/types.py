@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
@@ -319,7 +320,9 @@ class Episode:
         learns: Of each turn, whether somebody learns from it.
         given: Turns at the beginning that were not said in this episode, but given to go on from.
         contains_future: The rewards already contain the future, so they are returns: nothing may bootstrap across rounds.
-        group: Episodes of one group answer the same question (group-relative advantages).
+        group: Episodes of one group answer the same question: the leaves of one tree (group-relative advantages).
+        branch: Which one of its siblings each wave of it is, from its start: its path in the tree. Episodes of a group share the
+            messages of the waves in which their branches begin alike, completion for completion.
         views: Computes what each speaker, and a centralised critic, was shown.
     """
 
@@ -329,6 +332,7 @@ class Episode:
     given: int = 0
     contains_future: bool = False
     group: int = 0
+    branch: tuple[int, ...] = ()
     views: Views | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -336,6 +340,11 @@ class Episode:
         """What agents said in this episode, each with its place in the transcript."""
         turns = self.transcript.turns
         return [(i, turns[i]) for i in range(self.given, len(turns)) if turns[i].said]
+
+    @property
+    def waves(self) -> list[list[tuple[int, Turn]]]:
+        """The same, wave by wave: those who spoke without hearing one another."""
+        return [list(wave) for _, wave in groupby(self.said, key=lambda said: said[1].heard)]
 
     @property
     def completions(self) -> list[Completion]:

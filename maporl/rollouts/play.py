@@ -1,10 +1,14 @@
-"""Discussions in lockstep: one batched `act` over everybody who may speak now, in all discussions at once."""
+"""Discussions in lockstep: one batched `act` over everybody who may speak now, in all discussions at once.
+
+What is played from a start is a tree: where it branches, a wave of messages is sampled several times, and every one of them is gone on
+from. A group of whole discussions is the tree that branches at its root alone, one discussion the tree that does not branch.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +23,7 @@ __all__ = ["Play", "cross", "episode", "rollout", "rollout_together"]
 
 @dataclass(frozen=True)
 class Play:
-    """Discussions to be played: one from every start.
+    """Discussions to be played: a tree of them from every start.
 
     Attributes:
         env: The task.
@@ -27,9 +31,14 @@ class Play:
         starts: A question (a fresh discussion), or a transcript to go on from.
         seed: Of all random streams; a sequence such as (run seed, iteration) names a stream of its own.
         greedy: Decode greedily.
-        groups: Group number of each discussion (equal for equal questions); its number if None.
-        first: Number of the first discussion, on which its random stream depends: pieces of a play whose numbers go on give the same
+        branching: How many candidates there are of every wave, from the start on; 1 in waves beyond its end. (8,) is a group of eight
+            discussions, (3, 3, 3) a tree of 3 + 9 + 27 messages where one speaks after the other.
+        first: Number of the first start, on which its random streams depend: pieces of a play whose numbers go on give the same
             episodes as the whole.
+        waves: Of how many waves; the discussions may then be unfinished. None: until they are over.
+
+    Raises:
+        ValueError: A branching below 1, or several candidates of what is decoded greedily.
     """
 
     env: DiscussionEnv
@@ -37,8 +46,21 @@ class Play:
     starts: Sequence[Question | Transcript]
     seed: int | Sequence[int]
     greedy: bool = False
-    groups: Sequence[int] | None = None
+    branching: Sequence[int] = ()
     first: int = 0
+    waves: int | None = None
+
+    def __post_init__(self) -> None:
+        if any(width < 1 for width in self.branching):
+            raise UserValueError(f"branching is {list(self.branching)}; every wave needs at least 1 candidate.")
+        if self.greedy and any(width > 1 for width in self.branching):
+            raise UserValueError(
+                f"branching is {list(self.branching)}, but greedy candidates are all the same; sample them, or leave branching out."
+            )
+
+    def width(self, wave: int) -> int:
+        """How many candidates there are of wave `wave`, from 0."""
+        return self.branching[wave] if wave < len(self.branching) else 1
 
 
 def rollout(
@@ -48,19 +70,23 @@ def rollout(
     *,
     seed: int | Sequence[int],
     greedy: bool = False,
-    groups: Sequence[int] | None = None,
+    branching: Sequence[int] = (),
+    first: int = 0,
+    waves: int | None = None,
 ) -> list[Episode]:
-    """Play one whole discussion from every start.
+    """Play discussions from every start.
 
-    A message's randomness depends on `seed`, the number of its discussion, its seat and how often it has spoken before in this round
-    alone: neither on the other discussions nor on how they are batched.
+    A message's randomness depends on `seed`, the number of its start, its branch, its seat and how often it has spoken before in this
+    round alone: neither on the other discussions nor on how they are batched. The first branch of every inner wave says what would
+    be said without inner branching.
 
     Args: those of `Play`.
 
     Returns:
-        One episode for every start, in order; the turns of a given prefix are part of its transcript, but `given`.
+        The episodes of every start, in order: one, or the leaves of its tree, those of a group in the order of their branches. The turns
+        of a given prefix are part of a transcript, but `given`. `maporl.rollouts.decisions` tells what the nodes of a tree are worth.
     """
-    return rollout_together([Play(env, team, starts, seed, greedy, groups)])[0]
+    return rollout_together([Play(env, team, starts, seed, greedy, branching, first, waves)])[0]
 
 
 def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
@@ -69,61 +95,88 @@ def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
     Returns:
         The episodes of each play: the same ones as if it had been played alone.
     """
-    games = [game for play in plays for game in _started(play)]
+    games = [(n, game) for n, play in enumerate(plays) for game in _started(play)]
     try:
-        while due := [(game, seat) for game in games for seat in game.due]:
+        while any(due := [game.due for _, game in games]):
+            games = [(n, g) for (n, game), seats in zip(games, due, strict=True) for g in game.branched(seats)]
+            asked = [(game, seat) for _, game in games for seat in game.asked]
             completions = act_together(
-                [game.play.team.member(*seat) for game, seat in due],
-                [game.rules.observe(game.transcript, seat) for game, seat in due],
-                [game.rng(seat) for game, seat in due],
-                [game.play.greedy for game, _ in due],
+                [game.play.team.member(*seat) for game, seat in asked],
+                [game.rules.observe(game.transcript, seat) for game, seat in asked],
+                [game.rng(seat) for game, seat in asked],
+                [game.play.greedy for game, _ in asked],
             )
-            _continue(due, completions)
+            _continue(asked, completions)
     finally:
         for team in {id(play.team): play.team for play in plays}.values():
             team.forget()
-    episodes = iter([game.episode() for game in games])
-    return [list(itertools.islice(episodes, len(play.starts))) for play in plays]
+    episodes: list[list[Episode]] = [[] for _ in plays]
+    for n, game in games:
+        episodes[n].append(game.episode())
+    return episodes
 
 
 def _started(play: Play) -> list[_Game]:
     """The discussions of a play, those from questions begun together."""
     rules = play.env.rules
     fresh = iter(rules.begin([start for start in play.starts if isinstance(start, Question)]))
-    return [
-        _Game(play, play.first + n, rules, next(fresh) if isinstance(start, Question) else rules.replayed(start))
-        for n, start in enumerate(play.starts)
-    ]
+    begun = [next(fresh) if isinstance(start, Question) else rules.replayed(start) for start in play.starts]
+    return [_Game(play, play.first + n, rules, start, len(start.turns)) for n, start in enumerate(begun)]
 
 
+@dataclass(eq=False)
 class _Game:
-    """One discussion of a play."""
+    """One discussion of a play, so far.
 
-    def __init__(self, play: Play, number: int, rules: Rules, start: Transcript) -> None:
-        self.play, self.number, self.rules, self.transcript = play, number, rules, start
-        self.given = len(start.turns)
-        self.stream = [*([play.seed] if isinstance(play.seed, int | np.integer) else play.seed), number]
+    Attributes:
+        play: Which.
+        number: Of its start.
+        rules: Of its task.
+        transcript: What has been said.
+        given: How many turns of that it began with.
+        branch: See `Episode`.
+        asked: Who speaks in the wave in progress.
+    """
+
+    play: Play
+    number: int
+    rules: Rules
+    transcript: Transcript
+    given: int
+    branch: tuple[int, ...] = ()
+    asked: tuple[Seat, ...] = ()
 
     @property
     def due(self) -> tuple[Seat, ...]:
-        return self.rules.due(self.transcript)
+        over = self.play.waves is not None and len(self.branch) >= self.play.waves
+        return () if over else self.rules.due(self.transcript)
+
+    def branched(self, seats: tuple[Seat, ...]) -> list[_Game]:
+        """The discussions in which this one goes on, when `seats` are due: one for each candidate of their wave."""
+        if not seats:
+            self.asked = ()
+            return [self]
+        width = self.play.width(len(self.branch))
+        return [replace(self, branch=(*self.branch, candidate), asked=seats) for candidate in range(width)]
 
     def rng(self, seat: Seat) -> np.random.Generator:
-        """The random stream of the next message from a seat; a second one from it in a round has another."""
-        before = self.transcript.times(seat)
-        place = [self.rules.agents.index(seat.agent), seat.round, *([before] if before else [])]
-        return np.random.default_rng([*map(int, self.stream), *place])
+        """The random stream of the next message from a seat; a second one from it in a round, and one of an inner branch, has another."""
+        seed = [self.play.seed] if isinstance(self.play.seed, int | np.integer) else self.play.seed
+        candidate, *inner = self.branch
+        number, before = self.number * self.play.width(0) + candidate, self.transcript.times(seat)
+        more = [before, *inner] if any(inner) else [before] if before else []
+        return np.random.default_rng([*map(int, seed), number, self.rules.agents.index(seat.agent), seat.round, *more])
 
     def episode(self) -> Episode:
-        play, groups = self.play, self.play.groups
-        group = self.number if groups is None else groups[self.number - play.first]
-        return episode(self.rules, play.team, self.transcript, given=self.given, group=group)
+        return episode(
+            self.rules, self.play.team, self.transcript, given=self.given, group=self.number, branch=self.branch
+        )
 
 
-def _continue(due: Sequence[tuple[_Game, Seat]], completions: Sequence[Completion]) -> None:
+def _continue(asked: Sequence[tuple[_Game, Seat]], completions: Sequence[Completion]) -> None:
     """Every discussion goes on with what was said in it; those of one task together, so that its verifiers are asked once."""
     said: dict[_Game, list[Turn]] = {}
-    for (game, seat), completion in zip(due, completions, strict=True):
+    for (game, seat), completion in zip(asked, completions, strict=True):
         said.setdefault(game, []).append(Turn(*seat, completion.text, completion=completion))
     tasks: dict[int, list[_Game]] = {}
     for game in said:
@@ -134,13 +187,21 @@ def _continue(due: Sequence[tuple[_Game, Seat]], completions: Sequence[Completio
             game.transcript = transcript
 
 
-def episode(rules: Rules, team: Team, transcript: Transcript, *, given: int = 0, group: int = 0) -> Episode:
+def episode(
+    rules: Rules,
+    team: Team,
+    transcript: Transcript,
+    *,
+    given: int = 0,
+    group: int = 0,
+    branch: tuple[int, ...] = (),
+) -> Episode:
     """A finished discussion with what each message earned and who learns from it."""
     learns = tuple(
         n >= given and turn.said and team.learner(*turn.seat) is not None for n, turn in enumerate(transcript.turns)
     )
     future = rules.shaping.contains_future
-    return Episode(transcript, rules.rewards(transcript), learns, given, future, group, rules)
+    return Episode(transcript, rules.rewards(transcript), learns, given, future, group, branch, rules)
 
 
 def cross(env: DiscussionEnv, team: Team, episodes: Sequence[Episode]) -> list[Episode]:

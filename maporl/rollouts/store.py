@@ -22,9 +22,9 @@ __all__ = ["EpisodeStore", "encode_whole"]
 class EpisodeStore:
     """A folder of shards, each a file of records ``NAME.jsonl`` and, unless nothing in it was sampled, ``NAME.safetensors``.
 
-    The tensors of a shard: ``turns`` [K, 2] int64 (number of the record, number of the turn), ``prompt_lengths`` and
-    ``completion_lengths`` [K] int64, and, one message after the other, ``prompt_ids``, ``completion_ids`` int64, ``logprobs`` float32;
-    where a message has forced tokens, ``forced`` bool, too.
+    The tensors of a shard: ``turns`` [K, 3] int64 (number of the record, of the turn, of its message), ``prompt_lengths`` and
+    ``completion_lengths`` [M] int64, and, one message after the other, ``prompt_ids``, ``completion_ids`` int64, ``logprobs`` float32;
+    where a message has forced tokens, ``forced`` bool, too. What several discussions share, as those of a tree, is one message.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -43,27 +43,30 @@ class EpisodeStore:
             episodes: Finished discussions.
             records: Of each episode (`maporl.rollouts.records.record`).
         """
-        sampled = [
-            ((n, i), turn.completion)
-            for n, episode in enumerate(episodes)
-            for i, turn in enumerate(episode.transcript.turns)
-            if turn.completion is not None
-        ]
+        numbers: dict[int, int] = {}
+        places: list[tuple[int, int, int]] = []
+        messages: list[Completion] = []
+        for n, episode in enumerate(episodes):
+            for i, turn in enumerate(episode.transcript.turns):
+                if turn.completion is not None:
+                    if (message := numbers.setdefault(id(turn.completion), len(numbers))) == len(messages):
+                        messages.append(turn.completion)
+                    places.append((n, i, message))
         self.folder.mkdir(parents=True, exist_ok=True)
         tokens = self.folder / f"{name}.safetensors"
         tokens.unlink(missing_ok=True)  # of an earlier shard of this name
-        if sampled:
+        if messages:
             tensors: dict[str, np.ndarray] = {
-                "turns": np.array([place for place, _ in sampled], np.int64),
-                "prompt_lengths": np.array([len(c.prompt_ids) for _, c in sampled], np.int64),
-                "completion_lengths": np.array([len(c.completion_ids) for _, c in sampled], np.int64),
-                "prompt_ids": np.concatenate([c.prompt_ids for _, c in sampled]).astype(np.int64),
-                "completion_ids": np.concatenate([c.completion_ids for _, c in sampled]).astype(np.int64),
-                "logprobs": np.concatenate([c.logprobs for _, c in sampled]).astype(np.float32),
+                "turns": np.array(places, np.int64),
+                "prompt_lengths": np.array([len(c.prompt_ids) for c in messages], np.int64),
+                "completion_lengths": np.array([len(c.completion_ids) for c in messages], np.int64),
+                "prompt_ids": np.concatenate([c.prompt_ids for c in messages]).astype(np.int64),
+                "completion_ids": np.concatenate([c.completion_ids for c in messages]).astype(np.int64),
+                "logprobs": np.concatenate([c.logprobs for c in messages]).astype(np.float32),
             }
-            if any(c.forced is not None for _, c in sampled):
+            if any(c.forced is not None for c in messages):
                 tensors["forced"] = np.concatenate(
-                    [np.zeros(len(c.completion_ids), bool) if c.forced is None else c.forced for _, c in sampled]
+                    [np.zeros(len(c.completion_ids), bool) if c.forced is None else c.forced for c in messages]
                 )
             write_whole(tokens, lambda part: save_file(tensors, part))
         whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]
@@ -87,8 +90,9 @@ class EpisodeStore:
             why = problems[0] if problems else "it holds no whole discussions"
             raise UserValueError(f"{self.folder / name}: {why}; name a shard that this version of maporl wrote.")
         file = self.folder / f"{name}.safetensors"
-        completions = _completions(load_file(file)) if file.is_file() else {}
-        return [_episode(r, n, completions, views) for n, r in enumerate(records)]
+        tokens = _completions(load_file(file)) if file.is_file() else {}
+        said: dict[int, Completion] = {}
+        return [_episode(r, n, tokens, said, views) for n, r in enumerate(records)]
 
 
 def encode_whole(episode: Episode) -> dict[str, Any]:
@@ -108,29 +112,31 @@ def encode_whole(episode: Episode) -> dict[str, Any]:
         "given": episode.given,
         "contains_future": episode.contains_future,
         "group": episode.group,
+        "branch": list(episode.branch),
         "heard": [turn.heard for turn in t.turns],
         "flags": [None if u.completion is None else _flags(u.completion) for u in t.turns],
         "explanations": [[None if s is None else s.explanation for s in (u.score, u.truth)] for u in t.turns],
     }
 
 
-def _completions(tensors: dict[str, np.ndarray]) -> dict[tuple[int, int], Completion]:
-    """(number of the record, number of the turn) -> its tokens; text and flags are the record's."""
+Tokens = dict[tuple[int, int], tuple[int, Completion]]
+"""(number of the record, number of the turn) -> number of its message, and its tokens; text and flags are the record's."""
+
+
+def _completions(tensors: dict[str, np.ndarray]) -> Tokens:
     prompts = np.split(tensors["prompt_ids"], np.cumsum(tensors["prompt_lengths"])[:-1])
     ends = np.cumsum(tensors["completion_lengths"])[:-1]
     ids, logprobs = np.split(tensors["completion_ids"], ends), np.split(tensors["logprobs"], ends)
     forced = np.split(tensors["forced"], ends) if "forced" in tensors else [np.zeros(0, bool)] * len(ids)
-    return {
-        (int(n), int(i)): Completion("", prompt, completion, logprob, forced=put if put.any() else None)
-        for (n, i), prompt, completion, logprob, put in zip(
-            tensors["turns"], prompts, ids, logprobs, forced, strict=True
-        )
-    }
+    messages = [
+        Completion("", prompt, completion, logprob, forced=put if put.any() else None)
+        for prompt, completion, logprob, put in zip(prompts, ids, logprobs, forced, strict=True)
+    ]
+    return {(int(n), int(i)): (int(m), messages[m]) for n, i, m in tensors["turns"]}
 
 
-def _episode(
-    record: Record, number: int, completions: dict[tuple[int, int], Completion], views: Views | None
-) -> Episode:
+def _episode(record: Record, number: int, tokens: Tokens, said: dict[int, Completion], views: Views | None) -> Episode:
+    """An episode; a message that another one has had before, as `said` tells, is the same."""
     whole = record["whole"]
     question = Question(
         record["question"],
@@ -142,7 +148,7 @@ def _episode(
         whole["team"],
     )
     turns = [
-        _turn(turn, completions.get((number, i)), *more)
+        _turn(turn, tokens.get((number, i)), said, *more)
         for i, (turn, *more) in enumerate(
             zip(record["turns"], whole["flags"], whole["explanations"], whole["heard"], strict=True)
         )
@@ -165,13 +171,15 @@ def _episode(
         whole["given"],
         whole["contains_future"],
         whole["group"],
+        tuple(whole["branch"]),
         views,
     )
 
 
 def _turn(
     turn: Record,
-    tokens: Completion | None,
+    tokens: tuple[int, Completion] | None,
+    said: dict[int, Completion],
     flags: dict[str, Any] | None,
     explanations: Sequence[str | None],
     heard: int | None,
@@ -180,7 +188,10 @@ def _turn(
         None if given is None else Score(**given, explanation=explanation or "")
         for given, explanation in zip((turn["score"], turn["truth"]), explanations, strict=True)
     )
-    completion = None if tokens is None or flags is None else replace(tokens, text=turn["text"], **flags)
+    completion = None
+    if tokens is not None and flags is not None:
+        number, ids = tokens
+        completion = said.setdefault(number, replace(ids, text=turn["text"], **flags))
     kind = turn.get("kind", "said")
     return Turn(turn["agent"], turn["round"], turn["text"], score, truth, completion, kind, heard)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -28,51 +29,55 @@ TRAIN, EVALUATE, ASK, PREFLIGHT = range(4)  # random streams of one seed that ne
 
 @dataclass(frozen=True)
 class Collector:
-    """Where experience comes from: discussions of the training questions, in groups of the same question.
+    """Where experience comes from: discussions of the training questions, a tree of them for each.
 
     Attributes:
         env: The task; questions come from its training split.
         team: Who discusses.
-        episodes_per_iteration: Discussions sampled for one update; a multiple of the group size.
-        group_size: Discussions of each question.
+        episodes_per_iteration: Discussions sampled for one update, the leaves of all trees; a multiple of those of one.
+        branching: Candidates of every wave of a tree (see `Play`); (8,) are groups of eight discussions of the same question.
         joint: "aligned", or "cross" for every combination of a group's samples.
         seed: Of questions and sampling.
         curriculum: Iteration -> the round, from 0, whose messages are learned from (`LastRoundFirst`); None: all of them.
         stream: Which of the seed's random streams messages are sampled from.
 
     Raises:
-        ValueError: episodes_per_iteration is no multiple of the group size.
+        ValueError: episodes_per_iteration is no multiple of the leaves of a tree.
     """
 
     env: DiscussionEnv
     team: Team
     episodes_per_iteration: int
-    group_size: int = 1
+    branching: Sequence[int] = ()
     joint: str = "aligned"
     seed: int = 0
     curriculum: Callable[[int], int] | None = None
     stream: int = TRAIN
 
     def __post_init__(self) -> None:
-        number, size = self.episodes_per_iteration, self.group_size
+        number, size = self.episodes_per_iteration, self.leaves
         if number < 1 or number % size:
+            what = f"group_size {size}" if len(self.branching) < 2 else f"branching {list(self.branching)}, {size}"
             raise UserValueError(
-                f"episodes_per_iteration is {number}; the algorithm needs a multiple of its group_size {size}, and at least one."
+                f"episodes_per_iteration is {number}; the algorithm needs a multiple of its {what}, and at least one."
             )
 
     @classmethod
     def of(cls, algorithm: Algorithm, env: DiscussionEnv, episodes_per_iteration: int, **settings: Any) -> Collector:
         """What an algorithm wants to see."""
-        group_size, joint = algorithm.group_size, algorithm.joint
-        return cls(env, algorithm.team, episodes_per_iteration, group_size=group_size, joint=joint, **settings)
+        branching, joint = (algorithm.group_size,), algorithm.joint
+        return cls(env, algorithm.team, episodes_per_iteration, branching=branching, joint=joint, **settings)
+
+    @property
+    def leaves(self) -> int:
+        """Discussions of one question."""
+        return math.prod(self.branching)
 
     def collect(self, iteration: int) -> list[Episode]:
         """The experience of an iteration (from 0): a function of the seed, of `iteration` and of the team's weights alone."""
-        size, pool = self.group_size, self.env.questions("train")
-        drawn = draw(pool, self.episodes_per_iteration // size, self.seed, iteration)
-        questions = [question for question in drawn for _ in range(size)]
-        groups = [i // size for i in range(len(questions))]
-        episodes = rollout(self.env, self.team, questions, seed=(self.seed, self.stream, iteration), groups=groups)
+        pool, number = self.env.questions("train"), self.episodes_per_iteration // self.leaves
+        questions, seed = draw(pool, number, self.seed, iteration), (self.seed, self.stream, iteration)
+        episodes = rollout(self.env, self.team, questions, seed=seed, branching=self.branching)
         if self.joint == "cross":
             episodes = cross(self.env, self.team, episodes)
         return episodes if self.curriculum is None else learning_from(episodes, self.curriculum(iteration))
@@ -160,6 +165,7 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
         metrics["rollout/thinking_cut"] = float(np.mean([c.thinking_cut for c in sampled]))
         metrics["rollout/stopped"] = float(np.mean([c.stopped for c in sampled]))
         metrics["rollout/eos"] = float(np.mean([not (c.truncated or c.stopped) for c in sampled]))
+        metrics["rollout/tokens"] = float(_tokens(episodes))
         metrics["rollout/completion_tokens"] = float(np.mean([len(c.completion_ids) for c in sampled]))
     for r in range(env.num_rounds):
         judged = [t.correct for e in episodes for t in e.transcript.standing(r) if t.truth is not None]
@@ -226,5 +232,6 @@ def _check_prompt(member: LLMAgent, empty: Observation, question: Question) -> N
 
 
 def _tokens(episodes: Sequence[Episode]) -> int:
-    distinct = {id(c): c for e in episodes for c in e.completions}  # cross joint actions share theirs
+    """What was sampled: a message that several discussions share, in a tree or in joint actions, is counted once."""
+    distinct = {id(c): c for e in episodes for c in e.completions}
     return sum(c.sampled_tokens for c in distinct.values())

@@ -131,7 +131,7 @@ def preflight(trainer: Trainer, run: Run, collector: Collector, algorithm: Algor
     Returns:
         None if no message was said from which somebody could learn.
     """
-    size, whole = collector.group_size, collector.episodes_per_iteration
+    size, whole = collector.leaves, collector.episodes_per_iteration
     number = min(max(DISCUSSIONS // size, 1) * size, whole)
     began = time.perf_counter()
     episodes = replace(collector, episodes_per_iteration=number, stream=PREFLIGHT).collect(0)

@@ -84,8 +84,8 @@ class TRLGRPO(Trainer):
 
     def preflight(self, run: Run) -> Preflight | None:
         """Of the untrained agent's sampling; TRL loads an init_adapter itself, so with one the team that starts is not here to be asked."""
-        config, size = run.config, self.settings.group_size
-        collector = Collector(run.env, self.team, config.episodes_per_iteration, size, seed=config.seed)
+        config, branching = run.config, (self.settings.group_size,)
+        collector = Collector(run.env, self.team, config.episodes_per_iteration, branching, seed=config.seed)
         return None if config.init_adapter else preflight(self, run, collector)
 
     def fit(self, run: Run, start: int = 0) -> None:

@@ -190,8 +190,8 @@ def test_cross_compares_a_sample_over_all_joint_actions_that_hold_it(
     make_team: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env, team = Pair(num_agents=2, num_rounds=1), make_team(2, 1)
-    asked = [q for q in env.questions("train")[:2] for _ in range(3)]
-    sampled = rollout(env, team, asked, seed=0, groups=[0, 0, 0, 1, 1, 1])
+    asked = env.questions("train")[:2]
+    sampled = rollout(env, team, asked, seed=0, branching=(3,))
     calls = team.policies[0].sampler_calls
     joint = cross(env, team, sampled)
     assert len(joint) == 2 * 3**2 and team.policies[0].sampler_calls == calls
@@ -224,8 +224,8 @@ def test_cross_compares_a_sample_over_all_joint_actions_that_hold_it(
 
 def test_cross_trains(make_team: Callable) -> None:
     env, team = Pair(num_agents=2, num_rounds=1), make_team(2, 1)
-    asked = [q for q in env.questions("train")[:2] for _ in range(3)]
-    joint = cross(env, team, rollout(env, team, asked, seed=0, groups=[0, 0, 0, 1, 1, 1]))
+    asked = env.questions("train")[:2]
+    joint = cross(env, team, rollout(env, team, asked, seed=0, branching=(3,)))
     metrics = MAGRPO(team, group_size=3, joint="cross").update(joint).metrics
     assert metrics["train/first_ratio_error"] < 1e-4
     assert metrics["train/grad_norm/agent_0"] > 0 and metrics["train/grad_norm/agent_1"] > 0
@@ -237,7 +237,7 @@ def test_what_cannot_be_recombined(make_team: Callable) -> None:
     team = make_team(2, 1)
     for arguments in ({"num_rounds": 2}, {"num_rounds": 1, "protocol": "round_robin"}):
         env = Pair(num_agents=2, **arguments)
-        episodes = rollout(env, team, list(env.questions("train")[:1]) * 2, seed=0, groups=[0, 0])
+        episodes = rollout(env, team, env.questions("train")[:1], seed=0, branching=(2,))
         with pytest.raises(ValueError, match="a message that answers another cannot be recombined"):
             cross(env, team, episodes)
 

@@ -501,4 +501,4 @@ def test_what_compares_rounds_asks_for_one_message_each() -> None:
     env = Digits(2, 1, protocol=Twice(1))
     team = Team({(a, 0): ScriptedAgent(lambda o, rng: "x") for a in env.possible_agents})
     with pytest.raises(ValueError, match="cannot be recombined"):
-        cross(env, team, rollout(env, team, env.questions("train")[:2], seed=0, groups=[0, 0]))
+        cross(env, team, rollout(env, team, env.questions("train")[:1], seed=0, branching=(2,)))

@@ -33,7 +33,8 @@ def both_right(question: Question, responses: Mapping[str, str]) -> Score:
 def discussed(number: int = 8, group_size: int = 1, **arguments: object) -> tuple[DiscussionEnv, list]:
     """`number` discussions of two agents who know the answer half of the time."""
     env = Digits(**{"num_agents": 2, "num_rounds": 2, **arguments})  # type: ignore[arg-type]
-    return env, rollout(env, team(env), asked(env, number), seed=0, groups=[n // group_size for n in range(number)])
+    questions = asked(env, number)[::group_size]
+    return env, rollout(env, team(env), questions, seed=0, branching=(group_size,))
 
 
 def team(env: DiscussionEnv) -> Team:
@@ -136,7 +137,7 @@ def test_joint_actions_begin_as_their_samples_did() -> None:
             return [(Turn("bank", 0, f"Lesson {n}.", kind="feedback"),) for n in range(len(transcripts))]
 
     env = Digits(2, 1, protocol=Taught(1))
-    episodes = rollout(env, team(env), [*asked(env, 1)] * 4, seed=0, groups=[0] * 4)
+    episodes = rollout(env, team(env), asked(env, 1), seed=0, branching=(4,))
     joint = cross(env, team(env), episodes)
     assert env.protocol.asked == 1 and len(joint) == 16
     assert {tuple(t.kind for t in e.transcript.turns) for e in joint} == {("feedback", "said", "said")}

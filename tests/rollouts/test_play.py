@@ -123,7 +123,10 @@ def test_groups_and_positions(make_team: Callable) -> None:
     env, team = Talk(num_agents=2, num_rounds=1), make_team(2, 1, tokens=2)
     pool = env.questions("train")[:3]
     assert [e.group for e in rollout(env, team, pool, seed=0)] == [0, 1, 2]
-    assert [e.group for e in rollout(env, team, pool, seed=0, groups=[4, 4, 9])] == [4, 4, 9]
+    pair = rollout(env, team, pool[:2], seed=0, branching=(2,), first=4)
+    assert [(e.group, e.branch) for e in pair] == [(4, (0,)), (4, (1,)), (5, (0,)), (5, (1,))]
+    apart = rollout(env, team, [pool[0], pool[0], pool[1], pool[1]], seed=0, first=8)  # a group is so many discussions
+    assert [said(e) for e in pair] == [said(e) for e in apart]
     assert rollout(env, team, [], seed=0) == []
 
 
@@ -187,8 +190,7 @@ def test_a_team_without_a_seat_for_somebody(make_team: Callable) -> None:
 
 def test_cross_recombines_without_speaking_or_scoring_again(make_team: Callable) -> None:
     env, team = Talk(num_agents=2, num_rounds=1, shaping="team_mean"), make_team(2, 1)
-    asked = [q for q in env.questions("train")[:2] for _ in range(3)]
-    sampled = rollout(env, team, asked, seed=0, groups=[7, 7, 7, 8, 8, 8])
+    sampled = rollout(env, team, env.questions("train")[:2], seed=0, branching=(3,), first=7)
     before = team.policies[0].sampler_calls, list(env.verifier.batches)
     joint = cross(env, team, sampled)
     assert (team.policies[0].sampler_calls, list(env.verifier.batches)) == before
@@ -225,15 +227,15 @@ class TestTogether:
         questions = env.questions("test")[:3]
         plays = [
             Play(env, team, questions, seed=(1, 2)),
-            Play(lone, single, questions[:2], seed=5, groups=(7, 7)),
+            Play(lone, single, questions[:2], seed=5, branching=(2, 2)),
             Play(lone, single, questions, seed=5, greedy=True),
         ]
         together = rollout_together(plays)
         for play, episodes in zip(plays, together, strict=True):
-            alone = rollout(play.env, play.team, play.starts, seed=play.seed, greedy=play.greedy, groups=play.groups)
+            alone = rollout_together([play])[0]
             assert [said(e) for e in episodes] == [said(e) for e in alone]
             assert [e.group for e in episodes] == [e.group for e in alone]
-        assert [len(e) for e in together] == [3, 2, 3]
+        assert [len(e) for e in together] == [3, 4, 3]
 
     def test_an_agent_of_two_teams_is_asked_once(self) -> None:
         calls: list[int] = []

@@ -1,0 +1,143 @@
+"""Decisions as lines of JSON, and as the rows that TRL's trainers read: ``datasets.load_dataset("json", data_files=FILE)``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maporl.agents.prompts import PromptTemplate
+from maporl.errors import UserValueError
+from maporl.rollouts.decisions import Candidate, Decision, Rule, pairs, positives
+from maporl.rollouts.records import write_records
+from maporl.text_files import read_jsonl
+from maporl.types import Completion
+
+__all__ = ["VERSION", "preference_rows", "read_decisions", "sft_rows", "write_decisions"]
+
+VERSION = 1
+"""Version of the format of decisions; another one is refused."""
+
+_FLAGS = ("truncated", "stopped", "reasoning", "discarded")
+Row = dict[str, Any]
+
+
+def write_decisions(path: str | Path, decisions: Iterable[Decision]) -> None:
+    """A line for each decision, token ids and log-probs included; the folder is made."""
+    write_records(path, map(_encoded, decisions))
+
+
+def read_decisions(path: str | Path) -> list[Decision]:
+    """What `write_decisions` wrote.
+
+    Raises:
+        ValueError: No such file, a line that is no decision (named), or one of another version.
+    """
+    if not Path(path).is_file():
+        raise UserValueError(f"decisions {str(path)!r}: no such file; give one that write_decisions wrote.")
+    return [_decoded(row, f"{path}, line {number}") for number, row in read_jsonl(path)]
+
+
+def sft_rows(
+    decisions: Iterable[Decision], prompts: PromptTemplate, *, paired: bool = False, rule: str | Rule = "threshold"
+) -> list[Row]:
+    """What is imitated, for TRL's ``SFTTrainer``: ``{"prompt": [messages], "completion": [message]}``.
+
+    Args:
+        decisions: With values.
+        prompts: Of the agents who spoke.
+        paired: Only what is the better message of a pair; else all that is worth more than .5.
+        rule: Which makes the pairs.
+    """
+    return [
+        {"prompt": prompts.messages(d.observation), "completion": _said(c)}
+        for d in decisions
+        for c in imitated(d, paired=paired, rule=rule)
+    ]
+
+
+def preference_rows(
+    decisions: Iterable[Decision], prompts: PromptTemplate, rule: str | Rule = "threshold"
+) -> list[Row]:
+    """What is preferred, for TRL's ``DPOTrainer``: ``{"prompt": [messages], "chosen": [message], "rejected": [message]}``."""
+    return [
+        {"prompt": prompts.messages(d.observation), "chosen": _said(chosen), "rejected": _said(rejected)}
+        for d in decisions
+        for chosen, rejected in pairs(d, rule)
+    ]
+
+
+def imitated(decision: Decision, *, paired: bool = False, rule: str | Rule = "threshold") -> list[Candidate]:
+    """The candidates of a decision that are imitated, each once: see `sft_rows`."""
+    if not paired:
+        return positives(decision)
+    chosen = {id(better): better for better, _ in pairs(decision, rule)}
+    return list(chosen.values())
+
+
+def _said(candidate: Candidate) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": candidate.completion.text}]
+
+
+def _encoded(d: Decision) -> Row:
+    prompt = d.candidates[0].completion.prompt_ids if d.candidates else np.zeros(0, np.int64)
+    return {
+        "version": VERSION,
+        "id": d.id,
+        "question_id": d.question_id,
+        "agent": d.agent,
+        "round": d.round,
+        "observation": d.observation,
+        "state": d.state,
+        "prompt_ids": prompt.tolist(),
+        "candidates": [
+            {
+                "id": c.id,
+                "value": c.value,
+                "text": c.completion.text,
+                "completion_ids": c.completion.completion_ids.tolist(),
+                "logprobs": [float(p) for p in c.completion.logprobs],
+                **({} if c.completion.forced is None else {"forced": c.completion.forced.tolist()}),
+                **{name: flag for name in _FLAGS if (flag := getattr(c.completion, name))},
+            }
+            for c in d.candidates
+        ],
+    }
+
+
+def _decoded(row: Any, where: str) -> Decision:
+    if not isinstance(row, Mapping) or row.get("version") != VERSION:
+        found = row.get("version", "none") if isinstance(row, Mapping) else type(row).__name__
+        raise UserValueError(f"{where}: a decision of version {VERSION} was expected, this is {found}; write it anew.")
+    try:
+        prompt = np.array(row["prompt_ids"], np.int64)
+        candidates = tuple(_candidate(c, prompt) for c in row["candidates"])
+        return Decision(
+            row["id"],
+            row["question_id"],
+            row["agent"],
+            row["round"],
+            _view(row["observation"]),
+            _view(row["state"]),
+            candidates,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserValueError(f"{where}: no decision ({type(error).__name__}: {error}); write it anew.") from error
+
+
+def _candidate(row: Mapping[str, Any], prompt: np.ndarray) -> Candidate:
+    completion = Completion(
+        row["text"],
+        prompt,
+        np.array(row["completion_ids"], np.int64),
+        np.array(row["logprobs"], np.float32),
+        forced=np.array(row["forced"], bool) if "forced" in row else None,
+        **{name: row[name] for name in _FLAGS if name in row},
+    )
+    return Candidate(row["id"], completion, row["value"])
+
+
+def _view(observation: Mapping[str, Any]) -> Any:
+    return {**observation, "transcript": tuple(observation["transcript"])}
