@@ -98,6 +98,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "marloo": "maporl.algorithms.magrpo:MARLOO",
         "maremax": "maporl.algorithms.magrpo:MAREMAX",
         "trl_grpo": "maporl.training.trl_grpo:TRLGRPO",
+        "malt": "maporl.training.malt:MALT",
         "sft": "maporl.training.good_discussions:GoodDiscussions",
         "learned_verifier": "maporl.learned_verifier.making:VerifierTraining",
     },

@@ -212,6 +212,14 @@ class RunConfig:
         Path(path).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     @property
+    def completed(self) -> RunConfig:
+        """With what its trainer needs where it leaves that open (`Trainer.completed`)."""
+        from maporl.training.trainer import Trainer
+
+        loaded = registry.load("algorithm", self.algorithm)
+        return loaded.completed(self) if isinstance(loaded, type) and issubclass(loaded, Trainer) else self
+
+    @property
     def folder(self) -> Path:
         """Where the run is written."""
         return Path(self.output_dir or f"runs/{self.env}-{self.algorithm}-{self.seed}".replace(":", "."))
