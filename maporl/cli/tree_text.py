@@ -52,7 +52,7 @@ def print_tree(tree: Tree, console: Console, top: Branch = (), *, full: bool = F
     deepest = len(top) + 1000 if full else _deepest(tree, top)
     rows = list(_rows(tree, top, deepest, full))
     if rows:
-        page.line((f"{'message':<{_names(tree)}}  value  right   pairs     who says what", "dim"))
+        page.line((f"{'message':<{_names(tree)}}  value  right    pairs     who says what", "dim"))
     for node, count in rows:
         _row(page, tree, node, count, len(node.branch) - len(top) - 1)
     below = sum(len(b) > deepest and b[: len(top)] == top for b in tree.nodes)
@@ -110,7 +110,7 @@ def _row(page: Page, tree: Tree, node: Node, count: int, depth: int) -> None:
     for said, mark in zip(node.said, node.marks, strict=True):
         pieces = [
             (f"{tree.name(node.branch):<{names}}  {_figure(node.value):>5}  ", ""),
-            (f"{outcome:<6}  ", STYLES.get(outcome, "")),
+            (f"{outcome:<7}  ", STYLES.get(outcome, "")),
             (f"{mark:<8}  ", STYLES.get(mark, "")),
         ]
         who = f"{'  ' * depth}{said['agent']}{f' x{count}' if count > 1 else ''}: "

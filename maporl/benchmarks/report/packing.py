@@ -10,16 +10,14 @@ import gzip
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Packed", "Pieces", "clean", "finite", "packed"]
 
 PIECE = 400_000  # characters of JSON before compression: some 10 ms to unpack on a slow laptop
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(NamedTuple):
     """Compressed, in base64.
 
     Attributes:
@@ -28,7 +26,7 @@ class Packed:
     """
 
     index: str
-    pieces: list[str] = field(repr=False)
+    pieces: list[str]
 
 
 class Pieces:

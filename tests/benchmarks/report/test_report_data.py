@@ -15,7 +15,8 @@ from maporl.benchmarks.analysis.learning_curves import learning_curves
 from maporl.benchmarks.analysis.results import Results, load_results
 from maporl.benchmarks.analysis.summary import summarise
 from maporl.benchmarks.report import Payload, collect
-from maporl.benchmarks.report.discussions import PIECE, Discussions, clean
+from maporl.benchmarks.report.discussions import Discussions
+from maporl.benchmarks.report.packing import PIECE, clean
 
 TEAM = METHODS[3]
 
@@ -145,7 +146,7 @@ class TestCollect:
     def test_nothing_at_all(self) -> None:
         payload = collect(Results("", ()), summarise(Results("", ())))
         assert payload.figures["title"] == "Results" and payload.figures["cells"] == []
-        assert payload.pieces == [] and unpacked(payload.index)["cell"] == []
+        assert payload.discussions.pieces == [] and unpacked(payload.discussions.index)["cell"] == []
 
     def test_failed_running_and_waiting_cells_are_named(self, tmp_path: Path) -> None:
         cells = (
