@@ -65,11 +65,12 @@ COUNTS = tuple((5 * p) % 13 if p < 16 else p % 2 if p < 24 else 0 for p in range
 
 def long_run(folder: Path, questions: int = 1) -> Path:
     """Trees 4-8-12: 420 messages, 384 discussions."""
-    draft = "First add the threes and the fours one by one, and then look at what remains of the sum when both are taken together. " * 2
+    draft = (
+        "First add the threes and the fours one by one, and then look at what remains of the sum when both are taken together. "
+        * 2
+    )
     first = [f"Draft {n}. {draft}" for n in range(4)]
     second = [f"Check {n}. {draft}" for n in range(32)]
-    last = [
-        f"{draft if n % 3 else ''}Answer: {7 if n < right else 8 + n % 4}" for right in COUNTS for n in range(12)
-    ]
+    last = [f"{draft if n % 3 else ''}Answer: {7 if n < right else 8 + n % 4}" for right in COUNTS for n in range(12)]
     asked = [Question(f"What is 3 + {4} when {k} is not counted?", "7", f"q{k}") for k in range(questions)]
     return grown(folder, LONG, (first, second, last), questions=asked)

@@ -52,7 +52,11 @@ def run(args: argparse.Namespace) -> int:
     for note in payload.figures["notes"]:
         print(f"{note['kind']}: {note['text']}")
     size = output.stat().st_size / 1e6
-    counts = {"discussion": payload.figures["discussions"], "tree": payload.figures["trees"], "cell": len(results.cells)}
+    counts = {
+        "discussion": payload.figures["discussions"],
+        "tree": payload.figures["trees"],
+        "cell": len(results.cells),
+    }
     holds = ", ".join(_many(number, what) for what, number in counts.items() if number or what != "tree")
     print(f"{output}: {holds}, {size:.1f} MB; open it in a browser")
     if args.tables:

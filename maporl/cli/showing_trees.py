@@ -34,7 +34,9 @@ def show_trees(args: argparse.Namespace) -> int:
     if number is not None:
         trees = [tree for tree in trees if tree.number == number and (not top or tuple(top) in tree.nodes)]
         if not trees:
-            raise UserValueError(f"--tree {args.tree}: no such tree or message; maporl show {args.run} --tree lists the trees.")
+            raise UserValueError(
+                f"--tree {args.tree}: no such tree or message; maporl show {args.run} --tree lists the trees."
+            )
     if len(trees) == 1:
         print_tree(trees[0], Console(highlight=False), tuple(top), full=args.full)
     else:
@@ -44,7 +46,9 @@ def show_trees(args: argparse.Namespace) -> int:
 
 def _place(asked: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,9})*", asked, re.ASCII):
-        raise UserValueError(f"--tree {asked!r} is no place in a tree; write the number of a tree, as 7, or of a message, as 7.0.2.")
+        raise UserValueError(
+            f"--tree {asked!r} is no place in a tree; write the number of a tree, as 7, or of a message, as 7.0.2."
+        )
     return tuple(map(int, asked.split(".")))
 
 
@@ -59,7 +63,9 @@ def _run_folder(path: Path) -> Path:
         some = ", ".join(map(str, runs[:4])) + (f" ... ({len(runs)})" if len(runs) > 4 else "")
         raise UserValueError(f"{str(path)!r} is a study; --tree shows one run: {some or 'it trains nothing'}.")
     if not (path / "config.yaml").is_file():
-        raise UserValueError(f"{str(path)!r} is no run folder, and only those hold trees; name a folder that maporl train wrote.")
+        raise UserValueError(
+            f"{str(path)!r} is no run folder, and only those hold trees; name a folder that maporl train wrote."
+        )
     return path
 
 
@@ -78,12 +84,16 @@ def _chosen(run: Path, record: str | None, question: str | None, given: str) -> 
         known = ", ".join(names) or "none"
         raise UserValueError(f"{given!r} has no trees {record!r}.{nearest(record, names)} It has: {known}.")
     elif not (trees := KeptTrees(run).read(record)):
-        raise UserValueError(f"{record!r} of {given!r} holds no trees: no question of it was sampled more than once; name another.")
+        raise UserValueError(
+            f"{record!r} of {given!r} holds no trees: no question of it was sampled more than once; name another."
+        )
     if question is None:
         return trees
     ids = list(dict.fromkeys(tree.first["question_id"] for tree in trees))
     if (asked := chosen_id(question, ids)) is None:
-        raise UserValueError(f"no tree of question {question!r}.{nearest(question, ids)} --tree without --question lists them.")
+        raise UserValueError(
+            f"no tree of question {question!r}.{nearest(question, ids)} --tree without --question lists them."
+        )
     return [tree for tree in trees if tree.first["question_id"] == asked]
 
 
@@ -108,6 +118,6 @@ def _list(trees: Sequence[Tree], limit: int, page: int) -> None:
         ]
         for tree in trees[(page - 1) * limit : page * limit]
     ]
-    print_list(("tree", "question", "size", "discussions", "chosen and rejected", "begins"), rows)
+    print_list(("tree", "question", "size", "outcome", "chosen and rejected", "begins"), rows)
     if pages > 1:
         print(f"page {page} of {pages} ({len(trees)} trees): --page {page % pages + 1}, or a higher --limit")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from maporl.benchmarks.analysis.trees import RULE, Node, Tree
 from maporl.cli.discussion_text import Page, beginning
@@ -21,8 +20,10 @@ STYLES = {"chosen": "green", "rejected": "red", "right": "green", "wrong": "red"
 
 
 def share_right(tree: Tree) -> str:
-    """ "6 of 27 right"; without a gold answer nobody knows."""
-    return f"{tree.leaves} not judged" if tree.right is None else f"{tree.right:g} of {tree.leaves} right"
+    """ "6 of 27 discussions right"; without a gold answer nobody knows."""
+    return (
+        f"{tree.leaves} discussions" if tree.right is None else f"{tree.right:.3g} of {tree.leaves} discussions right"
+    )
 
 
 def print_tree(tree: Tree, console: Console, top: Branch = (), *, full: bool = False) -> None:
@@ -38,8 +39,7 @@ def print_tree(tree: Tree, console: Console, top: Branch = (), *, full: bool = F
     page.opening(tree.first, f"Question {tree.first['question_id']} ({tree.record}, tree {tree.number})")
     page.line(
         (
-            f"{tree.messages} messages, {tree.leaves} discussions, {share_right(tree)}; chosen and rejected at {tree.paired} of "
-            f"{tree.compared} decisions (rule {RULE!r})",
+            f"{tree.messages} messages, {share_right(tree)}, chosen and rejected at {tree.paired} of {tree.compared} decisions ({RULE})",
             "",
         )
     )
@@ -57,7 +57,9 @@ def print_tree(tree: Tree, console: Console, top: Branch = (), *, full: bool = F
         _row(page, tree, node, count, len(node.branch) - len(top) - 1)
     below = sum(len(b) > deepest and b[: len(top)] == top for b in tree.nodes)
     if below:
-        page.line((f"{below} messages of lower levels are left out: --full, or --tree and the number of a message", "dim"))
+        page.line(
+            (f"{below} messages of lower levels are left out: --full, or --tree and the number of a message", "dim")
+        )
 
 
 def _deepest(tree: Tree, top: Branch) -> int:

@@ -198,7 +198,7 @@ def _value(episode: Episode) -> float | None:
         value = leaf_value(episode)
     except UserValueError:
         return None
-    return None if math.isnan(value) else value
+    return None if value is None or math.isnan(value) else value
 
 
 def _sum(shares: Sequence[float | None]) -> float | None:

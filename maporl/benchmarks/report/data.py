@@ -79,7 +79,10 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         "built": datetime.now(UTC).isoformat(timespec="minutes"),
         "version": __version__,
         "settings": results.settings,
-        "notes": [*_notes(results), *({"kind": "left out", "text": text} for text in discussions.problems + trees.problems)],
+        "notes": [
+            *_notes(results),
+            *({"kind": "left out", "text": text} for text in discussions.problems + trees.problems),
+        ],
         "cells": cells,
         "discussions": len(discussions),
         "trees": len(trees),

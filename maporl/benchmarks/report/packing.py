@@ -10,14 +10,16 @@ import gzip
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["Packed", "Pieces", "clean", "finite", "packed"]
 
 PIECE = 400_000  # characters of JSON before compression: some 10 ms to unpack on a slow laptop
 
 
-class Packed(NamedTuple):
+@dataclass(frozen=True)
+class Packed:
     """Compressed, in base64.
 
     Attributes:
@@ -26,7 +28,7 @@ class Packed(NamedTuple):
     """
 
     index: str
-    pieces: list[str]
+    pieces: list[str] = field(repr=False)
 
 
 class Pieces:

@@ -15,7 +15,9 @@ async function unpack(block) {
 class Pieces {
   // starts: the number of the first text of each piece
   constructor(kind, starts) {
-    Object.assign(this, {kind, starts, keep: 24, unpacked: new Map()}); // pieces that stay unpacked, the latest last: some 10 MB
+    Object.assign(this, {kind, starts});
+    this.unpacked = new Map(); // number of a piece -> promise of its texts, the most recently used last
+    this.keep = 24; // pieces that stay unpacked, some 10 MB
   }
 
   pieceOf(i) {

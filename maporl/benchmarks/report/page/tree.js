@@ -110,7 +110,8 @@ function blockNode(tree, node, x, y, wide) {
   const words = [`${value} ${marks}`.trim(), leaf ? marks : "", value, value.replace(/^0|(?<=1\.0)0$/, ""), marks];
   const text = words.find((word) => word && wide > 5 + 6.5 * word.length);
   const name = leaf && known(node.right) ? verdictOf(node.right).name : "inner";
-  const about = [tree.nameOf(node), ...node.said.map((turn) => plain(turn.agent)), `value ${value}`, ...node.marks.filter(Boolean)];
+  const agents = node.said.map((turn) => plain(turn.agent));
+  const about = [tree.nameOf(node), ...agents, `value ${value}`, ...node.marks.filter(Boolean)];
   const gap = wide > 4 ? 1 : 0.3;
   return heated(
     svg(

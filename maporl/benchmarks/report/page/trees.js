@@ -60,8 +60,9 @@ const grove = {
     const {run, record, kind, order} = this.criteria;
     const passes = TREE_KINDS.find(([word]) => word === kind)?.[2] ?? (() => true);
     const [, , rank] = TREE_ORDERS.find(([word]) => word === order);
+    const kept = (i, name, wanted) => wanted === "" || wanted === String(this.of(i, name));
     const items = [...this.index.run.keys()].filter(
-      (i) => ["", String(this.of(i, "run"))].includes(run) && ["", String(this.of(i, "record"))].includes(record) && passes(i),
+      (i) => kept(i, "run", run) && kept(i, "record", record) && passes(i),
     );
     items.sort((a, b) => rank(a) - rank(b) || a - b);
     byId("tree-count").textContent = many(items.length, "tree");
@@ -88,7 +89,7 @@ const grove = {
 
   async follow(place) {
     if (!this.list || !place.has("tree")) return this.list?.draw();
-    const wanted = ["tree", "of", "run"].map((name) => place.get(name).toWellFormed());
+    const wanted = ["tree", "of", "run"].map((name) => (place.get(name) ?? "").toWellFormed());
     const found = [...this.index.run.keys()].find((i) => {
       const key = this.key(i);
       return [key.tree, key.of, key.run].every((value, k) => value.toWellFormed() === wanted[k]);
@@ -107,8 +108,8 @@ const grove = {
     try {
       text = await this.pieces.text(i);
     } catch (error) {
-      const why = `This tree cannot be unpacked (${plain(error.message)}); is the file whole? Build it again with maporl report.`;
-      return byId("tree-reader").replaceChildren(el("p.empty", why));
+      const why = `This tree cannot be unpacked (${plain(error.message)}); is the file whole?`;
+      return byId("tree-reader").replaceChildren(el("p.empty", `${why} Build it again with maporl report.`));
     }
     if (i !== this.current) return; // somebody moved on meanwhile
     this.tree = treeOf(text, this.of(i, "number"));
@@ -140,17 +141,27 @@ const grove = {
     const focused = this.frame.contains(document.activeElement) ? document.activeElement.dataset.do : null;
     byId("tree-reader").replaceChildren(
       toolbarNode(this, "This tree", tools),
-      el("p.where", plain(`${this.key(i).run} · ${this.key(i).of} · tree ${this.of(i, "number")}`), el("span", ` · question ${plain(id)}`)),
+      el("p.where", plain(`${this.key(i).run} · ${this.key(i).of} · tree ${this.key(i).tree} · question ${id}`)),
       el("h2.hidden", `Tree ${this.of(i, "number")}, question ${plain(id)}`),
       ...questionNode({text: asked, gold}, this.tree, null).filter(Boolean),
       el("p.grown", outcomeWords(i)),
       drawingNode(this.tree),
-      el("p.note", "▲ chosen, ▼ rejected: worth more than .5, against a sibling that is not. Values from 0 (red) to 1 (green) are the mean of what follows. ✓, and full green above, is a discussion that the team gets right."),
-      el(this.picked ? "div.halves.picked" : "div.halves", {}, el("div.tree", {role: "tree", "aria-label": "Messages", onkeydown: (event) => this.key_(event)}), el("div.decisions", {tabindex: "0", role: "region", "aria-label": "The decision of the chosen message"})),
+      el(
+        "p.note",
+        "▲ chosen, ▼ rejected: worth more than .5, against a sibling that is not. Values from 0 (red) to 1 (green) are the ",
+        "mean of what follows. ✓, and full green above, is a discussion that the team gets right.",
+      ),
+      el(
+        this.picked ? "div.halves.picked" : "div.halves",
+        {},
+        el("div.tree", {role: "tree", "aria-label": "Messages", onkeydown: (event) => this.pressed(event)}),
+        el("div.decisions", {tabindex: "0", role: "region", "aria-label": "The decision of the chosen message"}),
+      ),
     );
     this.lines();
     this.decide();
-    if (focused) (byId("tree-reader").querySelector(`[data-do="${focused}"]:not(:disabled)`) ?? byId("tree-reader")).focus();
+    const same = focused && byId("tree-reader").querySelector(`[data-do="${focused}"]:not(:disabled)`);
+    if (focused) (same ?? byId("tree-reader")).focus();
     document.title = `Tree ${this.of(i, "number")} · ${plain(figures.title)}`;
   },
 
@@ -164,7 +175,11 @@ const grove = {
 
   decide() {
     const {parent} = this.tree.nodes[this.node];
-    const here = this.tree.decisions.filter((decision) => decision.parent === parent);
+    const agents = new Set(this.tree.under(parent).flatMap((node) => node.said.map((turn) => turn.agent)));
+    const unjudged = (agent) => ({parent, agent, prompt: [], pairs: 0}); // nobody said what any candidate is worth
+    const here = [...agents].map(
+      (agent) => this.tree.decisions.find((one) => one.parent === parent && one.agent === agent) ?? unjudged(agent),
+    );
     const holder = this.frame.querySelector(".decisions");
     const prompt = holder.querySelector("details")?.open; // it stays open, or not
     holder.replaceChildren(...here.map((decision) => decisionNode(this.tree, decision, this.node)));
@@ -176,8 +191,9 @@ const grove = {
   },
 
   line(number) {
-    const same = alike(this.tree.under(this.tree.nodes[number].parent)).find((nodes) => nodes.some((node) => node.number === number));
-    return this.frame.querySelector(`.branch[data-node="${same[0].number}"]`);
+    const {nodes, under} = this.tree;
+    const [first] = alike(under(nodes[number].parent)).find((equal) => equal.includes(nodes[number]));
+    return this.frame.querySelector(`.branch[data-node="${first.number}"]`);
   },
 
   // Opens everything above a message.
@@ -209,7 +225,7 @@ const grove = {
   },
 
   // The keys of a tree: up and down, right opens or goes in, left closes or goes out.
-  key_(event) {
+  pressed(event) {
     const at = event.target.closest(".branch");
     if (!at || event.ctrlKey || event.metaKey || event.altKey) return;
     const number = Number(at.dataset.node);
@@ -219,7 +235,8 @@ const grove = {
     const act = {
       ArrowDown: () => go(all[all.indexOf(at) + 1]),
       ArrowUp: () => go(all[all.indexOf(at) - 1]),
-      ArrowRight: () => node.children.length && (this.open.has(number) ? go(all[all.indexOf(at) + 1]) : this.fold(number)),
+      ArrowRight: () =>
+        node.children.length && (this.open.has(number) ? go(all[all.indexOf(at) + 1]) : this.fold(number)),
       ArrowLeft: () => (this.open.has(number) ? this.fold(number) : node.parent >= 0 && this.select(node.parent)),
       Home: () => go(all[0]),
       End: () => go(all.at(-1)),
@@ -234,22 +251,27 @@ const grove = {
 };
 
 function outcomeWords(i) {
-  const [right, leaves, messages, compared, paired] = ["right", "leaves", "messages", "compared", "paired"].map((name) => grove.of(i, name));
+  const of = (name) => grove.of(i, name);
+  const right = known(of("right")) ? `${figure(of("right"), 1)} of ` : "";
   return [
-    `${count(messages)} messages`,
-    known(right) ? `${figure(right, 1)} of ${count(leaves)} discussions right (${percent(right / leaves, 0)} %)` : `${count(leaves)} discussions, not judged`,
-    `chosen and rejected at ${count(paired)} of ${many(compared, "decision")}`,
+    `${count(of("messages"))} messages`,
+    `${right}${count(of("leaves"))} discussions${right ? ` right (${percent(shareOf(i), 0)} %)` : ", not judged"}`,
+    `chosen and rejected at ${count(of("paired"))} of ${many(of("compared"), "decision")}`,
   ].join(" · ");
 }
 
 function treeRow(i) {
   const [id, asked] = grove.index.questions[grove.of(i, "question")];
   const {run, of, tree} = grove.key(i);
-  const where = [`tree ${tree}`, grove.index.records.length > 1 ? of : "", grove.index.runs.length > 1 ? run : ""].filter(Boolean);
+  const {records, runs} = grove.index;
+  const where = [`tree ${tree}`, ...(records.length > 1 ? [of] : []), ...(runs.length > 1 ? [run] : [])];
   return [
-    el("span.sign", {title: grove.of(i, "paired") ? "Something is chosen over something" : null}, grove.of(i, "paired") ? "▲" : ""),
+    el("span.sign", {"aria-hidden": "true"}, grove.of(i, "paired") ? "▲" : ""),
     el("span.ask", el("bdi", plain(asked.slice(0, 160)))),
     el("span.who", `pairs at ${grove.of(i, "paired")}/${grove.of(i, "compared")} · ${plain(where.join(" · "))}`),
-    heated(el("span.marks.value", known(grove.of(i, "right")) ? `${percent(shareOf(i), 0)} %` : "–", el("span.hidden", " right")), shareOf(i)),
+    heated(
+      el("span.marks.value", shareOf(i) === null ? "–" : `${percent(shareOf(i), 0)} %`, el("span.hidden", " right")),
+      shareOf(i),
+    ),
   ];
 }
