@@ -75,10 +75,8 @@ class TestTree:
         expect(chosen.get_by_role("button")).to_have_text(["0.0.1.0", "0.0.1.1"])
         expect(chosen).to_contain_text("Answer: 7")
         expect(rejected).to_have_class(re.compile("here"))
-        assert (
-            chosen.bounding_box()["x"] < rejected.bounding_box()["x"]
-            or chosen.bounding_box()["y"] < rejected.bounding_box()["y"]
-        )
+        boxes = chosen.bounding_box(), rejected.bounding_box()
+        assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"] and boxes[0]["y"] == boxes[1]["y"]  # side by side
         panel.get_by_text(re.compile("^Prompt, ")).click()
         expect(panel.locator(".shown").last).to_contain_text("generator_0: Draft 0: three and four make about eight.")
         expect(panel.locator(".shown").last).to_contain_text("verifier_0: Check 1 of the draft.")
