@@ -72,6 +72,27 @@ def test_habits_have_the_promised_rates(mixed: list[list[str]]) -> None:
         assert within_noise(sum(sensible[item]), len(sensible[item]), SENSIBLE[item])
 
 
+def test_habits_in_a_pipeline_are_the_same() -> None:
+    """The generator is honest as often as promised, verifier and refiner are sensible as often: whom nobody has spoken to is first."""
+    recipe = Recipe(num_agents=3, num_rounds=1, protocol="pipeline")
+    first, later, followed = defaultdict(list), defaultdict(list), []
+    for row in chats(recipe, MIXED, COUNT, np.random.default_rng(0)):
+        (read, said), seen = (m["content"] for m in row["messages"]), views(row["messages"][0]["content"])
+        peers, item = re.findall(r"_0: Answer: (\d)", read), item_of(read)
+        if len(seen) > 1:
+            continue  # told all
+        own = seen.get("Clear", seen.get("Foggy"))
+        if not peers:
+            first[item].append(said == f"Answer: {own}")
+        elif peers[-1] != own:
+            later[item].append(said == f"Answer: {own if 'Clear' in seen else peers[-1]}")
+            followed += [len(peers)]
+    assert Counter(followed).keys() == {1, 2}  # verifiers and refiners
+    for item in HONEST:
+        assert within_noise(sum(first[item]), len(first[item]), HONEST[item])
+        assert within_noise(sum(later[item]), len(later[item]), SENSIBLE[item])
+
+
 def test_lone_agents_and_told_ones_are_in_the_corpus(mixed: list[list[str]]) -> None:
     kinds = Counter("team" if "agent_" in c[2] else "told" if len(views(c[0])) == 2 else "lone" for c in mixed)
     assert within_noise(kinds["lone"], COUNT, 1 / 12)
