@@ -291,10 +291,11 @@ def _vault(observation: Observation, item: str, habits: Habits, rng: np.random.G
 
 
 def _calculator(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
-    """Often a little wrong at first, right when it revises, whatever the others say: nobody knows what others do not."""
+    """Often a little wrong at first, right when it revises what it said, whatever the others say: nobody knows what others do not."""
     (a, sign, b) = re.findall(r"(\d+) ([+-]) (\d+)", observation["question"])[0]
     right = int(a) + int(b) if sign == "+" else int(a) - int(b)
-    slip = not observation["transcript"] and rng.random() < SLIPS
+    spoken = any(m["agent"] == observation["agent"] for m in observation["transcript"])
+    slip = not spoken and rng.random() < SLIPS
     return f"Answer: {right + int(rng.choice([-2, -1, 1, 2])) if slip else right}"
 
 

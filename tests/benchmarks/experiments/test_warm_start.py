@@ -25,6 +25,7 @@ from maporl.benchmarks.experiments.warm_start import (
     PURE,
     SENSIBLE,
     SHIPPED,
+    SLIPS,
     SPEAKERS,
     Habits,
     Recipe,
@@ -91,6 +92,21 @@ def test_habits_in_a_pipeline_are_the_same() -> None:
     for item in HONEST:
         assert within_noise(sum(first[item]), len(first[item]), HONEST[item])
         assert within_noise(sum(later[item]), len(later[item]), SENSIBLE[item])
+
+
+@pytest.mark.parametrize(("protocol", "rounds"), [("", 2), ("pipeline", 1)])
+def test_calculators_slip_in_the_first_answer_of_their_own(protocol: str, rounds: int) -> None:
+    """.2 of them, whatever others have said; so every role of a pipeline does, and nobody who revises what it said."""
+    recipe = Recipe(task="arithmetic", num_agents=3, num_rounds=rounds, protocol=protocol)
+    said: dict[int, list[bool]] = defaultdict(list)
+    for row in chats(recipe, MIXED, COUNT, np.random.default_rng(0)):
+        contents = [message["content"] for message in row["messages"]]
+        (a, sign, b) = re.findall(r"(\d+) ([+-]) (\d+)", contents[0])[0]
+        right = f"Answer: {int(a) + int(b) if sign == '+' else int(a) - int(b)}"
+        for number, text in enumerate(contents[1::2]):
+            said[number].append(text == right)
+    assert len(said) == rounds and all(all(revised) for number, revised in said.items() if number)
+    assert within_noise(said[0].count(False), len(said[0]), SLIPS)
 
 
 def test_lone_agents_and_told_ones_are_in_the_corpus(mixed: list[list[str]]) -> None:
