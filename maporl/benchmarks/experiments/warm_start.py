@@ -336,6 +336,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--num_agents", type=int, default=2, help="of the team that will discuss (default: 2)")
     parser.add_argument("--num_rounds", type=int, help="of its discussions (default: the task's)")
     parser.add_argument("--protocol", default="", help="of its discussions (default: the task's)")
+    parser.add_argument("--steps", type=int, help="of its training (default: what the task takes)")
     parser.add_argument("--architecture", default="llama", choices=list(ARCHITECTURES), help="of the model")
     parser.add_argument("--vocab_size", type=int, default=330, help="of its tokenizer, at most")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
@@ -343,7 +344,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = {**Recipe().model, "vocab_size": args.vocab_size}
     model |= {} if args.architecture == "llama" else {"architecture": args.architecture}
     team = {"num_agents": args.num_agents, "num_rounds": args.num_rounds, "protocol": args.protocol}
-    settings = {**team, "model": model}
+    settings: dict[str, Any] = {**team, "model": model}
+    if args.steps is not None:
+        settings["training"] = {**_sizes(*args.task)["training"], "steps": args.steps}
     print(args.folder, make_warm_start(args.folder, args.task, args.seed, **settings))
 
 
