@@ -123,14 +123,12 @@ class Trainer(ABC):
         method: The method of a benchmark that its word alone means: what is held with those that it trains.
         only_for: Of which rows of a benchmark it can train the agents: (an attribute of `Method` that is true, what to say of others);
             None: of any.
-        method: The row of a benchmark that its word alone means.
         Settings: What ``config.algorithm_args`` may hold, a dataclass; None: nothing.
     """
 
     team: Team
     resumable: ClassVar[bool] = True
     evaluated: ClassVar[bool] = True
-    method: ClassVar[str] = "discussion"
     only_for: ClassVar[tuple[str, str] | None] = None
     method: ClassVar[str] = "discussion"
     Settings: ClassVar[type | None] = None
