@@ -206,3 +206,34 @@ def test_prompts_of_a_model_with_personas_serve_a_lone_agent_too(tmp_path: Path)
     study = Study().merged({"methods": ["single_agent"], "model": str(tmp_path)})
     config = study.config("two_witnesses", study.named[0], 0)
     assert dict(config.build_prompts().personas) == {"agent_0": "Be kind."}
+
+
+def test_the_plan_of_malts_paper(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {
+        "gsm8k": {"question": "What is 2 + 2?", "answer": "2 + 2 = 4\n#### 4"},
+        "math": {"problem": "What is $2 + 2$?", "solution": r"It is $\boxed{4}$.", "level": "Level 1", "type": "Algebra"},
+        "csqa": {
+            "id": "0",
+            "question": {"stem": "Where is money?", "choices": [{"label": x, "text": x * 3} for x in "ABCDE"]},
+            "answerKey": "A",
+        },
+    }
+    for task, row in rows.items():
+        (tmp_path / task).mkdir()
+        for split in ("train", "test"):
+            file, numbered = tmp_path / task / f"{split}.jsonl", [dict(row), dict(row)]
+            for n, copy in enumerate(numbered):
+                copy["id"] = f"{split}{n}"
+                for key in ("question", "problem"):
+                    if isinstance(copy.get(key), str):
+                        copy[key] = f"{split} {n}: {copy[key]}"
+            file.write_text("".join(json.dumps(r) + "\n" for r in numbered), encoding="utf-8")
+    study = Study.load(configuration("malt"))
+    tasks = {task: {"data": str(tmp_path / task)} for task in study.tasks}
+    file = tmp_path / "here.yaml"
+    file.write_text(yaml.safe_dump({"tasks": tasks, "model": "embedded"}), encoding="utf-8")
+    assert main(["benchmark", "--config", "malt", str(file), "--plan"]) == 0
+    told = capsys.readouterr().out
+    assert "vote of 3 pipelines, trained by malt" in told and "gsm8k" in told
+    malt, sft = (study.algorithms[word] for word in ("malt", "sft"))
+    assert malt["num_iterations"] * malt["episodes_per_iteration"] // 27 * 39 == sft["num_iterations"] * sft["episodes_per_iteration"] * 3
