@@ -33,6 +33,7 @@ SECTIONS = {
     "against_generate": "rollout against `generate` with re-encoding",
     "scaling": "discussions, agents, rounds, group size, length, vocabulary",
     "memory": "peak memory of one agent against three",
+    "preferences": "SFT and DPO of candidates: a step of each, and the peak memory of three roles",
     "profile": "products, attention and the rest, in an update and a rollout",
     "verifier": "a learned verifier against a plain forward pass, and what it adds to an iteration",
     "share": "what env, verifier and collector take of an iteration",
