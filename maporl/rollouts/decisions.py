@@ -156,11 +156,11 @@ def backed_up(leaves: Mapping[Branch, float | None]) -> dict[Branch, float | Non
     exact = {branch: None if value is None else Fraction(value) for branch, value in leaves.items()}
     for depth in range(max(map(len, leaves), default=0) - 1, 0, -1):
         children: dict[Branch, list[Fraction]] = defaultdict(list)
-        for branch, value in exact.items():
+        for branch, worth in exact.items():
             if len(branch) == depth + 1:
-                children[branch[:depth]] += [] if value is None else [value]
+                children[branch[:depth]] += [] if worth is None else [worth]
         exact |= {branch: sum(found, Fraction()) / len(found) if found else None for branch, found in children.items()}
-    return {branch: None if value is None else float(value) for branch, value in exact.items()}
+    return {branch: None if worth is None else float(worth) for branch, worth in exact.items()}
 
 
 def decisions(episodes: Sequence[Episode], value: Leaf = leaf_value) -> list[Decision]:
