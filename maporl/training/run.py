@@ -55,7 +55,8 @@ def train(
         if folder.status == "complete":
             return folder
     else:
-        config = (config or RunConfig()).merged(settings).completed
+        config = (config or RunConfig()).merged(settings)
+        config = config.trainer.completed(config)
         folder = RunFolder(config.folder)
         folder.check_free()
     listener = Callbacks([*callbacks, *([Trackers(config)] if config.trackers else [])])
