@@ -10,6 +10,7 @@ import numpy as np
 
 from maporl.agents.prompts import PromptTemplate
 from maporl.errors import UserValueError
+from maporl.printable import encodable
 from maporl.rollouts.decisions import Candidate, Decision, Rule, pairs, positives
 from maporl.rollouts.records import write_records
 from maporl.text_files import read_jsonl
@@ -52,7 +53,7 @@ def sft_rows(
         rule: Which makes the pairs.
     """
     return [
-        {"prompt": prompts.messages(d.observation), "completion": _said(c)}
+        {"prompt": _chat(prompts, d), "completion": _said(c)}
         for d in decisions
         for c in imitated(d, paired=paired, rule=rule)
     ]
@@ -63,7 +64,7 @@ def preference_rows(
 ) -> list[Row]:
     """What is preferred, for TRL's ``DPOTrainer``: ``{"prompt": [messages], "chosen": [message], "rejected": [message]}``."""
     return [
-        {"prompt": prompts.messages(d.observation), "chosen": _said(chosen), "rejected": _said(rejected)}
+        {"prompt": _chat(prompts, d), "chosen": _said(chosen), "rejected": _said(rejected)}
         for d in decisions
         for chosen, rejected in pairs(d, rule)
     ]
@@ -77,8 +78,17 @@ def imitated(decision: Decision, *, paired: bool = False, rule: str | Rule = "th
     return list(chosen.values())
 
 
+def _chat(prompts: PromptTemplate, decision: Decision) -> list[dict[str, str]]:
+    return [_message(**message) for message in prompts.messages(decision.observation)]
+
+
 def _said(candidate: Candidate) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": candidate.completion.text}]
+    return [_message("assistant", candidate.completion.text)]
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    """One lone surrogate in a file, and `datasets` reads all of it by other rules, in which a list of one message is that message."""
+    return {"role": role, "content": encodable(content)}
 
 
 def _encoded(d: Decision) -> Row:

@@ -22,7 +22,7 @@ from maporl.rollouts.decisions import Decision, decisions, pairs
 from maporl.rollouts.play import rollout
 from maporl.rollouts.preferences import imitated, preference_rows, read_decisions, sft_rows, write_decisions
 from maporl.rollouts.records import write_records
-from maporl.types import Completion
+from maporl.types import Completion, Observation
 
 
 @pytest.fixture
@@ -138,6 +138,14 @@ class TestRows:
         assert [row["completion"][0]["content"] for row in rows] == [
             mixed.candidates[n].completion.text for n in (0, 2)
         ]
+
+    def test_no_text_makes_lists_of_messages_something_else(self, found: list[Decision], tmp_path: Path) -> None:
+        odd = changed(found[5].valued([0.0, 0.0, 1.0]), text="half \ud83d of a pair, \u2028, \x00")
+        asked = Observation(**odd.observation | {"question": "half \udc00"})
+        write_records(tmp_path / "sft.jsonl", sft_rows([replace(odd, observation=asked)], PromptTemplate()))
+        [row] = load_dataset("json", data_files=str(tmp_path / "sft.jsonl"), cache_dir=str(tmp_path))["train"]
+        assert row["completion"] == [{"role": "assistant", "content": "half ? of a pair, \u2028, \x00"}]
+        assert [m["role"] for m in row["prompt"]] == ["system", "user"] and "half ?" in row["prompt"][1]["content"]
 
     @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # TRL's own default
     def test_trl_trains_on_the_files_as_they_are(
