@@ -19,8 +19,10 @@ from maporl.types import Completion, Episode, Observation, Seat, Turn
 
 __all__ = [
     "RULES",
+    "Branch",
     "Candidate",
     "Decision",
+    "Leaf",
     "Rule",
     "backed_up",
     "decisions",
@@ -30,7 +32,10 @@ __all__ = [
 ]
 
 Branch = tuple[int, ...]
+"""Which one of its siblings each message on the way to a node is."""
+
 Leaf = Callable[[Episode], float | None]
+"""What a discussion is worth; None: nobody knows."""
 
 
 @dataclass(frozen=True)
