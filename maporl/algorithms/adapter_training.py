@@ -145,25 +145,7 @@ def dpo_adapter(policy: Policy, adapter: str, pairs: Sequence[Pair], settings: A
         def _precompute_ref_logps(self, dataset: Any, *args: Any) -> Any:
             return dataset  # it has them
 
-    messages = [c for pair in pairs for c in pair]
-    _check(policy, adapter, messages)
-    for chosen, rejected in pairs:
-        if not np.array_equal(chosen.prompt_ids, rejected.prompt_ids):
-            raise UserValueError(
-                "the two messages of a pair answer different prompts; pair candidates of one decision."
-            )
-        if chosen.forced is not None or rejected.forced is not None:
-            raise UserValueError(
-                "a message whose reasoning was closed by force cannot be preferred; leave thinking_budget out."
-            )
-    reference = summed_logprobs(policy, adapter, messages, settings.microbatch_tokens)
-    rows = {
-        "prompt_ids": [chosen.prompt_ids.tolist() for chosen, _ in pairs],
-        "chosen_ids": [chosen.completion_ids.tolist() for chosen, _ in pairs],
-        "rejected_ids": [rejected.completion_ids.tolist() for _, rejected in pairs],
-        "ref_chosen_logps": reference[0::2].tolist(),
-        "ref_rejected_logps": reference[1::2].tolist(),
-    }
+    rows = _preferences(policy, adapter, pairs, settings.microbatch_tokens)
     sizes = settings.sizes([len(a.prompt_ids) + len(a.completion_ids) + len(b.completion_ids) for a, b in pairs])
     with _lent(policy, adapter), tempfile.TemporaryDirectory() as scratch:
         arguments = DPOConfig(
@@ -189,6 +171,29 @@ def dpo_adapter(policy: Policy, adapter: str, pairs: Sequence[Pair], settings: A
         "accuracy": float(logged["rewards/accuracies"]),
         "margin": float(logged["rewards/margins"]),
         "steps": float(sizes["max_steps"]),
+    }
+
+
+def _preferences(policy: Policy, adapter: str, pairs: Sequence[Pair], token_budget: int) -> dict[str, list[Any]]:
+    """Pairs as TRL's collator takes them, with what the adapter as it is now thinks of them."""
+    messages = [c for pair in pairs for c in pair]
+    _check(policy, adapter, messages)
+    for chosen, rejected in pairs:
+        if not np.array_equal(chosen.prompt_ids, rejected.prompt_ids):
+            raise UserValueError(
+                "the two messages of a pair answer different prompts; pair candidates of one decision."
+            )
+        if chosen.forced is not None or rejected.forced is not None:
+            raise UserValueError(
+                "a message whose reasoning was closed by force cannot be preferred; leave thinking_budget out."
+            )
+    reference = summed_logprobs(policy, adapter, messages, token_budget)
+    return {
+        "prompt_ids": [chosen.prompt_ids.tolist() for chosen, _ in pairs],
+        "chosen_ids": [chosen.completion_ids.tolist() for chosen, _ in pairs],
+        "rejected_ids": [rejected.completion_ids.tolist() for _, rejected in pairs],
+        "ref_chosen_logps": reference[0::2].tolist(),
+        "ref_rejected_logps": reference[1::2].tolist(),
     }
 
 
