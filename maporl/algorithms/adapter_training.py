@@ -89,7 +89,7 @@ def sft_adapter(
         "loss" over the last tenth of the steps, "steps".
 
     Raises:
-        ValueError: No messages, one without tokens, or an adapter that TRL would not train.
+        ValueError: No messages, or one without tokens.
     """
     from datasets import Dataset  # seconds to import, and nothing else here needs them
     from trl import SFTConfig, SFTTrainer
@@ -98,7 +98,7 @@ def sft_adapter(
         def _send_telemetry(self) -> None:
             """A training tells nobody that it runs."""
 
-    _check(policy, adapter, messages)
+    _check(adapter, messages)
     rows = {"input_ids": [_joined(c) for c in messages], "labels": [_labels(c) for c in messages]}
     sizes = settings.sizes([len(ids) for ids in rows["input_ids"]])
     with _lent(policy, adapter), tempfile.TemporaryDirectory() as scratch:
@@ -145,6 +145,15 @@ def dpo_adapter(policy: Policy, adapter: str, pairs: Sequence[Pair], settings: A
         def _precompute_ref_logps(self, dataset: Any, *args: Any) -> Any:
             return dataset  # it has them
 
+        def get_batch_samples(self, *args: Any) -> Any:
+            samples, items = super().get_batch_samples(*args)
+            self.mean_size = sum(len(micro["input_ids"]) for micro in samples) / len(samples)
+            return samples, items
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **others: Any) -> Any:
+            """TRL takes the mean of the microbatches' means; the last one of an epoch may be smaller."""
+            return super().compute_loss(model, inputs, *args, **others) * (len(inputs["input_ids"]) / self.mean_size)
+
     rows = _preferences(policy, adapter, pairs, settings.microbatch_tokens)
     sizes = settings.sizes([len(a.prompt_ids) + len(a.completion_ids) + len(b.completion_ids) for a, b in pairs])
     with _lent(policy, adapter), tempfile.TemporaryDirectory() as scratch:
@@ -177,7 +186,7 @@ def dpo_adapter(policy: Policy, adapter: str, pairs: Sequence[Pair], settings: A
 def _preferences(policy: Policy, adapter: str, pairs: Sequence[Pair], token_budget: int) -> dict[str, list[Any]]:
     """Pairs as TRL's collator takes them, with what the adapter as it is now thinks of them."""
     messages = [c for pair in pairs for c in pair]
-    _check(policy, adapter, messages)
+    _check(adapter, messages)
     for chosen, rejected in pairs:
         if not np.array_equal(chosen.prompt_ids, rejected.prompt_ids):
             raise UserValueError(
@@ -248,18 +257,12 @@ def _forward(policy: Policy, adapter: str, token_budget: int) -> Callable[..., A
     return forward
 
 
-def _check(policy: Policy, adapter: str, messages: Sequence[Completion]) -> None:
+def _check(adapter: str, messages: Sequence[Completion]) -> None:
     if not messages:
         raise UserValueError(f"there is nothing to train {adapter!r} on; give at least one message.")
     if any(not len(c.prompt_ids) or not len(c.completion_ids) for c in messages):
         raise UserValueError(
             f"a message to train {adapter!r} on has no tokens; give only what a language model has said."
-        )
-    head = policy.backbone.output
-    if head is None or head.adapted is not None:
-        raise UserValueError(
-            "TRL multiplies by the output layer's own weight, so an adapter of it would never be trained; leave it out of lora: "
-            "target_modules ('all-linear' does)."
         )
 
 

@@ -68,7 +68,7 @@ def sample_waves(
         episodes: list[Episode] = []
         for misleading, task in enumerate((env, misled)):
             starts = [q for q in open_questions if (q.hash in short_of_wrong) == misleading for _ in range(wave)]
-            episodes += rollout(task, team, starts, seed=(seed, STREAM, number, misleading))
+            episodes += rollout(task, team, starts, seed=(seed, STREAM, number, misleading), first=len(episodes))
         answers += answers_of(episodes)
         yield episodes
 

@@ -108,7 +108,7 @@ class RunFolder:
         if "trainer" in state:
             trainer.load_state_dict(state["trainer"])
         iteration = int(state["iteration"])
-        rows = self.metrics if iteration else []
+        rows = self.metrics if "trainer" in state else []
         kept = [row for row in rows if row["iteration"] <= iteration]
         if (
             iteration == self.config.num_iterations

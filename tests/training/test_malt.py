@@ -149,6 +149,27 @@ class TestRun:
         for name, tensors in weights(whole).items():
             assert all(torch.equal(a, b) for a, b in zip(tensors, weights(folder)[name], strict=True))
 
+    def test_what_was_measured_before_the_first_stage_is_not_measured_again(
+        self, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of a team that has learned something since: stages are saved before an iteration is over, here the only one."""
+        checkpoint = Run.checkpoint
+
+        def killed(self: Run) -> None:
+            checkpoint(self)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(trainer_module.Run, "checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config.merged({"num_iterations": 1}))
+        monkeypatch.setattr(trainer_module.Run, "checkpoint", checkpoint)
+        folder, evaluated = RunFolder(config.folder), []
+        (before,) = folder.metrics
+        monkeypatch.setattr(Run, "evaluate", lambda self, name, questions: evaluated.append(name))
+        train(resume=folder.path)
+        assert before["evaluation"] == "iteration_0000" and folder.metrics[0] == before
+        assert evaluated == ["iteration_0001", "test"]
+
     def test_other_branching_is_refused(self, config: RunConfig) -> None:
         class Second(Heard):
             def on_experience(self, iteration: int, episodes: Any) -> None:
@@ -171,6 +192,7 @@ class TestSettings:
         ("settings", "message"),
         [
             ({"algorithm_args": {"branching": 1}}, "branching is 1; candidates are compared"),
+            ({"algorithm_args": {"branching": [3, "x"]}}, r"branching is \(3, 'x'\); .* whole numbers"),
             ({"algorithm_args": {"branching": [2, 2, 2, 2]}}, "the longest discussion has 3 waves"),
             ({"algorithm_args": {"rounds": 2}, "num_iterations": 3}, "num_iterations is 3; with rounds 2"),
             ({"algorithm_args": {"sft": "some"}}, "sft 'some' is unknown"),
@@ -193,8 +215,20 @@ class TestSettings:
         said = "\n".join(str(w.message) for w in told)
         for role in ROLES:
             assert f"no message of '{role}' is worth more than .5" in said
-        assert "no decision of 'refiner_0' (0 of 12) has a good message beside a bad one" in said
+        assert (
+            "'refiner_0' has no preferences to learn: in 0 of 12 decisions there is a good message beside a bad one. Its"
+            in said
+        )
         assert all(float(b.abs().sum()) == 0 for b in weights(folder)["refiner_0"] if b.shape[1] == 8)  # LoRA's B
+
+    def test_why_there_are_no_preferences_is_said_as_it_is(self, config: RunConfig) -> None:
+        """Every message is cut off after its first token, whose character makes some of them right."""
+        cut = {"max_new_tokens": 1, "stop": [], "algorithm_args": {"branching": [1, 1, 4]}, "num_iterations": 1}
+        with pytest.warns(
+            UserWarning,
+            match=r"in [1-9]\d* of 10 decisions there is a good .*, but the good one is the same text or was cut off",
+        ):
+            train(config.merged(cut))
 
     def test_an_untrained_role_is_a_frozen_seat(self, config: RunConfig) -> None:
         folder = train(config.merged({"frozen": ["verifier_0"], "num_iterations": 1}))

@@ -127,7 +127,13 @@ class KeptTrees:
         for number, record in enumerate(records):
             if "whole" in record:  # else it was not kept with tokens: a list of discussions
                 groups[record["whole"]["group"]].append(number)
-        grown = {group: members for group, members in groups.items() if len(members) > 1}
+        grown = {
+            group: members
+            for group, members in groups.items()
+            if len(members)
+            == len({tuple(records[n]["whole"]["branch"]) for n in members})
+            > 1  # joint actions have no branches
+        }
         if not grown:
             return []
         episodes = EpisodeStore(file.parent).read(file.stem, self._views)

@@ -167,9 +167,11 @@ class MALT(Trainer):
             return {}
         both = [(a.completion, b.completion) for d in asked for a, b in pairs(d) if _whole(a.completion)]
         if not both:
+            labelled = sum(len({value > 0.5 for value in d.values}) == 2 for d in asked)
+            beside = ", but the good one is the same text or was cut off (max_new_tokens)" if labelled else ""
             warnings.warn(
-                f"no decision of {adapter!r} (0 of {len(asked)}) has a good message beside a bad one, so there are no preferences: its "
-                "fine-tuning stands. More branching, a higher temperature or more questions give some.",
+                f"{adapter!r} has no preferences to learn: in {labelled} of {len(asked)} decisions there is a good message beside a bad "
+                f"one{beside}. Its fine-tuning stands; more branching, a higher temperature or more questions give some.",
                 stacklevel=2,
             )
             return {"pairs": 0.0}

@@ -43,9 +43,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         widths = [self.branching] if isinstance(self.branching, int) else list(self.branching)
-        if not widths or min(widths) < 1 or max(widths) < 2:
+        if not all(isinstance(width, int) for width in widths) or min(widths, default=0) < 1 or max(widths) < 2:
             raise UserValueError(
-                f"branching is {self.branching}; candidates are compared, so one wave needs at least 2, none less than 1."
+                f"branching is {self.branching!r}; candidates are compared, so one wave needs at least 2, none less than 1: whole numbers."
             )
         for name, words in (("sft", ("all", "paired")), ("dpo", ("later", "all", "none"))):
             if getattr(self, name) not in words:

@@ -59,6 +59,17 @@ def test_a_tree_that_nobody_scored_has_no_values(tmp_path: Path) -> None:
     assert {node.value for node in tree.nodes.values()} == {None} and (tree.right, tree.compared) == (6.0, 0)
 
 
+def test_recombined_messages_are_no_trees(tmp_path: Path) -> None:
+    """MAGRPO's cross joint actions: a group of discussions without branches of their own."""
+    run = small_run(tmp_path / "run")
+    file = run / "episodes" / "iteration_0001.jsonl"
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for record in records:
+        record["whole"]["branch"] = []
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert KeptTrees(run).read("episodes/iteration_0001") == []
+
+
 def test_discussions_that_share_nothing_are_no_trees(tmp_path: Path) -> None:
     run = grown(tmp_path / "run", (), [["Answer: 7"]] * 3)
     assert kept_names(run) == ["episodes/iteration_0001"]
