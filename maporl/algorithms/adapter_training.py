@@ -23,7 +23,7 @@ from torch import Tensor
 
 from maporl.agents.models.chat_rows import IGNORE
 from maporl.agents.models.policy import Policy
-from maporl.algorithms.hf_training import TrainerSettings, global_settings_kept, train
+from maporl.algorithms.hf_training import Silent, TrainerSettings, global_settings_kept, train
 from maporl.errors import UserValueError
 from maporl.types import Completion
 
@@ -74,6 +74,19 @@ class AdapterSettings(TrainerSettings):
         }
 
 
+class _MeanOverPairs(Silent):
+    """A step's loss is the mean over its pairs; without this it is that of its microbatches' means, and the last one may be smaller."""
+
+    def get_batch_samples(self, *args: Any) -> Any:
+        samples, items = super().get_batch_samples(*args)  # type: ignore[misc]
+        self._mean_size = sum(len(micro["input_ids"]) for micro in samples) / len(samples)
+        return samples, items
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **others: Any) -> Any:
+        loss = super().compute_loss(model, inputs, *args, **others)  # type: ignore[misc]
+        return loss * (len(inputs["input_ids"]) / self._mean_size)
+
+
 def sft_adapter(
     policy: Policy, adapter: str, messages: Sequence[Completion], settings: AdapterSettings
 ) -> dict[str, float]:
@@ -94,9 +107,7 @@ def sft_adapter(
     from datasets import Dataset  # seconds to import, and nothing else here needs them
     from trl import SFTConfig, SFTTrainer
 
-    class Trainer(SFTTrainer):
-        def _send_telemetry(self) -> None:
-            """A training tells nobody that it runs."""
+    class Trainer(Silent, SFTTrainer): ...
 
     _check(adapter, messages)
     rows = {"input_ids": [_joined(c) for c in messages], "labels": [_labels(c) for c in messages]}
@@ -135,24 +146,12 @@ def dpo_adapter(policy: Policy, adapter: str, pairs: Sequence[Pair], settings: A
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    class Trainer(DPOTrainer):
-        def _send_telemetry(self) -> None:
-            """A training tells nobody that it runs."""
-
+    class Trainer(_MeanOverPairs, DPOTrainer):
         def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
             return dataset  # token ids already
 
         def _precompute_ref_logps(self, dataset: Any, *args: Any) -> Any:
             return dataset  # it has them
-
-        def get_batch_samples(self, *args: Any) -> Any:
-            samples, items = super().get_batch_samples(*args)
-            self.mean_size = sum(len(micro["input_ids"]) for micro in samples) / len(samples)
-            return samples, items
-
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **others: Any) -> Any:
-            """TRL takes the mean of the microbatches' means; the last one of an epoch may be smaller."""
-            return super().compute_loss(model, inputs, *args, **others) * (len(inputs["input_ids"]) / self.mean_size)
 
     rows = _preferences(policy, adapter, pairs, settings.microbatch_tokens)
     sizes = settings.sizes([len(a.prompt_ids) + len(a.completion_ids) + len(b.completion_ids) for a, b in pairs])

@@ -16,7 +16,7 @@ from transformers import PrinterCallback, Trainer
 from maporl.agents.models.checkpoints import TINY
 from maporl.errors import UserValueError
 
-__all__ = ["QUIET", "TrainerSettings", "global_settings_kept", "train"]
+__all__ = ["QUIET", "Silent", "TrainerSettings", "global_settings_kept", "train"]
 
 QUIET: Mapping[str, Any] = {
     "dataloader_pin_memory": False,
@@ -25,6 +25,13 @@ QUIET: Mapping[str, Any] = {
     "disable_tqdm": True,
 }
 """Arguments of a Trainer that neither shows nor keeps anything."""
+
+
+class Silent:
+    """In front of a trainer of TRL: a training tells nobody that it runs."""
+
+    def _send_telemetry(self) -> None:
+        return None
 
 
 @dataclass(frozen=True)

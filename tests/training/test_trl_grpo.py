@@ -21,7 +21,7 @@ from maporl.algorithms import MAGRPO
 from maporl.benchmarks.experiments.warm_start import make_warm_start
 from maporl.envs import DiscussionEnv
 from maporl.rollouts.play import rollout
-from maporl.training import trl_grpo, trl_loop
+from maporl.training.trainers import trl_grpo, trl_loop
 from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
 from maporl.training.loop import Collector, learn

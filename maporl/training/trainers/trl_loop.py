@@ -17,7 +17,7 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from maporl.agents import LLMAgent
-from maporl.algorithms.hf_training import QUIET
+from maporl.algorithms.hf_training import QUIET, Silent
 from maporl.training.config import RunConfig
 from maporl.training.trainer import Run, rows_at_once
 from maporl.training.trainers.trl_grpo import ADAPTER, Settings
@@ -35,16 +35,13 @@ LOGGED = {  # TRL's name -> ours
 }
 
 
-class _Trainer(GRPOTrainer):
+class _Trainer(Silent, GRPOTrainer):
     """TRL's trainer on our token ids, which differ from its own where a question spells out a control token, say."""
 
     agent: LLMAgent
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return [ids.tolist() for ids in self.agent.policy.encode_chats(prompts)], None, {}
-
-    def _send_telemetry(self) -> None:
-        """A benchmark tells nobody that it runs."""
 
 
 def trainer_of(config: RunConfig, arguments: Settings, agent: LLMAgent, record: Record, scratch: Path) -> GRPOTrainer:
