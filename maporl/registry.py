@@ -98,8 +98,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         "mareinforce": "maporl.algorithms.magrpo:MAREINFORCE",
         "marloo": "maporl.algorithms.magrpo:MARLOO",
         "maremax": "maporl.algorithms.magrpo:MAREMAX",
-        "trl_grpo": "maporl.training.trl_grpo:TRLGRPO",
-        "sft": "maporl.training.good_discussions:GoodDiscussions",
+        "trl_grpo": "maporl.training.trainers.trl_grpo:TRLGRPO",
+        "malt": "maporl.training.trainers.malt:MALT",
+        "sft": "maporl.training.trainers.good_discussions:GoodDiscussions",
         "learned_verifier": "maporl.learned_verifier.making:VerifierTraining",
     },
 }

@@ -125,7 +125,7 @@ class VerifierTraining(Trainer):
 
     def _sampled(self, run: Run, start: int) -> list[LabelledAnswer]:
         settings, total, env = self.settings, run.config.num_iterations, run.env
-        before, generator = run.kept(start), settings.run or str(run.config.model)
+        before, generator = [run.kept(k) for k in range(start)], settings.run or str(run.config.model)
         answers = [answer for episodes in before for answer in answers_of(episodes, generator)]
         waves = sample_waves(
             env, self.team, self.questions, settings.wanted,

@@ -317,24 +317,28 @@ class RunConfig:
         lora = called("lora", "lora", LoRA, dict(self.lora))
         return {name: getattr(self, name) for name in same} | {"device": self.resolved_device, "lora": lora}
 
+    @property
+    def trainer(self) -> type[Trainer]:
+        """What trains: the class that `algorithm` names, or that of policy gradients."""
+        from maporl.training.trainer import Trainer
+        from maporl.training.trainers.on_policy import OnPolicy
+
+        loaded = registry.load("algorithm", self.algorithm)
+        return loaded if isinstance(loaded, type) and issubclass(loaded, Trainer) else OnPolicy
+
     def build_trainer(self, run: Run) -> Trainer:
-        """What trains: the class that `algorithm` names, or policy gradients by it.
+        """An instance of its `trainer`.
 
         Raises:
             ValueError: `algorithm_args` for a trainer that has no `Settings`; and of its constructor.
         """
-        from maporl.training.on_policy import OnPolicy
-        from maporl.training.trainer import Trainer
-
-        loaded = registry.load("algorithm", self.algorithm)
-        if not (isinstance(loaded, type) and issubclass(loaded, Trainer)):
-            return OnPolicy(run)
-        if self.algorithm_args and loaded.Settings is None:
+        found = self.trainer
+        if self.algorithm_args and found.Settings is None and found is registry.load("algorithm", self.algorithm):
             raise UserValueError(
                 f"algorithm {self.algorithm!r} has no settings, but algorithm_args gives {sorted(self.algorithm_args)}; leave them out, or "
                 "declare them as its Settings."
             )
-        return loaded(run)
+        return found(run)
 
     def build_algorithm(self, team: Team) -> Algorithm:
         """The algorithm, which adds what it needs (critics, a reference adapter) to the team's models.

@@ -56,6 +56,7 @@ def train(
             return folder
     else:
         config = (config or RunConfig()).merged(settings)
+        config = config.trainer.completed(config)
         folder = RunFolder(config.folder)
         folder.check_free()
     listener = Callbacks([*callbacks, *([Trackers(config)] if config.trackers else [])])

@@ -56,7 +56,7 @@ class Run:
         try:
             trainer.fit(self, start)
         except VerifierFailed:  # nothing is wrong with what has been learned by now
-            self._save_checkpoint()
+            self.checkpoint()
             raise
         trainer.save(self.folder.path / "adapters")
         if trainer.evaluated:
@@ -71,7 +71,7 @@ class Run:
         self.callback.on_iteration(number, metrics)
         self.done, total = number, self.config.num_iterations
         if number % self.config.checkpoint_every == 0 or number == total:
-            self._save_checkpoint()  # first: an evaluation may end in an error, or take long
+            self.checkpoint()  # first: an evaluation may end in an error, or take long
         if self.trainer.evaluated and number < total:
             self._evaluate_if_due(number)
 
@@ -79,9 +79,10 @@ class Run:
         """Keep the discussions of an iteration (from 1) whole, in ``episodes/``."""
         self._episodes.write(f"iteration_{number:04d}", episodes, sampled_records(self.env, episodes))
 
-    def kept(self, iterations: int) -> list[list[Episode]]:
-        """What was kept of the first iterations."""
-        return [self._episodes.read(f"iteration_{k + 1:04d}", self.env.rules) for k in range(iterations)]
+    def kept(self, iteration: int) -> list[Episode]:
+        """What was kept of an iteration (from 0), [] if nothing was."""
+        name = f"iteration_{iteration + 1:04d}"
+        return self._episodes.read(name, self.env.rules) if name in self._episodes.names else []
 
     @cached_property
     def _episodes(self) -> EpisodeStore:
@@ -103,7 +104,8 @@ class Run:
         if done % self.config.eval_every == 0 and name not in done_before:
             self.evaluate(name, self.validation)
 
-    def _save_checkpoint(self) -> None:
+    def checkpoint(self) -> None:
+        """Save what is needed to go on from here: after the last iteration that is over, and what the trainer has done since."""
         if self.trainer.resumable:
             self.folder.save_checkpoint(self.done, self.trainer)
 
@@ -120,6 +122,7 @@ class Trainer(ABC):
         evaluated: The team is evaluated before, during and after the training.
         only_for: Of which rows of a benchmark it can train the agents: (an attribute of `Method` that is true, what to say of others);
             None: of any.
+        method: The row of a benchmark that its word alone means.
         Settings: What ``config.algorithm_args`` may hold, a dataclass; None: nothing.
     """
 
@@ -127,7 +130,13 @@ class Trainer(ABC):
     resumable: ClassVar[bool] = True
     evaluated: ClassVar[bool] = True
     only_for: ClassVar[tuple[str, str] | None] = None
+    method: ClassVar[str] = "discussion"
     Settings: ClassVar[type | None] = None
+
+    @classmethod
+    def completed(cls, config: RunConfig) -> RunConfig:
+        """The configuration with what this trainer needs of the discussion where it leaves that open."""
+        return config
 
     @abstractmethod
     def __init__(self, run: Run) -> None:

@@ -26,11 +26,11 @@ from maporl.rollouts.play import rollout
 from maporl.rollouts.records import read_records
 from maporl.rollouts.store import EpisodeStore
 from maporl.roster import Roster
-from maporl.training import good_discussions
 from maporl.training.config import RunConfig
-from maporl.training.good_discussions import _base, best, chats
 from maporl.training.run import RunFolder, load_team, train
 from maporl.training.trainer import evaluate_run
+from maporl.training.trainers import good_discussions
+from maporl.training.trainers.good_discussions import _base, best, chats
 from maporl.types import Episode, Question, Score, Transcript, Turn
 
 SFT: dict[str, Any] = {

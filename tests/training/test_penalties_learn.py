@@ -14,8 +14,8 @@ from maporl import RunConfig
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.rollouts.play import rollout
 from maporl.settings import EMBEDDED, model_path
-from maporl.training.good_discussions import chats
 from maporl.training.run import train
+from maporl.training.trainers.good_discussions import chats
 
 pytestmark = pytest.mark.slow
 

@@ -89,7 +89,7 @@ class TRLGRPO(Trainer):
         return None if config.init_adapter else preflight(self, run, collector)
 
     def fit(self, run: Run, start: int = 0) -> None:
-        from maporl.training.trl_loop import Record, trainer_of
+        from maporl.training.trainers.trl_loop import Record, trainer_of
 
         record = Record(run, self.questions, self.agent, self.settings.num_minibatches)
         with global_settings_kept(), _quiet(), tempfile.TemporaryDirectory() as scratch:

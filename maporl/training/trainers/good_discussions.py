@@ -93,7 +93,7 @@ class GoodDiscussions(Trainer):
         self.collector = Collector(run.env, self.team, config.episodes_per_iteration, seed=config.seed)
 
     def fit(self, run: Run, start: int = 0) -> None:
-        episodes = [e for iteration in run.kept(start) for e in iteration]
+        episodes = [e for k in range(start) for e in run.kept(k)]
         for k in range(start, run.config.num_iterations):
             began = time.perf_counter()
             sampled = self.collector.collect(k)

@@ -20,7 +20,7 @@ from maporl.agents import LLMAgent
 from maporl.algorithms.hf_training import QUIET
 from maporl.training.config import RunConfig
 from maporl.training.trainer import Run, rows_at_once
-from maporl.training.trl_grpo import ADAPTER, Settings
+from maporl.training.trainers.trl_grpo import ADAPTER, Settings
 from maporl.types import Completion, Question, Seat, Transcript, Turn
 
 __all__ = ["Record", "trainer_of"]

@@ -1,0 +1,322 @@
+"""MALT: multi-agent learning from trees of discussions (Motwani et al. 2412.01928).
+
+The team answers every question as a tree: n candidates of the first message, n answers to each of these, and so on. A leaf is worth what
+its last message scores, an inner message the mean of its children. Each role then imitates its messages that are worth more than one half,
+and learns to prefer them to their siblings that are worth less. In the paper the roles are a generator, a verifier and a refiner in a
+pipeline, which is what a run gets that asks for no other protocol; a tree can be grown over any.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from maporl.agents import LLMAgent
+from maporl.algorithms.adapter_training import AdapterSettings, dpo_adapter, sft_adapter
+from maporl.envs.discussion import DiscussionEnv
+from maporl.errors import UserValueError
+from maporl.rollouts.decisions import Decision, decisions, pairs
+from maporl.rollouts.preferences import imitated, write_decisions
+from maporl.settings import called
+from maporl.training.config import RunConfig
+from maporl.training.evaluation import check_oracle, check_team_answer
+from maporl.training.loop import Collector, check_context, rollout_metrics
+from maporl.training.preflight import Preflight, preflight
+from maporl.training.threads import with_threads
+from maporl.training.trainer import Run, Trainer
+from maporl.types import Completion, Episode
+
+__all__ = ["MALT", "Settings", "labels", "waves_of"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``algorithm_args`` may hold.
+
+    Attributes:
+        branching: Candidates of every message, n; or of each wave, as [3, 3, 3] or [4, 2] (1 in later ones).
+        rounds: How often trees are grown and learned from, in equal parts of num_iterations: the next trees are the trained team's.
+        sft: What is imitated: "all" messages worth more than one half, or those of them that are "paired" with a sibling that is not. The
+            paper can be read either way.
+        dpo: Who learns preferences: "later" speakers (the paper's verifier and refiner), "all", or "none".
+        beta: DPO's.
+        sft_epochs, dpo_epochs: Passes over the messages, over the pairs.
+        batch_size: Messages, or pairs, of one optimizer step.
+        learning_rate: Of the fine-tuning; None is the run's. The paper gives none.
+        dpo_learning_rate: None is a tenth of that.
+    """
+
+    branching: int | tuple[int, ...] = 3
+    rounds: int = 1
+    sft: str = "all"
+    dpo: str = "later"
+    beta: float = 0.2
+    sft_epochs: int = 2
+    dpo_epochs: int = 1
+    batch_size: int = 8
+    learning_rate: float | None = None
+    dpo_learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        widths = [self.branching] if isinstance(self.branching, int) else list(self.branching)
+        if not widths or min(widths) < 1 or max(widths) < 2:
+            raise UserValueError(
+                f"branching is {self.branching}; candidates are compared, so one wave needs at least 2, none less than 1."
+            )
+        for name, words in (("sft", ("all", "paired")), ("dpo", ("later", "all", "none"))):
+            if getattr(self, name) not in words:
+                raise UserValueError(f"{name} {getattr(self, name)!r} is unknown; use one of {list(words)}.")
+        for name in ("rounds", "sft_epochs", "dpo_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("beta", "learning_rate", "dpo_learning_rate"):
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
+                raise UserValueError(f"{name} is {value}; it must be above 0 and finite.")
+
+
+class MALT(Trainer):
+    """Trees, then fine-tuning and preferences role by role, on one base with an adapter for each role.
+
+    An iteration is as many whole trees as `episodes_per_iteration` leaves hold, at least one, of as many questions. They are kept whole in
+    ``episodes/``, their decisions with values in ``decisions/``. When those of a round are there, every trained adapter learns: first SFT,
+    then DPO with that as its reference. The run can be resumed after every iteration, and after every one of these stages.
+    """
+
+    method = "pipeline"
+    Settings = Settings
+
+    @classmethod
+    def completed(cls, config: RunConfig) -> RunConfig:
+        if "protocol" in config.env_args:
+            return config
+        return config.merged({"env_args": {"protocol": "pipeline"}, "num_rounds": config.num_rounds or 1})
+
+    def __init__(self, run: Run) -> None:
+        config, env = run.config, run.env
+        self.settings = called("algorithm", config.algorithm, Settings, dict(config.algorithm_args))
+        check_team_answer(config.team_answer)
+        check_oracle(env, config.allow_oracle)
+        _check(config, env, self.settings)
+        env.verifiers.prepare()
+        self.team = config.build_team(env)
+        if not any(isinstance(member, LLMAgent) for member in self.team.learners.values()):
+            raise UserValueError(
+                "malt trains language models, and the team trains none; unfreeze a seat (team, frozen, partners)."
+            )
+        run.config = config = with_threads(config, self.team)
+        self.branching = _branching(self.settings.branching, env)
+        leaves = math.prod(self.branching)
+        trees = max(config.episodes_per_iteration // leaves, 1)
+        self.collector = Collector(env, self.team, trees * leaves, self.branching, seed=config.seed)
+        check_context(env, self.team, [*env.questions("train"), *run.validation])
+        self._done: dict[str, dict[str, float]] = {}  # stage of the round in progress -> what it measured
+
+    def preflight(self, run: Run) -> Preflight | None:
+        return preflight(self, run, self.collector)
+
+    def fit(self, run: Run, start: int = 0) -> None:
+        size = run.config.num_iterations // self.settings.rounds
+        for k in range(start, run.config.num_iterations):
+            began = time.perf_counter()
+            episodes = self._collected(run, k)
+            run.callback.on_experience(k + 1, episodes)
+            found = decisions(episodes)
+            metrics = {
+                **rollout_metrics(episodes, run.env),
+                **labels(found),
+                "time/rollout_s": time.perf_counter() - began,
+            }
+            write_decisions(run.folder.path / "decisions" / f"iteration_{k + 1:04d}.jsonl", found)
+            if (k + 1) % size == 0:
+                metrics |= self._learn(run, range(k + 1 - size, k + 1))
+            run.iteration(k + 1, metrics)
+
+    def _collected(self, run: Run, iteration: int) -> list[Episode]:
+        """The trees of an iteration; those that were kept before the run was cut off, if they were."""
+        episodes: list[Episode]
+        if episodes := run.kept(iteration):
+            widths = [
+                1 + max(branches) for branches in itertools.zip_longest(*(e.branch for e in episodes), fillvalue=0)
+            ]
+            asked = [*self.branching, *[1] * (len(widths) - len(self.branching))]
+            if widths != asked[: len(widths)]:
+                raise UserValueError(
+                    f"the trees of iteration {iteration + 1} in {str(run.folder.path)!r} were grown with branching {widths}, now it is "
+                    f"{asked}; go on with theirs, or begin another run."
+                )
+            return episodes
+        run.env.verifiers.begin(iteration, run.config.num_iterations)
+        episodes = self.collector.collect(iteration)
+        run.keep(iteration + 1, episodes)
+        return episodes
+
+    def _learn(self, run: Run, iterations: Sequence[int]) -> dict[str, float]:
+        """Every adapter in its turn; what is over already is not done again."""
+        began = time.perf_counter()
+        by_adapter = self._by_adapter([d for k in iterations for d in decisions(run.kept(k))])
+        for adapter in self.team.learners:
+            for stage, learn in (("sft", self._sft), ("dpo", self._dpo)):
+                if (name := f"{stage}/{adapter}") not in self._done:
+                    self._done[name] = learn(run.config, adapter, by_adapter[adapter])
+                    run.checkpoint()
+        measured = {
+            f"{name.replace('/', f'/{what}/')}": v for name, row in self._done.items() for what, v in row.items()
+        }
+        self._done = {}
+        return {**measured, "time/update_s": time.perf_counter() - began}
+
+    def _by_adapter(self, found: Sequence[Decision]) -> dict[str, list[Decision]]:
+        """The decisions of every adapter that learns."""
+        mine: dict[str, list[Decision]] = defaultdict(list)
+        for d in found:
+            if (learner := self.team.learner(*d.seat)) is not None and learner.adapter is not None:
+                mine[learner.adapter].append(d)
+        return mine
+
+    def _sft(self, config: RunConfig, adapter: str, found: Sequence[Decision]) -> dict[str, float]:
+        chosen = [c.completion for d in found for c in imitated(d, paired=self.settings.sft == "paired")]
+        messages = list(filter(_whole, chosen))
+        if not messages:
+            why = (
+                f"all {len(chosen)} good messages of {adapter!r} are empty or were cut off: raise max_new_tokens"
+                if chosen
+                else f"no message of {adapter!r} is worth more than .5 in {len(found)} decisions: ask more or easier questions "
+                "(num_iterations, episodes_per_iteration), or begin with a better model"
+            )
+            warnings.warn(f"{why}. It is not fine-tuned.", stacklevel=2)
+            return {"messages": 0.0}
+        rate = self._rate(config)
+        settings = self._adapter_settings(config, rate, self.settings.sft_epochs)
+        policy = self._member(adapter).policy
+        return {"messages": float(len(messages)), **sft_adapter(policy, adapter, messages, settings)}
+
+    def _dpo(self, config: RunConfig, adapter: str, found: Sequence[Decision]) -> dict[str, float]:
+        if self.settings.dpo == "none":
+            return {}
+        asked = [d for d in found if self.settings.dpo == "all" or not _opens(d)]
+        if not asked:
+            return {}
+        both = [(a.completion, b.completion) for d in asked for a, b in pairs(d) if _whole(a.completion)]
+        if not both:
+            warnings.warn(
+                f"no decision of {adapter!r} (0 of {len(asked)}) has a good message beside a bad one, so there are no preferences: its "
+                "fine-tuning stands. More branching, a higher temperature or more questions give some.",
+                stacklevel=2,
+            )
+            return {"pairs": 0.0}
+        rate = self.settings.dpo_learning_rate or self._rate(config) / 10
+        settings = self._adapter_settings(config, rate, self.settings.dpo_epochs)
+        policy = self._member(adapter).policy
+        return {"pairs": float(len(both)), **dpo_adapter(policy, adapter, both, settings)}
+
+    def _rate(self, config: RunConfig) -> float:
+        return self.settings.learning_rate or config.learning_rate
+
+    def _adapter_settings(self, config: RunConfig, learning_rate: float, epochs: int) -> AdapterSettings:
+        return AdapterSettings(
+            learning_rate=learning_rate,
+            batch_size=self.settings.batch_size,
+            epochs=epochs,
+            beta=self.settings.beta,
+            microbatch_tokens=config.microbatch_tokens,
+            device="cpu" if config.resolved_device == "cpu" else None,
+            seed=config.seed,
+        )
+
+    def _member(self, adapter: str) -> LLMAgent:
+        member = self.team.learners[adapter]
+        assert isinstance(member, LLMAgent)
+        return member
+
+    def state_dict(self) -> dict[str, Any]:
+        weights = {
+            name: [p.detach().cpu().clone() for p in member.policy.parameters(name)]
+            for name, member in self.team.learners.items()
+        }
+        return {"weights": weights, "done": self._done, "branching": list(self.branching)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["branching"] != list(self.branching):
+            raise UserValueError(
+                f"this run grew trees with branching {state['branching']}, now it is {list(self.branching)}; go on with its own "
+                "config.yaml, or begin another run."
+            )
+        self._done = state["done"]
+        with torch.no_grad():
+            for name, tensors in state["weights"].items():
+                for parameter, tensor in zip(self.team.learners[name].policy.parameters(name), tensors, strict=True):
+                    parameter.copy_(tensor)
+
+
+def labels(found: Sequence[Decision]) -> dict[str, float]:
+    """What decisions teach: ``malt/good/AGENT``, the share of its messages that are worth more than .5; ``malt/both_labels/AGENT``, of its
+    decisions that have such a message beside one that is not, the data of preferences; ``malt/value``, the mean of first messages."""
+    metrics: dict[str, float] = {}
+    for agent in dict.fromkeys(d.agent for d in found):
+        good = [[value > 0.5 for value in d.values] for d in found if d.agent == agent]
+        metrics[f"malt/good/{agent}"] = float(np.mean([g for row in good for g in row]))
+        metrics[f"malt/both_labels/{agent}"] = float(np.mean([any(row) and not all(row) for row in good]))
+    roots = [value for d in found if _opens(d) for value in d.values]
+    return metrics | ({"malt/value": float(np.mean(roots))} if roots else {})
+
+
+def waves_of(env: DiscussionEnv) -> Iterator[list[str]]:
+    """Who speaks in each wave of the longest discussion."""
+    longest = env.rules.longest(env.questions("train")[0])
+    for _, wave in itertools.groupby(longest, key=lambda said: len(said[0].turns)):
+        yield [seat.agent for _, seat in wave]
+
+
+def _branching(asked: int | Sequence[int], env: DiscussionEnv) -> tuple[int, ...]:
+    depth = len(list(waves_of(env)))
+    if isinstance(asked, int):
+        return (asked,) * depth
+    if len(asked) > depth:
+        raise UserValueError(
+            f"branching is {list(asked)}, but the longest discussion has {depth} waves; leave the rest out."
+        )
+    return tuple(asked)
+
+
+def _check(config: RunConfig, env: DiscussionEnv, settings: Settings) -> None:
+    if config.num_iterations % settings.rounds:
+        raise UserValueError(
+            f"num_iterations is {config.num_iterations}; with rounds {settings.rounds} it must be a multiple of that."
+        )
+    if config.thinking_budget is not None:
+        raise UserValueError(
+            f"malt prefers whole messages, and with a thinking_budget ({config.thinking_budget}) not all of their tokens are the speaker's "
+            "choice; leave it out."
+        )
+    if config.curriculum is not None:
+        raise UserValueError(f"malt learns from all messages, and curriculum is {config.curriculum!r}; leave it out.")
+    if env.verifiers.team_verifier is None:
+        last = list(waves_of(env))[-1]
+        if env.verifier is None:
+            raise UserValueError(
+                f"{config.env!r} has no verifier to say what a leaf is worth; give one: env_args.verifier."
+            )
+        if not any(env.protocol.scored(agent, env.num_rounds - 1) for agent in last):
+            raise UserValueError(
+                f"{env.protocol!r} does not score {', '.join(last)}, who speaks last, so no branch is worth anything; score that message "
+                "(pipeline: scored_turns 'last' or 'all')."
+            )
+
+
+def _opens(d: Decision) -> bool:
+    """Whether it is at the root of its tree."""
+    return "." not in d.id
+
+
+def _whole(c: Completion) -> bool:
+    """A message that can be imitated: one that was cut off would teach to stop there."""
+    return bool(c.text) and not c.truncated
