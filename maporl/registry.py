@@ -100,6 +100,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "maremax": "maporl.algorithms.magrpo:MAREMAX",
         "trl_grpo": "maporl.training.trainers.trl_grpo:TRLGRPO",
         "malt": "maporl.training.trainers.malt:MALT",
+        "sweet_rl": "maporl.training.trainers.sweet_rl:SweetRL",
         "sft": "maporl.training.trainers.good_discussions:GoodDiscussions",
         "learned_verifier": "maporl.learned_verifier.making:VerifierTraining",
     },

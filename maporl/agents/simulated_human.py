@@ -9,7 +9,7 @@ import numpy as np
 from maporl.agents.agent import ScriptedAgent
 from maporl.types import Observation
 
-__all__ = ["SimulatedHuman"]
+__all__ = ["SimulatedHuman", "answer"]
 
 
 class SimulatedHuman(ScriptedAgent):
@@ -20,10 +20,11 @@ class SimulatedHuman(ScriptedAgent):
     """
 
     def __init__(self) -> None:
-        super().__init__(lambda observation, rng: _answer(observation, rng))
+        super().__init__(answer)
 
 
-def _answer(observation: Observation, rng: np.random.Generator) -> str:
+def answer(observation: Observation, rng: np.random.Generator) -> str:
+    """What such a human says."""
     asked = next((m["text"] for m in reversed(observation["transcript"]) if m["agent"] != observation["agent"]), "")
     known = re.findall(r"(\w[\w ]*): ([^.\n]+)", observation["private"])
     told = [f"{name}: {value}." for name, value in known if re.search(rf"\b{re.escape(name)}\b", asked, re.IGNORECASE)]

@@ -1,4 +1,4 @@
-"""Losses per token, and of pairs, as pure functions, and how they are aggregated. Shapes are [N, T]; `mask` is True where a token counts."""
+"""Losses per token and of pairs as pure functions, and how they are aggregated. Shapes are [N, T]; `mask` is True where a token counts."""
 
 from __future__ import annotations
 

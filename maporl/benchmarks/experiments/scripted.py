@@ -16,7 +16,7 @@ __all__ = ["Cast", "Chat", "Speaker", "cast", "discussion"]
 
 Chat = list[dict[str, str]]
 Cast = tuple[DiscussionEnv, list[DiscussionEnv], DiscussionEnv]
-"""A task's team, a lone agent in every seat, and one that is told all."""
+"""A task's team, a lone agent in every seat that knows something, and one that is told all."""
 Speaker = Callable[[Observation, Mapping[str, Any]], str]
 """What is said, of an observation and the question's metadata."""
 
@@ -28,7 +28,7 @@ def cast(word: str, seats: int, num_rounds: int | None, **env_args: Any) -> Cast
     team: DiscussionEnv = task(seats, **own)
     if not team.private_seats():  # nobody has a view
         return team, [task(1, **own)] * seats, task(1, **own)
-    return team, [task(1, view=f"agent_{seat}", **own) for seat in range(seats)], task(1, view="all", **own)
+    return team, [task(1, view=seat, **own) for seat in team.private_seats()], task(1, view="all", **own)
 
 
 def discussion(
