@@ -156,7 +156,6 @@ class TurnCritic(GradientDescent):
             tally = Tally()
             for mini in np.array_split(self.rng.permutation(numbered), math.ceil(len(pairs) / self.batch_size)):
                 self._step(messages, mini, tally)
-            self.schedulers[self.name].step()
         found = {name.replace("train/", "critic/"): mean for name, mean in tally.means().items()}
         counted = {"critic/pairs": float(len(pairs)), "critic/skipped_tasks": skipped / number}
         return Update(found | counted)
