@@ -87,6 +87,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "debate_centralised": "maporl.benchmarks.methods.method:CentralisedDebate",
         "mixture_of_agents": "maporl.benchmarks.methods.method:MixtureOfAgentsMethod",
         "reconcile": "maporl.benchmarks.methods.method:ReConcileMethod",
+        "pipeline": "maporl.benchmarks.methods.pipeline:PipelineMethod",
         "train_one": "maporl.benchmarks.methods.trained:TrainOne",
         "alone_then_team": "maporl.benchmarks.methods.trained:AloneThenTeam",
         "partner_swap": "maporl.benchmarks.methods.trained:PartnerSwap",

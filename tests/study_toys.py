@@ -305,6 +305,12 @@ class Impatient(Algorithm):
         pass
 
 
+class InRoles(Impatient):
+    """Made for a pipeline."""
+
+    method: ClassVar[str] = "pipeline"
+
+
 class Fails(Algorithm):
     """Has a bug that shows with three iterations."""
 

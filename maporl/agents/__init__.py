@@ -1,6 +1,6 @@
 """Who speaks: language models with adapters, small policies, scripts, and teams of them."""
 
-from maporl.agents.agent import Agent, Learner, ScriptedAgent
+from maporl.agents.agent import Agent, Learner, ScriptedAgent, SilentAgent
 from maporl.agents.isolated import IsolatedAgent
 from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.loading import Loader, Voice
@@ -27,6 +27,7 @@ __all__ = [
     "Sampler",
     "Sampling",
     "ScriptedAgent",
+    "SilentAgent",
     "SmallAgent",
     "SmallPolicy",
     "Team",

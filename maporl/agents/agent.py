@@ -11,7 +11,7 @@ from maporl.agents.sampling.settings import Sampling
 from maporl.agents.trainable import Trainable
 from maporl.types import Completion, Observation
 
-__all__ = ["Agent", "Learner", "ScriptedAgent"]
+__all__ = ["Agent", "Learner", "ScriptedAgent", "SilentAgent"]
 
 
 class Agent(ABC):
@@ -64,3 +64,10 @@ class ScriptedAgent(Agent):
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
         return [Completion(self.speak(o, rng)) for o, rng in zip(observations, rngs, strict=True)]
+
+
+class SilentAgent(ScriptedAgent):
+    """Says nothing: a seat that is there and empty, as MALT's team without its verifier (``partners: {verifier_0: ...}``)."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda observation, rng: "")

@@ -10,9 +10,10 @@ reference are computed before, once.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,10 @@ __all__ = ["AdapterSettings", "dpo_adapter", "sft_adapter", "summed_logprobs"]
 
 Pair = tuple[Completion, Completion]
 
+PLAIN: Mapping[str, Any] = {"bf16": False, "gradient_checkpointing": False, "max_length": None, "optim": "adamw_torch"}
+"""What TRL must not do: the policy rounds and recomputes as in rollouts, and nothing is cut off. The default optimizer is fused,
+and torch's fused steps leave a tensor's version as it was, by which a sampler knows that weights have changed."""
+
 
 @dataclass(frozen=True)
 class AdapterSettings(TrainerSettings):
@@ -40,7 +45,8 @@ class AdapterSettings(TrainerSettings):
         epochs: Passes over them.
         microbatch_tokens: Of one forward and backward pass; at least one message or pair. It saves memory only.
         beta: DPO's (Rafailov et al. 2305.18290): how dear it is to leave the reference.
-        nll_coef: Of the chosen messages' negative log-likelihood per token beside DPO's loss.
+        nll_coef: Of the chosen messages' negative log-likelihood, a mean over the batch's tokens, beside DPO's loss. TRL takes that mean in
+            every microbatch alone, so with it a batch is one.
     """
 
     batch_size: int = 8
@@ -59,7 +65,7 @@ class AdapterSettings(TrainerSettings):
         """The Trainer's arguments for rows of these lengths."""
         batch = min(self.batch_size, len(lengths))
         fitting = max(1, self.microbatch_tokens // max(lengths))
-        micro = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= fitting)
+        micro = batch if self.nll_coef else max(n for n in range(1, batch + 1) if batch % n == 0 and n <= fitting)
         steps = self.epochs * math.ceil(len(lengths) / batch)
         return {
             **self.arguments(steps),
@@ -99,8 +105,8 @@ def sft_adapter(
         arguments = SFTConfig(
             scratch,
             **sizes,
+            **PLAIN,
             dataset_kwargs={"skip_prepare_dataset": True},  # they are token ids already
-            max_length=None,
         )
         trainer = Trainer(
             policy.model, arguments, train_dataset=Dataset.from_dict(rows), processing_class=policy.tokenizer
@@ -139,36 +145,18 @@ def dpo_adapter(policy: Policy, adapter: str, pairs: Sequence[Pair], settings: A
         def _precompute_ref_logps(self, dataset: Any, *args: Any) -> Any:
             return dataset  # it has them
 
-    messages = [c for pair in pairs for c in pair]
-    _check(policy, adapter, messages)
-    for chosen, rejected in pairs:
-        if not np.array_equal(chosen.prompt_ids, rejected.prompt_ids):
-            raise UserValueError(
-                "the two messages of a pair answer different prompts; pair candidates of one decision."
-            )
-        if chosen.forced is not None or rejected.forced is not None:
-            raise UserValueError(
-                "a message whose reasoning was closed by force cannot be preferred; leave thinking_budget out."
-            )
-    reference = summed_logprobs(policy, adapter, messages, settings.microbatch_tokens)
-    rows = {
-        "prompt_ids": [chosen.prompt_ids.tolist() for chosen, _ in pairs],
-        "chosen_ids": [chosen.completion_ids.tolist() for chosen, _ in pairs],
-        "rejected_ids": [rejected.completion_ids.tolist() for _, rejected in pairs],
-        "ref_chosen_logps": reference[0::2].tolist(),
-        "ref_rejected_logps": reference[1::2].tolist(),
-    }
+    rows = _preferences(policy, adapter, pairs, settings.microbatch_tokens)
     sizes = settings.sizes([len(a.prompt_ids) + len(a.completion_ids) + len(b.completion_ids) for a, b in pairs])
     with _lent(policy, adapter), tempfile.TemporaryDirectory() as scratch:
         arguments = DPOConfig(
             scratch,
             **sizes,
+            **PLAIN,
             beta=settings.beta,
             loss_type=["sigmoid", "sft"] if settings.nll_coef else ["sigmoid"],
             loss_weights=[1.0, settings.nll_coef] if settings.nll_coef else None,
             precompute_ref_log_probs=True,
             disable_dropout=False,  # the policy has none
-            max_length=None,
         )
         trainer = Trainer(
             policy.model,
@@ -183,6 +171,29 @@ def dpo_adapter(policy: Policy, adapter: str, pairs: Sequence[Pair], settings: A
         "accuracy": float(logged["rewards/accuracies"]),
         "margin": float(logged["rewards/margins"]),
         "steps": float(sizes["max_steps"]),
+    }
+
+
+def _preferences(policy: Policy, adapter: str, pairs: Sequence[Pair], token_budget: int) -> dict[str, list[Any]]:
+    """Pairs as TRL's collator takes them, with what the adapter as it is now thinks of them."""
+    messages = [c for pair in pairs for c in pair]
+    _check(policy, adapter, messages)
+    for chosen, rejected in pairs:
+        if not np.array_equal(chosen.prompt_ids, rejected.prompt_ids):
+            raise UserValueError(
+                "the two messages of a pair answer different prompts; pair candidates of one decision."
+            )
+        if chosen.forced is not None or rejected.forced is not None:
+            raise UserValueError(
+                "a message whose reasoning was closed by force cannot be preferred; leave thinking_budget out."
+            )
+    reference = summed_logprobs(policy, adapter, messages, token_budget)
+    return {
+        "prompt_ids": [chosen.prompt_ids.tolist() for chosen, _ in pairs],
+        "chosen_ids": [chosen.completion_ids.tolist() for chosen, _ in pairs],
+        "rejected_ids": [rejected.completion_ids.tolist() for _, rejected in pairs],
+        "ref_chosen_logps": reference[0::2].tolist(),
+        "ref_rejected_logps": reference[1::2].tolist(),
     }
 
 
@@ -202,7 +213,12 @@ def _forward(policy: Policy, adapter: str, token_budget: int) -> Callable[..., A
     """What TRL's trainers call the model by: log-probs of the tokens that have a label, [B, L - 1], here by the policy's own passes."""
     from trl.trainer.utils import FusedCausalLMOutput
 
-    def forward(input_ids: Tensor, labels: Tensor, attention_mask: Tensor | None = None, **asked: Any) -> Any:
+    plain = policy.model.forward
+
+    def forward(*args: Any, fused_lm_head: bool = False, **asked: Any) -> Any:
+        return logprobs_of(**asked) if fused_lm_head else plain(*args, **asked)
+
+    def logprobs_of(input_ids: Tensor, labels: Tensor, attention_mask: Tensor | None = None, **others: Any) -> Any:
         sizes = [input_ids.shape[1]] * len(input_ids) if attention_mask is None else attention_mask.sum(1).tolist()
         mask = labels[:, 1:] != IGNORE
         starts = [int(row.int().argmax()) + 1 for row in mask]  # of what is learned; forced tokens may follow
@@ -261,15 +277,17 @@ def _lent(policy: Policy, adapter: str) -> Iterator[None]:
     """Within the block the policy's model is the base with `adapter`, whose weights alone require a gradient; what TRL changes about the
     model is undone after it."""
     model = policy.model
-    config, generation = model.config.get_text_config(), model.generation_config
-    pads, tags = (config.pad_token_id, generation.pad_token_id), list(getattr(model, "model_tags", None) or [])
-    forward, tokenizer_pad = vars(model).get("forward"), policy.tokenizer.pad_token
+    configs = (model.config, model.generation_config)
+    before = [copy.deepcopy(vars(config)) for config in configs]
+    tags, forward, pad = getattr(model, "model_tags", None), vars(model).get("forward"), policy.tokenizer.pad_token
     with global_settings_kept(), policy.using(adapter):
         try:
             yield
         finally:
-            config.pad_token_id, generation.pad_token_id = pads
-            policy.tokenizer.pad_token, model.model_tags = tokenizer_pad, tags
+            for config, kept in zip(configs, before, strict=True):
+                vars(config).clear()
+                vars(config).update(kept)
+            policy.tokenizer.pad_token, model.model_tags = pad, tags
             if forward is None:
                 vars(model).pop("forward", None)
             else:

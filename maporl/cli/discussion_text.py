@@ -19,7 +19,7 @@ from maporl.benchmarks.analysis.collaboration import answer_of
 from maporl.printable import printable
 from maporl.rollouts.records import messages_of
 
-__all__ = ["beginning", "marks", "print_discussion", "team_verdict"]
+__all__ = ["Page", "beginning", "marks", "print_discussion", "team_verdict"]
 
 Record = Mapping[str, Any]
 
@@ -51,13 +51,8 @@ def beginning(text: str, width: int) -> str:
 
 def print_discussion(record: Record, title: str, console: Console) -> None:
     """Question, every message by round with its verdict and what changed, and the team's answer."""
-    page = _Page(console)
-    page.line((title, "bold"))
-    page.body(record["question"])
-    for agent, told in record["private"].items():
-        page.line((f"  {agent} alone knows: {told}", "italic"))
-    if record["gold"]:
-        page.line((f"Gold answer: {record['gold']}", "bold"))
+    page = Page(console)
+    page.opening(record, title)
     before: dict[str, Record] = {}
     current = None
     for turn in record["turns"]:
@@ -77,7 +72,7 @@ def print_discussion(record: Record, title: str, console: Console) -> None:
         page.line(*_ablated_line(record["ablated"]))
 
 
-class _Page:
+class Page:
     """Lines for one console. Everything goes through `_safe`, and never through rich's markup."""
 
     def __init__(self, console: Console) -> None:
@@ -89,6 +84,15 @@ class _Page:
     def line(self, *pieces: tuple[str, str]) -> None:
         text = Text.assemble(*((self._safe(words), style) for words, style in pieces))
         self.console.print(text, soft_wrap=not self.console.is_terminal)
+
+    def opening(self, record: Record, title: str) -> None:
+        """What everybody is asked, what some know alone, and the gold answer."""
+        self.line((title, "bold"))
+        self.body(record["question"])
+        for agent, told in record["private"].items():
+            self.line((f"  {agent} alone knows: {told}", "italic"))
+        if record["gold"]:
+            self.line((f"Gold answer: {record['gold']}", "bold"))
 
     def rule(self, title: str) -> None:
         if self.console.is_terminal:

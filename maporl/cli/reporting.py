@@ -52,7 +52,12 @@ def run(args: argparse.Namespace) -> int:
     for note in payload.figures["notes"]:
         print(f"{note['kind']}: {note['text']}")
     size = output.stat().st_size / 1e6
-    holds = f"{_many(payload.figures['discussions'], 'discussion')}, {_many(len(results.cells), 'cell')}"
+    counts = {
+        "discussion": payload.figures["discussions"],
+        "tree": payload.figures["trees"],
+        "cell": len(results.cells),
+    }
+    holds = ", ".join(_many(number, what) for what, number in counts.items() if number or what != "tree")
     print(f"{output}: {holds}, {size:.1f} MB; open it in a browser")
     if args.tables:
         print(f"{args.tables}: tables and plots")

@@ -1,7 +1,8 @@
 """Print discussions that were recorded, or list them.
 
 RUN is a run folder, a benchmark study, any folder of .jsonl records, or one such file. Without --question the discussions are listed:
-id, everybody's verdict by round (R right, W wrong, ? unknown), the team's, and how the question begins.
+id, everybody's verdict by round (R right, W wrong, ? unknown), the team's, and how the question begins. --tree shows what a training
+sampled as trees: what every message is worth, and what is chosen over what.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from maporl.settings import nearest
 if TYPE_CHECKING:
     from maporl.benchmarks.analysis.results import Cell
 
-__all__ = ["FILTERS", "add_arguments", "is_kind", "matching", "run"]
+__all__ = ["FILTERS", "add_arguments", "chosen_id", "is_kind", "matching", "run"]
 
 MANY = 6
 """Discussions of one question that are still printed one after the other; more are listed."""
@@ -47,6 +48,14 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--task", help="of a study: this task only")
     parser.add_argument("--method", help="of a study: this method only")
     parser.add_argument("--seed", type=int, metavar="N", help="of a study: this seed only")
+    parser.add_argument(
+        "--tree",
+        nargs="?",
+        const="",
+        metavar="ID",
+        help="of a run: its trees as a list, the tree of a number (7), or what follows a message of it (7.0.2)",
+    )
+    parser.add_argument("--full", action="store_true", help="of a tree: a line for every message, however many")
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="lines of a list [20]")
     parser.add_argument("--page", type=int, default=1, metavar="N", help="of a list that is longer [1]")
 
@@ -56,6 +65,12 @@ def run(args: argparse.Namespace) -> int:
     for name in ("limit", "page"):
         if getattr(args, name) < 1:
             raise UserValueError(f"--{name} is {getattr(args, name)}; it must be at least 1.")
+    if args.tree is not None:
+        from maporl.cli.showing_trees import show_trees
+
+        return show_trees(args)
+    if args.full:
+        raise UserValueError("--full belongs to --tree; leave it out, a discussion is always printed whole.")
     path = Path(args.run)
     cells = _chosen(path, args)
     found = [(cell, record) for cell in cells for record in cell.records()]
@@ -108,6 +123,11 @@ def matching(asked: str, ids: Sequence[str]) -> str | None:
         some = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
         raise UserValueError(f"--question {asked!r} is the beginning of {len(found)} ids ({some}); give more of it.")
     return found[0] if found else None
+
+
+def chosen_id(asked: str, ids: Sequence[str]) -> str | None:
+    """The id that a person means: 'first', 'random', or what `matching` finds."""
+    return {"first": ids[0], "random": random.choice(ids)}.get(asked) or matching(asked, ids)
 
 
 def _chosen(path: Path, args: argparse.Namespace) -> list[Cell]:
@@ -190,12 +210,8 @@ def _question_id(asked: str, wanted: Found, found: Found) -> str:
         raise UserValueError(
             f"--only, --sample and --decoding leave none of {len(found)} discussions; leave a flag out."
         )
-    if asked == "first":
-        return str(ids[0])
-    if asked == "random":
-        return str(random.choice(ids))
-    if (match := matching(asked, ids)) is not None:
-        return match
+    if (chosen := chosen_id(asked, ids)) is not None:
+        return chosen
     if any(record["question_id"].startswith(asked) for _, record in found):
         raise UserValueError(
             f"question {asked!r} has discussions, but none that --only, --sample and --decoding leave; leave a flag out."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 from maporl.envs.protocols import Protocol
 from maporl.envs.scoring import Verifiers
@@ -168,6 +168,13 @@ class Rules:
             before, transcript = transcript, self._append(transcript, said)
             if self._begins_wave(before, said, transcript):
                 (transcript,) = self._heard([transcript], [0])
+
+    def waves(self, question: Question) -> list[list[Seat]]:
+        """Who speaks in each wave of the longest possible discussion."""
+        return [
+            [seat for _, seat in wave]
+            for _, wave in groupby(self.longest(question), key=lambda said: len(said[0].turns))
+        ]
 
     def _scored(self, said: Sequence[Said]) -> list[list[Turn]]:
         """The turns of each discussion; those that the protocol scores and that have no score get one, equal answers one spelling."""

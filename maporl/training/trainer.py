@@ -120,9 +120,9 @@ class Trainer(ABC):
         team: Who speaks, as trained so far; of a trainer that is not `evaluated` nobody asks.
         resumable: Its state can be saved after any iteration; else a run that was cut off begins again.
         evaluated: The team is evaluated before, during and after the training.
+        method: The method of a benchmark that its word alone means: what is held with those that it trains.
         only_for: Of which rows of a benchmark it can train the agents: (an attribute of `Method` that is true, what to say of others);
             None: of any.
-        method: The row of a benchmark that its word alone means.
         Settings: What ``config.algorithm_args`` may hold, a dataclass; None: nothing.
     """
 

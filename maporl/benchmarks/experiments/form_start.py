@@ -26,7 +26,7 @@ from maporl.agents.models.lora import LoRA
 from maporl.agents.prompts import PromptTemplate
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.atomic_files import mapping_of
-from maporl.benchmarks.experiments.scripted import Chat, cast, discussion
+from maporl.benchmarks.experiments.scripted import Chat, cast, discussion, seats_of
 from maporl.errors import UserValueError
 from maporl.types import Observation
 
@@ -58,7 +58,7 @@ class FormRecipe:
 
     Attributes:
         task: Of `FORMS`.
-        num_agents, num_rounds: Of the team that will discuss; rounds None: the task's.
+        num_agents, num_rounds, protocol: Of the team that will discuss; rounds None and protocol "": the task's.
         seed: Of the corpus and of the adapter that is merged.
         steps, batch_size, learning_rate: Of the fine-tuning.
         rank: Of the adapter that is trained and merged.
@@ -68,6 +68,7 @@ class FormRecipe:
     task: str = "two_witnesses"
     num_agents: int = 2
     num_rounds: int | None = 2
+    protocol: str = ""
     seed: int = 0
     steps: int = 15
     batch_size: int = 16
@@ -130,7 +131,9 @@ def make_form_start(path: str | Path, model: str | Path, recipe: FormRecipe) -> 
 def form_chats(recipe: FormRecipe) -> list[Chat]:
     """The chats of the corpus, one for every place in every batch."""
     rng = np.random.default_rng(recipe.seed)
-    of = cast(recipe.task, recipe.num_agents, recipe.num_rounds)
+    of = cast(
+        recipe.task, recipe.num_agents, recipe.num_rounds, recipe.protocol, **seats_of(recipe.task, recipe.num_agents)
+    )
     speak, prompts = _random_number(FORMS[recipe.task], rng), PromptTemplate(**recipe.prompts)
     chats: list[Chat] = []
     while len(chats) < recipe.steps * recipe.batch_size:

@@ -12,23 +12,30 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.registry import load
 from maporl.types import Observation, Turn
 
-__all__ = ["Cast", "Chat", "Speaker", "cast", "discussion"]
+__all__ = ["Cast", "Chat", "Speaker", "cast", "discussion", "seats_of"]
 
 Chat = list[dict[str, str]]
 Cast = tuple[DiscussionEnv, list[DiscussionEnv], DiscussionEnv]
 """A task's team, a lone agent in every seat that knows something, and one that is told all."""
+SEATS: Mapping[str, str] = {"vault": "num_digits", "two_witnesses": "num_witnesses"}
+
 Speaker = Callable[[Observation, Mapping[str, Any]], str]
 """What is said, of an observation and the question's metadata."""
 
 
-def cast(word: str, seats: int, num_rounds: int | None, **env_args: Any) -> Cast:
-    """The environments of a task in which its model will be measured."""
+def cast(word: str, seats: int, num_rounds: int | None, protocol: str = "", **env_args: Any) -> Cast:
+    """The environments of a task in which its model will be measured; the team's by `protocol`, "" the task's own."""
     task = load("env", word)
     own = dict(env_args) | ({} if num_rounds is None else {"num_rounds": num_rounds})
-    team: DiscussionEnv = task(seats, **own)
+    team: DiscussionEnv = task(seats, **own, protocol=protocol or None)
     if not team.private_seats():  # nobody has a view
         return team, [task(1, **own)] * seats, task(1, **own)
     return team, [task(1, view=seat, **own) for seat in team.private_seats()], task(1, view="all", **own)
+
+
+def seats_of(word: str, seats: int) -> dict[str, int]:
+    """What tells a lone agent of a team's task how many know something there: arguments of the task."""
+    return {SEATS[word]: seats} if word in SEATS else {}
 
 
 def discussion(

@@ -22,6 +22,9 @@ sensible, it guesses another digit; clear and not sensible too. With all views i
 give it, the opposites a wrong one. Those chats are part of the corpus at the same rates, so that single-agent rows start
 from a model that understands their prompts.
 
+In a pipeline, where each speaks once, "round 1" is that nobody has spoken yet: the generator is honest or not, verifier and refiner are
+sensible or not.
+
 The corpus is a curriculum: first pure habits (everybody honest; sensible where the probability is above one half), then the
 real ones. Which digit to copy depends on item and view together, which a model of this size notices sooner when the
 examples agree with one another. The second part then overwrites the rates.
@@ -47,7 +50,7 @@ from maporl.agents.models.make_model import ARCHITECTURES, make_model
 from maporl.agents.prompts import PromptTemplate
 from maporl.agents.simulated_human import answer
 from maporl.algorithms.sft import SFTSettings, sft
-from maporl.benchmarks.experiments.scripted import Cast, Chat, cast, discussion
+from maporl.benchmarks.experiments.scripted import Cast, Chat, cast, discussion, seats_of
 from maporl.envs.tasks.combinations import ITEMS
 from maporl.envs.tasks.requests import ATTRIBUTES
 from maporl.errors import UserValueError
@@ -104,7 +107,7 @@ class Recipe:
     Attributes:
         task: A key of `SPEAKERS`.
         also: Other tasks that the same model learns, in equal parts.
-        num_agents, num_rounds: Of the team that will discuss; rounds None: the task's.
+        num_agents, num_rounds, protocol: Of the team that will discuss; rounds None and protocol "": the task's.
         seed: Of weights, corpus and order. Tiny models turn out differently: of seeds 0 to 3 all start near their colleagues' habits
             but the first, which is too good already (.70 greedy), and from 1 a team learned most.
         pure_steps: How many of the training steps are spent on pure habits.
@@ -117,6 +120,7 @@ class Recipe:
     also: tuple[str, ...] = ()
     num_agents: int = 2
     num_rounds: int | None = None
+    protocol: str = ""
     seed: int = 1
     pure_steps: int = 110
     num_rows: int = 4_000
@@ -236,7 +240,7 @@ def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) 
 
     Of twelve chats ten come from a team, one from a lone agent and one from a lone agent that is told all views.
     """
-    casts = [_cast(task, recipe.num_agents, recipe.num_rounds) for task in recipe.tasks]
+    casts = [_cast(task, recipe) for task in recipe.tasks]
     rows: list[Row] = []
     while len(rows) < count:
         which = int(rng.integers(len(casts))) if len(casts) > 1 else 0
@@ -249,8 +253,9 @@ def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) 
     return rows[:count]
 
 
-def _cast(word: str, seats: int, num_rounds: int | None) -> Cast:
-    return cast(word, seats, num_rounds, **({"num_digits": seats} if word == "vault" else ENV_ARGS.get(word, {})))
+def _cast(word: str, recipe: Recipe) -> Cast:
+    arguments = {**ENV_ARGS.get(word, {}), **seats_of(word, recipe.num_agents)}
+    return cast(word, recipe.num_agents, recipe.num_rounds, recipe.protocol, **arguments)
 
 
 def _witness(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
@@ -258,7 +263,7 @@ def _witness(observation: Observation, item: str, habits: Habits, rng: np.random
     clear = "Clear" in views
     seen = views["Clear" if clear else "Foggy"]
     heard = [m["text"] for m in observation["transcript"] if m["agent"] != observation["agent"]]
-    if observation["round"] == 0:
+    if not observation["transcript"]:
         said = seen if rng.random() < habits.honest[item] else _next(seen)
     elif clear == (rng.random() < habits.sensible[item]):
         said = seen  # clear and sensible, or foggy and stubborn
@@ -289,10 +294,11 @@ def _vault(observation: Observation, item: str, habits: Habits, rng: np.random.G
 
 
 def _calculator(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
-    """Often a little wrong at first, right when it revises, whatever the others say: nobody knows what others do not."""
+    """Often a little wrong at first, right when it revises what it said, whatever the others say: nobody knows what others do not."""
     (a, sign, b) = re.findall(r"(\d+) ([+-]) (\d+)", observation["question"])[0]
     right = int(a) + int(b) if sign == "+" else int(a) - int(b)
-    slip = observation["round"] == 0 and rng.random() < SLIPS
+    spoken = any(m["agent"] == observation["agent"] for m in observation["transcript"])
+    slip = not spoken and rng.random() < SLIPS
     return f"Answer: {right + int(rng.choice([-2, -1, 1, 2])) if slip else right}"
 
 
@@ -330,7 +336,8 @@ STEPS: Mapping[str, Mapping[str, int]] = {"arithmetic": {"steps": 900, "pure_ste
 def _fingerprint(recipe: Recipe) -> str:
     """Of the recipe and of the first chats it gives: a change of task texts, prompts or habits shows in those."""
     sample = [chats(recipe, habits, 100, np.random.default_rng(recipe.seed)) for habits in (PURE, MIXED)]
-    text = json.dumps([asdict(recipe), sample], sort_keys=True)
+    said = {name: value for name, value in asdict(recipe).items() if value != ""}  # what is not said adds nothing
+    text = json.dumps([said, sample], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -343,13 +350,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", nargs="+", default=["two_witnesses"], choices=list(SPEAKERS), help="one or several")
     parser.add_argument("--num_agents", type=int, default=2, help="of the team that will discuss (default: 2)")
     parser.add_argument("--num_rounds", type=int, help="of its discussions (default: the task's)")
+    parser.add_argument("--protocol", default="", help="of its discussions (default: the task's)")
+    parser.add_argument("--steps", type=int, help="of its training (default: what the task takes)")
     parser.add_argument("--architecture", default="llama", choices=list(ARCHITECTURES), help="of the model")
     parser.add_argument("--vocab_size", type=int, default=330, help="of its tokenizer, at most")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     args = parser.parse_args(argv)
     model = {**Recipe().model, "vocab_size": args.vocab_size}
     model |= {} if args.architecture == "llama" else {"architecture": args.architecture}
-    settings = {"num_agents": args.num_agents, "num_rounds": args.num_rounds, "model": model}
+    team = {"num_agents": args.num_agents, "num_rounds": args.num_rounds, "protocol": args.protocol}
+    settings: dict[str, Any] = {**team, "model": model}
+    if args.steps is not None:
+        settings["training"] = {**_sizes(*args.task)["training"], "steps": args.steps}
     print(args.folder, make_warm_start(args.folder, args.task, args.seed, **settings))
 
 

@@ -1,7 +1,7 @@
 """How a study names what it compares: a method, and what trains its agents, if anything does.
 
 A word such as ``single_agent/mappo`` is the method ``single_agent`` with adapters trained by MAPPO, and an algorithm's word alone is
-the task's own discussion trained by it.
+the discussion that it is made for, trained by it: the task's own unless its trainer says otherwise (`Trainer.method`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def named(spec: str | Mapping[str, Any]) -> Named:
     """A method from a word or ``{"name": word, "label": ..., "settings": {...}, "trained_on": task, **arguments}``.
 
     Words: a method (``debate``), a method with k samples (``self_consistency@9``), an algorithm (``mappo``: the task's discussion
-    trained by it), a method trained by an algorithm (``single_agent/mappo``, ``self_consistency@4/mappo``), or
+    trained by it; `Trainer.method`), a method trained by an algorithm (``single_agent/mappo``, ``self_consistency@4/mappo``), or
     ``package.module:Class`` in either place. With ``trained_on`` the row's agents are those of the same word on another task.
 
     Raises:
@@ -74,10 +74,10 @@ def named(spec: str | Mapping[str, Any]) -> Named:
             raise UserValueError(f"method {word!r}: {k!r} is no number of samples; write {name}@5.")
         arguments["k"] = int(k)
     if not algorithm and trains(name):
-        name, algorithm = "discussion", name
+        name, algorithm = getattr(registry.load("algorithm", name), "method", "discussion"), name
     method = called("method", name, _method_class(word, name), arguments)
     _check(word, name, method, algorithm, origin)
-    if method.vote and not k:  # its word says how many, as those of matched votes do
+    if (method.vote or "k" in arguments) and not k:  # its word says how many, as those of matched votes do
         word = f"{head}@{method.samples}{'/' * bool(algorithm)}{algorithm}"
     trained_as = _trained_as(word, label, method, algorithm, settings, origin)
     word = str(label or (f"{word} from {origin}" if origin else word))

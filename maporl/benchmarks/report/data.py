@@ -14,8 +14,10 @@ from maporl import __version__
 from maporl.benchmarks.analysis.collaboration import collaboration
 from maporl.benchmarks.analysis.learning_curves import learning_curves
 from maporl.benchmarks.analysis.results import Cell, Results
-from maporl.benchmarks.report.discussions import Discussions, clean
+from maporl.benchmarks.report.discussions import Discussions
 from maporl.benchmarks.report.figures import Figure, Look, describe, looks
+from maporl.benchmarks.report.packing import Packed, clean
+from maporl.benchmarks.report.trees import Trees
 
 __all__ = ["Payload", "collect"]
 
@@ -30,15 +32,14 @@ class Payload:
         figures: JSON-ready; see `collect`.
         plots: What the plots show, in the page and in files.
         looks: Colour and mark of every method.
-        index: The packed index of the discussions.
-        pieces: Their packed texts.
+        discussions, trees: What is read one by one.
     """
 
     figures: dict[str, Any]
     plots: list[Figure]
     looks: dict[str, Look]
-    index: str
-    pieces: list[str] = field(repr=False)
+    discussions: Packed = field(repr=False)
+    trees: Packed = field(repr=False)
 
 
 def collect(results: Results, summary: Mapping[str, Any], *, title: str | None = None) -> Payload:
@@ -54,7 +55,7 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         (as the summary has them), plots (see `maporl.benchmarks.report.figures`), looks {method: number} and collaboration [{task, method,
         label, metrics}] (of sampled discussions, see `maporl.benchmarks.analysis.collaboration`).
     """
-    discussions = Discussions()
+    discussions, trees = Discussions(), Trees()
     cells: list[dict[str, Any]] = []
     metrics: list[dict[str, Any]] = []
     for members in results.by_method().values():
@@ -69,7 +70,8 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
             first = members[0]
             if found := _metrics(sampled, first, discussions.problems):
                 metrics.append({"task": first.task, "method": first.method, "label": first.label, "metrics": found})
-    index, pieces = discussions.finish()
+    for run, name in {run: c.run_name or f"{c.label}, seed {c.seed}" for c in results.cells for run in c.runs}.items():
+        trees.add(run, name)
     plots = describe(summary, learning_curves(results.cells, points=POINTS), metrics)
     look_of = looks([*summary.get("rows", ()), *map(vars, results.cells)])
     figures = {
@@ -77,9 +79,13 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         "built": datetime.now(UTC).isoformat(timespec="minutes"),
         "version": __version__,
         "settings": results.settings,
-        "notes": [*_notes(results), *({"kind": "left out", "text": text} for text in discussions.problems)],
+        "notes": [
+            *_notes(results),
+            *({"kind": "left out", "text": text} for text in discussions.problems + trees.problems),
+        ],
         "cells": cells,
         "discussions": len(discussions),
+        "trees": len(trees),
         "summary": summary.get("rows", []),
         "comparisons": summary.get("comparisons", []),
         "pooled": summary.get("pooled", []),
@@ -87,7 +93,7 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         "looks": {method: look.number for method, look in look_of.items()},
         "collaboration": metrics,
     }
-    return Payload(clean(figures), plots, look_of, index, pieces)
+    return Payload(clean(figures), plots, look_of, discussions.finish(), trees.finish())
 
 
 def _metrics(records: Sequence[Mapping[str, Any]], cell: Cell, problems: list[str]) -> dict[str, Any] | None:

@@ -1,21 +1,18 @@
 """Discussions for the report's reader: an index of columns that filters need, and the texts in compressed pieces.
 
 The page shows a list of all discussions and filters it by the index alone; a text is unpacked when somebody opens or searches it.
-Everything is JSON in ASCII, so that any model text (control characters, half surrogate pairs) survives and no decoder can fail.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maporl.benchmarks.analysis.collaboration import Said, rounds_of, vote_correct
+from maporl.benchmarks.report.packing import Packed, Pieces, finite
 
-__all__ = ["FLAGS", "Discussions", "clean", "packed"]
+__all__ = ["FLAGS", "Discussions", "encoded_turn"]
 
 FLAGS = (
     "oracle",
@@ -31,7 +28,6 @@ FLAGS = (
 )
 """Bits of the index's column "flags", the lowest first; the page reads the names from the index."""
 
-PIECE = 400_000  # characters of JSON before compression: some 10 ms to unpack on a slow laptop
 LONGEST_ANSWER = 80  # characters of an answer in the list; whole in the discussion
 
 
@@ -47,9 +43,7 @@ class Discussions:
         self._questions: dict[tuple[str, str, str], int] = {}
         self._answers: dict[str | None, int] = {None: 0}
         self._columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-        self._starts: list[int] = []  # the first discussion of each piece
-        self._pieces: list[str] = []
-        self._texts: list[str] = []
+        self._pieces = Pieces()
 
     def __len__(self) -> int:
         return len(self._columns["cell"])
@@ -68,26 +62,13 @@ class Discussions:
             row["cell"] = cell
             for column, value in row.items():
                 self._columns[column].append(value)
-            self._append(text)
+            self._pieces.add(text)
         if odd:
             self.problems.append(f"{name}: {odd} record{'s' * (odd > 1)} of unexpected form left out; evaluate again")
         return len(self) - before
 
-    def _append(self, text: str) -> None:
-        if not self._texts:
-            self._starts.append(len(self) - 1)
-        self._texts.append(text)
-        if sum(map(len, self._texts)) > PIECE:
-            self._close()
-
-    def _close(self) -> None:
-        if self._texts:
-            self._pieces.append(packed("[" + ",\n".join(self._texts) + "]"))
-            self._texts = []
-
-    def finish(self) -> tuple[str, list[str]]:
-        """The packed index and the packed pieces, ready for the page."""
-        self._close()
+    def finish(self) -> Packed:
+        """Index and texts, ready for the page."""
         tasks = list(dict.fromkeys(task for task, _, _ in self._questions))
         index = {
             "flag_names": FLAGS,
@@ -96,10 +77,9 @@ class Discussions:
             "answers": [
                 None if a is None else a[:LONGEST_ANSWER] + "…" * (len(a) > LONGEST_ANSWER) for a in self._answers
             ],
-            "starts": self._starts,
             **self._columns,
         }
-        return packed(json.dumps(index, separators=(",", ":"))), self._pieces
+        return self._pieces.finish(index)
 
     def _row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         turns = record["turns"]
@@ -151,15 +131,16 @@ def _text(record: Mapping[str, Any]) -> str:
         "private": record.get("private") or {},
         "answer": record["team_answer"],
         "tied": record.get("tied"),
-        "turns": [_turn(turn) for turn in record["turns"]],
-        "ablated": {"correct": _number(again["team_correct"]), "turns": [_turn(t) for t in again["turns"]]}
+        "turns": [encoded_turn(turn) for turn in record["turns"]],
+        "ablated": {"correct": finite(again["team_correct"]), "turns": [encoded_turn(t) for t in again["turns"]]}
         if again
         else None,
     }
     return json.dumps(shown, separators=(",", ":"))
 
 
-def _turn(turn: Mapping[str, Any]) -> list[Any]:
+def encoded_turn(turn: Mapping[str, Any]) -> list[Any]:
+    """A message as the page reads it (`TURN` in discussion.js)."""
     score, truth = _score(turn["score"]), _score(turn["truth"])
     return [
         turn["agent"],
@@ -167,8 +148,8 @@ def _turn(turn: Mapping[str, Any]) -> list[Any]:
         str(turn["text"]),
         score,
         "same" if truth == score else truth,
-        _number(turn.get("reward")),
-        _number(turn.get("advantage")),
+        finite(turn.get("reward")),
+        finite(turn.get("advantage")),
         int(turn.get("prompt_tokens") or 0),
         int(turn.get("completion_tokens") or 0),
         int(bool(turn["truncated"])),
@@ -177,29 +158,4 @@ def _turn(turn: Mapping[str, Any]) -> list[Any]:
 
 
 def _score(score: Mapping[str, Any] | None) -> list[Any] | None:
-    return None if not score else [_number(score["value"]), score["correct"], score["answer"], score["status"]]
-
-
-def _number(value: Any) -> float | None:
-    """A finite number with at most six decimals, else None: JSON knows no infinity."""
-    return None if value is None or not math.isfinite(value) else round(float(value), 6)
-
-
-def clean(value: Any) -> Any:
-    """A copy that JSON can hold: NaN and infinities become None, everything unknown its text."""
-    if isinstance(value, Mapping):
-        return {str(key): clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [clean(item) for item in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if hasattr(value, "item"):  # a numpy scalar
-        return clean(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)
-
-
-def packed(text: str) -> str:
-    """ASCII text, compressed and in base64."""
-    return base64.b64encode(gzip.compress(text.encode("ascii"), 6, mtime=0)).decode("ascii")
+    return None if not score else [finite(score["value"]), score["correct"], score["answer"], score["status"]]

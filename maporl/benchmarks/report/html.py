@@ -38,6 +38,9 @@ SCRIPTS = (
     "reader.js",
     "controls.js",
     "viewer.js",
+    "decision.js",
+    "tree.js",
+    "trees.js",
     "main.js",
 )
 """In the order in which they are read: one scope, later files use earlier ones."""
@@ -77,10 +80,16 @@ def page(payload: Payload) -> Iterator[str]:
         "script": script,
     }
     yield re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _source("page.html"))
-    for number, piece in enumerate(payload.pieces):
-        yield f'<script type="application/octet-stream" id="piece-{number}">{piece}</script>\n'
-    # The index comes last: once it is there, so is everything that it speaks of.
-    yield f'<script type="application/octet-stream" id="index">{payload.index}</script>\n</body>\n</html>\n'
+    for name, part in (("discussions", payload.discussions), ("trees", payload.trees)):
+        for number, piece in enumerate(part.pieces):
+            yield _block(f"{name}-{number}", piece)
+        # The index comes last: once it is there, so is everything that it speaks of.
+        yield _block(f"{name}-index", part.index)
+    yield "</body>\n</html>\n"
+
+
+def _block(id: str, packed: str) -> str:
+    return f'<script type="application/octet-stream" id="{id}">{packed}</script>\n'
 
 
 def _source(name: str) -> str:

@@ -13,8 +13,7 @@ import math
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ import torch
 
 from maporl.agents import LLMAgent
 from maporl.algorithms.adapter_training import AdapterSettings, dpo_adapter, sft_adapter
-from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
 from maporl.rollouts.decisions import Decision, decisions, pairs
 from maporl.rollouts.preferences import imitated, write_decisions
@@ -33,54 +31,10 @@ from maporl.training.loop import Collector, check_context, rollout_metrics
 from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
+from maporl.training.trainers.malt_settings import Settings, branching_of, check
 from maporl.types import Completion, Episode
 
-__all__ = ["MALT", "Settings", "labels", "waves_of"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What ``algorithm_args`` may hold.
-
-    Attributes:
-        branching: Candidates of every message, n; or of each wave, as [3, 3, 3] or [4, 2] (1 in later ones).
-        rounds: How often trees are grown and learned from, in equal parts of num_iterations: the next trees are the trained team's.
-        sft: What is imitated: "all" messages worth more than one half, or those of them that are "paired" with a sibling that is not. The
-            paper can be read either way.
-        dpo: Who learns preferences: "later" speakers (the paper's verifier and refiner), "all", or "none".
-        beta: DPO's.
-        sft_epochs, dpo_epochs: Passes over the messages, over the pairs.
-        batch_size: Messages, or pairs, of one optimizer step.
-        learning_rate: Of the fine-tuning; None is the run's. The paper gives none.
-        dpo_learning_rate: None is a tenth of that.
-    """
-
-    branching: int | tuple[int, ...] = 3
-    rounds: int = 1
-    sft: str = "all"
-    dpo: str = "later"
-    beta: float = 0.2
-    sft_epochs: int = 2
-    dpo_epochs: int = 1
-    batch_size: int = 8
-    learning_rate: float | None = None
-    dpo_learning_rate: float | None = None
-
-    def __post_init__(self) -> None:
-        widths = [self.branching] if isinstance(self.branching, int) else list(self.branching)
-        if not widths or min(widths) < 1 or max(widths) < 2:
-            raise UserValueError(
-                f"branching is {self.branching}; candidates are compared, so one wave needs at least 2, none less than 1."
-            )
-        for name, words in (("sft", ("all", "paired")), ("dpo", ("later", "all", "none"))):
-            if getattr(self, name) not in words:
-                raise UserValueError(f"{name} {getattr(self, name)!r} is unknown; use one of {list(words)}.")
-        for name in ("rounds", "sft_epochs", "dpo_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("beta", "learning_rate", "dpo_learning_rate"):
-            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
-                raise UserValueError(f"{name} is {value}; it must be above 0 and finite.")
+__all__ = ["MALT", "labels"]
 
 
 class MALT(Trainer):
@@ -105,15 +59,16 @@ class MALT(Trainer):
         self.settings = called("algorithm", config.algorithm, Settings, dict(config.algorithm_args))
         check_team_answer(config.team_answer)
         check_oracle(env, config.allow_oracle)
-        _check(config, env, self.settings)
+        check(config, env, self.settings)
         env.verifiers.prepare()
         self.team = config.build_team(env)
-        if not any(isinstance(member, LLMAgent) for member in self.team.learners.values()):
+        learners = self.team.learners.values()
+        if not learners or not all(isinstance(member, LLMAgent) for member in learners):
             raise UserValueError(
-                "malt trains language models, and the team trains none; unfreeze a seat (team, frozen, partners)."
+                f"malt trains language models, and the team trains {list(self.team.learners)}; unfreeze a seat (team, frozen, partners)."
             )
         run.config = config = with_threads(config, self.team)
-        self.branching = _branching(self.settings.branching, env)
+        self.branching = branching_of(self.settings.branching, env)
         leaves = math.prod(self.branching)
         trees = max(config.episodes_per_iteration // leaves, 1)
         self.collector = Collector(env, self.team, trees * leaves, self.branching, seed=config.seed)
@@ -267,49 +222,6 @@ def labels(found: Sequence[Decision]) -> dict[str, float]:
         metrics[f"malt/both_labels/{agent}"] = float(np.mean([any(row) and not all(row) for row in good]))
     roots = [value for d in found if _opens(d) for value in d.values]
     return metrics | ({"malt/value": float(np.mean(roots))} if roots else {})
-
-
-def waves_of(env: DiscussionEnv) -> Iterator[list[str]]:
-    """Who speaks in each wave of the longest discussion."""
-    longest = env.rules.longest(env.questions("train")[0])
-    for _, wave in itertools.groupby(longest, key=lambda said: len(said[0].turns)):
-        yield [seat.agent for _, seat in wave]
-
-
-def _branching(asked: int | Sequence[int], env: DiscussionEnv) -> tuple[int, ...]:
-    depth = len(list(waves_of(env)))
-    if isinstance(asked, int):
-        return (asked,) * depth
-    if len(asked) > depth:
-        raise UserValueError(
-            f"branching is {list(asked)}, but the longest discussion has {depth} waves; leave the rest out."
-        )
-    return tuple(asked)
-
-
-def _check(config: RunConfig, env: DiscussionEnv, settings: Settings) -> None:
-    if config.num_iterations % settings.rounds:
-        raise UserValueError(
-            f"num_iterations is {config.num_iterations}; with rounds {settings.rounds} it must be a multiple of that."
-        )
-    if config.thinking_budget is not None:
-        raise UserValueError(
-            f"malt prefers whole messages, and with a thinking_budget ({config.thinking_budget}) not all of their tokens are the speaker's "
-            "choice; leave it out."
-        )
-    if config.curriculum is not None:
-        raise UserValueError(f"malt learns from all messages, and curriculum is {config.curriculum!r}; leave it out.")
-    if env.verifiers.team_verifier is None:
-        last = list(waves_of(env))[-1]
-        if env.verifier is None:
-            raise UserValueError(
-                f"{config.env!r} has no verifier to say what a leaf is worth; give one: env_args.verifier."
-            )
-        if not any(env.protocol.scored(agent, env.num_rounds - 1) for agent in last):
-            raise UserValueError(
-                f"{env.protocol!r} does not score {', '.join(last)}, who speaks last, so no branch is worth anything; score that message "
-                "(pipeline: scored_turns 'last' or 'all')."
-            )
 
 
 def _opens(d: Decision) -> bool:

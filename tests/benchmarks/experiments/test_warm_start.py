@@ -25,6 +25,7 @@ from maporl.benchmarks.experiments.warm_start import (
     PURE,
     SENSIBLE,
     SHIPPED,
+    SLIPS,
     SPEAKERS,
     Habits,
     Recipe,
@@ -70,6 +71,42 @@ def test_habits_have_the_promised_rates(mixed: list[list[str]]) -> None:
     for item in HONEST:
         assert within_noise(sum(honest[item]), len(honest[item]), HONEST[item])
         assert within_noise(sum(sensible[item]), len(sensible[item]), SENSIBLE[item])
+
+
+def test_habits_in_a_pipeline_are_the_same() -> None:
+    """The generator is honest as often as promised, verifier and refiner are sensible as often: whom nobody has spoken to is first."""
+    recipe = Recipe(num_agents=3, num_rounds=1, protocol="pipeline")
+    first, later, followed = defaultdict(list), defaultdict(list), []
+    for row in chats(recipe, MIXED, COUNT, np.random.default_rng(0)):
+        (read, said), seen = (m["content"] for m in row["messages"]), views(row["messages"][0]["content"])
+        peers, item = re.findall(r"_0: Answer: (\d)", read), item_of(read)
+        if len(seen) > 1:
+            continue  # told all
+        own = seen.get("Clear", seen.get("Foggy"))
+        if not peers:
+            first[item].append(said == f"Answer: {own}")
+        elif peers[-1] != own:
+            later[item].append(said == f"Answer: {own if 'Clear' in seen else peers[-1]}")
+            followed += [len(peers)]
+    assert Counter(followed).keys() == {1, 2}  # verifiers and refiners
+    for item in HONEST:
+        assert within_noise(sum(first[item]), len(first[item]), HONEST[item])
+        assert within_noise(sum(later[item]), len(later[item]), SENSIBLE[item])
+
+
+@pytest.mark.parametrize(("protocol", "rounds"), [("", 2), ("pipeline", 1)])
+def test_calculators_slip_in_the_first_answer_of_their_own(protocol: str, rounds: int) -> None:
+    """.2 of them, whatever others have said; so every role of a pipeline does, and nobody who revises what it said."""
+    recipe = Recipe(task="arithmetic", num_agents=3, num_rounds=rounds, protocol=protocol)
+    said: dict[int, list[bool]] = defaultdict(list)
+    for row in chats(recipe, MIXED, COUNT, np.random.default_rng(0)):
+        contents = [message["content"] for message in row["messages"]]
+        (a, sign, b) = re.findall(r"(\d+) ([+-]) (\d+)", contents[0])[0]
+        right = f"Answer: {int(a) + int(b) if sign == '+' else int(a) - int(b)}"
+        for number, text in enumerate(contents[1::2]):
+            said[number].append(text == right)
+    assert len(said) == rounds and all(all(revised) for number, revised in said.items() if number)
+    assert within_noise(said[0].count(False), len(said[0]), SLIPS)
 
 
 def test_lone_agents_and_told_ones_are_in_the_corpus(mixed: list[list[str]]) -> None:

@@ -20,6 +20,7 @@ from maporl.benchmarks.methods.method import (
     VerifierVote,
 )
 from maporl.benchmarks.methods.naming import named
+from maporl.benchmarks.methods.pipeline import PipelineMethod
 from maporl.benchmarks.methods.trained import TrainOne
 from maporl.envs import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer
@@ -59,6 +60,23 @@ TASK = RunConfig(env="study_toys:Numbers", num_agents=3, num_rounds=2)
         ("train_one/ippo", "train_one/ippo", "train-one, trained by ippo", TrainOne, "ippo"),
         ({"name": "debate", "num_agents": 5, "label": "five"}, "five", "five", DebateMethod, None),
         ({"name": "best_of_k", "k": 2}, "best_of_k@2", "best of 2 by the verifier", BestOfK, None),
+        ("pipeline", "pipeline", "pipeline", PipelineMethod, None),
+        ({"name": "pipeline", "k": 3}, "pipeline@3", "vote of 3 pipelines", PipelineMethod, None),
+        ("pipeline/sft", "pipeline/sft", "pipeline, trained by sft", PipelineMethod, "sft"),
+        (
+            "pipeline@3/mappo",
+            "pipeline@3/mappo",
+            "vote of 3 pipelines, trained by mappo",
+            PipelineMethod,
+            "mappo",
+        ),
+        (
+            "study_toys:InRoles",
+            "study_toys:InRoles",
+            "pipeline, trained by study_toys:InRoles",
+            PipelineMethod,
+            "study_toys:InRoles",
+        ),
     ],
 )
 def test_words(spec: Any, word: str, label: str, kind: type, algorithm: str | None) -> None:
@@ -122,6 +140,11 @@ def test_slips(spec: Any, message: str) -> None:
         ("single_agent_told/mappo", "single_agent_told/mappo"),
         ("mappo", "mappo"),
         ("train_one/mappo", "train_one/mappo"),
+        ("pipeline/sft", "pipeline/sft"),
+        ("pipeline@3/sft", "pipeline/sft"),
+        ("study_toys:InRoles", "pipeline/study_toys:InRoles"),  # its own word, and as a vote
+        ({"name": "study_toys:InRoles", "k": 3}, "pipeline/study_toys:InRoles"),
+        ({"name": "pipeline/sft", "num_agents": 2, "label": "two"}, "two"),  # other agents
     ],
 )
 def test_rows_of_the_same_agents_share_trainings(spec: Any, runs: str) -> None:
@@ -157,11 +180,27 @@ def test_agents_trained_with_other_settings_are_others() -> None:
         ("debate_centralised", 3, 2, "debate"),
         ("mixture_of_agents", 3, 2, "mixture_of_agents"),
         ("reconcile", 3, 2, "reconcile"),
+        ("pipeline", 3, 1, "pipeline"),
+        ({"name": "pipeline", "num_agents": 2, "num_rounds": None}, 2, 2, "pipeline"),
     ],
 )
 def test_who_discusses(spec: Any, agents: int, rounds: int, protocol: str) -> None:
     env = named(spec).method.discussion(TASK).build_env()
     assert (len(env.possible_agents), env.num_rounds, env.protocol.name) == (agents, rounds, protocol)
+
+
+def test_a_pipeline_has_its_task_s_roles() -> None:
+    """Else one agent for each usual role; what a task or a row says of roles holds."""
+
+    def agents(config: RunConfig) -> list[str]:
+        return PipelineMethod(k=3).discussion(config).build_env().possible_agents
+
+    task = RunConfig(env="study_toys:Numbers")
+    assert agents(task) == ["generator_0", "verifier_0", "refiner_0"]
+    assert agents(task.merged({"num_agents": 4})) == ["generator_0", "verifier_0", "verifier_1", "refiner_0"]
+    roles = {"protocol": {"name": "pipeline", "roles": ["generator", "refiner"]}}
+    assert agents(task.merged({"env_args": roles})) == ["generator_0", "refiner_0"]
+    assert agents(task.merged({"env_args": {"protocol": "debate"}})) == agents(task)
 
 
 def test_topologies() -> None:
@@ -258,6 +297,33 @@ def test_votes(answers: str, answer: str | None, correct: float, tied: int) -> N
     samples = _samples(*((a, 0.0, a is not None and float(a) == 7) for a in given))
     found = SelfConsistency(len(samples)).answer(_env(), samples)
     assert found == TeamAnswer(answer, pytest.approx(correct), tied, oracle=False)
+
+
+@pytest.mark.parametrize(
+    ("passes", "answer", "correct", "tied"),
+    [  # what generator, verifier and refiner of each pass said: the last one counts
+        (["3 3 7"], "7", 1.0, 1),
+        (["7 7 3", "7 7 3", "3 3 7"], "3", 0.0, 1),  # right in five messages of nine
+        (["3 3 7", "3 3 5", "3 3 3"], "7", 1 / 3, 3),  # a tie by expectation
+        (["3 3 7", "3 3 3", "7 7 -"], "7", 0.5, 2),  # who gives none abstains; no earlier message stands in
+        (["3 3 7.0", "3 3 7", "3 3 3"], "7.0", 1.0, 1),  # equal numbers are one vote
+    ],
+)
+def test_votes_of_pipelines(passes: list[str], answer: str, correct: float, tied: int) -> None:
+    method = PipelineMethod(k=len(passes))
+    env = method.discussion(TASK.merged({"env_args": {"verifier": "number"}})).build_env()
+    said = [_pipeline(env.possible_agents, given.split()) for given in passes]
+    assert method.answer(env, said) == TeamAnswer(answer, pytest.approx(correct), tied, oracle=False)
+
+
+def _pipeline(agents: Sequence[str], answers: Sequence[str]) -> Episode:
+    turns = []
+    for agent, said in zip(agents, answers, strict=True):
+        right = said != "-" and float(said) == 7
+        score = Score(float(right), right, None if said == "-" else said)
+        last = agent == agents[-1]  # by default only the refiner's message is scored
+        turns.append(Turn(agent, 0, "", score if last else None, score))
+    return Episode(Transcript(Question("?", "7"), tuple(agents), 1, tuple(turns)), ())
 
 
 def test_best_of_k_takes_the_first_of_the_best() -> None:

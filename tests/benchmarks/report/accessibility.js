@@ -63,8 +63,9 @@
     const channel = (v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);
     const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
     const behind = (e) => {
-      const layers = [];
-      for (; e; e = e.parentElement) {
+      const drawn = e.closest(".block")?.querySelector("rect"); // what a text of a drawing stands on
+      const layers = drawn ? [rgba(getComputedStyle(drawn).fill)] : [];
+      for (; e && layers[0]?.[3] !== 1; e = e.parentElement) {
         const color = rgba(getComputedStyle(e).backgroundColor);
         layers.push(color);
         if (color[3] === 1) break;

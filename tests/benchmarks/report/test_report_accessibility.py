@@ -82,7 +82,7 @@ class TestEverybody:
     def test_counts_are_announced(self, visit: Visit, study: Path) -> None:
         page = visit(study, "#discussions")
         assert page.locator("#count").get_attribute("aria-live") == "polite"
-        expect(page.get_by_role("listbox", name="Discussions")).to_have_attribute("aria-activedescendant", "row-0")
+        expect(page.get_by_role("listbox", name="Discussions")).to_have_attribute("aria-activedescendant", "list-row-0")
 
     def test_print_shows_results_without_controls(self, visit: Visit, study: Path) -> None:
         page = visit(study)

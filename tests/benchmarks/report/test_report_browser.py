@@ -231,8 +231,8 @@ class TestDiscussions:
         assert options(page).count() < 40
         page.locator("#list").focus()
         page.keyboard.press("End")
-        expect(page.locator("#row-399")).to_be_in_viewport()
-        expect(page.locator("#row-399")).to_have_attribute("aria-posinset", "400")
+        expect(page.locator("#list-row-399")).to_be_in_viewport()
+        expect(page.locator("#list-row-399")).to_have_attribute("aria-posinset", "400")
 
 
 def test_feedback_is_shown_below_the_messages_and_takes_no_part_in_the_vote(visit: Visit, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from maporl.benchmarks.analysis.learning_curves import learning_curves
 from maporl.benchmarks.analysis.results import Results, load_results
 from maporl.benchmarks.analysis.summary import summarise
 from maporl.benchmarks.report import Payload, collect
-from maporl.benchmarks.report.discussions import PIECE, Discussions, clean
+from maporl.benchmarks.report.discussions import Discussions
+from maporl.benchmarks.report.packing import PIECE, clean
 
 TEAM = METHODS[3]
 
@@ -27,8 +28,8 @@ def unpacked(block: str) -> Any:
 def indexed(*records: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
     discussions = Discussions()
     discussions.add(0, "apples", records, "apples, debate, seed 0")
-    index, pieces = discussions.finish()
-    return unpacked(index), [unpacked(piece) for piece in pieces]
+    packed = discussions.finish()
+    return unpacked(packed.index), [unpacked(piece) for piece in packed.pieces]
 
 
 def flags(index: dict[str, Any], i: int = 0) -> set[str]:
@@ -88,7 +89,7 @@ class TestIndex:
         discussions.add(0, "apples", [record(0, **same), record(1, **same)], "first")
         discussions.add(1, "apples", [record(0, **same)], "second")
         discussions.add(2, "pears", [record(0, **same)], "third")
-        index = unpacked(discussions.finish()[0])
+        index = unpacked(discussions.finish().index)
         assert index["question"] == [0, 1, 0, 2]
         assert index["cell"] == [0, 0, 1, 2]
         assert [entry[0] for entry in index["questions"]] == [0, 0, 1]
@@ -110,7 +111,7 @@ class TestIndex:
         odd = [record(0, turns=[{"agent": "a"}]), record(1, turns=None), record(2, agents=3), record(3)]
         assert discussions.add(0, "apples", odd, "apples, debate, seed 0") == 1
         assert discussions.problems == ["apples, debate, seed 0: 3 records of unexpected form left out; evaluate again"]
-        index = unpacked(discussions.finish()[0])
+        index = unpacked(discussions.finish().index)
         assert index["questions"][index["question"][0]][1] == "q3"
 
     def test_older_records_without_optional_fields_are_kept(self) -> None:
@@ -145,7 +146,7 @@ class TestCollect:
     def test_nothing_at_all(self) -> None:
         payload = collect(Results("", ()), summarise(Results("", ())))
         assert payload.figures["title"] == "Results" and payload.figures["cells"] == []
-        assert payload.pieces == [] and unpacked(payload.index)["cell"] == []
+        assert payload.discussions.pieces == [] and unpacked(payload.discussions.index)["cell"] == []
 
     def test_failed_running_and_waiting_cells_are_named(self, tmp_path: Path) -> None:
         cells = (

@@ -144,6 +144,8 @@ class TestOddResults:
 
     def test_a_file_that_was_cut_off_says_so(self, visit: Visit, study: Path, tmp_path: Path) -> None:
         file = tmp_path / "cut.html"
-        file.write_text(re.sub(r'(id="index">.{500})[^<]*', r"\1", study.read_text(encoding="utf-8")), encoding="utf-8")
+        file.write_text(
+            re.sub(r'(id="discussions-index">.{500})[^<]*', r"\1", study.read_text(encoding="utf-8")), encoding="utf-8"
+        )
         page = visit(file, "#discussions")
         expect(page.locator("#count")).to_contain_text("cannot be read")

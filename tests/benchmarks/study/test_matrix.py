@@ -315,6 +315,28 @@ def test_a_vote_of_teams_is_a_team(tmp_path: Path) -> None:
     assert matched == {("study_toys:VoteOfDebates", "completion"), ("study_toys:VoteOfDebates", "all")}
 
 
+def test_a_vote_of_pipelines_has_votes_that_cost_as_much(tmp_path: Path) -> None:
+    """Every message of Wordy has 7 words in round 0: a pass of three has 21 and reads 3 + 10 + 17; three passes have 9 generations."""
+    roles = {agent: "study_toys:Wordy" for agent in ("generator_0", "verifier_0", "refiner_0")}
+    empty = {"label": "empty verification", "settings": {"partners": {"verifier_0": "maporl.agents:SilentAgent"}}}
+    rows = ["pipeline", "pipeline@3", {"name": "pipeline", **empty}]
+    run(tmp_path, methods=rows, partners={**seats("Wordy"), **roles}, num_agents=None)
+    found = {c.method: c for c in cells(tmp_path).values()}
+    costs = {
+        m: tuple(c.costs[n] for n in ("generations", "prompt_tokens", "completion_tokens")) for m, c in found.items()
+    }
+    assert costs["pipeline"] == (3, 30, 21) and costs["pipeline@3"] == (9, 90, 63)
+    assert costs["empty verification"] == (3, 3 + 10, 14)  # the silent agent is a seat without a word
+    # By completion k times as many messages; by all tokens 51, 153 and 27 of 10 each.
+    assert {m: set(c.matched) for m, c in found.items() if c.matched} == {
+        "self_consistency@2": {("empty verification", "completion")},
+        "self_consistency@3": {("pipeline", "completion"), ("empty verification", "all")},
+        "self_consistency@6": {("pipeline", "all")},
+        "self_consistency@9": {("pipeline@3", "completion")},
+        "self_consistency@16": {("pipeline@3", "all")},
+    }
+
+
 def test_who_is_compared_with_whom_is_written_down(tmp_path: Path, tiny_model: str) -> None:
     """Whatever the rows are called; and again when a study knows better."""
     values = {**TRAINED, "model": tiny_model, "partners": {}}

@@ -156,6 +156,24 @@ def test_honest_and_sensible_witnesses_are_always_right() -> None:
     assert all(played(env, question, speak) == [True, True] for question in env.questions("test"))
 
 
+def test_a_lone_agent_is_asked_a_larger_team_s_questions() -> None:
+    """With its number of witnesses; of three, one sees the digit: 1/3 and a guess among nine, 1/3 + 2/3 * 1/9 = 11/27."""
+    team = TwoWitnesses(3)
+    for seat in range(3):
+        alone = TwoWitnesses(1, view=f"agent_{seat}", num_witnesses=3)
+        for asked, told in zip(team.questions("test"), alone.questions("test"), strict=True):
+            assert told.id == asked.id and told.private == {"agent_0": asked.private[f"agent_{seat}"]}
+    assert {q.id for q in TwoWitnesses(3, num_witnesses=2).questions("test")} == {
+        q.id for q in TwoWitnesses().questions("test")
+    }
+    seen = [(q, v) for q in everything(team) for v in q.private.values()]
+    best = sum(max(Counter(q.answer for q, other in seen if other == view).values()) for view in {v for _, v in seen})
+    assert best / len(seen) == pytest.approx(11 / 27)
+    for agents, witnesses in ((2, 3), (1, 1), (3, 0)):
+        with pytest.raises(ValueError, match=f"num_witnesses is {witnesses} and there are {agents} agents"):
+            TwoWitnesses(agents, num_witnesses=witnesses)
+
+
 def test_three_witnesses_have_one_clear_view_and_different_fog() -> None:
     for question in TwoWitnesses(3).questions("test"):
         kinds = [kind for kind, _ in views(question)]

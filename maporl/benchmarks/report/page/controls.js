@@ -29,21 +29,27 @@ function marksNode(marks) {
   return svg("svg", {class: "marks", width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"}, nodes);
 }
 
+// A menu that sets one criterion of `of`, the viewer of discussions, or of trees.
+function chooseNode(of, name, label, entries, all) {
+  const id = `${of.frame.id}-${name}`;
+  return el(
+    "div",
+    el("label", {for: id}, label),
+    el(
+      "select",
+      {id, name, onchange: (event) => of.set({[name]: event.target.value})},
+      all === undefined ? null : el("option", {value: ""}, all),
+      entries,
+    ),
+  );
+}
+
+const options = (values, show = (value) => value) => values.map((value) => el("option", {value}, plain(show(value))));
+
 function buildFilters() {
   const distinct = (values) => [...new Set(values)];
   const withTexts = figures.cells.filter((cell) => cell.discussions > 0);
-  const choose = (name, label, entries, all) =>
-    el(
-      "div",
-      el("label", {for: `by-${name}`}, label),
-      el(
-        "select",
-        {id: `by-${name}`, name, onchange: (event) => viewer.set({[name]: event.target.value})},
-        all === undefined ? null : el("option", {value: ""}, all),
-        entries,
-      ),
-    );
-  const options = (values, show = (value) => value) => values.map((value) => el("option", {value}, plain(show(value))));
+  const choose = (...given) => chooseNode(viewer, ...given);
   const labelOf = (method) => withTexts.find((cell) => cell.method === method).label;
   const [tasks, names, seeds] = ["task", "method", "seed"].map((name) => distinct(withTexts.map((cell) => cell[name])));
   const mixed = [true, false].every((greedy) =>

@@ -36,7 +36,7 @@ class LongList {
     for (let k = first; k < last; k++) rows.push(this.row(k));
     if (this.at >= 0 && (this.at < first || this.at >= last)) rows.push(this.row(this.at)); // what aria-activedescendant names must exist
     this.inner.replaceChildren(...rows);
-    if (this.at >= 0) this.holder.setAttribute("aria-activedescendant", `row-${this.at}`);
+    if (this.at >= 0) this.holder.setAttribute("aria-activedescendant", this.idOf(this.at));
     else this.holder.removeAttribute("aria-activedescendant");
   }
 
@@ -44,7 +44,7 @@ class LongList {
     const node = el(
       "div.row",
       {
-        id: `row-${k}`,
+        id: this.idOf(k),
         role: "option",
         "aria-selected": String(k === this.at),
         "aria-setsize": this.items.length,
@@ -55,6 +55,10 @@ class LongList {
     );
     node.style.top = `${k * ROW}px`;
     return node;
+  }
+
+  idOf(k) {
+    return `${this.holder.id}-row-${k}`;
   }
 
   select(k) {

@@ -1,12 +1,13 @@
 // Starts the page: results at once, discussions when the whole file is read; views, links and keys.
 
 const KEYS = [
-  ["j or ↓", "next discussion"],
-  ["k or ↑", "previous discussion"],
+  ["j or ↓", "next discussion or tree"],
+  ["k or ↑", "previous discussion or tree"],
   ["/", "search"],
   ["c", "mark changes, or not"],
   ["r", "results"],
   ["d", "discussions"],
+  ["t", "trees, where a run kept some"],
   ["Esc", "back to the list, or out of a field"],
   ["?", "this list"],
 ];
@@ -20,7 +21,8 @@ function showResults() {
       "p.lead",
       figures.cells.length
         ? `${many(labels.length, "method")} on ${tasks.map(plain).join(", ")}, ${many(seeds, "seed")}, ` +
-            `${many(figures.discussions, "discussion")}. `
+            `${many(figures.discussions, "discussion")}` +
+            (figures.trees ? `, ${many(figures.trees, "tree")}. ` : ". ")
         : "These results hold nothing yet. ",
       `Built ${plain(figures.built)
         .replace("T", " ")
@@ -112,16 +114,12 @@ function settingsNode() {
   );
 }
 
-// Views and links. "#results", "#discussions", "#list=1&method=…" (the list, filtered) or a discussion's key.
+// Views and links. "#results", "#discussions", "#list=1&method=…" (the list, filtered), a discussion's key, "#trees" or a tree's.
 
-function rememberPlace() {
-  const place = new URLSearchParams(store.key(viewer.current));
-  for (const partner of viewer.partners) place.append("with", new URLSearchParams(partner));
-  history.replaceState(null, "", `#${place}`);
-}
+const VIEWS = ["results", "discussions", "trees"];
 
 function show(view) {
-  for (const name of ["results", "discussions"]) {
+  for (const name of VIEWS) {
     byId(name).hidden = name !== view;
     byId(`to-${name}`)[name === view ? "setAttribute" : "removeAttribute"]("aria-current", "page");
   }
@@ -131,6 +129,11 @@ function show(view) {
 
 async function follow() {
   const place = new URLSearchParams(location.hash.slice(1));
+  if (place.has("tree") || location.hash === "#trees") {
+    show("trees");
+    await grown;
+    return grove.follow(place);
+  }
   if (!place.has("question") && !place.has("list") && location.hash !== "#discussions") return show("results");
   show("discussions");
   await ready;
@@ -157,6 +160,9 @@ async function follow() {
   return viewer.open(found);
 }
 
+// What is read one by one in this view, once it is there.
+const shown = () => [viewer, grove].find((one) => one.list && !one.frame.parentElement.hidden);
+
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
   const field = event.target.closest?.("input[type=search], select, textarea");
@@ -166,26 +172,28 @@ function pressed(event) {
     else if (menu) {
       menu.open = false;
       menu.querySelector("summary").focus();
-    } else if (byId("viewer").classList.contains("reading")) backToList();
+    } else if (shown()?.frame.classList.contains("reading")) backToList(shown());
     return;
   }
   if (field) return;
-  const reading = !byId("discussions").hidden && viewer.list;
+  const reading = shown();
+  const free = reading && !event.target.closest?.(".reader, details");
   const act = {
-    j: reading && (() => viewer.move(1)),
-    k: reading && (() => viewer.move(-1)),
-    ArrowDown: reading && !event.target.closest?.(".reader, details") && (() => viewer.move(1)),
-    ArrowUp: reading && !event.target.closest?.(".reader, details") && (() => viewer.move(-1)),
-    c: reading && viewer.current !== null && (() => viewer.toggleChanges()),
+    j: reading && (() => reading.move(1)),
+    k: reading && (() => reading.move(-1)),
+    ArrowDown: free && (() => reading.move(1)),
+    ArrowUp: free && (() => reading.move(-1)),
+    c: reading === viewer && viewer.current !== null && (() => viewer.toggleChanges()),
     "/": async () => {
       if (byId("discussions").hidden) location.hash = "#discussions";
       await ready;
       show("discussions");
-      byId("viewer").classList.remove("reading");
+      viewer.frame.classList.remove("reading");
       byId("filters").elements.query.focus();
     },
     r: () => (location.hash = "#results"),
     d: () => (location.hash = "#discussions"),
+    t: figures.trees > 0 && (() => (location.hash = "#trees")),
     "?": openHelp,
   }[event.key];
   if (!act) return;
@@ -220,8 +228,8 @@ function theme(wanted) {
 }
 
 const NEXT_THEME = {auto: "dark", dark: "light", light: "auto"};
-const ready = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve))
-  .then(breath)
+const loaded = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve)).then(breath);
+const ready = loaded
   .then(() => store.open())
   .then(() => viewer.start())
   .catch((error) => {
@@ -229,9 +237,17 @@ const ready = new Promise((resolve) => document.addEventListener("DOMContentLoad
       `The discussions cannot be read (${plain(error.message)}); is the file whole? Build it again with maporl report.`;
     byId("reader").replaceChildren();
   });
+const grown = loaded
+  .then(() => grove.start())
+  .catch((error) => {
+    byId("tree-reader").replaceChildren(
+      el("p.empty", `The trees cannot be read (${plain(error.message)}); is the file whole? Build it again with maporl report.`),
+    );
+  });
 
 theme();
 showResults();
+byId("to-trees").hidden = !figures.trees;
 byId("theme").addEventListener("click", () => theme(NEXT_THEME[document.documentElement.dataset.theme]));
 byId("keys").addEventListener("click", openHelp);
 document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), byId("main").focus()));

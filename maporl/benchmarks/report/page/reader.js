@@ -37,34 +37,45 @@ function sideNode(i, text, options) {
   );
 }
 
-function toolbarNode() {
-  const {list, current} = viewer;
-  const button = (name, label, onclick, more = {}) =>
-    el("button", {type: "button", title: name, onclick, ...more}, label);
-  const place = list.at >= 0 ? `${count(list.at + 1)} of ${count(list.items.length)}` : "not in the list";
+// Buttons over what is read; `of` is the viewer of discussions, or of trees.
+function toolbarNode(of, label, ...more) {
+  const {list} = of;
+  const step = (by, name, arrow, key, last) =>
+    el(
+      "button",
+      {
+        type: "button",
+        title: `${name} (${key})`,
+        onclick: () => of.move(by),
+        disabled: list.at === last,
+        "data-do": name.toLowerCase(),
+      },
+      el("span", {"aria-hidden": "true"}, arrow),
+      el("span.hidden", name),
+    );
   return el(
     "div.toolbar",
-    {role: "toolbar", "aria-label": "This discussion"},
-    el("button.back", {type: "button", onclick: () => backToList()}, "‹ List"),
-    button(
-      "Previous (k)",
-      [el("span", {"aria-hidden": "true"}, "↑"), el("span.hidden", "Previous")],
-      () => viewer.move(-1),
-      {disabled: list.at === 0, "data-do": "previous"},
-    ),
-    button("Next (j)", [el("span", {"aria-hidden": "true"}, "↓"), el("span.hidden", "Next")], () => viewer.move(1), {
-      disabled: list.at === list.items.length - 1,
-      "data-do": "next",
-    }),
-    el("span.place", place),
-    button("Mark what changed between an agent's messages (c)", "Changes", () => viewer.toggleChanges(), {
-      "aria-pressed": String(viewer.changes),
-      "data-do": "changes",
-    }),
-    besideNode(current),
-    button("Copy a link to this discussion within this file", "Copy link", copyLink, {"data-do": "link"}),
+    {role: "toolbar", "aria-label": label},
+    el("button.back", {type: "button", onclick: () => backToList(of)}, "‹ List"),
+    step(-1, "Previous", "↑", "k", 0),
+    step(1, "Next", "↓", "j", list.items.length - 1),
+    el("span.place", list.at >= 0 ? `${count(list.at + 1)} of ${count(list.items.length)}` : "not in the list"),
+    more,
+    toolNode("link", "Copy a link to this within this file", "Copy link", () => copyLink(of)),
   );
 }
+
+const toolNode = (name, title, label, onclick, more = {}) =>
+  el("button", {type: "button", title, onclick, "data-do": name, ...more}, label);
+
+const changesNode = () =>
+  toolNode(
+    "changes",
+    "Mark what changed between an agent's messages (c)",
+    "Changes",
+    () => viewer.toggleChanges(),
+    {"aria-pressed": String(viewer.changes)},
+  );
 
 // The menu of all other discussions of the same question.
 function besideNode(current) {
@@ -78,7 +89,7 @@ function besideNode(current) {
       .filter(([other]) => other !== i)
       .map(([, partner]) => partner);
     viewer.partners = on ? [...rest, key] : rest;
-    rememberPlace();
+    viewer.remember();
     viewer.draw();
   };
   const item = (i) =>
@@ -104,19 +115,20 @@ function besideNode(current) {
   );
 }
 
-function backToList() {
-  byId("viewer").classList.remove("reading");
-  byId("list").focus();
+function backToList(of) {
+  of.frame.classList.remove("reading");
+  of.list.holder.focus();
 }
 
-async function copyLink() {
-  rememberPlace();
+async function copyLink(of) {
+  of.remember();
+  const button = of.frame.querySelector("[data-do=link]");
   try {
     await navigator.clipboard.writeText(location.href);
     announce("Link copied");
-    byId("reader").querySelector("[data-do=link]").textContent = "Copied";
+    button.textContent = "Copied";
   } catch {
     announce("The link is in the address bar");
-    byId("reader").querySelector("[data-do=link]").textContent = "See the address bar";
+    button.textContent = "See the address bar";
   }
 }

@@ -23,16 +23,16 @@ async function search(query, candidates, progress) {
   const mine = ++searching;
   const terms = termsOf(query).map((term) => new RegExp(escaped(term), "iu"));
   const found = new Set();
-  const pieces = Map.groupBy(candidates, (i) => store.pieceOf(i));
+  const pieces = Map.groupBy(candidates, (i) => store.pieces.pieceOf(i));
   const numbers = [...pieces.keys()];
   const questions = new Map(); // of a question: the terms that it lacks
   let shown = performance.now();
   let rested = shown;
   for (let k = 0; k < numbers.length; k++) {
-    if (numbers[k + 1] !== undefined) store.piece(numbers[k + 1]).catch(() => {}); // unpacked by the browser meanwhile
-    const texts = await store.piece(numbers[k]);
+    if (numbers[k + 1] !== undefined) store.pieces.piece(numbers[k + 1]).catch(() => {}); // unpacked by the browser meanwhile
+    const texts = await store.pieces.piece(numbers[k]);
     if (mine !== searching) return null;
-    const start = store.index.starts[numbers[k]];
+    const start = store.pieces.starts[numbers[k]];
     for (const i of pieces.get(numbers[k])) {
       const question = index_(i, "question");
       if (!questions.has(question))

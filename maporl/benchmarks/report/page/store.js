@@ -11,20 +11,54 @@ async function unpack(block) {
   return JSON.parse(await new Response(stream).text());
 }
 
+// Texts of a kind ("discussions", "trees"), unpacked in pieces of many.
+class Pieces {
+  // starts: the number of the first text of each piece
+  constructor(kind, starts) {
+    Object.assign(this, {kind, starts});
+    this.unpacked = new Map(); // number of a piece -> promise of its texts, the most recently used last
+    this.keep = 24; // pieces that stay unpacked, some 10 MB
+  }
+
+  pieceOf(i) {
+    let low = 0;
+    let high = this.starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.starts[middle] <= i) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  piece(number) {
+    const found = this.unpacked.get(number) ?? unpack(byId(`${this.kind}-${number}`));
+    this.unpacked.delete(number);
+    this.unpacked.set(number, found);
+    if (this.unpacked.size > this.keep) this.unpacked.delete(this.unpacked.keys().next().value);
+    return found;
+  }
+
+  async text(i) {
+    const number = this.pieceOf(i);
+    return (await this.piece(number))[i - this.starts[number]];
+  }
+}
+
 const store = {
   index: null, // columns; see discussions.py
   size: 0,
   bits: {}, // name of a flag -> its bit
   byQuestion: [], // number of a question -> its discussions
-  _pieces: new Map(), // number of a piece -> promise of its texts, the most recently used last
-  keep: 24, // pieces that stay unpacked, some 10 MB
+  pieces: null,
 
   async open() {
-    const index = await unpack(byId("index"));
+    const index = await unpack(byId("discussions-index"));
     index.flag_names.forEach((name, bit) => (this.bits[name] = 1 << bit));
     this.size = index.cell.length;
     this.byQuestion = index.questions.map(() => []);
     for (let i = 0; i < this.size; i++) this.byQuestion[index.question[i]].push(i);
+    this.pieces = new Pieces("discussions", index.starts);
     this.index = index;
   },
 
@@ -46,29 +80,8 @@ const store = {
     return this.index.answers[index_(i, "answer")];
   },
 
-  pieceOf(i) {
-    const starts = this.index.starts;
-    let low = 0;
-    let high = starts.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (starts[middle] <= i) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  },
-
-  piece(number) {
-    const found = this._pieces.get(number) ?? unpack(byId(`piece-${number}`));
-    this._pieces.delete(number);
-    this._pieces.set(number, found);
-    if (this._pieces.size > this.keep) this._pieces.delete(this._pieces.keys().next().value);
-    return found;
-  },
-
-  async text(i) {
-    const number = this.pieceOf(i);
-    return (await this.piece(number))[i - this.index.starts[number]];
+  text(i) {
+    return this.pieces.text(i);
   },
 
   // What names a discussion in a link, also in another build of the page.

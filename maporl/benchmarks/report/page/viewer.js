@@ -1,6 +1,7 @@
 // The reader: filters and list on one side, the chosen discussion, and others of the same question, on the other.
 
 const viewer = {
+  frame: byId("viewer"),
   criteria: {...ANY},
   current: null, // a discussion
   partners: [], // keys of the discussions beside it, without the question: they stay when the question changes
@@ -74,8 +75,8 @@ const viewer = {
     const at = this.list.items.indexOf(i);
     if (at !== this.list.at) (this.list.show(this.list.items, i), this.list.reveal(), this.list.draw());
     if (!quiet) {
-      byId("viewer").classList.add("reading");
-      rememberPlace();
+      this.frame.classList.add("reading");
+      this.remember();
       if (document.activeElement !== byId("list"))
         announce(
           `${count(this.list.at + 1)} of ${count(this.list.items.length)}: ${nameOfDiscussion(i)}, ${verdictOf(index_(i, "correct")).word}`,
@@ -87,6 +88,12 @@ const viewer = {
 
   move(by) {
     this.list.move(by);
+  },
+
+  remember() {
+    const place = new URLSearchParams(store.key(this.current));
+    for (const partner of this.partners) place.append("with", new URLSearchParams(partner));
+    history.replaceState(null, "", `#${place}`);
   },
 
   toggleChanges() {
@@ -134,7 +141,7 @@ const viewer = {
     const open = byId("reader").querySelector("details.beside")?.open;
     const focused = byId("reader").contains(document.activeElement) ? document.activeElement.dataset.do : null;
     byId("reader").replaceChildren(
-      toolbarNode(),
+      toolbarNode(this, "This discussion", changesNode(), besideNode(i)),
       el("p.where", plain(question.task), el("span", ` · question ${plain(question.id)}`)),
       el("h2.hidden", `${nameOfDiscussion(i)}, question ${plain(question.id)}`),
       ...questionNode(question, texts[0], pattern).filter(Boolean),
