@@ -60,7 +60,8 @@ class Settings:
         beta, nll_coef: Of the critic's loss and of DPO's.
         critic_epochs, dpo_epochs: Passes over the pairs of discussions, and of messages.
         batch_size: Pairs of one optimizer step.
-        learning_rate: Of both adapters; None is the run's.
+        learning_rate: Of the critic; None is the run's.
+        dpo_learning_rate: Of the agent; None is that.
     """
 
     trajectories: int = 6
@@ -77,6 +78,7 @@ class Settings:
     dpo_epochs: int = 1
     batch_size: int = 8
     learning_rate: float | None = None
+    dpo_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         least = {"trajectories": 2, "candidates": 2, "pairs": 1, "critic_epochs": 1, "dpo_epochs": 1, "batch_size": 1}
@@ -89,7 +91,7 @@ class Settings:
             raise UserValueError(f"share is {self.share}; it is a share of the discussions: above 0, at most 1.")
         if not 0 <= self.nll_coef < math.inf:
             raise UserValueError(f"nll_coef is {self.nll_coef}; it must be at least 0.")
-        for name in ("beta", "learning_rate"):
+        for name in ("beta", "learning_rate", "dpo_learning_rate"):
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise UserValueError(f"{name} is {value}; it must be above 0 and finite.")
 
@@ -153,11 +155,14 @@ class SweetRL(Trainer):
             judge,
             reference=reference,
             **{name: getattr(self.settings, name) for name in given},
-            learning_rate=self.settings.learning_rate or config.learning_rate,
+            learning_rate=self._rate(config),
             num_epochs=self.settings.critic_epochs,
             microbatch_tokens=config.microbatch_tokens,
             seed=config.seed,
         )
+
+    def _rate(self, config: RunConfig) -> float:
+        return self.settings.learning_rate or config.learning_rate
 
     def preflight(self, run: Run) -> Preflight | None:
         return preflight(self, run, self.collector)
@@ -231,7 +236,7 @@ class SweetRL(Trainer):
             return {"pairs": 0.0}
         config, settings = run.config, self.settings
         how = AdapterSettings(
-            learning_rate=settings.learning_rate or config.learning_rate,
+            learning_rate=settings.dpo_learning_rate or self._rate(config),
             batch_size=settings.batch_size,
             epochs=settings.dpo_epochs,
             beta=settings.beta,
