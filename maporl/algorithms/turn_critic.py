@@ -80,7 +80,8 @@ class TurnCritic(GradientDescent):
         nll_coef: Weight of -log p of the better trajectory, a mean over the speaker's own tokens (.01 in the paper, 0 in its release).
         only_right: Compare fully right trajectories alone with worse ones (the release), instead of any that earned more.
         permuted: Which of a pair is the better one is drawn by lot: the control that must fail.
-        learning_rate: AdamW's; constant.
+        learning_rate: AdamW's, at the first epoch.
+        lr_schedule: Over the epochs: "linear" (to a tenth), "cosine" (to a twentieth) or "constant".
         num_epochs: Passes over the pairs of an `update`.
         batch_size: Pairs of one optimizer step.
         max_grad_norm, microbatch_tokens, seed: See `GradientDescent`.
@@ -103,13 +104,14 @@ class TurnCritic(GradientDescent):
         only_right: bool = False,
         permuted: bool = False,
         learning_rate: float = 5e-4,
+        lr_schedule: str = "linear",
         num_epochs: int = 4,
         batch_size: int = 8,
         max_grad_norm: float | None = 1.0,
         microbatch_tokens: int = 4096,
         seed: int = 0,
     ) -> None:
-        super().__init__(Team({("critic", 0): judge}), num_epochs, "constant", max_grad_norm, microbatch_tokens, seed)
+        super().__init__(Team({("critic", 0): judge}), num_epochs, lr_schedule, max_grad_norm, microbatch_tokens, seed)
         check(judge.adapter is not None, "adapter", judge.adapter, "a critic needs an adapter of its own")
         check(normalise in SCORES, "normalise", normalise, f"use one of {list(SCORES)}")
         for name, value in {"beta": beta, "learning_rate": learning_rate}.items():
@@ -156,6 +158,7 @@ class TurnCritic(GradientDescent):
             tally = Tally()
             for mini in np.array_split(self.rng.permutation(numbered), math.ceil(len(pairs) / self.batch_size)):
                 self._step(messages, mini, tally)
+            self.schedulers[self.name].step()
         found = {name.replace("train/", "critic/"): mean for name, mean in tally.means().items()}
         counted = {"critic/pairs": float(len(pairs)), "critic/skipped_tasks": skipped / number}
         return Update(found | counted)

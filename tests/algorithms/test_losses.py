@@ -181,9 +181,7 @@ def scores(normalise: str) -> torch.Tensor:
     return trajectory_scores(rows, mask, torch.tensor([0, 0, 1, 1]), 2, normalise)
 
 
-@pytest.mark.parametrize(
-    ("normalise", "loss"), [("turn_mean", 0.673347), ("token_mean", 0.682537), ("sum", 0.644397)]
-)
+@pytest.mark.parametrize(("normalise", "loss"), [("turn_mean", 0.673347), ("token_mean", 0.682537), ("sum", 0.644397)])
 def test_a_pair_of_trajectories_by_hand(normalise: str, loss: float) -> None:
     better, worse = scores(normalise)
     none = torch.zeros(())

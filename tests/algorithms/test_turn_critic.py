@@ -61,7 +61,9 @@ def test_a_step_goes_up_the_gradient_of_the_loss(made: Callable[..., Made], norm
     _, critic, episodes = made(normalise=normalise, nll_coef=0.3, beta=0.5, max_grad_norm=None, batch_size=100)
     policy, mine = critic.judge.policy, policy_parameters(critic)
     shake(policy, "judge")
-    critic.optimizers["judge"] = torch.optim.SGD(mine, lr=1.0)
+    plain = torch.optim.SGD(mine, lr=1.0)
+    critic.optimizers["judge"] = plain
+    critic.schedulers["judge"] = torch.optim.lr_scheduler.ConstantLR(plain, 1.0)
     before = [p.detach().clone() for p in mine]
     metrics = critic.update(episodes, length).metrics
     moved = [b - p.detach() for b, p in zip(before, mine, strict=True)]
@@ -115,7 +117,7 @@ def test_an_advantage_is_the_mean_log_ratio_after_the_privileged_prompt(made: Ca
         assert d.state["private"] in critic.judge.policy.tokenizer.decode(prompt) and not d.observation["private"]
         ids = [c.completion.completion_ids for c in d.candidates]
         spoken, base = (logprobs_of(critic.judge.policy, a, [prompt] * 3, ids) for a in ("judge", None))
-        means = [float((s - b)[: len(c)].mean()) for s, b, c in zip(spoken, base, ids, strict=True)]
+        means = [(s - b)[: len(c)].mean().item() for s, b, c in zip(spoken, base, ids, strict=True)]
         assert d.values == pytest.approx(means, abs=1e-4)
 
 

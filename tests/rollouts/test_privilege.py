@@ -35,7 +35,9 @@ def said(agent: str, text: str, round: int = 0) -> dict[str, Any]:
 def test_a_secret_in_any_place_is_named(place: str) -> None:
     leak = shown(**{place: "Remember that\n colour: red.  size: small. Good luck."})
     where = {"private": "private information"}.get(place, place)
-    with pytest.raises(ValueError, match=f"agent_0 is shown 'colour: red. size: small.' in its {where}, which agent_1 alone"):
+    with pytest.raises(
+        ValueError, match=f"agent_0 is shown 'colour: red. size: small.' in its {where}, which agent_1 alone"
+    ):
         check_unseen(leak, {"agent_1": SECRET})  # type: ignore[arg-type]
 
 

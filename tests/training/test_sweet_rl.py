@@ -131,7 +131,9 @@ def test_a_run_stopped_while_it_collects_goes_on(whole: RunFolder, config: RunCo
 
 
 def test_a_secret_in_the_actors_view_is_refused_before_the_run(config: RunConfig) -> None:
-    with pytest.raises(ValueError, match=r"agent_0 is shown 'The word is train\d+.' in its private information, which agent_1"):
+    with pytest.raises(
+        ValueError, match=r"agent_0 is shown 'The word is train\d+.' in its private information, which agent_1"
+    ):
         train(config.merged({"env_args": {"view": "all"}}))
     assert not config.folder.exists()
 
@@ -142,9 +144,7 @@ def test_a_secret_that_comes_later_is_refused_before_anything_is_learned(config:
     assert not (config.folder / "critic").exists()
 
 
-def test_a_secret_among_stored_candidates_is_refused(
-    config: RunConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_secret_among_stored_candidates_is_refused(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decision whose actor would read the joint state: the slip that this test is for."""
     kept = sweet_rl.write_decisions
 

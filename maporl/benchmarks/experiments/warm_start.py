@@ -164,7 +164,7 @@ def make_warm_start(
 
     Args:
         path: The folder.
-        task: "two_witnesses", "vault", "arithmetic" or "requests"; several tasks are learned in equal parts, in as many steps as all of them take.
+        task: "two_witnesses", "vault", "arithmetic", "requests"; several are learned in equal parts, in as many steps as all of them take.
         seed: Of weights, corpus and order.
         shipped: Copy the package's weights if they come from this very recipe.
         **settings: Other fields of :class:`Recipe`.
