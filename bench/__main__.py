@@ -31,8 +31,10 @@ SECTIONS = {
     "yardstick": "the learning yardstick: vowels and digits, ours beside CoMLRL",
     "floor": "rollout and update against the same arithmetic in bare tensors",
     "against_generate": "rollout against `generate` with re-encoding",
+    "trees": "trees of discussions against as many messages of discussions that do not branch",
     "scaling": "discussions, agents, rounds, group size, length, vocabulary",
     "memory": "peak memory of one agent against three",
+    "preferences": "SFT and DPO of candidates: a step of each, and the peak memory of three roles",
     "profile": "products, attention and the rest, in an update and a rollout",
     "verifier": "a learned verifier against a plain forward pass, and what it adds to an iteration",
     "share": "what env, verifier and collector take of an iteration",
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     repetitions = args.repetitions or (1 if args.quick else 7)
     try:
         settings = Settings(
-            args.device, args.dtype, args.geometry, repetitions, args.num_threads, args.seed, quick=args.quick
+            args.device, args.dtype, args.geometry, repetitions, args.num_threads, args.seed, args.model, args.quick
         )
     except ValueError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -183,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="a torch device [cpu]")
     parser.add_argument("--dtype", default="float32", help="of the base model [float32]")
     parser.add_argument("--geometry", default="tiny", help=f"one of {', '.join(GEOMETRIES)} [tiny]")
+    parser.add_argument("--model", metavar="FOLDER", help="one that section trees measures, too")
     parser.add_argument("--repetitions", type=int, help="of each measured step [7]")
     parser.add_argument("--num_threads", type=int, default=1, help="torch's threads [1]")
     parser.add_argument("--seed", type=int, default=0)

@@ -63,6 +63,7 @@ class Settings:
         repetitions: Of each measured step, warm-up apart.
         num_threads: torch's threads; every section is told to keep to them.
         seed: Of weights, prompts and sampling.
+        model: A checkpoint folder to measure beside the geometry, where a section does.
         quick: Sizes and repetitions that only show that it runs.
 
     Raises:
@@ -75,6 +76,7 @@ class Settings:
     repetitions: int = 7
     num_threads: int = 1
     seed: int = 0
+    model: str | None = None
     quick: bool = False
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from bench.settings import Settings
 from maporl.agents import Policy, Sampling, Team
 from maporl.agents.models.make_model import make_model
+from maporl.agents.models.output_layer import OutputLayer
 from maporl.algorithms import Algorithm
 from maporl.envs import DiscussionEnv
 from maporl.rollouts.play import rollout
@@ -52,6 +53,7 @@ def make_talkative(policy: Policy, mean_length: float | None = None) -> Policy:
         weight[:, 0] = bias / math.sqrt(width)
         head.weight = nn.Parameter(weight.to(embedding.device, embedding.dtype), requires_grad=False)
     model.config.tie_word_embeddings = False
+    policy.backbone.output = OutputLayer.of(model)  # what it had read is another one
     return policy
 
 

@@ -7,34 +7,35 @@ discussions every node is a candidate of the decision above it.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
-from maporl.agents.team import Team
-from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
-from maporl.rollouts.play import rollout
 from maporl.types import Completion, Episode, Observation, Seat, Turn
 
 __all__ = [
     "RULES",
+    "Branch",
     "Candidate",
     "Decision",
+    "Leaf",
     "Rule",
     "backed_up",
     "decisions",
     "leaf_value",
     "pairs",
     "positives",
-    "resample",
-    "subset",
 ]
 
 Branch = tuple[int, ...]
+"""Which one of its siblings each message on the way to a node is."""
+
 Leaf = Callable[[Episode], float | None]
+"""What a discussion is worth; None: nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ class Decision:
         observation: What the speaker is shown.
         state: What a centralised critic is shown: all private views (`Rules.state`).
         candidates: In the order of their branches. All were sampled from one prompt.
+
+    Raises:
+        ValueError: Candidates of different prompts.
     """
 
     id: str
@@ -72,6 +76,21 @@ class Decision:
     observation: Observation
     state: Observation
     candidates: tuple[Candidate, ...]
+
+    def __post_init__(self) -> None:
+        for c in self.candidates[1:]:
+            first, prompt = self.candidates[0].completion.prompt_ids, c.completion.prompt_ids
+            if prompt is not first and not np.array_equal(prompt, first):
+                raise UserValueError(
+                    f"decision {self.id!r} of {self.agent}: candidate {c.id!r} was sampled from another prompt than "
+                    f"{self.candidates[0].id!r}; only answers to one prompt compare: make it a decision of its own."
+                )
+
+    @classmethod
+    def at(cls, episode: Episode, place: int, id: str, candidates: tuple[Candidate, ...]) -> Decision:
+        """At a place of a discussion: its speaker decides, who is shown what was shown there."""
+        turn, question = episode.transcript.turns[place], episode.transcript.question.id
+        return cls(id, question, turn.agent, turn.round, episode.observation(place), episode.state(place), candidates)
 
     @property
     def seat(self) -> Seat:
@@ -130,16 +149,23 @@ def backed_up(leaves: Mapping[Branch, float | None]) -> dict[Branch, float | Non
         leaves: Branch -> value.
 
     Returns:
-        Branch -> value, leaves and inner nodes but the root; None for a node without any leaf that has one.
+        Branch -> value, leaves and inner nodes but the root; None for a node without any leaf that has one. Exact, then rounded once:
+        18 of 36 right leaves are .5 and no more, whatever the means in between.
+
+    Raises:
+        ValueError: A leaf's value is not finite.
     """
-    values = dict(leaves)
+    for branch, value in leaves.items():
+        if value is not None and not math.isfinite(value):
+            raise UserValueError(f"branch {_path(branch)} is worth {value}; give a number, or None where nobody knows.")
+    exact = {branch: None if value is None else Fraction(value) for branch, value in leaves.items()}
     for depth in range(max(map(len, leaves), default=0) - 1, 0, -1):
-        children: dict[Branch, list[float]] = defaultdict(list)
-        for branch, value in values.items():
+        children: dict[Branch, list[Fraction]] = defaultdict(list)
+        for branch, worth in exact.items():
             if len(branch) == depth + 1:
-                children[branch[:depth]] += [] if value is None else [value]
-        values |= {branch: float(np.mean(found)) if found else None for branch, found in children.items()}
-    return values
+                children[branch[:depth]] += [] if worth is None else [worth]
+        exact |= {branch: sum(found, Fraction()) / len(found) if found else None for branch, found in children.items()}
+    return {branch: None if worth is None else float(worth) for branch, worth in exact.items()}
 
 
 def decisions(episodes: Sequence[Episode], value: Leaf = leaf_value) -> list[Decision]:
@@ -151,6 +177,9 @@ def decisions(episodes: Sequence[Episode], value: Leaf = leaf_value) -> list[Dec
     Args:
         episodes: Leaves, as `rollout` gives them; some with an overflowed prompt have no part, in the mean of their parents either.
         value: What a leaf is worth (None: unknown).
+
+    Raises:
+        ValueError: Two leaves of one tree with one branch (of two plays whose starts have the same numbers), or one of `value`.
     """
     trees: dict[int, list[Episode]] = defaultdict(list)
     for e in episodes:
@@ -159,6 +188,11 @@ def decisions(episodes: Sequence[Episode], value: Leaf = leaf_value) -> list[Dec
 
 
 def _of_tree(number: int, leaves: Sequence[Episode], value: Leaf) -> list[Decision]:
+    twice = [branch for branch, times in Counter(e.branch for e in leaves).items() if times > 1]
+    if twice:
+        raise UserValueError(
+            f"tree {number} has two leaves {_name(number, twice[0], '')!r}; give the starts of each play numbers of their own (`first`)."
+        )
     values = backed_up({e.branch: None if e.overflow else value(e) for e in leaves})
     found: dict[tuple[Branch, str], dict[Branch, tuple[Turn, Episode, int]]] = {}
     waves = [(e, e.waves) for e in leaves]
@@ -169,57 +203,25 @@ def _of_tree(number: int, leaves: Sequence[Episode], value: Leaf) -> list[Decisi
                 for place, turn in said[depth]:
                     at = found.setdefault((e.branch[:depth], turn.agent if together else ""), {})
                     at.setdefault(e.branch[: depth + 1], (turn, e, place))
-    return [
-        decision
-        for (parent, agent), children in found.items()
-        if (decision := _decision(number, parent, agent, children, values)).candidates
-    ]
-
-
-def _decision(
-    number: int,
-    parent: Branch,
-    agent: str,
-    children: Mapping[Branch, tuple[Turn, Episode, int]],
-    values: Mapping[Branch, float | None],
-) -> Decision:
-    turn, episode, place = next(iter(children.values()))
-    candidates = tuple(
-        Candidate(_name(number, branch, agent), said.completion, values[branch])
-        for branch, (said, _, _) in children.items()
-        if said.completion is not None and not said.completion.overflow and values[branch] is not None
-    )
-    shown, state = episode.observation(place), episode.state(place)
-    question = episode.transcript.question.id
-    return Decision(_name(number, parent, agent), question, turn.agent, turn.round, shown, state, candidates)
+    made = []
+    for (parent, agent), children in found.items():
+        candidates = tuple(
+            Candidate(_name(number, branch, agent), turn.completion, values[branch])
+            for branch, (turn, _, _) in children.items()
+            if turn.completion is not None and values[branch] is not None
+        )
+        if candidates:
+            _, episode, place = next(iter(children.values()))
+            made.append(Decision.at(episode, place, _name(number, parent, agent), candidates))
+    return made
 
 
 def _name(number: int, branch: Branch, agent: str) -> str:
-    return ".".join(map(str, (number, *branch))) + (f":{agent}" if agent else "")
+    return _path((number, *branch)) + (f":{agent}" if agent else "")
 
 
-def resample(
-    env: DiscussionEnv, team: Team, episodes: Iterable[Episode], agent: str, n: int, seed: int | Sequence[int]
-) -> list[Decision]:
-    """`n` new candidates for each message of `agent` in discussions that have been held, without a value: nothing is played on.
-
-    A candidate is a function of seed, the number of its decision among all of them, and its own number.
-
-    Args:
-        env: The task.
-        team: Who speaks.
-        episodes: Discussions by this task's rules.
-        agent: Whose messages.
-        n: Candidates of each.
-        seed: Of their random streams.
-
-    Raises:
-        ValueError: n below 1.
-    """
-    starts = [e.transcript.before(place) for e in episodes for place, turn in e.said if turn.agent == agent]
-    sampled = rollout(env, team, starts, seed=seed, branching=(n,), waves=1)
-    made = [d for d in decisions(sampled, lambda _: 0.0) if d.agent == agent]
-    return [d.valued([None] * len(d.candidates)) for d in made]
+def _path(branch: Branch) -> str:
+    return ".".join(map(str, branch))
 
 
 # -- rules ---------------------------------------------------------------------------------------------------------------
@@ -268,8 +270,8 @@ def pairs(
     most: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> list[tuple[Candidate, Candidate]]:
-    """(chosen, rejected): every better candidate against every worse one. Equal values make no pair, nor do equal messages, from which
-    nothing can be learned.
+    """(chosen, rejected): every better candidate against every worse one. Equal values make no pair; nor do equal texts, which nobody
+    who reads them can tell apart: what came after them differs by chance.
 
     Args:
         decision: Candidates of one prompt: never of two.
@@ -285,7 +287,7 @@ def pairs(
     all_pairs = [
         (decision.candidates[i], decision.candidates[j]) for i in better for j in worse if values[i] > values[j]
     ]
-    found = [(a, b) for a, b in all_pairs if not _same(a.completion, b.completion)]
+    found = [(a, b) for a, b in all_pairs if a.completion.text != b.completion.text]
     if most is None or len(found) <= most:
         return found
     if rng is None:
@@ -293,15 +295,6 @@ def pairs(
     return [found[i] for i in sorted(rng.choice(len(found), most, replace=False))]
 
 
-def _same(a: Completion, b: Completion) -> bool:
-    return a.text == b.text and np.array_equal(a.completion_ids, b.completion_ids)
-
-
 def positives(decision: Decision) -> list[Candidate]:
     """The candidates whose value is above .5, strictly: what is imitated."""
     return [c for c, value in zip(decision.candidates, decision.values, strict=True) if value > 0.5]
-
-
-def subset(decisions: Iterable[Decision], agent: str) -> list[Decision]:
-    """Those at which `agent` speaks."""
-    return [d for d in decisions if d.agent == agent]

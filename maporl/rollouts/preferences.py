@@ -10,12 +10,13 @@ import numpy as np
 
 from maporl.agents.prompts import PromptTemplate
 from maporl.errors import UserValueError
+from maporl.printable import encodable
 from maporl.rollouts.decisions import Candidate, Decision, Rule, pairs, positives
 from maporl.rollouts.records import write_records
 from maporl.text_files import read_jsonl
 from maporl.types import Completion
 
-__all__ = ["VERSION", "preference_rows", "read_decisions", "sft_rows", "write_decisions"]
+__all__ = ["VERSION", "imitated", "preference_rows", "read_decisions", "sft_rows", "write_decisions"]
 
 VERSION = 1
 """Version of the format of decisions; another one is refused."""
@@ -52,7 +53,7 @@ def sft_rows(
         rule: Which makes the pairs.
     """
     return [
-        {"prompt": prompts.messages(d.observation), "completion": _said(c)}
+        {"prompt": _chat(prompts, d), "completion": _said(c)}
         for d in decisions
         for c in imitated(d, paired=paired, rule=rule)
     ]
@@ -63,7 +64,7 @@ def preference_rows(
 ) -> list[Row]:
     """What is preferred, for TRL's ``DPOTrainer``: ``{"prompt": [messages], "chosen": [message], "rejected": [message]}``."""
     return [
-        {"prompt": prompts.messages(d.observation), "chosen": _said(chosen), "rejected": _said(rejected)}
+        {"prompt": _chat(prompts, d), "chosen": _said(chosen), "rejected": _said(rejected)}
         for d in decisions
         for chosen, rejected in pairs(d, rule)
     ]
@@ -77,8 +78,17 @@ def imitated(decision: Decision, *, paired: bool = False, rule: str | Rule = "th
     return list(chosen.values())
 
 
+def _chat(prompts: PromptTemplate, decision: Decision) -> list[dict[str, str]]:
+    return [_message(**message) for message in prompts.messages(decision.observation)]
+
+
 def _said(candidate: Candidate) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": candidate.completion.text}]
+    return [_message("assistant", candidate.completion.text)]
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    """One lone surrogate in a file, and `datasets` reads all of it by other rules, in which a list of one message is that message."""
+    return {"role": role, "content": encodable(content)}
 
 
 def _encoded(d: Decision) -> Row:
@@ -113,31 +123,29 @@ def _decoded(row: Any, where: str) -> Decision:
         raise UserValueError(f"{where}: a decision of version {VERSION} was expected, this is {found}; write it anew.")
     try:
         prompt = np.array(row["prompt_ids"], np.int64)
-        candidates = tuple(_candidate(c, prompt) for c in row["candidates"])
         return Decision(
             row["id"],
             row["question_id"],
             row["agent"],
-            row["round"],
+            int(row["round"]),
             _view(row["observation"]),
             _view(row["state"]),
-            candidates,
+            tuple(_candidate(c, prompt) for c in row["candidates"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserValueError(f"{where}: no decision ({type(error).__name__}: {error}); write it anew.") from error
 
 
 def _candidate(row: Mapping[str, Any], prompt: np.ndarray) -> Candidate:
-    completion = Completion(
-        row["text"],
-        prompt,
-        np.array(row["completion_ids"], np.int64),
-        np.array(row["logprobs"], np.float32),
-        forced=np.array(row["forced"], bool) if "forced" in row else None,
-        **{name: row[name] for name in _FLAGS if name in row},
-    )
-    return Candidate(row["id"], completion, row["value"])
+    text, value, flags = row["text"], row["value"], {name: row[name] for name in _FLAGS if name in row}
+    ids, logprobs = np.array(row["completion_ids"], np.int64), np.array(row["logprobs"], np.float32)
+    forced = np.array(row["forced"], bool) if "forced" in row else None
+    if not isinstance(text, str) or any(len(ids) != len(column) for column in (logprobs, forced) if column is not None):
+        raise ValueError(f"candidate {row['id']!r}: {len(ids)} token ids do not go with its text, log-probs or forced")
+    completion = Completion(text, prompt, ids, logprobs, forced=forced, **flags)
+    return Candidate(row["id"], completion, None if value is None else float(value))
 
 
 def _view(observation: Mapping[str, Any]) -> Any:
+    """What JSON holds as a list is a tuple."""
     return {**observation, "transcript": tuple(observation["transcript"])}

@@ -138,6 +138,11 @@ class Trainer(ABC):
         """The configuration with what this trainer needs of the discussion where it leaves that open."""
         return config
 
+    @classmethod
+    def branching_of(cls, config: RunConfig, env: DiscussionEnv) -> tuple[int, ...]:
+        """Of the trees that it samples (`Play.branching`): what a training costs is planned by it."""
+        return ()
+
     @abstractmethod
     def __init__(self, run: Run) -> None:
         """Build what the run needs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -59,19 +60,23 @@ def expected(study: Study) -> Iterator[Expected]:
             samples = study.num_samples * named.method.samples + alone
             again = study.num_samples * len(env.possible_agents) * (study.ablate_messages and alone and _hear(env))
             evaluated = asked * (samples * _spoken(env) + again) * seats * len(study.seeds)
-            trained = sum(_discussed(t.config) * _spoken(t.config.build_env()) for t in new)
+            trained = sum(map(_trained, (t.config for t in new)))
             yield Expected(task, named, len(new), trained, evaluated, (trained + evaluated) * config.max_new_tokens)
 
 
-def _discussed(config: RunConfig) -> int:
-    """Discussions of a training, at most."""
-    n = config.num_iterations
+def _trained(config: RunConfig) -> int:
+    """Messages of a training, at most."""
+    n, env = config.num_iterations, config.build_env()
     evaluations = (
         2 + (n > 0) + max(n - 1, 0) // config.eval_every
     )  # the first, the test, the last, and those in between
     if not getattr(registry.load("algorithm", config.algorithm), "evaluated", True):
         evaluations = 0
-    return n * config.episodes_per_iteration + evaluations * config.num_eval_questions
+    branching = config.trainer.branching_of(config, env)
+    trees = max(config.episodes_per_iteration // math.prod(branching), 1)
+    waves = enumerate(env.rules.waves(Question("", "")), 1)
+    messages = sum(len(seats) * math.prod(branching[:depth]) for depth, seats in waves)
+    return n * trees * messages + evaluations * config.num_eval_questions * _spoken(env)
 
 
 def _spoken(env: DiscussionEnv) -> int:

@@ -21,6 +21,7 @@ import torch
 
 from maporl.agents import LLMAgent
 from maporl.algorithms.adapter_training import AdapterSettings, dpo_adapter, sft_adapter
+from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
 from maporl.rollouts.decisions import Decision, decisions, pairs
 from maporl.rollouts.preferences import imitated, write_decisions
@@ -54,9 +55,13 @@ class MALT(Trainer):
             return config
         return config.merged({"env_args": {"protocol": "pipeline"}, "num_rounds": config.num_rounds or 1})
 
+    @classmethod
+    def branching_of(cls, config: RunConfig, env: DiscussionEnv) -> tuple[int, ...]:
+        return branching_of(_settings(config).branching, env)
+
     def __init__(self, run: Run) -> None:
         config, env = run.config, run.env
-        self.settings = called("algorithm", config.algorithm, Settings, dict(config.algorithm_args))
+        self.settings = _settings(config)
         check_team_answer(config.team_answer)
         check_oracle(env, config.allow_oracle)
         check(config, env, self.settings)
@@ -210,6 +215,11 @@ class MALT(Trainer):
             for name, tensors in state["weights"].items():
                 for parameter, tensor in zip(self.team.learners[name].policy.parameters(name), tensors, strict=True):
                     parameter.copy_(tensor)
+
+
+def _settings(config: RunConfig) -> Settings:
+    made: Settings = called("algorithm", config.algorithm, Settings, dict(config.algorithm_args))
+    return made
 
 
 def labels(found: Sequence[Decision]) -> dict[str, float]:

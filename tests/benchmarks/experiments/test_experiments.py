@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from maporl.benchmarks.experiments import EXPERIMENTS, configuration
 from maporl.benchmarks.experiments.warm_start import PROMPTS, make_warm_start
@@ -206,3 +208,45 @@ def test_prompts_of_a_model_with_personas_serve_a_lone_agent_too(tmp_path: Path)
     study = Study().merged({"methods": ["single_agent"], "model": str(tmp_path)})
     config = study.config("two_witnesses", study.named[0], 0)
     assert dict(config.build_prompts().personas) == {"agent_0": "Be kind."}
+
+
+def test_the_plan_of_malts_paper(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {
+        "gsm8k": {"question": "What is 2 + 2?", "answer": "2 + 2 = 4\n#### 4"},
+        "math": {
+            "problem": "What is $2 + 2$?",
+            "solution": r"It is $\boxed{4}$.",
+            "level": "Level 1",
+            "type": "Algebra",
+        },
+        "csqa": {
+            "id": "0",
+            "question": {"stem": "Where is money?", "choices": [{"label": x, "text": x * 3} for x in "ABCDE"]},
+            "answerKey": "A",
+        },
+    }
+    for task, row in rows.items():
+        (tmp_path / task).mkdir()
+        for split in ("train", "test"):
+            file, numbered = tmp_path / task / f"{split}.jsonl", [dict(row), dict(row)]
+            for n, copy in enumerate(numbered):
+                copy["id"] = f"{split}{n}"
+                for key in ("question", "problem"):
+                    if isinstance(copy.get(key), str):
+                        copy[key] = f"{split} {n}: {copy[key]}"
+            file.write_text("".join(json.dumps(r) + "\n" for r in numbered), encoding="utf-8")
+    study = Study.load(configuration("malt"))
+    tasks = {task: {"data": str(tmp_path / task)} for task in study.tasks}
+    file = tmp_path / "here.yaml"
+    file.write_text(yaml.safe_dump({"tasks": tasks, "model": "embedded"}), encoding="utf-8")
+    assert main(["benchmark", "--config", "malt", str(file), "--plan"]) == 0
+    told = capsys.readouterr().out
+    rows = [line.split() for line in told.splitlines()]
+    trained = {row[1]: (int(row[2]), int(row[3].replace(",", ""))) for row in rows if row[0] == "gsm8k"}
+    sampled = 50 * 8 * 39  # of the pipeline's two that sample alike, each of four seeds
+    assert trained["pipeline@3/sft"] == (4, 4 * 50 * 104 * 3) == (4, 4 * sampled)
+    assert trained["malt@3"] == (0, 0), "it shares the runs of malt"
+    assert trained["malt"] == (4, 4 * (sampled + 3 * 100 * 3)), (
+        "39 messages a tree, and three evaluations of 100 questions"
+    )
+    assert trained["without_refiner"] == (4, 4 * (50 * 24 * (3 + 9) + 3 * 100 * 2))
