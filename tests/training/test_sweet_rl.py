@@ -20,7 +20,6 @@ from maporl.roster import Roster
 from maporl.training.config import RunConfig
 from maporl.training.run import RunFolder, train
 from maporl.training.trainers import sweet_rl
-from maporl.training.trainers.sweet_rl import SweetRL
 from maporl.types import Question, Transcript
 
 
@@ -205,7 +204,3 @@ def test_slips_are_told_and_leave_no_folder(config: RunConfig, changes: dict[str
     with pytest.raises(ValueError, match=message):
         train(replace(config, **changes))
     assert not config.folder.exists()
-
-
-def test_it_is_a_word() -> None:
-    assert sweet_rl.SweetRL is SweetRL and RunConfig(algorithm="sweet_rl").completed.algorithm == "sweet_rl"
