@@ -19,8 +19,9 @@ from maporl.agents.team import Team
 from maporl.algorithms.losses import preference_loss, trajectory_scores
 from maporl.algorithms.turn_critic import TurnCritic, pairs_of_one_task, rank_accuracy
 from maporl.envs.tasks.requests import ATTRIBUTES, KINDS, Requests, asked_for
-from maporl.rollouts.decisions import Candidate, Decision, pairs, resample
+from maporl.rollouts.decisions import Candidate, Decision, pairs
 from maporl.rollouts.play import rollout
+from maporl.rollouts.resampling import resample
 from maporl.types import Completion, Episode, Observation
 
 Made = tuple[Team, TurnCritic, list[Episode]]

@@ -25,9 +25,10 @@ from maporl.algorithms.losses import SCORES
 from maporl.algorithms.turn_critic import TurnCritic, rank_accuracy
 from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
-from maporl.rollouts.decisions import Decision, pairs, resample
+from maporl.rollouts.decisions import Decision, pairs
 from maporl.rollouts.preferences import read_decisions, write_decisions
 from maporl.rollouts.privilege import check_unseen, hidden_from
+from maporl.rollouts.resampling import resample
 from maporl.roster import WARM_START
 from maporl.settings import called
 from maporl.training.config import RunConfig
