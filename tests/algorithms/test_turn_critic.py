@@ -241,10 +241,9 @@ def test_with_privilege_credit_is_found_and_without_it_is_not() -> None:
         with torch.no_grad():
             policy.parameters("agent_0")[0].zero_()
         rng = np.random.default_rng(0)
-        prefer(policy, [pair for d in found for pair in pairs(d, "halves", most=4, rng=rng)])
+        prefer(policy, [pair for d in found for pair in pairs(d, "halves", most=8, rng=rng)])
         after = rollout(env, team, env.questions("test"), seed=9, greedy=True)
         solved[name] = float(np.mean([e.rewards[0] for e in after]))
-    print(ranked, solved)
     assert ranked["c"] >= 0.95 and solved["c"] >= 0.9
     assert max(ranked["c blanked"], ranked["permuted"]) < 0.85
     assert max(solved["c blanked"], solved["permuted"]) < 0.5
