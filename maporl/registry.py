@@ -27,6 +27,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "two_witnesses": "maporl.envs.tasks.two_witnesses:TwoWitnesses",
         "vault": "maporl.envs.tasks.vault:Vault",
         "shared_numbers": "maporl.envs.tasks.shared_numbers:SharedNumbers",
+        "requests": "maporl.envs.tasks.requests:Requests",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",
@@ -68,7 +69,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "pairwise_judge": "maporl.judges:PairwiseJudge",
     },
     "judge_model": {"local": "maporl.judges:LocalModel", "chat_server": "maporl.judges:ChatServer"},
-    "agent": {},
+    "agent": {"simulated_human": "maporl.agents.simulated_human:SimulatedHuman"},
     "sampler": {
         "in_process": "maporl.agents.sampling.in_process:InProcessSampler",
         "reference": "maporl.agents.sampling.reference:ReferenceSampler",
@@ -100,6 +101,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "maremax": "maporl.algorithms.magrpo:MAREMAX",
         "trl_grpo": "maporl.training.trainers.trl_grpo:TRLGRPO",
         "malt": "maporl.training.trainers.malt:MALT",
+        "sweet_rl": "maporl.training.trainers.sweet_rl:SweetRL",
         "sft": "maporl.training.trainers.good_discussions:GoodDiscussions",
         "learned_verifier": "maporl.learned_verifier.making:VerifierTraining",
     },

@@ -26,19 +26,26 @@ class SmallPolicy:
     """Softmax over actions, with adapters by name: logits = log(base probabilities) + head(features of the state).
 
     The features are the adapter's own. Without hidden units they are one-hot, so that the head is a table of logits over (action, state);
-    a critic's head is a table of values then. Heads start at zero.
+    a critic's head is a table of values then. Log-linear ones are one-hot number by number: the logits are a sum of one table for each
+    number of the state, which holds in states that were never met. Heads start at zero.
 
     Args:
         shape: How many values each number of a state takes, from 0: (T, K + 1) for (round, count).
         probabilities: Of each action under the base, the same in every state; all positive, their sum 1.
         hidden_units: Width of two tanh layers; None is the table.
+        log_linear: A table for each number of the state, instead of one for all of them together.
 
     Raises:
-        ValueError: No state, probabilities that are none, or a width below 1.
+        ValueError: No state, probabilities that are none, a width below 1, or hidden units of what is log-linear.
     """
 
     def __init__(
-        self, shape: Sequence[int], probabilities: Sequence[float], *, hidden_units: int | None = None
+        self,
+        shape: Sequence[int],
+        probabilities: Sequence[float],
+        *,
+        hidden_units: int | None = None,
+        log_linear: bool = False,
     ) -> None:
         if not shape or min(shape) < 1:
             raise UserValueError(
@@ -50,7 +57,10 @@ class SmallPolicy:
             )
         if hidden_units is not None and hidden_units < 1:
             raise UserValueError(f"hidden_units is {hidden_units}; at least 1, or None for a table.")
+        if log_linear and hidden_units is not None:
+            raise UserValueError(f"log_linear with hidden_units {hidden_units} is neither; leave one of them out.")
         self.shape, self.num_actions, self.hidden_units = tuple(shape), len(probabilities), hidden_units
+        self.log_linear = log_linear
         self._base = torch.tensor(probabilities, dtype=torch.float64).log().float()
         self._adapters: dict[str, _Adapter] = {}
 
@@ -64,7 +74,7 @@ class SmallPolicy:
 
     @property
     def hidden_size(self) -> int:
-        return self.hidden_units or math.prod(self.shape)
+        return self.hidden_units or _one_hot(self.shape, self.log_linear)
 
     @property
     def context_window(self) -> int:
@@ -85,7 +95,7 @@ class SmallPolicy:
             raise UserValueError(f"adapter {name!r} exists already; choose another name.")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._adapters[name] = _Adapter(self.shape, self.num_actions, self.hidden_units)
+            self._adapters[name] = _Adapter(self.shape, self.num_actions, self.hidden_units, self.log_linear)
 
     def parameters(self, adapter: str) -> list[nn.Parameter]:
         return list(self._named(adapter).parameters())
@@ -164,25 +174,35 @@ class SmallPolicy:
 class _Adapter(nn.Module):
     """Features of a state, and a linear head that begins at zero."""
 
-    def __init__(self, shape: Sequence[int], num_actions: int, hidden_units: int | None) -> None:
+    def __init__(
+        self, shape: Sequence[int], num_actions: int, hidden_units: int | None, log_linear: bool = False
+    ) -> None:
         super().__init__()
-        self.shape = torch.tensor(shape)
+        self.shape, self.log_linear = torch.tensor(shape), log_linear
         self.strides = torch.tensor([math.prod(shape[i + 1 :]) for i in range(len(shape))])
         self.body: nn.Module | None = None
         if hidden_units is not None:
             layers = (nn.Linear(len(shape), hidden_units), nn.Tanh(), nn.Linear(hidden_units, hidden_units), nn.Tanh())
             self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(hidden_units or math.prod(shape), num_actions, bias=False)
+        self.head = nn.Linear(hidden_units or _one_hot(shape, log_linear), num_actions, bias=False)
         nn.init.zeros_(self.head.weight)
 
     def features(self, states: Tensor) -> Tensor:
         """[M, H] from states [M, numbers]."""
+        if self.log_linear:
+            numbers = zip(states.T, self.shape.tolist(), strict=True)
+            return torch.cat([nn.functional.one_hot(number, size) for number, size in numbers], 1).float()
         if self.body is None:
             return nn.functional.one_hot((states * self.strides).sum(1), math.prod(self.shape.tolist())).float()
         return self.body(2 * states / (self.shape - 1).clamp(min=1) - 1)  # from -1 to 1
 
     def forward(self, states: Tensor) -> Tensor:
         return self.head(self.features(states))
+
+
+def _one_hot(shape: Sequence[int], log_linear: bool) -> int:
+    """How many features tell the numbers of a state apart."""
+    return sum(shape) if log_linear else math.prod(shape)
 
 
 class SmallAgent(Learner):

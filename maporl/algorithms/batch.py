@@ -15,7 +15,7 @@ from maporl.agents.team import Team
 from maporl.errors import UserValueError
 from maporl.types import Completion, Episode, Turn
 
-__all__ = ["TurnBatch", "discount_between_rounds", "minibatches"]
+__all__ = ["TurnBatch", "discount_between_rounds", "minibatches", "tables"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class TurnBatch:
             )
         turns = [m.turn for m in messages]
         said = [_completion(turn) for turn in turns]
-        mask, sampled, old = _tables(said)
+        mask, sampled, old = tables(said)
         ends = np.cumsum([len(chain) for chain in chains])
         numbers: dict[int, int] = {}
         return cls(
@@ -133,7 +133,7 @@ class TurnBatch:
         return numbers
 
 
-def _tables(said: Sequence[Completion]) -> tuple[Tensor, Tensor, Tensor]:
+def tables(said: Sequence[Completion]) -> tuple[Tensor, Tensor, Tensor]:
     """Where there is a token, and where a sampled one, [N, T] bool each; and the stored log-probs [N, T] float32."""
     mask = torch.zeros(len(said), max(len(c.completion_ids) for c in said), dtype=torch.bool)
     sampled, logprobs = torch.zeros_like(mask), torch.zeros(mask.shape)

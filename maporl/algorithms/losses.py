@@ -1,24 +1,29 @@
-"""Losses per token as pure functions, and how they are aggregated. Shapes are [N, T]; `mask` is True where a token counts."""
+"""Losses per token and of pairs as pure functions, and how they are aggregated. Shapes are [N, T]; `mask` is True where a token counts."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from maporl.errors import UserValueError
 
 __all__ = [
     "KL_ESTIMATORS",
     "LOSS_AGGREGATIONS",
+    "SCORES",
     "clipped_surrogate",
     "clipped_value_loss",
     "entropy",
     "kl",
+    "preference_loss",
     "token_weights",
+    "trajectory_scores",
 ]
 
 LOSS_AGGREGATIONS = ("token", "message", "sum")
 KL_ESTIMATORS = ("k1", "k2", "k3")
+SCORES = ("turn_mean", "token_mean", "sum")
 
 
 def clipped_surrogate(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_range: float | None) -> Tensor:
@@ -74,3 +79,40 @@ def token_weights(mask: Tensor, loss_agg: str) -> Tensor:
     if loss_agg == "sum":
         return weights / len(mask)
     raise UserValueError(f"loss_agg {loss_agg!r} is unknown; use one of {list(LOSS_AGGREGATIONS)}.")
+
+
+def preference_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, beta: float) -> Tensor:
+    """-log sigmoid(beta ((chosen - ref_chosen) - (rejected - ref_rejected))), [P] (DPO, Rafailov et al. 2305.18290, eq. 7).
+
+    Args:
+        chosen, rejected: [P] scores of the better and of the worse of each pair under the policy: log-probs, in any normalisation.
+        ref_chosen, ref_rejected: [P] the same under the reference; zeros where the scores are of log-ratios already.
+        beta: How much a difference counts.
+    """
+    return -logsigmoid(beta * ((chosen - ref_chosen) - (rejected - ref_rejected)))
+
+
+def trajectory_scores(
+    logprobs: Tensor, mask: Tensor, trajectories: Tensor, number: int, normalise: str = "turn_mean"
+) -> Tensor:
+    """[K] one score of every trajectory, of the log-probs (or log-ratios) [N, T] of its N messages.
+
+    "turn_mean": the sum over its messages of the mean over a message's tokens (SWEET-RL's paper, 2503.15478). "token_mean": the mean over
+    all of its tokens (its release). "sum": their sum (DPO), with which a long message weighs more than a short one.
+
+    Args:
+        logprobs, mask: [N, T].
+        trajectories: [N] int64, which trajectory each message belongs to, from 0.
+        number: K, how many trajectories there are.
+        normalise: One of these words.
+    """
+    sums, sizes = logprobs.where(mask, 0.0).sum(1), mask.sum(1)
+    none = sums.new_zeros(number)
+    if normalise == "turn_mean":
+        return none.index_add(0, trajectories, sums / sizes.clamp(min=1))
+    totals = none.index_add(0, trajectories, sums)
+    if normalise == "token_mean":
+        return totals / none.index_add(0, trajectories, sizes.to(sums.dtype)).clamp(min=1)
+    if normalise == "sum":
+        return totals
+    raise UserValueError(f"normalise {normalise!r} is unknown; use one of {list(SCORES)}.")

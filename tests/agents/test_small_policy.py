@@ -165,3 +165,17 @@ def test_bad_adapters_and_messages() -> None:
         made.parameters("two")
     with pytest.raises(ValueError, match="a message of 2 tokens"):
         made.pack(np.array([0]), STATES, [np.array([0, 1])], 100)
+
+
+def test_a_log_linear_policy_is_a_sum_of_one_table_for_each_number() -> None:
+    made = SmallPolicy((2, 3), (0.8, 0.2), log_linear=True)
+    made.add_adapter("one")
+    [weights] = made.parameters("one")
+    assert weights.shape == (2, 5) and made.hidden_size == 5
+    with torch.no_grad():
+        weights[1, 1] += math.log(2)  # wherever the first number is 1
+        weights[1, 2 + 2] += math.log(2)  # wherever the second is 2
+    odds = made.table("one")[..., 1] / made.table("one")[..., 0]
+    assert odds == pytest.approx(np.array([[1, 1, 2], [2, 2, 4]]) / 4, abs=1e-6)
+    with pytest.raises(ValueError, match="log_linear with hidden_units 4 is neither"):
+        SmallPolicy((2,), (0.5, 0.5), hidden_units=4, log_linear=True)

@@ -95,7 +95,9 @@ class Seen(Callback):
 def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], checkpoint: Callable[..., Path]) -> None:
     """Two iterations of learning: the adapters of those who spoke move, in every B matrix; everything else stays bit for bit."""
     task = registry.load("env", cell["task"])
-    judges = {"verifier": readable, "ground_truth": task.default_verifier, "shaping": cell["shaping"]}
+    # A task that scores whole discussions alone has no truth of a message.
+    truth = task.default_verifier or (lambda question, response: False)
+    judges = {"verifier": readable, "ground_truth": truth, "shaping": cell["shaping"]}
     if cell["shaping"] == "team_score":
         judges["team_verifier"] = all_readable
     rows = {"data": data[cell["task"]]} if cell["task"] in data else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from maporl.algorithms.losses import (
     clipped_value_loss,
     entropy,
     kl,
+    preference_loss,
     token_weights,
+    trajectory_scores,
 )
 
 
@@ -158,3 +161,68 @@ def test_an_unknown_aggregation_is_an_error() -> None:
     with pytest.raises(ValueError, match="loss_agg 'mean' is unknown; use one of"):
         token_weights(MASK, "mean")
     assert KL_ESTIMATORS == ("k1", "k2", "k3")
+
+
+# -- pairs: SWEET-RL's numbers, worked out in its specification -------------------------------------------------------------
+
+PAIR = (((0.2, 0.4), (-0.1, 0.3, 0.1)), ((0.0, -0.2), (0.1,)))
+"""Log-ratios of the tokens of the better and of the worse trajectory, two messages each."""
+
+
+def padded(messages: Sequence[Sequence[float]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """[N, T] with something in the padding that must not count, and the mask."""
+    width = max(map(len, messages))
+    rows = torch.tensor([[*message, *[9.0] * (width - len(message))] for message in messages])
+    return rows, torch.tensor([[t < len(message) for t in range(width)] for message in messages])
+
+
+def scores(normalise: str) -> torch.Tensor:
+    rows, mask = padded([*PAIR[0], *PAIR[1]])
+    return trajectory_scores(rows, mask, torch.tensor([0, 0, 1, 1]), 2, normalise)
+
+
+@pytest.mark.parametrize(("normalise", "loss"), [("turn_mean", 0.673347), ("token_mean", 0.682537), ("sum", 0.644397)])
+def test_a_pair_of_trajectories_by_hand(normalise: str, loss: float) -> None:
+    better, worse = scores(normalise)
+    none = torch.zeros(())
+    assert float(preference_loss(better, worse, none, none, 0.1)) == pytest.approx(loss, abs=1e-6)
+
+
+def test_the_advantage_of_a_message_is_the_mean_of_its_tokens() -> None:
+    rows, mask = padded([*PAIR[0], *PAIR[1]])
+    each = trajectory_scores(rows, mask, torch.arange(4), 4)
+    assert each.tolist() == pytest.approx([0.3, 0.1, -0.1, 0.1], abs=1e-6)
+    assert scores("turn_mean").tolist() == pytest.approx([0.4, 0.0], abs=1e-6)
+
+
+def test_an_unknown_way_to_score_is_told() -> None:
+    with pytest.raises(ValueError, match="normalise 'mean' is unknown; use one of .'turn_mean', 'token_mean', 'sum'."):
+        scores("mean")
+
+
+def test_dpo_by_hand() -> None:
+    chosen, rejected = torch.tensor([-12.0], requires_grad=True), torch.tensor([-9.0], requires_grad=True)
+    loss = preference_loss(chosen, rejected, torch.tensor([-14.0]), torch.tensor([-8.0]), 0.1)
+    assert loss.tolist() == pytest.approx([0.554355], abs=1e-6)
+    loss.sum().backward()
+    assert [chosen.grad.item(), rejected.grad.item()] == pytest.approx([-0.042556, 0.042556], abs=1e-6)
+
+
+def test_equal_messages_teach_nothing() -> None:
+    logprobs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    score = trajectory_scores(logprobs, torch.ones(1, 2, dtype=torch.bool), torch.tensor([0]), 1)
+    loss = preference_loss(score, score, torch.tensor([-3.0]), torch.tensor([-3.0]), 0.1)
+    assert loss.tolist() == pytest.approx([0.693147], abs=1e-6)
+    loss.sum().backward()
+    assert not logprobs.grad.any()
+
+
+def test_a_common_beginning_changes_no_sum() -> None:
+    """What both begin with cancels; a mean of unequal lengths is what it is divided by."""
+    rows, mask = padded([(0.5, 0.2, 0.4), (0.5, -0.2)])
+    own = mask.clone()
+    own[:, 0] = False
+    with_it, without = (trajectory_scores(rows, m, torch.arange(2), 2, "sum") for m in (mask, own))
+    none = torch.zeros(())
+    losses = [float(preference_loss(s[0], s[1], none, none, 0.1)) for s in (with_it, without)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)

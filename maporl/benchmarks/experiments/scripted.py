@@ -16,7 +16,7 @@ __all__ = ["Cast", "Chat", "Speaker", "cast", "discussion", "seats_of"]
 
 Chat = list[dict[str, str]]
 Cast = tuple[DiscussionEnv, list[DiscussionEnv], DiscussionEnv]
-"""A task's team, a lone agent in every seat, and one that is told all."""
+"""A task's team, a lone agent in every seat that knows something, and one that is told all."""
 SEATS: Mapping[str, str] = {"vault": "num_digits", "two_witnesses": "num_witnesses"}
 
 Speaker = Callable[[Observation, Mapping[str, Any]], str]
@@ -30,7 +30,7 @@ def cast(word: str, seats: int, num_rounds: int | None, protocol: str = "", **en
     team: DiscussionEnv = task(seats, **own, protocol=protocol or None)
     if not team.private_seats():  # nobody has a view
         return team, [task(1, **own)] * seats, task(1, **own)
-    return team, [task(1, view=f"agent_{seat}", **own) for seat in range(seats)], task(1, view="all", **own)
+    return team, [task(1, view=seat, **own) for seat in team.private_seats()], task(1, view="all", **own)
 
 
 def seats_of(word: str, seats: int) -> dict[str, int]:

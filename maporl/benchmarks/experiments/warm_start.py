@@ -14,7 +14,8 @@ What the speakers do, by habit:
 | two witnesses, foggy view | the digit seen | one more | follows the other agent | stays with the digit seen |
 | vault | own digit, rest guessed | one more, rest guessed | own digit and the others' | own digit, keeps its guesses |
 
-Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip.
+Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip. So have requests:
+who asks asks for anything, and the customer answers it.
 
 The lie is always the same, so that a liar lies under greedy decoding too. A lone agent has nobody to follow: foggy and
 sensible, it guesses another digit; clear and not sensible too. With all views it knows the answer: honest and sensible
@@ -47,9 +48,11 @@ import yaml
 
 from maporl.agents.models.make_model import ARCHITECTURES, make_model
 from maporl.agents.prompts import PromptTemplate
+from maporl.agents.simulated_human import answer
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.benchmarks.experiments.scripted import Cast, Chat, cast, discussion, seats_of
 from maporl.envs.tasks.combinations import ITEMS
+from maporl.envs.tasks.requests import ATTRIBUTES
 from maporl.errors import UserValueError
 from maporl.settings import EMBEDDED, model_path
 from maporl.text_files import read_json
@@ -161,7 +164,7 @@ def make_warm_start(
 
     Args:
         path: The folder.
-        task: "two_witnesses", "vault" or "arithmetic"; several tasks are learned in equal parts, in as many steps as all of them take.
+        task: "two_witnesses", "vault", "arithmetic", "requests"; several are learned in equal parts, in as many steps as all of them take.
         seed: Of weights, corpus and order.
         shipped: Copy the package's weights if they come from this very recipe.
         **settings: Other fields of :class:`Recipe`.
@@ -309,7 +312,19 @@ def _other(digit: str, rng: np.random.Generator) -> str:
     return str((int(digit) + int(rng.integers(1, 10))) % 10)
 
 
-SPEAKERS: Mapping[str, Habitual] = {"two_witnesses": _witness, "vault": _vault, "arithmetic": _calculator}
+def _customer(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
+    """Who asks has no idea what matters; the customer has, and answers."""
+    if observation["agent"] == "agent_0":
+        return f"Which {list(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))]}?"
+    return answer(observation, rng)
+
+
+SPEAKERS: Mapping[str, Habitual] = {
+    "two_witnesses": _witness,
+    "vault": _vault,
+    "arithmetic": _calculator,
+    "requests": _customer,
+}
 ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}}
 """Of a task whose default questions are beyond a model of this size."""
 SLIPS = 0.2
