@@ -21,12 +21,12 @@ from maporl.algorithms import MAGRPO
 from maporl.benchmarks.experiments.warm_start import make_warm_start
 from maporl.envs import DiscussionEnv
 from maporl.rollouts.play import rollout
-from maporl.training.trainers import trl_grpo, trl_loop
 from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
 from maporl.training.loop import Collector, learn
 from maporl.training.run import RunFolder, load_team, train
 from maporl.training.trainer import Run, rows_at_once
+from maporl.training.trainers import trl_grpo, trl_loop
 from maporl.types import Episode, Question, Score
 
 ALONE: dict[str, Any] = {
