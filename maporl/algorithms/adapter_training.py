@@ -23,7 +23,7 @@ from torch import Tensor
 
 from maporl.agents.models.chat_rows import IGNORE
 from maporl.agents.models.policy import Policy
-from maporl.algorithms.hf_training import Silent, TrainerSettings, global_settings_kept, train
+from maporl.algorithms.hf_training import Silent, StepSettings, global_settings_kept, train
 from maporl.errors import UserValueError
 from maporl.types import Completion
 
@@ -37,7 +37,7 @@ and torch's fused steps leave a tensor's version as it was, by which a sampler k
 
 
 @dataclass(frozen=True)
-class AdapterSettings(TrainerSettings):
+class AdapterSettings(StepSettings):
     """How an adapter is trained: AdamW with TRL's defaults, a learning rate that falls linearly to 0.
 
     Attributes:
@@ -67,11 +67,7 @@ class AdapterSettings(TrainerSettings):
         fitting = max(1, self.microbatch_tokens // max(lengths))
         micro = batch if self.nll_coef else max(n for n in range(1, batch + 1) if batch % n == 0 and n <= fitting)
         steps = self.epochs * math.ceil(len(lengths) / batch)
-        return {
-            **self.arguments(steps),
-            "per_device_train_batch_size": micro,
-            "gradient_accumulation_steps": batch // micro,
-        }
+        return self.arguments(steps, batch, micro)
 
 
 class _MeanOverPairs(Silent):

@@ -130,7 +130,7 @@ def _trained(
     with tempfile.TemporaryDirectory() as scratch:
         arguments = SFTConfig(
             scratch,
-            **settings.arguments(settings.steps),
+            **settings.step_arguments(settings.steps),
             adam_beta1=settings.betas[0],
             adam_beta2=settings.betas[1],
             weight_decay=settings.weight_decay,

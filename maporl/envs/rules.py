@@ -169,12 +169,11 @@ class Rules:
             if self._begins_wave(before, said, transcript):
                 (transcript,) = self._heard([transcript], [0])
 
-    def waves(self, question: Question) -> list[list[Seat]]:
+    @property
+    def waves(self) -> list[list[Seat]]:
         """Who speaks in each wave of the longest possible discussion."""
-        return [
-            [seat for _, seat in wave]
-            for _, wave in groupby(self.longest(question), key=lambda said: len(said[0].turns))
-        ]
+        longest = self.longest(Question("", ""))
+        return [[seat for _, seat in wave] for _, wave in groupby(longest, key=lambda said: len(said[0].turns))]
 
     def _scored(self, said: Sequence[Said]) -> list[list[Turn]]:
         """The turns of each discussion; those that the protocol scores and that have no score get one, equal answers one spelling."""

@@ -214,7 +214,7 @@ def _train(scorer: _Scorer, rows: Sequence[Example], tokenizer: Any, settings: S
             scorer,
             TrainingArguments(
                 scratch,
-                **settings.arguments(steps),
+                **settings.step_arguments(steps),
                 adam_beta2=0.98,  # as in `sft`; with .999 long trainings of tiny models may collapse to one half and stay there
                 lr_scheduler_type="linear",
                 warmup_steps=min(steps // 10, 50),

@@ -47,10 +47,12 @@ def resample(
         The decisions "0", "1" ... of candidates "0.0", "0.1" ..., in the order of the messages.
 
     Raises:
-        ValueError: n below 1.
+        ValueError: n below 1, or an agent that does not discuss.
     """
     if n < 1:
         raise UserValueError(f"n is {n}; sample at least 1 candidate of a message.")
+    if agent not in env.possible_agents:
+        raise UserValueError(f"agent {agent!r} does not discuss here; name one of {env.possible_agents}.")
     held = [replace(e, views=env.rules) for e in episodes]
     places = [(e, place) for e in held for place, turn in e.said if turn.agent == agent]
     streams = [int(part) for part in ([seed] if isinstance(seed, int | np.integer) else seed)]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from maporl.agents.team import Team
+from maporl.atomic_files import write_whole
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierFailed
 from maporl.rollouts.records import sampled_records
 from maporl.rollouts.store import EpisodeStore
+from maporl.text_files import read_json
 from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
 from maporl.training.evaluation import Evaluation, evaluate, subset
-from maporl.training.loop import EVALUATE
+from maporl.training.loop import EVALUATE, rollout_metrics
 from maporl.training.run_folder import RunFolder
 from maporl.types import Episode, Question
 
@@ -78,6 +82,28 @@ class Run:
     def keep(self, number: int, episodes: Sequence[Episode]) -> None:
         """Keep the discussions of an iteration (from 1) whole, in ``episodes/``."""
         self._episodes.write(f"iteration_{number:04d}", episodes, sampled_records(self.env, episodes))
+
+    def collected(
+        self, iteration: int, collect: Callable[[int], list[Episode]]
+    ) -> tuple[list[Episode], dict[str, float]]:
+        """The discussions of an iteration (from 0) and what they looked like, kept whole as soon as they are there: a run that was cut
+        off later reads them back.
+
+        Args:
+            iteration: Which.
+            collect: Samples it.
+        """
+        looks = self.folder.path / "episodes" / f"iteration_{iteration + 1:04d}.json"
+        if episodes := self.kept(iteration):
+            return episodes, dict(read_json(looks))
+        began = time.perf_counter()
+        self.env.verifiers.begin(iteration, self.config.num_iterations)
+        episodes = collect(iteration)
+        metrics = {**rollout_metrics(episodes, self.env), "time/rollout_s": time.perf_counter() - began}
+        looks.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(looks, json.dumps(metrics) + "\n")  # first: what is kept says that it is there
+        self.keep(iteration + 1, episodes)
+        return episodes, metrics
 
     def kept(self, iteration: int) -> list[Episode]:
         """What was kept of an iteration (from 0), [] if nothing was."""

@@ -243,7 +243,8 @@ class TestResample:
         rest = resample(env, team, held[1:], "agent_1", 4, seed=0, first=2)
         assert ids(rest, 3) == ids(found[2:], 3)  # a function of seed and numbers
         assert ids(resample(env, team, held, "agent_1", 3, seed=1), 3) != ids(found, 3)
-        assert resample(env, team, held, "nobody", 3, seed=0) == []
+        with pytest.raises(ValueError, match="agent 'nobody' does not discuss here"):
+            resample(env, team, held, "nobody", 3, seed=0)
         with pytest.raises(ValueError, match="n is 0; sample at least 1"):
             resample(env, team, held, "agent_1", 0, seed=0)
 

@@ -18,8 +18,9 @@ from maporl.training import trainer as trainer_module
 from maporl.training.config import RunConfig
 from maporl.training.run import RunFolder, load_team, train
 from maporl.training.trainer import Run
+from maporl.training.trainers import malt
 from maporl.training.trainers.malt import labels
-from maporl.types import Question, Score
+from maporl.types import Completion, Question, Score
 
 ROLES = ("generator_0", "verifier_0", "refiner_0")
 MALT: dict[str, Any] = {
@@ -75,6 +76,10 @@ def finished(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple
     ), heard
 
 
+def _ids(c: Completion) -> tuple[list[int], list[int]]:
+    return c.prompt_ids.tolist(), c.completion_ids.tolist()
+
+
 def weights(folder: RunFolder) -> dict[str, list[torch.Tensor]]:
     team = load_team(folder.path)
     return {name: list(m.policy.parameters(name)) for name, m in ((m.adapter, m) for m in team.language_models) if name}
@@ -105,9 +110,32 @@ class TestRun:
             if role != "generator_0":
                 assert last[f"dpo/pairs/{role}"] == len(both) > 0
                 assert last[f"dpo/loss/{role}"] > 0
-        assert not any(name.startswith("dpo/") and name.endswith("generator_0") for name in last)
+        assert {n: v for n, v in last.items() if n.startswith("dpo/") and n.endswith("generator_0")} == {
+            "dpo/pairs/generator_0": 0.0
+        }
         rows = [d for k in (1, 2) for d in read_decisions(folder.path / "decisions" / f"iteration_000{k}.jsonl")]
         assert [(d.id, d.agent, d.values) for d in rows] == [(d.id, d.agent, d.values) for d in found]
+
+    def test_what_trl_is_given_is_the_roles_own(self, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+        given: dict[str, list[Any]] = {}
+        for name in ("sft_adapter", "dpo_adapter"):
+
+            def seen(policy: Any, adapter: str, rows: Any, settings: Any, name: str = name) -> dict[str, float]:
+                given[f"{name}/{adapter}"] = list(rows)
+                return {}
+
+            monkeypatch.setattr(malt, name, seen)
+        folder = train(config.merged({"algorithm_args": {"dpo": "all"}}))
+        found = [d for k in range(2) for d in decisions(Run(folder.config, folder, Heard()).kept(k))]
+        for role in ROLES:
+            mine = [d for d in found if d.agent == role]
+            good = [c.completion for d in mine for c in positives(d)]
+            better = [(a.completion, b.completion) for d in mine for a, b in pairs(d)]
+            expected = [_ids(c) for c in good if c.text and not c.truncated]
+            assert [_ids(c) for c in given[f"sft_adapter/{role}"]] == expected and expected
+            both = [(_ids(a), _ids(b)) for a, b in better if a.text and not a.truncated]
+            assert [(_ids(a), _ids(b)) for a, b in given.get(f"dpo_adapter/{role}", [])] == both
+        assert given["dpo_adapter/refiner_0"]
 
     def test_says_what_there_is_to_learn_from(self, finished: tuple[RunFolder, Heard]) -> None:
         folder, _ = finished

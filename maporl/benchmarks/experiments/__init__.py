@@ -1,4 +1,4 @@
-"""MAPoRL's experiments as configurations of ``maporl benchmark``, by word: ``maporl benchmark --config incentives``."""
+"""MAPoRL's experiments, and MALT's, as configurations of ``maporl benchmark``, by word: ``maporl benchmark --config incentives``."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         (as the summary has them), plots (see `maporl.benchmarks.report.figures`), looks {method: number} and collaboration [{task, method,
         label, metrics}] (of sampled discussions, see `maporl.benchmarks.analysis.collaboration`).
     """
-    discussions, trees = Discussions(), Trees()
+    runs = {run: c.run_name or f"{c.label}, seed {c.seed}" for c in results.cells for run in c.runs}
+    discussions, trees = Discussions(), Trees(len(runs))
     cells: list[dict[str, Any]] = []
     metrics: list[dict[str, Any]] = []
     for members in results.by_method().values():
@@ -70,7 +71,7 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
             first = members[0]
             if found := _metrics(sampled, first, discussions.problems):
                 metrics.append({"task": first.task, "method": first.method, "label": first.label, "metrics": found})
-    for run, name in {run: c.run_name or f"{c.label}, seed {c.seed}" for c in results.cells for run in c.runs}.items():
+    for run, name in runs.items():
         trees.add(run, name)
     plots = describe(summary, learning_curves(results.cells, points=POINTS), metrics)
     look_of = looks([*summary.get("rows", ()), *map(vars, results.cells)])

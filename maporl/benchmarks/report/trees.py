@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from maporl.benchmarks.report.packing import Packed, Pieces, clean, finite
 __all__ = ["Trees"]
 
 MOST = 200
-"""Trees of one file of a run that the page holds; ``maporl show --tree`` has all."""
+"""Trees of one run that the page holds; ``maporl show --tree`` has all."""
+
+PAGE = 100_000_000
+"""Characters of all trees of a page, before they are packed; every run has an equal share, and is shown at least one file's first tree."""
 
 _COLUMNS = ("run", "record", "number", "question", "right", "leaves", "messages", "compared", "paired")
 
@@ -21,12 +25,16 @@ _COLUMNS = ("run", "record", "number", "question", "right", "leaves", "messages"
 class Trees:
     """Collects the trees of runs.
 
+    Args:
+        runs: How many there will be.
+
     Attributes:
         problems: One line for everything that was left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, runs: int = 1) -> None:
         self.problems: list[str] = []
+        self._share = PAGE // max(runs, 1)
         self._runs: list[str] = []
         self._records: dict[str, int] = {}
         self._questions: dict[tuple[str, str, str], int] = {}
@@ -37,22 +45,32 @@ class Trees:
         return len(self._columns["run"])
 
     def add(self, run: Path, name: str) -> None:
-        """Take what a run folder, named `name` for people, has kept."""
+        """Take what a run folder, named `name` for people, has kept: its first and its last trees, and as many of the others as fit."""
         kept = KeptTrees(run)
         self._runs.append(name)
-        for record in kept_names(run):
+        number = size = left = 0
+        unread: list[str] = []
+        for record in _ends_first(kept_names(run)):
+            if number and (number >= MOST or size >= self._share):
+                unread.append(record)
+                continue
             try:
                 trees = kept.read(record)
-                texts = [_text(tree, kept) for tree in trees[:MOST]]
+                texts: list[str] = []
+                for tree in trees[: MOST - number]:
+                    if texts and size >= self._share:
+                        break
+                    texts.append(_text(tree, kept))
+                    size += len(texts[-1])
             except Exception as error:  # a task of one's own is asked what it showed, and may be of another version
                 self.problems.append(f"{name}: trees of {record} cannot be read ({' '.join(str(error).split())})")
                 continue
             for tree, text in zip(trees, texts, strict=False):
                 self._add(tree, text)
-            if len(trees) > MOST:
-                self.problems.append(
-                    f"{name}: {len(trees) - MOST} of {len(trees)} trees of {record}; maporl show {run} --tree has them"
-                )
+            number, left = number + len(texts), left + len(trees) - len(texts)
+        if left or unread:
+            parts = [f"{left} trees"] * bool(left) + [f"all trees of {len(unread)} files"] * bool(unread)
+            self.problems.append(f"{name}: {' and '.join(parts)}; maporl show {run} --tree has them")
 
     def _add(self, tree: Tree, text: str) -> None:
         question = (tree.first["question_id"], tree.first["question"], tree.first["gold"] or "")
@@ -72,6 +90,11 @@ class Trees:
         """Index and texts, ready for the page."""
         lists = {"runs": self._runs, "records": list(self._records), "questions": list(self._questions)}
         return self._pieces.finish({**lists, **self._columns})
+
+
+def _ends_first(records: Sequence[str]) -> list[str]:
+    """The first, the last, and what lies between."""
+    return [*records[:1], *records[1:][-1:], *records[1:-1]]
 
 
 def _text(tree: Tree, kept: KeptTrees) -> str:

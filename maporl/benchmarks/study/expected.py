@@ -74,7 +74,7 @@ def _trained(config: RunConfig) -> int:
         evaluations = 0
     branching = config.trainer.branching_of(config, env)
     trees = max(config.episodes_per_iteration // math.prod(branching), 1)
-    waves = enumerate(env.rules.waves(Question("", "")), 1)
+    waves = enumerate(env.rules.waves, 1)
     messages = sum(len(seats) * math.prod(branching[:depth]) for depth, seats in waves)
     return n * trees * messages + evaluations * config.num_eval_questions * _spoken(env)
 

@@ -19,16 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from maporl import registry
 from maporl.agents import LLMAgent
 from maporl.algorithms.adapter_training import AdapterSettings, dpo_adapter, sft_adapter
 from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
 from maporl.rollouts.decisions import Decision, decisions, pairs
 from maporl.rollouts.preferences import imitated, write_decisions
-from maporl.settings import called
+from maporl.settings import called, parameters
 from maporl.training.config import RunConfig
 from maporl.training.evaluation import check_oracle, check_team_answer
-from maporl.training.loop import Collector, check_context, rollout_metrics
+from maporl.training.loop import Collector, check_context
 from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
@@ -51,7 +52,7 @@ class MALT(Trainer):
 
     @classmethod
     def completed(cls, config: RunConfig) -> RunConfig:
-        if "protocol" in config.env_args:
+        if "protocol" in config.env_args or "protocol" not in parameters(registry.load("env", config.env)):
             return config
         return config.merged({"env_args": {"protocol": "pipeline"}, "num_rounds": config.num_rounds or 1})
 
@@ -86,38 +87,25 @@ class MALT(Trainer):
     def fit(self, run: Run, start: int = 0) -> None:
         size = run.config.num_iterations // self.settings.rounds
         for k in range(start, run.config.num_iterations):
-            began = time.perf_counter()
-            episodes = self._collected(run, k)
+            episodes, looks = run.collected(k, self.collector.collect)
+            self._check_branching(run, k, episodes)
             run.callback.on_experience(k + 1, episodes)
             found = decisions(episodes)
-            metrics = {
-                **rollout_metrics(episodes, run.env),
-                **labels(found),
-                "time/rollout_s": time.perf_counter() - began,
-            }
+            metrics = {**looks, **labels(found)}
             write_decisions(run.folder.path / "decisions" / f"iteration_{k + 1:04d}.jsonl", found)
             if (k + 1) % size == 0:
                 metrics |= self._learn(run, range(k + 1 - size, k + 1))
             run.iteration(k + 1, metrics)
 
-    def _collected(self, run: Run, iteration: int) -> list[Episode]:
-        """The trees of an iteration; those that were kept before the run was cut off, if they were."""
-        episodes: list[Episode]
-        if episodes := run.kept(iteration):
-            widths = [
-                1 + max(branches) for branches in itertools.zip_longest(*(e.branch for e in episodes), fillvalue=0)
-            ]
-            asked = [*self.branching, *[1] * (len(widths) - len(self.branching))]
-            if widths != asked[: len(widths)]:
-                raise UserValueError(
-                    f"the trees of iteration {iteration + 1} in {str(run.folder.path)!r} were grown with branching {widths}, now it is "
-                    f"{asked}; go on with theirs, or begin another run."
-                )
-            return episodes
-        run.env.verifiers.begin(iteration, run.config.num_iterations)
-        episodes = self.collector.collect(iteration)
-        run.keep(iteration + 1, episodes)
-        return episodes
+    def _check_branching(self, run: Run, iteration: int, episodes: Sequence[Episode]) -> None:
+        """Trees that were kept before the run was cut off are to be those that it would grow."""
+        widths = [1 + max(place) for place in itertools.zip_longest(*(e.branch for e in episodes), fillvalue=0)]
+        asked = [*self.branching, *[1] * (len(widths) - len(self.branching))]
+        if widths != asked[: len(widths)]:
+            raise UserValueError(
+                f"the trees of iteration {iteration + 1} in {str(run.folder.path)!r} were grown with branching {widths}, now it is "
+                f"{asked}; go on with theirs, or begin another run."
+            )
 
     def _learn(self, run: Run, iterations: Sequence[int]) -> dict[str, float]:
         """Every adapter in its turn; what is over already is not done again."""
@@ -164,7 +152,7 @@ class MALT(Trainer):
             return {}
         asked = [d for d in found if self.settings.dpo == "all" or not _opens(d)]
         if not asked:
-            return {}
+            return {"pairs": 0.0}  # it opens the discussion
         both = [(a.completion, b.completion) for d in asked for a, b in pairs(d) if _whole(a.completion)]
         if not both:
             labelled = sum(len({value > 0.5 for value in d.values}) == 2 for d in asked)

@@ -64,7 +64,7 @@ def branching_of(asked: int | Sequence[int], env: DiscussionEnv) -> tuple[int, .
     Raises:
         ValueError: More of them than there are waves.
     """
-    depth = len(env.rules.waves(env.questions("train")[0]))
+    depth = len(env.rules.waves)
     if isinstance(asked, int):
         return (asked,) * depth
     if len(asked) > depth:
@@ -88,7 +88,7 @@ def check(config: RunConfig, env: DiscussionEnv, settings: Settings) -> None:
     if config.curriculum is not None:
         raise UserValueError(f"malt learns from all messages, and curriculum is {config.curriculum!r}; leave it out.")
     if env.verifiers.team_verifier is None:
-        last = env.rules.waves(env.questions("train")[0])[-1]
+        last = env.rules.waves[-1]
         if env.verifier is None:
             raise UserValueError(
                 f"{config.env!r} has no verifier to say what a leaf is worth; give one: env_args.verifier."

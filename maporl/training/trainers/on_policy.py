@@ -73,7 +73,9 @@ class RecordDiscussions(Callback):
         config = self.run.config
         if not (iteration == 1 or iteration % config.eval_every == 0 or iteration == config.num_iterations):
             return
-        chosen = episodes[: config.num_recorded_discussions]
+        number = config.num_recorded_discussions
+        chosen, left = episodes[:number], {e.group for e in episodes[number:]}
+        chosen = [e for e in chosen if e.group not in left] or chosen  # whole groups, if there is room for one
         if chosen:
             records = sampled_records(self.run.env, chosen, update.advantages)
             EpisodeStore(self.run.folder.path / "discussions").write(f"iteration_{iteration:04d}", chosen, records)

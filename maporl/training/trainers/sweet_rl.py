@@ -33,7 +33,7 @@ from maporl.roster import WARM_START
 from maporl.settings import called
 from maporl.training.config import RunConfig
 from maporl.training.evaluation import check_oracle, check_team_answer
-from maporl.training.loop import Collector, check_context, rollout_metrics
+from maporl.training.loop import Collector, check_context
 from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
@@ -171,26 +171,21 @@ class SweetRL(Trainer):
     def fit(self, run: Run, start: int = 0) -> None:
         total = run.config.num_iterations
         for k in range(start, total):
-            began = time.perf_counter()
-            episodes = self._collected(run, k)
+            episodes, metrics = run.collected(k, self._collect)
             run.callback.on_experience(k + 1, episodes)
-            metrics = {**rollout_metrics(episodes, run.env), "time/rollout_s": time.perf_counter() - began}
             if k + 1 == total:
                 began = time.perf_counter()
                 metrics |= self._learn(run, [e for i in range(total) for e in run.kept(i)])
                 metrics["time/update_s"] = time.perf_counter() - began
             run.iteration(k + 1, metrics)
 
-    def _collected(self, run: Run, iteration: int) -> list[Episode]:
-        """The discussions of an iteration; those that were kept before the run was cut off, if they were."""
-        if not (episodes := run.kept(iteration)):
-            run.env.verifiers.begin(iteration, run.config.num_iterations)
-            episodes = self.collector.collect(iteration)
-            for e in episodes:
-                for i, turn in e.said:
-                    if turn.agent == self.agent:
-                        check_unseen(e.observation(i), hidden_from(e.transcript, self.agent))
-            run.keep(iteration + 1, episodes)
+    def _collect(self, iteration: int) -> list[Episode]:
+        """The discussions of an iteration, in none of which the agent was shown what it must not know."""
+        episodes = self.collector.collect(iteration)
+        for e in episodes:
+            for i, turn in e.said:
+                if turn.agent == self.agent:
+                    check_unseen(e.observation(i), hidden_from(e.transcript, self.agent))
         return episodes
 
     # -- stages --------------------------------------------------------------------------------------------------------

@@ -201,17 +201,22 @@ class TestWhatIsThere:
         broken = one.runs[0] / "episodes" / "iteration_0002.jsonl"
         shutil.copy(one.runs[0] / "episodes" / "iteration_0001.jsonl", broken)
         broken.write_text(broken.read_text(encoding="utf-8") + '{"half', encoding="utf-8")
-        monkeypatch.setattr(trees, "MOST", 1)
         asked = [Question("What is 1 + 1?", "2", name) for name in ("a", "b", "c")]
         grown(one.runs[0], (3, 3, 3), [["Answer: 2"]] * 3, questions=asked, record="episodes/iteration_0003")
         payload = collect(Results("Study", (one,)), {})
         left_out = [note["text"] for note in payload.figures["notes"]]
         name = f"{TRAINED.label}, seed 3"
-        assert payload.figures["trees"] == 2 and len(left_out) == 2
+        assert payload.figures["trees"] == 4 and len(left_out) == 1
         assert (
             left_out[0].startswith(f"{name}: trees of episodes/iteration_0002 cannot be read (")
             and "1 broken line" in left_out[0]
         )
-        assert (
-            left_out[1] == f"{name}: 2 of 3 trees of episodes/iteration_0003; maporl show {one.runs[0]} --tree has them"
-        )
+        rest = f"; maporl show {one.runs[0]} --tree has them"
+        for limit, value, shown, left in (
+            ("MOST", 2, 2, "2 trees and all trees of 1 files"),  # the first file, the last, then what lies between
+            ("PAGE", 1, 1, "all trees of 2 files"),
+        ):
+            monkeypatch.setattr(trees, limit, value)
+            payload = collect(Results("Study", (one,)), {})
+            assert payload.figures["trees"] == shown
+            assert [note["text"] for note in payload.figures["notes"]] == [f"{name}: {left}{rest}"]
