@@ -45,7 +45,7 @@ class Settings:
         widths = [self.branching] if isinstance(self.branching, int) else list(self.branching)
         if not all(isinstance(width, int) for width in widths) or min(widths, default=0) < 1 or max(widths) < 2:
             raise UserValueError(
-                f"branching is {self.branching!r}; candidates are compared, so one wave needs at least 2, none less than 1: whole numbers."
+                f"branching is {self.branching!r}; candidates are compared: give whole numbers of at least 1, one of them at least 2."
             )
         for name, words in (("sft", ("all", "paired")), ("dpo", ("later", "all", "none"))):
             if getattr(self, name) not in words:
