@@ -141,7 +141,9 @@ def _candidate(row: Mapping[str, Any], prompt: np.ndarray) -> Candidate:
     ids, logprobs = np.array(row["completion_ids"], np.int64), np.array(row["logprobs"], np.float32)
     forced = np.array(row["forced"], bool) if "forced" in row else None
     if not isinstance(text, str) or any(len(ids) != len(column) for column in (logprobs, forced) if column is not None):
-        raise ValueError(f"candidate {row['id']!r}: {len(ids)} token ids do not go with its text, log-probs or forced")
+        raise UserValueError(
+            f"candidate {row['id']!r}: {len(ids)} token ids do not go with its text, log-probs or forced"
+        )
     completion = Completion(text, prompt, ids, logprobs, forced=forced, **flags)
     return Candidate(row["id"], completion, None if value is None else float(value))
 

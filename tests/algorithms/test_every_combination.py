@@ -122,17 +122,22 @@ def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], ch
     spoken = {team.learner(*turn.seat) for e in seen.episodes for _, turn in e.said}
     learners = [learner.adapter for learner in spoken if learner is not None]
     assert learners and (cell["protocol"] == "mixture_of_agents" or set(learners) == set(team.learners))
+    alike = (
+        set()
+    )  # a stage of a pipeline that nobody scores: its messages earn alike, and a group compares nothing else
     for adapter in learners:
         paid = {e.rewards[i] for e in seen.episodes for i, t in e.said if team.member(*t.seat).adapter == adapter}
         if group and len(paid) == 1:
-            continue  # a stage of a pipeline that nobody scores: its messages earn alike, and a group compares nothing else
+            alike.add(adapter)
+            continue
         b = [p for n, p in policy.model.named_parameters() if f".lora_B.{adapter}." in n]
         assert b and all(p.abs().max() > 0 for p in b)
         assert all(m[f"train/grad_norm/{adapter}"] > 0 for m in metrics)
     for n, p in policy.model.named_parameters():
         if n in before and not any(f".{adapter}." in n for adapter in learners):
             assert torch.equal(p, before[n]), n
-    assert all(m["train/first_ratio_error"] < 1e-4 and m["train/skipped_steps"] == 0 for m in metrics)
+    if alike != set(learners):
+        assert all(m["train/first_ratio_error"] < 1e-4 and m["train/skipped_steps"] == 0 for m in metrics)
     assert all(m["rollout/overflow"] == 0 and m["rollout/reward_mean"] > 0 for m in metrics)
     assert all(turn.truth is None or turn.truth is not turn.score for e in seen.episodes for turn in e.transcript.turns)
 

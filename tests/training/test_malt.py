@@ -223,7 +223,7 @@ class TestSettings:
             ({"algorithm_args": {"branching": [3, "x"]}}, r"branching is \(3, 'x'\); .* whole numbers"),
             ({"algorithm_args": {"branching": [2, 2, 2, 2]}}, "the longest discussion has 3 waves"),
             ({"algorithm_args": {"rounds": 2}, "num_iterations": 3}, "num_iterations is 3; with rounds 2"),
-            ({"algorithm_args": {"sft": "some"}}, "sft 'some' is unknown"),
+            ({"algorithm_args": {"imitate": "some"}}, "imitate 'some' is unknown"),
             ({"algorithm_args": {"dpo": "some"}}, "dpo 'some' is unknown"),
             ({"algorithm_args": {"beta": 0}}, "beta is 0"),
             ({"algorithm_args": {"branch": 3}}, "has no argument 'branch'"),
@@ -266,7 +266,7 @@ class TestSettings:
         assert "malt/good/verifier_0" in learned
 
     def test_without_preferences_and_with_all(self, config: RunConfig) -> None:
-        one = {"num_iterations": 1, "algorithm_args": {"dpo": "none", "sft": "paired"}}
+        one = {"num_iterations": 1, "algorithm_args": {"dpo": "none", "imitate": "paired"}}
         none = train(config.merged({**one, "output_dir": f"{config.output_dir}_none"}))
         assert not any(name.startswith("dpo/") for row in none.metrics for name in row)
         everybody = train(config.merged({"num_iterations": 1, "algorithm_args": {"dpo": "all"}}))

@@ -8,14 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from maporl.agents.prompts import PromptTemplate
 from maporl.errors import UserValueError
 from maporl.rollouts.decisions import Branch, Decision, backed_up, decisions, leaf_value, pairs
 from maporl.rollouts.records import Record, read_records
 from maporl.rollouts.store import EpisodeStore
 from maporl.training.run_folder import RunFolder
 from maporl.types import Episode, Views
+
+if TYPE_CHECKING:
+    from maporl.agents.prompts import PromptTemplate
 
 __all__ = ["RULE", "KeptTrees", "Node", "Tree", "kept_names"]
 

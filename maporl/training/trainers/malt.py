@@ -131,7 +131,7 @@ class MALT(Trainer):
         return mine
 
     def _sft(self, config: RunConfig, adapter: str, found: Sequence[Decision]) -> dict[str, float]:
-        chosen = [c.completion for d in found for c in imitated(d, paired=self.settings.sft == "paired")]
+        chosen = [c.completion for d in found for c in imitated(d, paired=self.settings.imitate == "paired")]
         messages = list(filter(_whole, chosen))
         if not messages:
             why = (

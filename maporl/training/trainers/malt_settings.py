@@ -20,8 +20,8 @@ class Settings:
     Attributes:
         branching: Candidates of every message, n; or of each wave, as [3, 3, 3] or [4, 2] (1 in later ones).
         rounds: How often trees are grown and learned from, in equal parts of num_iterations: the next trees are the trained team's.
-        sft: What is imitated: "all" messages worth more than one half, or those of them that are "paired" with a sibling that is not. The
-            paper can be read either way.
+        imitate: What fine-tuning is done on: "all" messages worth more than one half, or those of them that are "paired" with a sibling that
+            is not. The paper can be read either way.
         dpo: Who learns preferences: "later" speakers (the paper's verifier and refiner), "all", or "none".
         beta: DPO's.
         sft_epochs, dpo_epochs: Passes over the messages, over the pairs.
@@ -32,7 +32,7 @@ class Settings:
 
     branching: int | tuple[int, ...] = 3
     rounds: int = 1
-    sft: str = "all"
+    imitate: str = "all"
     dpo: str = "later"
     beta: float = 0.2
     sft_epochs: int = 2
@@ -47,7 +47,7 @@ class Settings:
             raise UserValueError(
                 f"branching is {self.branching!r}; candidates are compared: give whole numbers of at least 1, one of them at least 2."
             )
-        for name, words in (("sft", ("all", "paired")), ("dpo", ("later", "all", "none"))):
+        for name, words in (("imitate", ("all", "paired")), ("dpo", ("later", "all", "none"))):
             if getattr(self, name) not in words:
                 raise UserValueError(f"{name} {getattr(self, name)!r} is unknown; use one of {list(words)}.")
         for name in ("rounds", "sft_epochs", "dpo_epochs", "batch_size"):
