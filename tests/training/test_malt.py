@@ -281,6 +281,7 @@ class TestSettings:
         assert ids[:6] == ["0:agent_0", "0:agent_1", "0.0:agent_0", "0.0:agent_1", "0.1:agent_0", "0.1:agent_1"]
 
 
+@pytest.mark.slow
 def test_it_learns(tmp_path: Path) -> None:
     """Two witnesses, of whom one saw clearly: from the trees of their own debates they learn to report and to defer."""
     config = RunConfig(

@@ -20,8 +20,8 @@ class Settings:
     Attributes:
         branching: Candidates of every message, n; or of each wave, as [3, 3, 3] or [4, 2] (1 in later ones).
         rounds: How often trees are grown and learned from, in equal parts of num_iterations: the next trees are the trained team's.
-        imitate: What fine-tuning is done on: "all" messages worth more than one half, or those of them that are "paired" with a sibling that
-            is not. The paper can be read either way.
+        imitate: What fine-tuning is done on: "all" messages worth more than one half, or those of them that are "paired" with a
+            sibling that is not. The paper can be read either way.
         dpo: Who learns preferences: "later" speakers (the paper's verifier and refiner), "all", or "none".
         beta: DPO's.
         sft_epochs, dpo_epochs: Passes over the messages, over the pairs.
