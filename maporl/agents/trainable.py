@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from maporl.agents.models.prefix_trees import Packed
 
-__all__ = ["Trainable"]
+__all__ = ["Trainable", "put_weights", "weights_of"]
 
 
 class Trainable(Protocol):
@@ -59,3 +59,20 @@ class Trainable(Protocol):
 
     def hidden(self, adapter: str | None, packed: Packed) -> Tensor:
         """Features [M, H] float32 of what precedes each completion token."""
+
+
+def weights_of(policies: Mapping[str, Trainable]) -> dict[str, list[Tensor]]:
+    """Copies of adapters' weights on the CPU, for a checkpoint: adapter -> tensors.
+
+    Args:
+        policies: Adapter -> whose it is.
+    """
+    return {name: [p.detach().cpu().clone() for p in policy.parameters(name)] for name, policy in policies.items()}
+
+
+@torch.no_grad()
+def put_weights(policies: Mapping[str, Trainable], weights: Mapping[str, Sequence[Tensor]]) -> None:
+    """Put back what `weights_of` gave."""
+    for name, policy in policies.items():
+        for parameter, saved in zip(policy.parameters(name), weights[name], strict=True):
+            parameter.copy_(saved)

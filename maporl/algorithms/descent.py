@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from maporl.agents.models.memory import out_of_memory, release
 from maporl.agents.models.prefix_trees import Packed
 from maporl.agents.team import Team
+from maporl.agents.trainable import Trainable, put_weights, weights_of
 from maporl.algorithms.algorithm import Algorithm, check
 from maporl.errors import OutOfMemory, UserValueError
 
@@ -157,12 +158,13 @@ class GradientDescent(Algorithm):
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def _trained(self) -> dict[str, Trainable]:
+        return {name: agent.policy for name, agent in self.team.learners.items()}
+
     def state_dict(self) -> dict[str, Any]:
         return {
-            "adapters": {
-                name: [p.detach().cpu().clone() for p in agent.policy.parameters(name)]
-                for name, agent in self.team.learners.items()
-            },
+            "adapters": weights_of(self._trained),
             # A copy, for an optimizer hands out its own tensors and changes them in place.
             "optimizers": {name: copy.deepcopy(o.state_dict()) for name, o in self.optimizers.items()},
             "schedulers": {name: s.state_dict() for name, s in self.schedulers.items()},
@@ -174,10 +176,7 @@ class GradientDescent(Algorithm):
             raise UserValueError(
                 f"the saved state is of {list(state['optimizers'])}, not of {list(self.optimizers)}; use the run's own team and algorithm."
             )
-        with torch.no_grad():
-            for name, agent in self.team.learners.items():
-                for parameter, saved in zip(agent.policy.parameters(name), state["adapters"][name], strict=True):
-                    parameter.copy_(saved)
+        put_weights(self._trained, state["adapters"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
             self.schedulers[name].load_state_dict(state["schedulers"][name])

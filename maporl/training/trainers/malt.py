@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from maporl import registry
 from maporl.agents import LLMAgent
+from maporl.agents.trainable import Trainable, put_weights, weights_of
 from maporl.algorithms.adapter_training import AdapterSettings, dpo_adapter, sft_adapter
 from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
@@ -188,11 +188,7 @@ class MALT(Trainer):
         return member
 
     def state_dict(self) -> dict[str, Any]:
-        weights = {
-            name: [p.detach().cpu().clone() for p in member.policy.parameters(name)]
-            for name, member in self.team.learners.items()
-        }
-        return {"weights": weights, "done": self._done, "branching": list(self.branching)}
+        return {"weights": weights_of(self._trained), "done": self._done, "branching": list(self.branching)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["branching"] != list(self.branching):
@@ -201,10 +197,11 @@ class MALT(Trainer):
                 "config.yaml, or begin another run."
             )
         self._done = state["done"]
-        with torch.no_grad():
-            for name, tensors in state["weights"].items():
-                for parameter, tensor in zip(self.team.learners[name].policy.parameters(name), tensors, strict=True):
-                    parameter.copy_(tensor)
+        put_weights(self._trained, state["weights"])
+
+    @property
+    def _trained(self) -> dict[str, Trainable]:
+        return {name: member.policy for name, member in self.team.learners.items()}
 
 
 def _settings(config: RunConfig) -> Settings:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from maporl.agents import LLMAgent, Team
+from maporl.agents.trainable import Trainable, put_weights, weights_of
 from maporl.algorithms.adapter_training import AdapterSettings, dpo_adapter
 from maporl.algorithms.losses import SCORES
 from maporl.algorithms.turn_critic import TurnCritic, rank_accuracy
@@ -257,17 +257,15 @@ class SweetRL(Trainer):
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        policy = self.actor.policy
-        names = (str(self.actor.adapter), self.critic.name)
-        weights = {name: [p.detach().cpu().clone() for p in policy.parameters(name)] for name in names}
-        return {"weights": weights, "done": self._done}
+        return {"weights": weights_of(self._trained), "done": self._done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._done = state["done"]
-        with torch.no_grad():
-            for name, tensors in state["weights"].items():
-                for parameter, tensor in zip(self.actor.policy.parameters(name), tensors, strict=True):
-                    parameter.copy_(tensor)
+        put_weights(self._trained, state["weights"])
+
+    @property
+    def _trained(self) -> dict[str, Trainable]:
+        return dict.fromkeys((str(self.actor.adapter), self.critic.name), self.actor.policy)
 
 
 def _actor(env: DiscussionEnv, team: Team) -> tuple[str, LLMAgent]:
