@@ -214,3 +214,12 @@ def test_what_is_no_callback_is_refused(wrong: Any, tiny_model: str, tmp_path: P
     [(module, name)] = re.findall(r"of ([\w.]+)\.(\w+)\.$", told)
     assert getattr(importlib.import_module(module), name) is Callback, "the remedy names what is there"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(6, 4), (4, 4), (3, 3), (100, 8)])
+def test_discussions_are_recorded_in_whole_groups(tiny_model: str, tmp_path: Path, asked: int, kept: int) -> None:
+    """Half a group would look like a whole one with other values; where not even one fits, part of it is better than nothing."""
+    settings = SETTINGS | {"algorithm": "magrpo", "algorithm_args": {"group_size": 4}, "num_iterations": 1}
+    settings |= {"preflight": "off", "num_recorded_discussions": asked, "model": tiny_model}
+    folder = train(output_dir=str(tmp_path / "run"), **settings)
+    assert len(read_records(folder.path / "discussions" / "iteration_0001.jsonl")) == kept

@@ -12,7 +12,9 @@ import torch
 from run_toys import Heard, Letters
 
 from maporl.envs.protocols import Pipeline
+from maporl.envs.verifiers import Verifier
 from maporl.rollouts.decisions import decisions, pairs, positives
+from maporl.rollouts.play import rollout
 from maporl.rollouts.preferences import read_decisions
 from maporl.training import trainer as trainer_module
 from maporl.training.config import RunConfig
@@ -54,6 +56,32 @@ class FirstOnly(Pipeline):
 
     def scored(self, agent: str, round: int) -> bool:
         return agent == "generator_0"
+
+
+class Counting(Verifier):
+    """Says how often it was asked."""
+
+    asked = 0
+
+    def __call__(self, question: Question, response: str) -> Score:
+        self.asked += 1
+        return Score(1.0, True)
+
+    def metrics(self) -> dict[str, float]:
+        return {"asked": float(self.asked)}
+
+
+class Counted(Letters):
+    """Its verifier counts."""
+
+    default_verifier = Counting
+
+
+class Plain(Letters):
+    """Takes no protocol."""
+
+    def __init__(self, num_agents: int | None = None, num_rounds: int | None = None) -> None:
+        super().__init__(num_agents, num_rounds)
 
 
 class Never(Letters):
@@ -198,6 +226,18 @@ class TestRun:
         assert before["evaluation"] == "iteration_0000" and folder.metrics[0] == before
         assert evaluated == ["iteration_0001", "test"]
 
+    def test_what_is_read_back_looks_as_it_did(self, config: RunConfig, tmp_path: Path) -> None:
+        """What verifiers counted while it was sampled, too, of which a resumed run would know nothing."""
+        folder = RunFolder.create(tmp_path / "run", config.merged({"env": "test_malt:Counted"}))
+        first, again = Run(folder.config, folder, Heard()), Run(folder.config, folder, Heard())
+        asked = first.env.questions("train")[:2]
+        episodes, looks = first.collected(
+            0, lambda k: rollout(first.env, first.config.build_team(first.env), asked, seed=k)
+        )
+        assert looks["verifier/asked"] == sum(len(e.said) for e in episodes) > 0
+        kept, same = again.collected(0, lambda k: pytest.fail("it is there already"))
+        assert (kept, same) == (episodes, looks)
+
     def test_other_branching_is_refused(self, config: RunConfig) -> None:
         class Second(Heard):
             def on_experience(self, iteration: int, episodes: Any) -> None:
@@ -271,6 +311,11 @@ class TestSettings:
         assert not any(name.startswith("dpo/") for row in none.metrics for name in row)
         everybody = train(config.merged({"num_iterations": 1, "algorithm_args": {"dpo": "all"}}))
         assert any(f"dpo/pairs/{ROLES[0]}" in row for row in everybody.metrics)
+
+    def test_a_task_that_takes_no_protocol_keeps_its_own(self, config: RunConfig) -> None:
+        assert "protocol" in config.trainer.completed(config).env_args
+        own = config.merged({"env": "test_malt:Plain"})
+        assert own.trainer.completed(own) == own
 
     def test_a_debate_is_a_tree_too(self, config: RunConfig) -> None:
         debate = {"env_args": {"protocol": "debate"}, "num_agents": 2, "num_rounds": 2}
