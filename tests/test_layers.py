@@ -28,15 +28,16 @@ BASE = {
     "messages",
 }
 LAYERS = {  # layer -> the layers below it, which it may import; nothing else of maporl, at a file's top or inside a function
-    "envs": BASE,
+    "sandbox": BASE,
+    "envs": BASE | {"sandbox"},
     "agents": BASE,
-    "rollouts": BASE | {"envs", "agents"},
-    "algorithms": BASE | {"envs", "agents", "rollouts"},
-    "training": BASE | {"envs", "agents", "rollouts", "algorithms"},
-    "learned_verifier": BASE | {"envs", "agents", "rollouts", "algorithms", "training"},
-    "judges": BASE | {"envs", "agents"},
-    "benchmarks": BASE | {"envs", "agents", "rollouts", "algorithms", "training"},
-    "cli": BASE | {"envs", "agents", "rollouts", "algorithms", "training", "learned_verifier", "benchmarks"},
+    "rollouts": BASE | {"sandbox", "envs", "agents"},
+    "algorithms": BASE | {"sandbox", "envs", "agents", "rollouts"},
+    "training": BASE | {"sandbox", "envs", "agents", "rollouts", "algorithms"},
+    "learned_verifier": BASE | {"sandbox", "envs", "agents", "rollouts", "algorithms", "training"},
+    "judges": BASE | {"sandbox", "envs", "agents"},
+    "benchmarks": BASE | {"sandbox", "envs", "agents", "rollouts", "algorithms", "training"},
+    "cli": BASE | {"sandbox", "envs", "agents", "rollouts", "algorithms", "training", "learned_verifier", "benchmarks"},
 }
 WITHIN_ENVS = {  # parts of the environments that know nothing of each other
     "protocols": {"shaping", "tasks", "verifiers"},
