@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from maporl.envs.protocols.consensus import Consensus, build_stop
+from maporl.envs.protocols.roles import check_roles, named_after, told
 from maporl.envs.team_answer import TeamAnswer, majority
 from maporl.errors import UserTypeError, UserValueError
 from maporl.registry import build, names
@@ -198,6 +199,7 @@ class Debate(Protocol):
         num_rounds, history: As in `Protocol`.
         topology: Whose messages an agent reads beside its own: "all"; "ring" (its two neighbours; Li et al. 2406.11776); "star"
             (agent_0, the hub, reads all, the others read the hub alone: centralised, as in Choi et al. 2508.17536).
+        roles: What each agent is for, as in `Pipeline`: role -> what it is told, or the roles' names; agents are then named after them.
         stop: When to end although rounds are left: None (never), "consensus" (after a round in which all gave the same answer),
             ``{"name": "consensus", "share": 0.6, "score": 0.5}`` or a `Consensus`.
         show_scores: As in `Protocol`.
@@ -214,6 +216,7 @@ class Debate(Protocol):
         num_rounds: int = 2,
         history: str = "all",
         topology: str = "all",
+        roles: Mapping[str, str] | Sequence[str] | None = None,
         stop: str | Mapping[str, Any] | Consensus | None = None,
         show_scores: bool = False,
     ) -> None:
@@ -224,6 +227,17 @@ class Debate(Protocol):
         # A lone agent would agree with itself at once.
         self.least_agents = max(TOPOLOGIES[topology], 1 if stop is None else 2)
         self.default_num_agents = max(2, self.least_agents)
+        self.roles = None if roles is None else check_roles(roles)
+        self.instructions = dict(roles) if isinstance(roles, Mapping) else {}
+        if self.roles is not None:
+            self.default_num_agents = len(self.roles)
+
+    def agent_names(self, num_agents: int) -> tuple[str, ...]:
+        names = super().agent_names(num_agents)
+        return names if self.roles is None else named_after(self.roles, len(names), self.name)
+
+    def role(self, agent: str, round: int) -> str:
+        return "" if self.roles is None else told(agent, self.instructions)
 
     def visible(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
         read = self._read(transcript.agents, agent)
@@ -240,6 +254,8 @@ class Debate(Protocol):
 
     def __repr__(self) -> str:
         more: dict[str, Any] = {"topology": self.topology} if self.topology != "all" else {}
+        if self.roles is not None:
+            more["roles"] = [*self.roles]
         if self.stop is not None:
             more["stop"] = "consensus" if self.stop == Consensus() else self.stop
         return super().__repr__()[:-1] + "".join(f", {name}={value!r}" for name, value in more.items()) + ")"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 from maporl.envs.protocols.base import Protocol, count_of
+from maporl.envs.protocols.roles import check_roles, named_after, told
 from maporl.envs.team_answer import TeamAnswer, last_speaker
 from maporl.errors import UserValueError
 from maporl.types import Transcript
@@ -44,12 +44,7 @@ class Pipeline(Protocol):
         super().__init__(num_rounds, history, show_scores)
         if scored_turns not in ("last", "all"):
             raise UserValueError(f"unknown scored_turns {scored_turns!r}; one of: last, all.")
-        if isinstance(roles, str) or (roles is not None and len(roles) == 0):
-            raise UserValueError(f"roles is {roles!r}; give the names of at least one role in speaking order.")
-        for role in roles or ():
-            if not re.fullmatch(r"[A-Za-z][A-Za-z_]*", role):
-                raise UserValueError(f"role {role!r} is no name; use letters and underscores.")
-        self.roles = None if roles is None else tuple(roles)
+        self.roles = None if roles is None else check_roles(roles)
         self.instructions = {**_ROLES, **(roles if isinstance(roles, Mapping) else {})}
         self.scored_turns = scored_turns
         self.default_num_agents = 3 if roles is None else len(roles)
@@ -61,15 +56,10 @@ class Pipeline(Protocol):
         roles = self.roles
         if roles is None:
             roles = ("generator", *["verifier"] * (num_agents - 2), "refiner")[-num_agents:]
-        if len(roles) != num_agents:
-            raise UserValueError(
-                f"num_agents is {num_agents} but the pipeline has {len(roles)} roles: {', '.join(roles)}."
-            )
-        return tuple(f"{role}_{roles[:index].count(role)}" for index, role in enumerate(roles))
+        return named_after(roles, num_agents, self.name)
 
     def role(self, agent: str, round: int) -> str:
-        role = agent.rpartition("_")[0]
-        return self.instructions.get(role, f"You are the {role.replace('_', ' ')}.")
+        return told(agent, self.instructions)
 
     def scored(self, agent: str, round: int) -> bool:
         return self.scored_turns == "all" or agent == self._last

@@ -349,6 +349,16 @@ def test_pipeline_names_roles_and_scores() -> None:
     assert Pipeline(roles=["judge"]).role("judge_0", 0) == "You are the judge."
 
 
+def test_a_debate_may_have_roles() -> None:
+    protocol = Debate(roles={"helper": "Write aux.", "main": "Write f."})
+    assert protocol.agent_names(protocol.default_num_agents) == ("helper_0", "main_0")
+    assert [protocol.role(agent, 1) for agent in ("helper_0", "main_0")] == ["Write aux.", "Write f."]
+    assert Debate(roles=("poet", "poet")).role("poet_1", 0) == "You are the poet."
+    assert protocol.scored("helper_0", 0) and len(protocol.due(begun(protocol, 2, 0))) == 2  # all else is a debate's
+    with pytest.raises(ValueError, match="num_agents is 3 but the debate has 2 roles: helper, main"):
+        protocol.agent_names(3)
+
+
 def test_others_have_no_role_and_score_all() -> None:
     for protocol in (Debate(), RoundRobin()):
         assert protocol.role("agent_0", 0) == ""
