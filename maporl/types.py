@@ -105,6 +105,7 @@ class Score:
         status: "ok", "no_answer" (nothing could be extracted), "not_applicable" (this verifier has nothing to say), "timeout" or "error".
         explanation: One line for people.
         judge_tokens: What a language model read and wrote to give it: a cost where the score has a part in an answer.
+        measures: Further figures about the response, such as the parts of the value, or a speed-up.
     """
 
     value: float
@@ -113,6 +114,7 @@ class Score:
     status: str = "ok"
     explanation: str = ""
     judge_tokens: int = 0
+    measures: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

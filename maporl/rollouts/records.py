@@ -159,7 +159,9 @@ def _score(score: Score | None) -> Record | None:
     if score is None:
         return None
     said = {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}
-    return {**said, "judge_tokens": score.judge_tokens} if score.judge_tokens else said
+    if score.judge_tokens:
+        said["judge_tokens"] = score.judge_tokens
+    return {**said, "measures": dict(score.measures)} if score.measures else said
 
 
 def write_records(path: str | Path, records: Iterable[Mapping[str, Any]], *, append: bool = False) -> None:
