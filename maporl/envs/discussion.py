@@ -81,6 +81,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     metadata: dict[str, Any] = {"render_modes": ["human", "ansi"], "is_parallelizable": True}
     instruction: str = ""
     reads_data: ClassVar[bool] = True  # False: the task makes its questions itself
+    has_validation: ClassVar[bool] = False  # True: its `load` knows "validation", too; else 5 % of train are
     default_protocol: ClassVar[Any] = "debate"
     default_num_rounds: ClassVar[int] = 2
     default_verifier: ClassVar[Any] = None
@@ -151,7 +152,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self._observation_spaces = {agent: observation_space(self.num_rounds, shown) for agent in names}
         self._action_spaces = {agent: AnyText() for agent in names}
         self._questions = Questions(  # filled once, shared by copies
-            self.metadata["name"], self.load, self.verifiers, names, self.view, self.verifier_share
+            self.metadata["name"], self.load, self.verifiers, names, self.view, self.verifier_share, task.has_validation
         )
         self._rng: np.random.Generator | None = None
         self._transcript: Transcript | None = None

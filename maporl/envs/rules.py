@@ -164,8 +164,8 @@ class Rules:
     def longest(self, question: Question) -> Iterator[tuple[Transcript, Seat]]:
         """Every message of the longest possible discussion: what was said before it, and from which seat it is said.
 
-        Nothing is scored, and what the task says from outside is the longest that it may say. Everybody answers something else, longer than most answers, so that no protocol ends
-        the discussion early or has little to tell.
+        Nothing is scored, and what the task says from outside is the longest that it may say. Everybody answers something else, longer
+        than most answers, so that no protocol ends the discussion early or has little to tell.
         """
         transcript = self.start(question)
         while due := self.due(transcript):

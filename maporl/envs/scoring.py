@@ -179,9 +179,9 @@ def build_verifiers(
 ) -> Verifiers:
     """The slots from their specifications.
 
-    The team verifier defaults to the task's own. The verifier defaults to the task's own, which is also what one such as "noisy" is made around unless it says around which. The
-    ground truth defaults to the verifier if that is rule-based (not learned), else to the task's own if that is, else nobody knows
-    the truth.
+    The verifier and the team verifier default to the task's own; its verifier is also what one such as "noisy" is made around unless it
+    says around which. The ground truth defaults to the verifier if that is rule-based (not learned), else to the task's own if that is,
+    else nobody knows the truth.
 
     Raises:
         TypeError: A specification is nothing that can be called.

@@ -121,9 +121,7 @@ def check_oracle(env: DiscussionEnv, allow_oracle: bool) -> None:
         )
 
 
-_HOW_NOT = (
-    "Use a learned verifier, leave show_scores and the score of stop out, or give feedback that does not read the gold answer"
-)
+_HOW_NOT = "Use a learned verifier, leave show_scores and the score of stop out, or give feedback that does not read the gold answer"
 
 
 def _gold_reader(env: DiscussionEnv) -> str:
