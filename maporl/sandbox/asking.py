@@ -161,7 +161,11 @@ class _Remote:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._get({"path": [*self._path, name]}, f"{self._name}.{name}")
+        path = (*self._path, name)
+        value = self._get({"path": path}, f"{self._name}.{name}" if path[1:] else name)
+        if isinstance(value, _Remote) and value._calls and self._number == 0:
+            return _Remote(self._module, 0, value._type, True, path)
+        return value
 
     def __iter__(self) -> Any:
         return iter(self._get({"items": True}, self._name))
@@ -177,26 +181,23 @@ def _handed_back(value: Any) -> Any:
 
 
 class _Names(dict):  # type: ignore[type-arg]
-    """Python's own names, and then the module's."""
+    """Python's own names, and then the module's; `answer` is the module."""
 
     def __init__(self, module: _Module) -> None:
-        super().__init__(vars(builtins))
-        self.module = module
+        super().__init__(vars(builtins), answer=_Remote(module, 0, "module", False))
 
     def __missing__(self, name: str) -> Any:
         if name.startswith("__"):
             raise KeyError(name)
+        answer = self["answer"]
         try:
-            return self._found(name)
+            value = getattr(answer, name)
         except AttributeError:
-            self.module.last = ""
             raise NameError(f"the answer defines no {name!r}") from None
-
-    def _found(self, name: str) -> Any:
-        value = self.module.get(0, {"path": [name]}, name)
-        self.module.last = ""
+        finally:
+            answer._module.last = ""
         if isinstance(value, _Remote) and value._calls:
-            value = self[name] = _Remote(self.module, 0, value._type, True, (name,))
+            self[name] = value
         return value
 
 
