@@ -16,7 +16,18 @@ from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
-__all__ = ["Check", "Completion", "Episode", "Message", "Observation", "Question", "Score", "Seat", "Transcript", "Turn"]
+__all__ = [
+    "Check",
+    "Completion",
+    "Episode",
+    "Message",
+    "Observation",
+    "Question",
+    "Score",
+    "Seat",
+    "Transcript",
+    "Turn",
+]
 
 
 class Message(TypedDict):

@@ -269,6 +269,8 @@ def _team_line(record: Record) -> list[tuple[str, str]]:
 
 
 def _ablated_line(ablated: Record) -> list[tuple[str, str]]:
-    answers = ", ".join(f"{turn['agent']} {_verdict(turn)} ({_outcome(turn).removeprefix('answer ')})" for turn in ablated["turns"])
+    answers = ", ".join(
+        f"{turn['agent']} {_verdict(turn)} ({_outcome(turn).removeprefix('answer ')})" for turn in ablated["turns"]
+    )
     verdict = f"team {ablated['team_correct']:.2f}"
     return [(f"The last round again, without the others' messages: {answers}; {verdict}", "dim")]

@@ -18,7 +18,9 @@ _INDENTED = 4
 class Piece(NamedTuple):
     """A part of a text; all parts of it, one after the other, are the text."""
 
-    kind: Literal["text", "fence", "python", "code"]  # a fence of three backticks or tildes, Python, code of another language
+    kind: Literal[
+        "text", "fence", "python", "code"
+    ]  # a fence of three backticks or tildes, Python, code of another language
     text: str
 
 
@@ -29,7 +31,9 @@ def pieces_of(text: str) -> list[Piece]:
     pieces = list(_fenced(text))
     if any(piece.kind == "fence" for piece in pieces):
         return pieces
-    begin = 0 if _is_body(text) else match.start() if _DEFINES.search(text) and (match := _BEGINS.search(text)) else None
+    begin = (
+        0 if _is_body(text) else match.start() if _DEFINES.search(text) and (match := _BEGINS.search(text)) else None
+    )
     if begin is None:
         return pieces
     return [*([Piece("text", text[:begin])] if begin else []), Piece("python", text[begin:])]
