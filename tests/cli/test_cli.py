@@ -459,7 +459,7 @@ class TestAfterwards:
         shown = RunFolder(other).config.merged({"env_args": {"protocol": {"name": "debate", "show_scores": True}}})
         shown.save(other / "config.yaml")
         code, _, err = run("ask", other, "What is it?")
-        assert code == 2 and "the scores of a verifier that knows the gold answer" in err and "Traceback" not in err
+        assert code == 2 and "with feedback, that knows the gold answer" in err and "Traceback" not in err
         learned = {"function": "run_toys:share_of_letters", "uses_gold": False, "rule_based": False}
         verifier = {"name": "maporl.envs.verifiers:Function", **learned}
         shown.merged({"env_args": {"verifier": verifier}}).save(other / "config.yaml")

@@ -36,7 +36,8 @@ function tokensOf(code) {
       else if (BUILTINS.has(text)) kind = "builtin";
     } else if (kind === "decorator" && /[\p{L}\p{N}_)\]]/u.test(before.at(-1) ?? "")) kind = ""; // a product of matrices
     if (text.trim()) before = text;
-    tokens.push([kind, text]);
+    if (!kind && tokens.at(-1)?.[0] === "") tokens.at(-1)[1] += text;
+    else tokens.push([kind, text]);
   }
   return tokens;
 }

@@ -11,7 +11,9 @@ from maporl.envs.tasks.coding.extraction import parsed
 
 __all__ = ["asked_name", "examples_as_asserts"]
 
-_QUOTES = re.compile(r"(?:\"{3}|'{3})[ \t]*$", re.MULTILINE)  # the end of a docstring, which is no part of its last example
+_QUOTES = re.compile(
+    r"(?:\"{3}|'{3})[ \t]*$", re.MULTILINE
+)  # the end of a docstring, which is no part of its last example
 
 
 def examples_as_asserts(text: str) -> str:
