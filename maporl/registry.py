@@ -28,6 +28,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "vault": "maporl.envs.tasks.vault:Vault",
         "shared_numbers": "maporl.envs.tasks.shared_numbers:SharedNumbers",
         "requests": "maporl.envs.tasks.requests:Requests",
+        "tldr": "maporl.envs.tasks.writing:TLDR",
+        "arxiv": "maporl.envs.tasks.writing:ArXiv",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",
@@ -65,6 +67,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "noisy": "maporl.envs.verifiers:Noisy",
         "learned": "maporl.learned_verifier:LearnedVerifier",
         "remote": "maporl.envs.verifiers:Remote",
+        "rouge": "maporl.envs.verifiers:Rouge",
         "judge": "maporl.judges:Judge",
         "pairwise_judge": "maporl.judges:PairwiseJudge",
     },
