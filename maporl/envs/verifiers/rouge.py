@@ -12,7 +12,7 @@ from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer
 from maporl.errors import UserValueError
 from maporl.types import Question, Score
 
-__all__ = ["Rouge", "references_of"]
+__all__ = ["LONGEST_TEXT", "Rouge", "references_of"]
 
 MEASURES = ("fmeasure", "precision", "recall")
 LONGEST_TEXT = 20_000  # characters that are read of a text: ROUGE-L takes time by the square of it

@@ -11,6 +11,7 @@ from maporl.envs.tasks.writing.form import MOST, Form, form_of
 from maporl.envs.verifiers import TeamVerifier
 from maporl.envs.verifiers.compose import verifier_of
 from maporl.envs.verifiers.english.function_words import words
+from maporl.envs.verifiers.rouge import LONGEST_TEXT
 from maporl.envs.verifiers.verifier import judged
 from maporl.reasoning import spoken
 from maporl.types import Completion, Question, Score
@@ -73,7 +74,7 @@ class TwoTexts(TeamVerifier):
         return [self._worth(texts, said[2 * n : 2 * n + 2]) for n, texts in enumerate(pairs)]
 
     def _worth(self, texts: tuple[str, str], said: Sequence[Score] | None) -> Score:
-        form, twice = form_of(self.form, *texts), repeated(*texts)
+        form, twice = form_of(self.form, *texts), repeated(*(text[:LONGEST_TEXT] for text in texts))
         measures = {**form.measures, "published": form.reward, "repeated": twice}
         value, notes = form.reward / MOST, [form.stopped, f"form {form.reward:.2f} of {MOST}", f"repeated {twice:.2f}"]
         failed = ""
