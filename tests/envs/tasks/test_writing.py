@@ -182,6 +182,7 @@ def play(env: Writing, says: dict[str, Any]) -> Any:
 def test_two_write_at_once_and_both_are_paid() -> None:
     env = TLDR()
     assert env.possible_agents == ["summary_writer_0", "details_writer_0"] and env.num_rounds == 1
+    assert TLDR(num_rounds=3).num_rounds == TLDR(max_cycles=3).num_rounds == 3
     assert ArXiv().possible_agents == ["background_writer_0", "method_writer_0"]
     env.reset(options={"question": QUESTION})
     env.step(GIST)
@@ -195,7 +196,8 @@ def test_two_write_at_once_and_both_are_paid() -> None:
 
 
 def test_a_lone_writer_has_both_texts_in_one_message() -> None:
-    env = TLDR(1, protocol="debate")
+    env = TLDR(1)
+    assert env.num_rounds == 1
     assert "first a summary" in env.instruction and "---" in env.instruction
     episode = play(env, {"agent_0": f"{GIST}\n ---\t\n{DETAILS}"})
     assert episode.rewards == (worth(GIST, DETAILS).value,)
@@ -205,7 +207,7 @@ def test_a_lone_writer_has_both_texts_in_one_message() -> None:
 
 def test_pipelines() -> None:
     roles = {"summary": "Write it.", "details": "Write more."}
-    env = TLDR(protocol={"name": "pipeline", "roles": roles})
+    env = TLDR(num_rounds=1, protocol={"name": "pipeline", "roles": roles})
     episode = play(env, {"summary_0": GIST, "details_0": DETAILS})
     assert episode.transcript.team_scores == (worth(GIST, DETAILS),)
     assert episode.observation(1)["transcript"][0]["text"] == GIST, "here the second hears the first"

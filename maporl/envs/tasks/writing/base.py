@@ -30,9 +30,10 @@ class Writing(DiscussionEnv):
 
     Args:
         num_agents: 2, or 1; more where they speak one after the other.
-        num_rounds: How often they write; each round is scored.
+        num_rounds: How often they write; each round is scored. Default: 1, under a protocol of your own 2.
+        protocol: Default: a debate with the roles of `writers`.
         content: Who says what a text is worth to the question, in any form that `verifier` takes; None: the published reward, form alone.
-        team_verifier, instruction, **arguments: Of `DiscussionEnv`.
+        team_verifier, instruction, **arguments: As in `DiscussionEnv`.
 
     Raises:
         ValueError: More than two agents who speak at once, or `content` beside a `team_verifier` of your own.
@@ -42,17 +43,13 @@ class Writing(DiscussionEnv):
     writers: ClassVar[Mapping[str, str]]  # role -> what it writes
     hub: ClassVar[HubSource]
     has_references: ClassVar[bool]
-    default_num_rounds: ClassVar[int] = 1
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.default_protocol = {"name": "debate", "roles": list(cls.writers)}
 
     def __init__(
         self,
         num_agents: int | None = None,
         num_rounds: int | None = None,
         *,
+        protocol: Any = None,
         content: Any = "rouge",
         team_verifier: Any = None,
         instruction: str | None = None,
@@ -62,7 +59,11 @@ class Writing(DiscussionEnv):
             team_verifier = TwoTexts(self.form, content)
         elif content != "rouge":
             raise UserValueError(f"content {content!r} has no use beside a team_verifier; leave one of them out.")
-        super().__init__(num_agents, num_rounds, team_verifier=team_verifier, instruction=instruction, **arguments)
+        if protocol is None:
+            protocol = "debate" if num_agents == 1 else {"name": "debate", "roles": list(self.writers)}
+            num_rounds = 1 if num_rounds is None else num_rounds
+        arguments |= {"protocol": protocol, "team_verifier": team_verifier, "instruction": instruction}
+        super().__init__(num_agents, num_rounds, **arguments)
         number = len(self.possible_agents)
         if number > 2 and self.protocol.simultaneous:
             raise UserValueError(
