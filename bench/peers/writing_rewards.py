@@ -73,7 +73,9 @@ def teams(form: Form, abstracts: Sequence[Sequence[str]], number: int, seed: int
     def text(count: int, share: float) -> str:
         said: list[str] = []
         while len(said) < count:
-            said += [f"{rng.choice(phrases).capitalize()},"] * (rng.random() < share) + rng.choice(rng.choice(abstracts)).split()
+            said += [f"{rng.choice(phrases).capitalize()},"] * (rng.random() < share) + rng.choice(
+                rng.choice(abstracts)
+            ).split()
         return " ".join(said[:count])
 
     made = []

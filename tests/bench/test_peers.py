@@ -26,10 +26,17 @@ def test_what_is_not_explained_is_counted(tmp_path: Path, capsys: pytest.Capture
         least, most = form.words
         (tmp_path / path).write_text(THEIRS.format(name=name, least=least, most=most))
     (tmp_path / "scitldr").mkdir()
-    row = {"abstract": ["Some networks learn the shape of things, so they see.", "Then we measure them on images of bones and stones."]}
+    row = {
+        "abstract": [
+            "Some networks learn the shape of things, so they see.",
+            "Then we measure them on images of bones and stones.",
+        ]
+    }
     (tmp_path / "scitldr" / "dev.jsonl").write_text(json.dumps(row) + "\n")
     main([str(tmp_path), "--data", str(tmp_path), "--number", "40"])
     for found in capsys.readouterr().out.split("arxiv "):
         result = json.loads(found.removeprefix("tldr "))
         assert result["pairs"] == 40 and 0 < result["equal, with their word lists"] < 40
-        assert result["not explained"] == 40 - result["equal, with their word lists"], "it stops after the first level; ours does not"
+        assert result["not explained"] == 40 - result["equal, with their word lists"], (
+            "it stops after the first level; ours does not"
+        )

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from run_toys import SMALL
 
 from maporl.agents.agent import ScriptedAgent
 from maporl.agents.team import Team
@@ -24,16 +25,18 @@ from maporl.envs.tasks.writing.verifier import TwoTexts, repeated
 from maporl.envs.verifiers import Verifier
 from maporl.rollouts.play import rollout
 from maporl.training.evaluation import evaluate
+from maporl.training.run import train
 from maporl.types import Question, Score
 
 POST = (
     "My neighbour lent me her ladder in March so that I could paint the fence. I forgot it outside, the ladder rusted in the rain, and one "
-    "of its steps broke. She has not asked for the ladder yet. I could buy her a new ladder, or repair the step and say nothing about the rust."
+    "of its steps broke. She has not asked for the ladder yet. I could buy her a new ladder, or repair the step and say nothing "
+    "about the rust."
 )
 GIST = "I left my neighbour's ladder in the rain until a step broke; should I buy a new ladder or repair it?"
 DETAILS = (
-    "A borrowed ladder was forgotten outside after painting a fence, where it rusted and one step broke. However, its owner has not asked for "
-    "it yet, so the writer may either replace the ladder or mend the step, for example, without mentioning any rust."
+    "A borrowed ladder was forgotten outside after painting a fence, where it rusted and one step broke. However, its owner has not asked "
+    "for it yet, so the writer may either replace the ladder or mend the step, for example, without mentioning any rust."
 )
 REFUSAL = "I'm sorry, but I cannot help with that request."
 LONG_REFUSAL = (
@@ -60,7 +63,9 @@ def test_the_value_is_form_times_content_times_what_is_not_repeated() -> None:
     first = "A neighbour's ladder was left outside in the rain, and one of its steps broke."
     score = worth(first, DETAILS)
     parts = score.measures
-    assert score.value == pytest.approx(parts["published"] / MOST * parts["content"] * (1 - parts["repeated"]), abs=1e-12)
+    assert score.value == pytest.approx(
+        parts["published"] / MOST * parts["content"] * (1 - parts["repeated"]), abs=1e-12
+    )
     assert parts["published"] == form_of(TLDR_FORM, first, DETAILS).reward > 2.5
     assert parts["content"] == pytest.approx(math.sqrt(parts["first_content"] * parts["second_content"]))
     # neighbour ladder left rain step broke, of these; left neighbour ladder rain step broke buy new ladder repair
@@ -74,7 +79,11 @@ def test_a_refusal_earns_next_to_nothing() -> None:
     assert published.measures["published"] > 2.8, "the published reward cannot tell"
     assert worth(REFUSAL, LONG_REFUSAL).value < 0.02
     assert worth("A neighbour's ladder was left in the rain and broke.", LONG_REFUSAL).value < 0.1
-    assert worth(REFUSAL, DETAILS).value < 0.1 < worth("A neighbour's ladder was left in the rain and broke.", DETAILS).value
+    assert (
+        worth(REFUSAL, DETAILS).value
+        < 0.1
+        < worth("A neighbour's ladder was left in the rain and broke.", DETAILS).value
+    )
 
 
 def test_one_text_twice_earns_nothing() -> None:
@@ -152,7 +161,9 @@ def test_a_part_of_your_own_says_what_content_is_worth() -> None:
         TLDR(content="exact", team_verifier=verifier)
 
 
-_TEXTS = st.lists(st.sampled_from([*DETAILS.split()[:20], "\0", "\ud800", "词é", "---\n", "<think>"]), max_size=30).map(" ".join)
+_TEXTS = st.lists(st.sampled_from([*DETAILS.split()[:20], "\0", "\ud800", "词é", "---\n", "<think>"]), max_size=30).map(
+    " ".join
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -175,7 +186,11 @@ def test_texts_that_are_none_have_scores(said: str) -> None:
 
 
 def play(env: Writing, says: dict[str, Any]) -> Any:
-    agents = {(a, r): ScriptedAgent(lambda o, rng: says[o["agent"]]) for a in env.possible_agents for r in range(env.num_rounds)}
+    agents = {
+        (a, r): ScriptedAgent(lambda o, rng: says[o["agent"]])
+        for a in env.possible_agents
+        for r in range(env.num_rounds)
+    }
     return rollout(env, Team(agents), [QUESTION], seed=0)[0]
 
 
@@ -188,7 +203,10 @@ def test_two_write_at_once_and_both_are_paid() -> None:
     env.step(GIST)
     seen = env.observe("details_writer_0")
     assert seen["transcript"] == () and GIST not in str(seen), "nobody sees a message of the round"
-    assert seen["role"] == "You are the details writer." and "details_writer_0 writes a detailed summary" in seen["instruction"]
+    assert (
+        seen["role"] == "You are the details writer."
+        and "details_writer_0 writes a detailed summary" in seen["instruction"]
+    )
     env.step(DETAILS)
     score = worth(GIST, DETAILS)
     assert env.turn_rewards == (score.value, score.value) and env.team_answer().correct == score.value
@@ -214,7 +232,9 @@ def test_pipelines() -> None:
     three = TLDR(protocol="pipeline")
     said = {"generator_0": GIST, "verifier_0": "Shorter!", "refiner_0": f"{GIST}\n---\n{DETAILS}"}
     assert play(three, said).rewards[-1] == worth(GIST, DETAILS).value
-    mixed = play(TLDR(2, protocol="mixture_of_agents", num_rounds=2), {"agent_0": f"{GIST}\n---\n{DETAILS}", "agent_1": DETAILS})
+    mixed = play(
+        TLDR(2, protocol="mixture_of_agents", num_rounds=2), {"agent_0": f"{GIST}\n---\n{DETAILS}", "agent_1": DETAILS}
+    )
     assert mixed.transcript.team_scores[1] == worth(GIST, DETAILS)
     with pytest.raises(ValueError, match="3 agents who speak at once cannot share two texts; use 1 or 2"):
         TLDR(3, protocol="debate")
@@ -222,7 +242,9 @@ def test_pipelines() -> None:
 
 def test_both_parts_are_reported() -> None:
     env = TLDR()
-    agents = {(a, 0): ScriptedAgent(lambda o, rng: GIST if "summary" in o["agent"] else DETAILS) for a in env.possible_agents}
+    agents = {
+        (a, 0): ScriptedAgent(lambda o, rng: GIST if "summary" in o["agent"] else DETAILS) for a in env.possible_agents
+    }
     found = evaluate(env, Team(agents), [QUESTION, Question(POST, "Quite another matter.")])
     assert found.metrics["eval/measure/content"] == pytest.approx(worth(GIST, DETAILS).measures["content"] / 2)
     assert found.metrics["eval/measure/published"] == worth(GIST, DETAILS).measures["published"]
@@ -237,7 +259,10 @@ def test_rows_of_the_hubs_and_of_scitldr(tmp_path: Path) -> None:
     hub = {"prompt": "POST: x\n\nTL;DR:", "completion": " So\nit is. "}
     local = {"title": "T", "abstract": ["One.", "Two."], "tldrs": ["a\nb", "", "c"]}
     (post, paper) = TLDR(data=write(tmp_path / "a.jsonl", hub, local)).load("train")
-    assert (post.text, post.answer) == ("POST: x\n\nTL;DR:", "So it is.") and (paper.text, paper.answer) == ("One. Two.", "a b\nc")
+    assert (post.text, post.answer) == ("POST: x\n\nTL;DR:", "So it is.") and (paper.text, paper.answer) == (
+        "One. Two.",
+        "a b\nc",
+    )
     (first, second) = ArXiv(data=write(tmp_path / "b.jsonl", {"abstract_text": "One."}, local)).load("train")
     assert (first.text, first.answer, second.text, second.answer) == ("One.", "", "One. Two.", "")
     (bare,) = TLDR(data=write(tmp_path / "c.jsonl", {"abstract": "One."})).load("train")
@@ -271,7 +296,9 @@ def test_scitldr_whole(data_dir: Path) -> None:
     env = TLDR(data=data_dir / "scitldr" / "dev.jsonl")
     questions = env.questions("test")
     assert len(questions) == len(rows) == 619
-    assert all(q.answer == "\n".join(" ".join(t.split()) for t in row["tldrs"]) for q, row in zip(questions, rows, strict=True))
+    assert all(
+        q.answer == "\n".join(" ".join(t.split()) for t in row["tldrs"]) for q, row in zip(questions, rows, strict=True)
+    )
     assert len(ArXiv(data=data_dir / "scitldr").questions("test")) == 618, "one abstract has two titles"
     said = [{"a": row["tldrs"][-1], "b": " ".join(row["abstract"][1:3])} for row in rows]
     own, other = (env.team_verifier.score_batch(questions, joint) for joint in (said, said[1:] + said[:1]))
@@ -279,3 +306,15 @@ def test_scitldr_whole(data_dir: Path) -> None:
     assert content[0] > 0.4 and content[1] < 0.1
     published = [statistics.mean(s.measures["published"] for s in scores) for scores in (own, other)]
     assert published[0] == pytest.approx(published[1]), "the published reward does not know which paper it is about"
+
+
+def test_magrpo_trains_on_it(tmp_path: Path, tiny_model: str) -> None:
+    rows = [{"prompt": f"I have {n} cats.", "completion": f"{n} cats"} for n in range(30)]
+    data = write(tmp_path / "train.jsonl", *rows)
+    run = tmp_path / "run"
+    arguments = SMALL | {"max_new_tokens": 40, "num_eval_questions": 1}
+    train(env="tldr", data=str(data), algorithm="magrpo", model=tiny_model, output_dir=str(run), **arguments)
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    found = [m for m in metrics if "rollout/measure/published" in m]
+    assert len(found) == 2 and all(0 <= m["rollout/reward_mean"] <= 1 and "rollout/measure/content" in m for m in found)
+    assert any("eval/measure/content" in m for m in metrics)

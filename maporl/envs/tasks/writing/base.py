@@ -2,11 +2,11 @@
 
 | specification | |
 |---|---|
-| agents | two, each with a text of its own to write; or a lone one, or a pipeline of more, whose last message has both, divided by a line ``---`` |
+| agents | two, each with a text of its own; or a lone one, or a pipeline of more: the last message has both, a line ``---`` between them |
 | question | the text that is written about |
 | answer | reference texts, a line each; "" where there are none |
 | reward | everybody's: form (MAGRPO 2508.04652) x content (ROUGE) x (1 - what is said twice), see docs/writing.md |
-| rows | the text under ``prompt``, ``abstract_text`` or ``abstract``, references under ``completion`` or ``tldrs``; texts, or lists of sentences |
+| rows | ``prompt``, ``abstract_text`` or ``abstract``, and references as ``completion`` or ``tldrs``; texts, or lists of texts |
 """
 
 from __future__ import annotations

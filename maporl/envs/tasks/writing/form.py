@@ -124,7 +124,9 @@ def form_of(form: Form, first: str, second: str, language: Language = ENGLISH) -
     measures["vocabulary_ratio"] = len(different[1]) / len(different[0])
     vocabulary = form.vocabulary(measures["vocabulary_ratio"])
     if vocabulary is None:
-        return Formed(reward, f"the second has {measures['vocabulary_ratio']:.2f} times as many different words", measures)
+        return Formed(
+            reward, f"the second has {measures['vocabulary_ratio']:.2f} times as many different words", measures
+        )
     reward += 0.5 * vocabulary
 
     found = language.transitions(said[1])

@@ -15,18 +15,30 @@ __all__ = ["TRANSITIONS", "Transitions"]
 TRANSITIONS: Mapping[str, Sequence[str]] = {
     name: [phrase.strip() for phrase in phrases.split(",")]
     for name, phrases in {
-        "addition": "also, in addition, additionally, further, furthermore, moreover, besides, as well as, what is more, not only, plus, too",
-        "example": "for example, for instance, such as, in particular, particularly, especially, including, namely, notably, to illustrate",
-        "restatement": "in other words, that is, put differently, to put it differently, specifically, more precisely, to be precise, i e",
-        "cause": "because, therefore, thus, hence, so, consequently, accordingly, as a result, thereby, due to, owing to, for this reason",
-        "contrast": "but, however, in contrast, by contrast, whereas, while, conversely, on the contrary, on the other hand, instead, rather, yet",
-        "sequence": "first, firstly, second, secondly, third, thirdly, next, then, finally, lastly, to begin with, subsequently, afterwards",
-        "emphasis": "indeed, in fact, clearly, certainly, of course, above all, most importantly, importantly, significantly, undoubtedly",
-        "summary": "in summary, to summarize, in short, in brief, in sum, to sum up, in conclusion, to conclude, overall, all in all, ultimately",
-        "comparison": "similarly, likewise, in the same way, equally, just as, by comparison, in comparison, compared to, compared with, much like",
-        "concession": "although, though, even though, despite, in spite of, nevertheless, nonetheless, even so, still, regardless, admittedly",
-        "condition": "if, unless, provided that, assuming that, as long as, in case, given that, otherwise, or else, whether or not, even if",
-        "time": "when, before, after, until, since, meanwhile, during, later, earlier, previously, recently, at the same time, as soon as, once",
+        "addition": "also, in addition, additionally, further, furthermore, moreover, "
+        "besides, as well as, what is more, not only, plus, too",
+        "example": "for example, for instance, such as, in particular, particularly, "
+        "especially, including, namely, notably, to illustrate",
+        "restatement": "in other words, that is, put differently, to put it differently, "
+        "specifically, more precisely, to be precise, i e",
+        "cause": "because, therefore, thus, hence, so, consequently, "
+        "accordingly, as a result, thereby, due to, owing to, for this reason",
+        "contrast": "but, however, in contrast, by contrast, whereas, while, "
+        "conversely, on the contrary, on the other hand, instead, rather, yet",
+        "sequence": "first, firstly, second, secondly, third, thirdly, "
+        "next, then, finally, lastly, to begin with, subsequently, afterwards",
+        "emphasis": "indeed, in fact, clearly, certainly, of course, "
+        "above all, most importantly, importantly, significantly, undoubtedly",
+        "summary": "in summary, to summarize, in short, in brief, in sum, "
+        "to sum up, in conclusion, to conclude, overall, all in all, ultimately",
+        "comparison": "similarly, likewise, in the same way, equally, just as, "
+        "by comparison, in comparison, compared to, compared with, much like",
+        "concession": "although, though, even though, despite, in spite of, "
+        "nevertheless, nonetheless, even so, still, regardless, admittedly",
+        "condition": "if, unless, provided that, assuming that, as long as, "
+        "in case, given that, otherwise, or else, whether or not, even if",
+        "time": "when, before, after, until, since, meanwhile, during, "
+        "later, earlier, previously, recently, at the same time, as soon as, once",
     }.items()
 }
 

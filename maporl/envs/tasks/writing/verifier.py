@@ -39,7 +39,7 @@ class TwoTexts(TeamVerifier):
     """(published reward of their form / 2.98) x content x (1 - the share that is said twice).
 
     Content is the geometric mean of what a verifier says of either text, so that both must say something. Of a round with two messages
-    these are the texts; of any other the last message has both, with a line of `DIVIDER` between them. Reasoning blocks are no part of them.
+    these are the texts; of any other the last message has both, with a line of `DIVIDER` between them. Reasoning is no part of them.
 
     Args:
         form: What form is asked for.
@@ -59,7 +59,7 @@ class TwoTexts(TeamVerifier):
 
     def prepare(self) -> None:
         """See `Verifier.prepare`."""
-        if hasattr(self.content, "prepare"):
+        if self.content is not None and hasattr(self.content, "prepare"):
             self.content.prepare()
 
     def __call__(self, question: Question, responses: Mapping[str, str]) -> Score:

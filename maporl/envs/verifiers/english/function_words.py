@@ -9,8 +9,7 @@ __all__ = ["FUNCTION_WORDS", "content_words", "words"]
 _WORD = re.compile(r"\w+")
 
 # The closed classes of English grammar, and what an apostrophe leaves of them ("isn't" is isn, t).
-FUNCTION_WORDS = frozenset(
-    """
+_CLOSED = """
     a an the this that these those each every either neither both all any some no none few several many much more most less least other
     another such own same enough half
     i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it its itself
@@ -23,8 +22,10 @@ FUNCTION_WORDS = frozenset(
     toward towards under until up upon via with within without
     and or but nor so yet if unless because although though while whereas whether when whenever where wherever why how then thus hence
     therefore however also too very just only even not now again still ever never already rather quite almost else instead otherwise
-    """.split()
-)
+"""
+
+FUNCTION_WORDS = frozenset(_CLOSED.split())
+"""Words that every English text has, whatever it is about."""
 
 
 def words(text: str) -> list[str]:
