@@ -13,7 +13,6 @@ from maporl.agents.team import Team
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
 from maporl.errors import UserValueError
-from maporl.rollouts.measures import mean_measures
 from maporl.rollouts.play import rollout
 from maporl.rollouts.records import record, write_records
 from maporl.types import Question, Transcript
@@ -104,7 +103,6 @@ def evaluate(
         judged = [bool(t.correct) for e in episodes for t in e.transcript.standing(r) if t.truth is not None]
         if judged:
             metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
-    metrics |= mean_measures(episodes, "eval")
     return Evaluation(metrics, [record(e, a, greedy=greedy) for e, a in zip(episodes, answers, strict=True)])
 
 

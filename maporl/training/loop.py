@@ -18,7 +18,6 @@ from maporl.algorithms.algorithm import Algorithm, Update
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.quality import auroc, ece
 from maporl.errors import UserValueError
-from maporl.rollouts.measures import mean_measures
 from maporl.rollouts.play import cross, rollout
 from maporl.training.callbacks import Callback
 from maporl.types import Episode, Observation, Question
@@ -177,7 +176,7 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
     counted = [env.shaping.metrics(e.transcript.spoken) for e in episodes]
     for name in sorted({name for c in counted for name in c}):
         metrics[f"rollout/{name}"] = float(np.mean([c.get(name, 0.0) for c in counted]))
-    return metrics | mean_measures(episodes, "rollout") | env.verifiers.metrics()
+    return metrics | env.verifiers.metrics()
 
 
 def _judged(episodes: Sequence[Episode], num_rounds: int) -> dict[str, float]:
