@@ -157,8 +157,6 @@ def test_a_part_of_your_own_says_what_content_is_worth() -> None:
     assert asked.batches == [6] and not verifier.uses_gold and TLDR().team_verifier.uses_gold
     assert {s.measures["content"] for s in scores} == {0.5} and {s.judge_tokens for s in scores} == {6}, "7 counts as 1"
     assert verifier(QUESTION, {"a": "late", "b": DETAILS}).status == "timeout"
-    with pytest.raises(ValueError, match="content 'exact' has no use beside a team_verifier"):
-        TLDR(content="exact", team_verifier=verifier)
 
 
 _TEXTS = st.lists(st.sampled_from([*DETAILS.split()[:20], "\0", "\ud800", "词é", "---\n", "<think>"]), max_size=30).map(
@@ -179,7 +177,7 @@ def test_any_texts_have_a_value_between_nothing_and_all(first: str, second: str,
 @pytest.mark.parametrize("said", ["\0" * 9, "\ud800 " * 9, "word " * 200_000, "x" * 1_000_000, "--- \n" * 50_000])
 def test_texts_that_are_none_have_scores(said: str) -> None:
     for task in (TLDR, ArXiv):
-        assert worth(said, said, task=task).value == worth(said, task=task).value == 0.0
+        assert worth(said, said, task=task).value == task(1).verifier(QUESTION, said).value == 0.0
 
 
 # What is asked.
@@ -215,29 +213,35 @@ def test_two_write_at_once_and_both_are_paid() -> None:
 
 def test_a_lone_writer_has_both_texts_in_one_message() -> None:
     env = TLDR(1)
-    assert env.num_rounds == 1
-    assert "first a summary" in env.instruction and "---" in env.instruction
+    assert env.num_rounds == 1 and "first a summary" in env.instruction and "---" in env.instruction
     episode = play(env, {"agent_0": f"{GIST}\n ---\t\n{DETAILS}"})
-    assert episode.rewards == (worth(GIST, DETAILS).value,)
-    assert worth(f"{GIST} --- {DETAILS}").status == "no_answer", "a line of its own"
-    assert worth(f"{GIST}\n---\n{DETAILS}\n---\nPS").measures["second_words"] == len(DETAILS.split()) + 2
+    both = worth(GIST, DETAILS)
+    assert episode.rewards == (both.value,) and episode.transcript.turns[0].score == both
+    assert env.team_answer(episode.transcript).correct == both.value
+    assert env.verifier(QUESTION, f"{GIST} --- {DETAILS}").status == "no_answer", "a line of its own"
+    assert (
+        env.verifier(QUESTION, f"{GIST}\n---\n{DETAILS}\n---\nPS").measures["second_words"] == len(DETAILS.split()) + 2
+    )
+    assert env.verifier(QUESTION, f"<think>{GIST}\n---\n{DETAILS}").value == 0.0
 
 
-def test_pipelines() -> None:
+def test_under_other_protocols() -> None:
     roles = {"summary": "Write it.", "details": "Write more."}
     env = TLDR(num_rounds=1, protocol={"name": "pipeline", "roles": roles})
     episode = play(env, {"summary_0": GIST, "details_0": DETAILS})
-    assert episode.transcript.team_scores == (worth(GIST, DETAILS),)
+    both = worth(GIST, DETAILS)
+    assert episode.transcript.team_scores == (both,)
     assert episode.observation(1)["transcript"][0]["text"] == GIST, "here the second hears the first"
-    three = TLDR(protocol="pipeline")
-    said = {"generator_0": GIST, "verifier_0": "Shorter!", "refiner_0": f"{GIST}\n---\n{DETAILS}"}
-    assert play(three, said).rewards[-1] == worth(GIST, DETAILS).value
-    mixed = play(
-        TLDR(2, protocol="mixture_of_agents", num_rounds=2), {"agent_0": f"{GIST}\n---\n{DETAILS}", "agent_1": DETAILS}
-    )
-    assert mixed.transcript.team_scores[1] == worth(GIST, DETAILS)
-    with pytest.raises(ValueError, match="3 agents who speak at once cannot share two texts; use 1 or 2"):
-        TLDR(3, protocol="debate")
+
+    whole = f"{GIST}\n---\n{DETAILS}"
+    three = play(TLDR(protocol="pipeline"), {"generator_0": GIST, "verifier_0": "Shorter!", "refiner_0": whole})
+    assert three.transcript.turns[2].score == both and three.rewards[:3] == (0.0, 0.0, both.value)
+    mixed = play(TLDR(protocol="mixture_of_agents"), {"agent_0": whole, "agent_1": DETAILS})
+    assert mixed.rewards == (both.value, 0.0, both.value)
+    three = TLDR(3)
+    debate = play(three, {"agent_0": whole, "agent_1": DETAILS, "agent_2": whole})
+    assert debate.rewards == (both.value, 0.0, both.value)
+    assert three.team_answer(debate.transcript).correct == pytest.approx(2 / 3 * both.value)
 
 
 def test_both_parts_are_reported() -> None:

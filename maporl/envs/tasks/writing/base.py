@@ -2,7 +2,7 @@
 
 | specification | |
 |---|---|
-| agents | two, each with a text of its own; or a lone one, or a pipeline of more: the last message has both, a line ``---`` between them |
+| agents | two, each with a text of its own; of any other number each message has both, with a line ``---`` between them |
 | question | the text that is written about |
 | answer | reference texts, a line each; "" where there are none |
 | reward | everybody's: form (MAGRPO 2508.04652) x content (ROUGE) x (1 - what is said twice), see docs/writing.md |
@@ -17,9 +17,8 @@ from typing import Any, ClassVar
 from maporl.envs.data import HubSource, Row, read_rows
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.tasks.writing.form import Form
-from maporl.envs.tasks.writing.verifier import DIVIDER, TwoTexts
+from maporl.envs.tasks.writing.verifier import DIVIDER, BothTexts, TwoTexts
 from maporl.envs.team_answer import TeamAnswer, last_round
-from maporl.errors import UserValueError
 from maporl.types import Question, Transcript
 
 __all__ = ["Writing"]
@@ -29,14 +28,11 @@ class Writing(DiscussionEnv):
     """Base of the writing tasks: a subclass says who writes what, where the rows are, and what form is asked for.
 
     Args:
-        num_agents: 2, or 1; more where they speak one after the other.
-        num_rounds: How often they write; each round is scored. Default: 1, under a protocol of your own 2.
-        protocol: Default: a debate with the roles of `writers`.
+        num_agents: Two of them write a text each; of any other number everybody writes both.
+        num_rounds: How often they write. Default: 1, under a protocol of your own 2.
+        protocol: Default: a debate, with the roles of `writers` for two.
         content: Who says what a text is worth to the question, in any form that `verifier` takes; None: the published reward, form alone.
-        team_verifier, instruction, **arguments: As in `DiscussionEnv`.
-
-    Raises:
-        ValueError: More than two agents who speak at once, or `content` beside a `team_verifier` of your own.
+        instruction, **arguments: As in `DiscussionEnv`.
     """
 
     form: ClassVar[Form]
@@ -51,34 +47,31 @@ class Writing(DiscussionEnv):
         *,
         protocol: Any = None,
         content: Any = "rouge",
-        team_verifier: Any = None,
         instruction: str | None = None,
         **arguments: Any,
     ) -> None:
-        if team_verifier is None:
-            team_verifier = TwoTexts(self.form, content)
-        elif content != "rouge":
-            raise UserValueError(f"content {content!r} has no use beside a team_verifier; leave one of them out.")
+        self.content = content
         if protocol is None:
-            protocol = "debate" if num_agents == 1 else {"name": "debate", "roles": list(self.writers)}
+            protocol = {"name": "debate", "roles": list(self.writers)} if num_agents in (None, 2) else "debate"
             num_rounds = 1 if num_rounds is None else num_rounds
-        arguments |= {"protocol": protocol, "team_verifier": team_verifier, "instruction": instruction}
-        super().__init__(num_agents, num_rounds, **arguments)
-        number = len(self.possible_agents)
-        if number > 2 and self.protocol.simultaneous:
-            raise UserValueError(
-                f"{number} agents who speak at once cannot share two texts; use 1 or 2, or a sequential protocol."
-            )
+        super().__init__(num_agents, num_rounds, protocol=protocol, instruction=instruction, **arguments)
         if instruction is None:
-            self.instruction = self._instruction(self.possible_agents)
+            self.instruction = self._instruction()
 
-    def _instruction(self, agents: list[str]) -> str:
+    @property
+    def divided(self) -> bool:
+        """Whether each writes a text of its own."""
+        return len(self.possible_agents) == 2 and self.protocol.everybody_speaks
+
+    def own_verifiers(self) -> tuple[Any, Any]:
+        return (None, TwoTexts(self.form, self.content)) if self.divided else (BothTexts(self.form, self.content), None)
+
+    def _instruction(self) -> str:
         first, second = self.writers.values()
-        both = f"first {first}, then a line of nothing but {DIVIDER}, then {second}"
-        if len(agents) != 2:
-            return f"Write two texts about it: {both}. Write nothing else."
-        own = f"{agents[0]} writes {first}; {agents[1]} writes {second}. Write your own text and nothing else."
-        return own if self.protocol.everybody_speaks else f"{own} Who makes one answer of them writes {both}."
+        if not self.divided:
+            return f"Write two texts: first {first}, then a line of nothing but {DIVIDER}, then {second}. Write nothing else."
+        one, other = self.possible_agents
+        return f"{one} writes {first}; {other} writes {second}. Write your own text and nothing else."
 
     def load(self, split: str) -> Iterator[Question]:
         for row in read_rows(self.data, split, self.hub):
@@ -96,13 +89,14 @@ class Writing(DiscussionEnv):
         return [line for text in texts if (line := " ".join(text.split()))]
 
     def team_answer(self, transcript: Transcript | None = None) -> TeamAnswer:
-        """Both texts; "correct" is what the last round is worth, for prose is not right or wrong."""
+        """What was written last; "correct" is what it is worth, for prose is not right or wrong: of several whole answers their mean."""
         said = self.transcript if transcript is None else transcript
         turns = last_round(said)
-        if not turns:
+        scores = said.team_scores[-1:] or [turn.score for turn in turns if turn.score is not None]
+        if not turns or not scores:
             return self.labelled(TeamAnswer(None, 0.0, tied=0))
-        worth = said.team_scores[-1].value if said.team_scores else 0.0
-        return self.labelled(TeamAnswer("\n\n".join(turn.text for turn in turns[-2:]), worth))
+        answer = "\n\n".join(turn.text for turn in turns) if self.divided else turns[-1].text
+        return self.labelled(TeamAnswer(answer, sum(score.value for score in scores) / len(scores)))
 
 
 def _texts(row: Row, field: str) -> list[str]:

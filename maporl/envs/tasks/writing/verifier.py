@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maporl.envs.tasks.writing.form import MOST, Form, form_of
-from maporl.envs.verifiers import TeamVerifier
+from maporl.envs.verifiers import AnswerVerifier, TeamVerifier
 from maporl.envs.verifiers.compose import verifier_of
 from maporl.envs.verifiers.english.function_words import words
 from maporl.envs.verifiers.rouge import LONGEST_TEXT
@@ -16,7 +16,7 @@ from maporl.envs.verifiers.verifier import judged
 from maporl.reasoning import spoken
 from maporl.types import Completion, Question, Score
 
-__all__ = ["DIVIDER", "TwoTexts", "repeated"]
+__all__ = ["DIVIDER", "BothTexts", "TwoTexts", "repeated"]
 
 DIVIDER = "---"
 """A line of nothing else divides the texts of who writes both."""
@@ -35,11 +35,10 @@ def _trigrams(text: str) -> set[tuple[str, str, str]]:
     return set(zip(said, said[1:], said[2:], strict=False))
 
 
-class TwoTexts(TeamVerifier):
-    """(published reward of their form / 2.98) x content x (1 - the share that is said twice).
+class Worth:
+    """What two texts are worth: (published reward of their form / 2.98) x content x (1 - the share that is said twice).
 
-    Content is the geometric mean of what a verifier says of either text, so that both must say something. Of a round with two messages
-    these are the texts; of any other the last message has both, with a line of `DIVIDER` between them. Reasoning is no part of them.
+    Content is the geometric mean of what a verifier says of either text, so that both must say something.
 
     Args:
         form: What form is asked for.
@@ -47,61 +46,71 @@ class TwoTexts(TeamVerifier):
             learned verifier ... None: nobody, and nothing but the published reward is paid.
     """
 
-    rule_based = False  # prose is not right or wrong
+    rule_based: bool = False  # prose is not right or wrong
 
     def __init__(self, form: Form, content: Any = "rouge") -> None:
         self.form = form
         self.content = None if content is None else verifier_of(content)
-
-    @property
-    def uses_gold(self) -> bool:  # type: ignore[override]
-        return self.content is not None and bool(self.content.uses_gold)
+        self.uses_gold = self.content is not None and bool(self.content.uses_gold)
 
     def prepare(self) -> None:
         """See `Verifier.prepare`."""
         if self.content is not None and hasattr(self.content, "prepare"):
             self.content.prepare()
 
-    def __call__(self, question: Question, responses: Mapping[str, str]) -> Score:
-        return self.score_batch([question], [responses])[0]
-
-    def score_batch(self, questions: Sequence[Question], responses: Sequence[Mapping[str, str]]) -> list[Score]:
-        pairs = [texts_of(list(joint.values())) for joint in responses]
+    def of_pairs(self, questions: Sequence[Question], pairs: Sequence[tuple[str, str]]) -> list[Score]:
+        """The verdicts on pairs of texts; who says what content is worth is asked once for all texts."""
         if self.content is None:
-            return [self._worth(texts, None) for texts in pairs]
+            return [self._of(texts, ()) for texts in pairs]
         asked = [question for question in questions for _ in range(2)]
         said = judged(self.content, asked, [Completion(text) for texts in pairs for text in texts])
-        return [self._worth(texts, said[2 * n : 2 * n + 2]) for n, texts in enumerate(pairs)]
+        return [self._of(texts, said[2 * n : 2 * n + 2]) for n, texts in enumerate(pairs)]
 
-    def _worth(self, texts: tuple[str, str], said: Sequence[Score] | None) -> Score:
+    def _of(self, texts: tuple[str, str], said: Sequence[Score]) -> Score:
         form, twice = form_of(self.form, *texts), repeated(*(text[:LONGEST_TEXT] for text in texts))
         measures = {**form.measures, "published": form.reward, "repeated": twice}
-        value, notes = form.reward / MOST, [form.stopped, f"form {form.reward:.2f} of {MOST}", f"repeated {twice:.2f}"]
-        failed = ""
-        if said is not None:
+        value, status = form.reward / MOST, "ok" if all(text.strip() for text in texts) else "no_answer"
+        notes = [form.stopped, f"form {form.reward:.2f} of {MOST}", f"repeated {twice:.2f}"]
+        if said:
             first, second = (min(max(score.value, 0.0), 1.0) for score in said)
             content = math.sqrt(first * second)
             measures |= {"first_content": first, "second_content": second, "content": content}
-            value *= content * (1 - twice)
             notes += [f"content {content:.2f}", *dict.fromkeys(score.explanation for score in said)]
-            failed = next((score.status for score in said if score.status not in ("ok", "no_answer")), "")
-        status = failed or ("ok" if all(text.strip() for text in texts) else "no_answer")
-        if failed:
-            value = 0.0
+            failed = [score.status for score in said if score.status not in ("ok", "no_answer")]
+            value, status = (0.0, failed[0]) if failed else (value * content * (1 - twice), status)
         return Score(
             value,
             None,
             status=status,
             explanation="; ".join(filter(None, notes)),
-            judge_tokens=sum(score.judge_tokens for score in said or ()),
+            judge_tokens=sum(score.judge_tokens for score in said),
             measures=measures,
         )
 
 
-def texts_of(messages: Sequence[str]) -> tuple[str, str]:
-    """The two texts of a round's messages, "" for one that is not there."""
-    said = [spoken(message) or "" for message in messages]
-    if len(said) == 2:
-        return said[0], said[1]
-    first, *rest = _DIVIDER.split(said[-1], maxsplit=1) if said else [""]
-    return first.strip(), "".join(rest).strip()
+def _two(texts: Sequence[str]) -> tuple[str, str]:
+    """The first two, "" for one that is not there."""
+    first, second, *_ = *texts, "", ""
+    return first, second
+
+
+class TwoTexts(Worth, TeamVerifier):
+    """`Worth` of a round's two messages, in speaking order; reasoning blocks are no part of them."""
+
+    def __call__(self, question: Question, responses: Mapping[str, str]) -> Score:
+        return self.score_batch([question], [responses])[0]
+
+    def score_batch(self, questions: Sequence[Question], responses: Sequence[Mapping[str, str]]) -> list[Score]:
+        rounds = [[spoken(text) or "" for text in joint.values()] for joint in responses]
+        return self.of_pairs(questions, [_two(said) for said in rounds])
+
+
+class BothTexts(Worth, AnswerVerifier):
+    """`Worth` of the two texts of one message, with a line of `DIVIDER` between them."""
+
+    def judge(self, question: Question, text: str) -> Score:
+        return self.judge_batch([question], [text])[0]
+
+    def judge_batch(self, questions: Sequence[Question], texts: Sequence[str]) -> list[Score]:
+        divided = [[part.strip() for part in _DIVIDER.split(text, maxsplit=1)] for text in texts]
+        return self.of_pairs(questions, [_two(parts) for parts in divided])
