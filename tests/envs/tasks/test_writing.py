@@ -21,7 +21,7 @@ from maporl.envs.tasks.writing import TLDR, ArXiv
 from maporl.envs.tasks.writing.base import Writing
 from maporl.envs.tasks.writing.form import MOST, form_of
 from maporl.envs.tasks.writing.form import TLDR as TLDR_FORM
-from maporl.envs.tasks.writing.verifier import TwoTexts, repeated
+from maporl.envs.tasks.writing.verifier import TwoTexts, copied, repeated
 from maporl.envs.verifiers import Verifier
 from maporl.rollouts.play import rollout
 from maporl.training.evaluation import evaluate
@@ -111,6 +111,13 @@ def test_one_text_twice_earns_nothing() -> None:
 )
 def test_what_is_said_twice(first: str, second: str, share: float) -> None:
     assert repeated(first, second) == repeated(second, first) == share
+
+
+def test_what_is_copied_from_the_source() -> None:
+    assert copied("a b c d e", "b c d", "c d e x") == 2 / 3, "bcd, cde of bcd, cde, dex"
+    assert copied("a b c", "", "x") == 0.0
+    first, second = POST.split(", the ladder")
+    assert worth(first, second).measures["copied"] == 1.0 and worth(GIST, DETAILS).measures["copied"] < 0.3
 
 
 def test_the_best_of_several_references_counts() -> None:

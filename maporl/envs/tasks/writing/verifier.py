@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from maporl.envs.tasks.writing.form import MOST, Form, form_of
@@ -16,10 +17,12 @@ from maporl.envs.verifiers.verifier import judged
 from maporl.reasoning import spoken
 from maporl.types import Completion, Question, Score
 
-__all__ = ["DIVIDER", "BothTexts", "TwoTexts", "repeated"]
+__all__ = ["DIVIDER", "BothTexts", "TwoTexts", "copied", "repeated"]
 
 DIVIDER = "---"
 """A line of nothing else divides the texts of who writes both."""
+
+Trigram = tuple[str, str, str]
 
 _DIVIDER = re.compile(rf"^[ \t]*{DIVIDER}[ \t]*$", re.MULTILINE)
 
@@ -30,9 +33,16 @@ def repeated(first: str, second: str) -> float:
     return len(few & many) / len(few) if few else 0.0
 
 
-def _trigrams(text: str) -> set[tuple[str, str, str]]:
-    said = words(text)
-    return set(zip(said, said[1:], said[2:], strict=False))
+def copied(source: str, *texts: str) -> float:
+    """The share of the texts, together, that is taken from a source word for word: of their different trigrams, those in it."""
+    said = frozenset[Trigram]().union(*map(_trigrams, texts))
+    return len(said & _trigrams(source)) / len(said) if said else 0.0
+
+
+@lru_cache(maxsize=64)  # a group of discussions is about one source, and both figures ask about the same texts
+def _trigrams(text: str) -> frozenset[Trigram]:
+    said = words(text[:LONGEST_TEXT])
+    return frozenset(zip(said, said[1:], said[2:], strict=False))
 
 
 class Worth:
@@ -61,14 +71,20 @@ class Worth:
     def of_pairs(self, questions: Sequence[Question], pairs: Sequence[tuple[str, str]]) -> list[Score]:
         """The verdicts on pairs of texts; who says what content is worth is asked once for all texts."""
         if self.content is None:
-            return [self._of(texts, ()) for texts in pairs]
-        asked = [question for question in questions for _ in range(2)]
-        said = judged(self.content, asked, [Completion(text) for texts in pairs for text in texts])
-        return [self._of(texts, said[2 * n : 2 * n + 2]) for n, texts in enumerate(pairs)]
+            return [self._of(question, texts, ()) for question, texts in zip(questions, pairs, strict=True)]
+        twice = [question for question in questions for _ in range(2)]
+        said = judged(self.content, twice, [Completion(text) for texts in pairs for text in texts])
+        verdicts = zip(said[::2], said[1::2], strict=True)
+        return [self._of(*asked) for asked in zip(questions, pairs, verdicts, strict=True)]
 
-    def _of(self, texts: tuple[str, str], said: Sequence[Score]) -> Score:
-        form, twice = form_of(self.form, *texts), repeated(*(text[:LONGEST_TEXT] for text in texts))
-        measures = {**form.measures, "published": form.reward, "repeated": twice}
+    def _of(self, question: Question, texts: tuple[str, str], said: Sequence[Score]) -> Score:
+        form, twice = form_of(self.form, *texts), repeated(*texts)
+        measures = {
+            **form.measures,
+            "published": form.reward,
+            "repeated": twice,
+            "copied": copied(question.text, *texts),
+        }
         value, status = form.reward / MOST, "ok" if all(text.strip() for text in texts) else "no_answer"
         notes = [form.stopped, f"form {form.reward:.2f} of {MOST}", f"repeated {twice:.2f}"]
         if said:
