@@ -473,7 +473,9 @@ class TestAfterwards:
         import shutil
 
         other = shutil.copytree(trained, tmp_path / "other")
-        RunFolder(other).config.merged({"env": env, "num_rounds": 1}).save(other / "config.yaml")
+        RunFolder(other).config.merged({"env": env, "num_rounds": 1, "env_args": {"protocol": "debate"}}).save(
+            other / "config.yaml"
+        )
         code, out, err = run("ask", other, "What is 3 + 4?", "--temperature", "1", "--max_new_tokens", "8")
         assert code == 0 and "[round 1] agent_0:" in out, err
 
