@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     env = config.build_env()
     if env.oracle:
         raise UserValueError(
-            f"in {args.run!r} {gold_reader(env)}, and nobody knows that of your question. Ask a team that was trained without show_scores and "
-            "the score of stop, or with a learned verifier, and with feedback that does not read the gold answer."
+            f"in {args.run!r} {gold_reader(env)}, and nobody knows that of your question. Ask a team that was trained without show_scores "
+            "and the score of stop, or with a learned verifier, and with feedback that does not read the gold answer."
         )
     strangers = set(private) - set(env.possible_agents)
     if strangers:

@@ -249,6 +249,21 @@ def test_scores_and_feedback_of_a_wave_are_one_run(monkeypatch: pytest.MonkeyPat
     assert asked == [4, 4]
 
 
+def test_trees_hear_the_tests_at_every_node() -> None:
+    env = Sums(num_rounds=2)
+    speaker = ScriptedAgent(
+        lambda o, g: AUX if o["agent"] == H else f"{ZERO if g.random() < 0.5 else MAIN}\n# {g.integers(9**9)}"
+    )
+    team = Team({(a, r): speaker for a in (H, M) for r in (0, 1)})
+    leaves = rollout(env, team, env.questions("test")[:1], seed=0, branching=(2, 2))
+    assert [leaf.branch for leaf in leaves] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for leaf in leaves:
+        first, said = leaf.transcript.turns[1].text, leaf.transcript.turns[2]
+        assert (said.agent, said.kind) == ("tests", "feedback")
+        assert ("1 of 1" in said.text) is first.startswith(MAIN) and ("0 of 1" in said.text) is first.startswith(ZERO)
+        assert leaf.transcript.turns[2] == leaves[leaf.branch[0] * 2].transcript.turns[2]
+
+
 def test_the_longest_that_they_may_say_is_longer_than_what_they_say() -> None:
     env = Sums(visible="all")
     *_, (transcript, _) = env.rules.longest(env.questions("test")[0])
@@ -282,6 +297,7 @@ def test_forms() -> None:
     assert debate.team_verifier is None and alone.possible_agents == ["agent_0"]
     assert pipeline.possible_agents == ["coder_0", "tester_0", "fixer_0"]
     assert Sums(2, protocol="debate").possible_agents == ["agent_0", "agent_1"]
+    assert Sums(2, protocol="pipeline").possible_agents == ["coder_0", "fixer_0"]
     many = Sums(3, protocol={"name": "round_robin"})
     assert isinstance(many.verifier, PassedTests)
     for env in (parts, debate, alone, pipeline):

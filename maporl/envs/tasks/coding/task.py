@@ -39,7 +39,17 @@ PIPELINE: Mapping[str, Any] = {
 }
 """One writes, one tests, one corrects, whose code counts."""
 
-_WORDS = {"parts": PARTS, "pipeline": PIPELINE}
+
+def _form(protocol: Any, num_agents: int | None) -> Any:
+    """What a coding task means by the word of a protocol."""
+    if protocol is None:
+        protocol = "parts" if num_agents in (None, 2) else "debate"
+    if protocol == "parts":
+        return PARTS
+    if protocol == "pipeline" and num_agents in (None, 2, 3):
+        roles = {role: told for role, told in PIPELINE["roles"].items() if num_agents != 2 or role != "tester"}
+        return {**PIPELINE, "roles": roles}
+    return protocol
 
 
 class CodingTask(DiscussionEnv):
@@ -48,8 +58,8 @@ class CodingTask(DiscussionEnv):
     Args:
         num_agents, num_rounds: Of the discussion.
         protocol: "parts" (the default of two agents): a helper writes ``aux``, a main programmer the function, at once. "debate" (the
-            default of any other number): everybody writes the whole function. "pipeline": a coder, a tester and a fixer. Or as in
-            `DiscussionEnv`; whoever has the role "main" writes the main part, and the others what comes before it.
+            default of any other number): everybody writes the whole function. "pipeline": a coder, a tester and a fixer (of two agents
+            without the tester). Or as in `DiscussionEnv`; whoever has the role "main" writes the main part, the others what precedes it.
         visible: How many asserts feedback may tell: so many from the first, or, below 1, that share of them, of which at least one
             stays hidden; or "all", which makes every answer an oracle's.
         limits: Of a program, where they differ from `maporl.sandbox.Limits`, such as ``{"seconds": 2}``.
@@ -83,10 +93,7 @@ class CodingTask(DiscussionEnv):
             )
         self.visible = visible
         self.runner = Runner(called("limits", "limits", Limits, limits or {}), tuple(packages), unsafe)
-        if protocol is None:
-            protocol = "parts" if num_agents in (None, 2) else "debate"
-        known = _WORDS.get(protocol, protocol) if isinstance(protocol, str) else protocol
-        super().__init__(num_agents, num_rounds, protocol=known, **arguments)
+        super().__init__(num_agents, num_rounds, protocol=_form(protocol, num_agents), **arguments)
         if isinstance(self.feedback, TestFeedback):
             self.feedback = self.feedback.run_by(self.runner)
 
