@@ -64,12 +64,12 @@ class Collector:
                 "message that answers another cannot be recombined. Use 'debate', with one round or a tree, or joint='aligned'."
             )
         number, size = self.episodes_per_iteration, self.size.discussions
-        what = f"group_size {size}" if len(widths) < 2 else f"branching {widths}"
-        check_size(self.size, f"{what} with joint {self.joint!r}")
+        what = f"branching {widths}{', crossed' * (self.joint == 'cross')}" if len(widths) > 1 else f"group_size {size}"
+        check_size(self.size, what)
         if number < 1 or number % size:
-            what = what if len(widths) < 2 else f"{what}, {size}"
             raise UserValueError(
-                f"episodes_per_iteration is {number}; the algorithm needs a multiple of its {what}, and at least one."
+                f"episodes_per_iteration is {number}; the algorithm needs a multiple of its {what}"
+                f"{f', {size}' * (len(widths) > 1)}, and at least one."
             )
 
     @classmethod
