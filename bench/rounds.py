@@ -42,7 +42,7 @@ class Learned:
 
     Attributes:
         rewards: Of every item, the mean over its rounds of the mean over their joint actions.
-        tokens, seconds: Sampled, and in all, updates included.
+        tokens, seconds: Sampled, and in all, updates included. CoMLRL's count what it samples after a message's end.
     """
 
     rewards: list[float] = field(default_factory=list)
