@@ -10,30 +10,25 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from statistics import fmean
 
 import numpy as np
 
 from maporl.errors import UserValueError
+from maporl.rollouts.trees import Branch, backed_up, named
 from maporl.types import Completion, Episode, Observation, Seat, Turn
 
 __all__ = [
     "RULES",
-    "Branch",
     "Candidate",
     "Decision",
     "Leaf",
     "Rule",
-    "backed_up",
     "decisions",
     "leaf_value",
     "pairs",
     "positives",
 ]
-
-Branch = tuple[int, ...]
-"""Which one of its siblings each message on the way to a node is."""
 
 Leaf = Callable[[Episode], float | None]
 """What a discussion is worth; None: nobody knows."""
@@ -141,34 +136,6 @@ def leaf_value(episode: Episode) -> float | None:
     return float(np.mean([score.value for score in last]))
 
 
-def backed_up(leaves: Mapping[Branch, float | None]) -> dict[Branch, float | None]:
-    """The value of every node of a tree: a leaf's own, else the mean of its children's (MALT 2412.01928, section 3.2).
-
-    Where all nodes of a level have equally many children, that is the mean over all leaves below. A leaf without a value has no part.
-
-    Args:
-        leaves: Branch -> value.
-
-    Returns:
-        Branch -> value, leaves and inner nodes but the root; None for a node without any leaf that has one. Exact, then rounded once:
-        18 of 36 right leaves are .5 and no more, whatever the means in between.
-
-    Raises:
-        ValueError: A leaf's value is not finite.
-    """
-    for branch, value in leaves.items():
-        if value is not None and not math.isfinite(value):
-            raise UserValueError(f"branch {_path(branch)} is worth {value}; give a number, or None where nobody knows.")
-    exact = {branch: None if value is None else Fraction(value) for branch, value in leaves.items()}
-    for depth in range(max(map(len, leaves), default=0) - 1, 0, -1):
-        children: dict[Branch, list[Fraction]] = defaultdict(list)
-        for branch, worth in exact.items():
-            if len(branch) == depth + 1:
-                children[branch[:depth]] += [] if worth is None else [worth]
-        exact |= {branch: sum(found, Fraction()) / len(found) if found else None for branch, found in children.items()}
-    return {branch: None if worth is None else float(worth) for branch, worth in exact.items()}
-
-
 def decisions(episodes: Sequence[Episode], value: Leaf = leaf_value) -> list[Decision]:
     """The decisions of trees of discussions, each candidate with its value: tree by tree, those near the root first.
 
@@ -219,11 +186,7 @@ def _of_tree(number: int, leaves: Sequence[Episode], value: Leaf) -> list[Decisi
 
 
 def _name(number: int, branch: Branch, agent: str) -> str:
-    return _path((number, *branch)) + (f":{agent}" if agent else "")
-
-
-def _path(branch: Branch) -> str:
-    return ".".join(map(str, branch))
+    return named((number, *branch)) + (f":{agent}" if agent else "")
 
 
 # -- rules ---------------------------------------------------------------------------------------------------------------

@@ -7,13 +7,27 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from maporl.errors import UserValueError
 from maporl.types import Episode, Seat
 
-__all__ = ["JOINT", "LARGEST", "Size", "branching_by_round", "check_size", "nodes", "shares", "size_of"]
+__all__ = [
+    "JOINT",
+    "LARGEST",
+    "Branch",
+    "Node",
+    "Size",
+    "backed_up",
+    "branching_by_round",
+    "check_size",
+    "named",
+    "nodes",
+    "shares",
+    "size_of",
+]
 
 JOINT = ("aligned", "cross")
 """What a wave's joint actions are: the g-th candidates of all who speak, or every combination of their candidates."""
@@ -76,8 +90,16 @@ def check_size(size: Size, what: str) -> None:
         )
 
 
+Branch = tuple[int, ...]
+"""Which one of its siblings each wave on the way to a node is."""
+
 Node = tuple[int, ...]
 """The number of a tree, then a branch."""
+
+
+def named(branch: Branch) -> str:
+    """As people read it: "7.0.2"."""
+    return ".".join(map(str, branch))
 
 
 def _children(episodes: Sequence[Episode]) -> dict[Node, set[int]]:
@@ -121,3 +143,31 @@ def shares(episodes: Sequence[Episode]) -> list[float]:
     for e, part in zip(episodes, parts, strict=True):
         fewest[e.group] = min(part, fewest.get(e.group, part))
     return [fewest[e.group] / part for e, part in zip(episodes, parts, strict=True)]
+
+
+def backed_up(leaves: Mapping[Branch, float | None]) -> dict[Branch, float | None]:
+    """The value of every node of a tree: a leaf's own, else the mean of its children's (MALT 2412.01928, section 3.2).
+
+    Where all nodes of a level have equally many children, that is the mean over all leaves below. A leaf without a value has no part.
+
+    Args:
+        leaves: Branch -> value.
+
+    Returns:
+        Branch -> value, leaves and inner nodes but the root; None for a node without any leaf that has one. Exact, then rounded once:
+        18 of 36 right leaves are .5 and no more, whatever the means in between.
+
+    Raises:
+        ValueError: A leaf's value is not finite.
+    """
+    for branch, value in leaves.items():
+        if value is not None and not math.isfinite(value):
+            raise UserValueError(f"branch {named(branch)} is worth {value}; give a number, or None where nobody knows.")
+    exact = {branch: None if value is None else Fraction(value) for branch, value in leaves.items()}
+    for depth in range(max(map(len, leaves), default=0) - 1, 0, -1):
+        children: dict[Branch, list[Fraction]] = defaultdict(list)
+        for branch, worth in exact.items():
+            if len(branch) == depth + 1:
+                children[branch[:depth]] += [] if worth is None else [worth]
+        exact |= {branch: sum(found, Fraction()) / len(found) if found else None for branch, found in children.items()}
+    return {branch: None if worth is None else float(worth) for branch, worth in exact.items()}

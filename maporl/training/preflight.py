@@ -273,11 +273,9 @@ class _Tried:
         longer = (
             f", raise --max_new_tokens ({cut:.0%} are cut off at {run.config.max_new_tokens})" if cut >= 0.5 else ""
         )
-        failed = next(
-            (t.score.explanation for t in self.turns if t.score is not None and t.score.status == "error"), ""
-        )
-        if failed:
-            return f"What failed first: {failed}"
+        failed = [t.score.explanation for t in self.turns if t.score is not None and t.score.status == "error"]
+        if failed and failed[0]:
+            return f"What failed first: {failed[0]}"
         return f"Ask for it in the prompt (--env_args.instruction, --prompts){longer}, or warm up on the format (maporl sft)"
 
 

@@ -18,9 +18,10 @@ from maporl.agents.team import Team
 from maporl.envs import DiscussionEnv
 from maporl.envs.protocols import RoundRobin
 from maporl.envs.verifiers import TranscriptVerifier
-from maporl.rollouts.decisions import RULES, Candidate, Decision, backed_up, decisions, leaf_value, pairs, positives
+from maporl.rollouts.decisions import RULES, Candidate, Decision, decisions, leaf_value, pairs, positives
 from maporl.rollouts.play import rollout
 from maporl.rollouts.resampling import resample
+from maporl.rollouts.trees import backed_up
 from maporl.types import Completion, Episode, Observation, Question, Score, Transcript
 
 NUMBERS = ScriptedAgent(lambda o, rng: str(rng.integers(2**60)))

@@ -172,14 +172,15 @@ def test_truncated_messages_are_marked(make_team: Callable) -> None:
     assert all(c.truncated == (int(c.completion_ids[-1]) >= 60) for c in said)
 
 
-def test_an_exception_in_a_users_reward_propagates(make_team: Callable) -> None:
+@pytest.mark.parametrize("slot", ["verifier", "team_verifier"])
+def test_an_exception_in_a_users_reward_propagates(make_team: Callable, slot: str) -> None:
     def broken(question: Question, response: str) -> float:
         raise RuntimeError("my reward is broken")
 
-    env = Talk(num_agents=2, num_rounds=1, verifier=broken)
+    env = Talk(num_agents=2, num_rounds=1, **{slot: broken})
     with pytest.raises(VerifierFailed, match="RuntimeError: my reward is broken") as error:
         rollout(env, make_team(2, 1, tokens=2), env.questions("train")[:2], seed=0)
-    assert error.value.verifier is env.verifier and isinstance(error.value.__cause__, RuntimeError)
+    assert error.value.verifier is getattr(env.verifiers, slot) and isinstance(error.value.__cause__, RuntimeError)
 
 
 def test_a_team_without_a_seat_for_somebody(make_team: Callable) -> None:
