@@ -64,7 +64,7 @@ class Collector:
                 "message that answers another cannot be recombined. Use 'debate', with one round or a tree, or joint='aligned'."
             )
         number, size = self.episodes_per_iteration, self.size.discussions
-        what = f"branching {widths}{', crossed' * (self.joint == 'cross')}" if len(widths) > 1 else f"group_size {size}"
+        what = f"{'crossed ' * (self.joint == 'cross')}branching {widths}" if len(widths) > 1 else f"group_size {size}"
         check_size(self.size, what)
         if number < 1 or number % size:
             raise UserValueError(

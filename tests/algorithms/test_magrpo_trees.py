@@ -358,7 +358,7 @@ def test_trees_that_are_refused(make_team: Callable) -> None:
     deep = Random(num_agents=2, num_rounds=4)
     # (1 + 64 + 64^2 + 64^3) nodes, at each of which two agents say eight messages
     size = r"4,260,880 messages and 16,777,216 discussions of every question, more than 100,000; lower group_size"
-    with pytest.raises(ValueError, match=rf"branching \[8, 8, 8, 8\], crossed makes {size}"):
+    with pytest.raises(ValueError, match=rf"crossed branching \[8, 8, 8, 8\] makes {size}"):
         Collector.of(MAGRPO(make_team(2, 4), rollouts="tree", joint="cross"), deep, 64)
 
 
