@@ -32,7 +32,7 @@ class OnPolicy(Trainer):
     @classmethod
     def messages_of(cls, config: RunConfig, env: DiscussionEnv) -> int:
         algorithm = registry.load("algorithm", config.algorithm)
-        given = {name: getattr(algorithm, name, None) for name in ("rollouts", "group_size", "joint")}
+        given: dict[str, Any] = {name: getattr(algorithm, name, None) for name in ("rollouts", "group_size", "joint")}
         given |= {name: p.default for name, p in parameters(algorithm).items()} | dict(config.algorithm_args)
         if given["rollouts"] != "tree":
             return super().messages_of(config, env)
