@@ -7,8 +7,9 @@ from. A group of whole discussions is the tree that branches at its root alone, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -111,18 +112,16 @@ def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
     """
     games = [(n, game) for n, play in enumerate(plays) for game in _started(play)]
     try:
-        while any(due := [game.due for _, game in games]):
-            asked = [_Asked(game, seats) for (_, game), seats in zip(games, due, strict=True) if seats]
-            completions = iter(
-                act_together(
-                    [a.game.play.team.member(*seat) for a in asked for _, seat in a.candidates],
-                    [view for a in asked for view in a.observations],
-                    [a.game.rng(seat, candidate) for a in asked for candidate, seat in a.candidates],
-                    [a.game.play.greedy for a in asked for _ in a.candidates],
-                )
+        while asked := [game for _, game in games if game.due]:
+            completions = act_together(
+                [game.play.team.member(*seat) for game in asked for _, seat in game.candidates],
+                [view for game in asked for view in game.observations],
+                [game.rng(*candidate) for game in asked for candidate in game.candidates],
+                [game.play.greedy for game in asked for _ in game.candidates],
             )
-            longer = _continued([(a.game, a.children(completions)) for a in asked])
-            games = [(n, child) for n, game in games for child in longer.get(id(game), [game])]
+            said = iter(completions)
+            longer = _continued({game: game.children(said) for game in asked})
+            games = [(n, child) for n, game in games for child in longer.get(game, [game])]
     finally:
         for team in {id(play.team): play.team for play in plays}.values():
             team.forget()
@@ -140,7 +139,7 @@ def _started(play: Play) -> list[_Game]:
     return [_Game(play, play.first + n, rules, start, len(start.turns)) for n, start in enumerate(begun)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Game:
     """One discussion of a play, so far.
 
@@ -151,7 +150,7 @@ class _Game:
         transcript: What has been said.
         given: How many turns of that it began with.
         branch: See `Episode`.
-        first: How many siblings its first wave has, itself among them.
+        first: How many joint actions its first wave has.
     """
 
     play: Play
@@ -162,12 +161,23 @@ class _Game:
     branch: tuple[int, ...] = ()
     first: int = 1
 
-    @property
+    @cached_property
     def due(self) -> tuple[Seat, ...]:
         over = self.play.waves is not None and len(self.branch) >= self.play.waves
         return () if over else self.rules.due(self.transcript)
 
-    def rng(self, seat: Seat, candidate: int) -> np.random.Generator:
+    @cached_property
+    def candidates(self) -> list[tuple[int, Seat]]:
+        """What is sampled next: so many messages from every seat that is due."""
+        return list(itertools.product(range(self.play.width(len(self.branch))), self.due))
+
+    @property
+    def observations(self) -> list[Observation]:
+        """What the speaker of each of these is shown: of those from one seat the same."""
+        shown = {seat: self.rules.observe(self.transcript, seat) for seat in self.due}
+        return [shown[seat] for _, seat in self.candidates]
+
+    def rng(self, candidate: int, seat: Seat) -> np.random.Generator:
         """The random stream of a candidate of the next message from a seat; a second one from it in a round, and one of an inner branch,
         has another."""
         seed = [self.play.seed] if isinstance(self.play.seed, int | np.integer) else self.play.seed
@@ -177,55 +187,32 @@ class _Game:
         more = [before, *inner] if any(inner) else [before] if before else []
         return np.random.default_rng([*map(int, seed), number, self.rules.agents.index(seat.agent), seat.round, *more])
 
+    def children(self, completions: Iterator[Completion]) -> list[tuple[_Game, list[Turn]]]:
+        """The discussions in which it goes on, one for each joint action of its candidates, which are the next of `completions`, each
+        with what is said in it: joint actions share turns."""
+        said = {at: Turn(*at[1], (c := next(completions)).text, completion=c) for at in self.candidates}
+        joint = self.play.joint_actions(len(self.branch), len(self.due))
+        first = self.first if self.branch else len(joint)
+        games = [replace(self, branch=(*self.branch, n), first=first) for n in range(len(joint))]
+        turns = [[said[at] for at in zip(chosen, self.due, strict=True)] for chosen in joint]
+        return list(zip(games, turns, strict=True))
+
     def episode(self) -> Episode:
         return episode(
             self.rules, self.play.team, self.transcript, given=self.given, group=self.number, branch=self.branch
         )
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A discussion in which a wave is due, from these seats."""
-
-    game: _Game
-    seats: tuple[Seat, ...]
-
-    @property
-    def candidates(self) -> list[tuple[int, Seat]]:
-        """What is sampled: every candidate of every speaker."""
-        return list(itertools.product(range(self.game.play.width(len(self.game.branch))), self.seats))
-
-    @property
-    def observations(self) -> list[Observation]:
-        """What each of these is shown: all candidates of a seat the same."""
-        shown = [self.game.rules.observe(self.game.transcript, seat) for seat in self.seats]
-        return [view for _ in range(self.game.play.width(len(self.game.branch))) for view in shown]
-
-    def children(self, completions: Iterator[Completion]) -> list[tuple[_Game, list[Turn]]]:
-        """The discussions in which it goes on, one for each joint action, each with what is said in it; joint actions share turns."""
-        said = {at: Turn(*at[1], c.text, completion=c) for at, c in zip(self.candidates, completions, strict=False)}
-        joint = self.game.play.joint_actions(len(self.game.branch), len(self.seats))
-        first = self.game.first if self.game.branch else len(joint)
-        return [
-            (
-                replace(self.game, branch=(*self.game.branch, n), first=first),
-                [said[at] for at in zip(chosen, self.seats, strict=True)],
-            )
-            for n, chosen in enumerate(joint)
-        ]
-
-
-def _continued(waves: Sequence[tuple[_Game, list[tuple[_Game, list[Turn]]]]]) -> dict[int, list[_Game]]:
-    """Of every discussion (by id) its children with what was said in them; those of one task together, so that its verifiers are
-    asked once."""
+def _continued(children: Mapping[_Game, Sequence[tuple[_Game, list[Turn]]]]) -> dict[_Game, list[_Game]]:
+    """The children of every discussion, with what was said in them; those of one task together, so that its verifiers are asked once."""
     tasks: dict[int, list[tuple[_Game, _Game, list[Turn]]]] = {}
-    for game, children in waves:
-        tasks.setdefault(id(game.play.env), []).extend((game, child, turns) for child, turns in children)
-    longer: dict[int, list[_Game]] = {}
+    for game, of_game in children.items():
+        tasks.setdefault(id(game.play.env), []).extend((game, *child) for child in of_game)
+    longer: dict[_Game, list[_Game]] = {}
     for said in tasks.values():
         transcripts = said[0][0].rules.extend([(child.transcript, turns) for _, child, turns in said])
         for (game, child, _), transcript in zip(said, transcripts, strict=True):
-            longer.setdefault(id(game), []).append(replace(child, transcript=transcript))
+            longer.setdefault(game, []).append(replace(child, transcript=transcript))
     return longer
 
 
