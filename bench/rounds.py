@@ -121,12 +121,15 @@ def rows(settings: Settings) -> list[Row]:
             for name, shape in SHAPES.items():
                 learned.setdefault(f"ours, {name}", []).append(ours(settings, path, seed, shape, items))
             learned.setdefault("CoMLRL, its tree", []).append(theirs(settings, path, seed, items))
-    found, note = [], f"{items} items x 20 messages of each agent, one item an update"
+    found: list[Row] = []
+    note = f"every row: {items} items x 20 messages of each agent, one item an update"
     for side, of_seeds in learned.items():
         spans = SPANS if items == ITEMS else ((0, items),)
         for first, last in spans:
             means = [statistics.fmean(one.rewards[first:last]) for one in of_seeds]
-            found.append(of(SECTION, f"{side}, mean reward over items {first}-{last}", means, "of 2", note=note))
+            found.append(
+                of(SECTION, f"{side}, mean reward over items {first}-{last}", means, "of 2", note="" if found else note)
+            )
         rates = [one.tokens / one.seconds for one in of_seeds]
         found.append(of(SECTION, f"{side}, rollout and update", rates, "tokens/s"))
     return found
