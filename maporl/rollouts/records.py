@@ -82,6 +82,7 @@ def record(
         "agents": list(transcript.agents),
         "num_rounds": transcript.num_rounds,
         "turns": turns,
+        **({"team_scores": [_score(score) for score in transcript.team_scores]} if transcript.team_scores else {}),
         "ablated": None,
     }
 
@@ -159,7 +160,9 @@ def _score(score: Score | None) -> Record | None:
     if score is None:
         return None
     said = {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}
-    return {**said, "judge_tokens": score.judge_tokens} if score.judge_tokens else said
+    if score.judge_tokens:
+        said["judge_tokens"] = score.judge_tokens
+    return {**said, "measures": dict(score.measures)} if score.measures else said
 
 
 def write_records(path: str | Path, records: Iterable[Mapping[str, Any]], *, append: bool = False) -> None:

@@ -103,8 +103,8 @@ def encode_whole(episode: Episode) -> dict[str, Any]:
         "private": dict(q.private),
         "origin": q.origin,
         "team": dict(q.team),
-        "team_scores": [vars(score) for score in t.team_scores],
-        "verdict": None if t.verdict is None else vars(t.verdict),
+        "team_scores": [_encoded(score) for score in t.team_scores],
+        "verdict": None if t.verdict is None else _encoded(t.verdict),
         "ended": t.ended,
         "completed_rounds": t.completed_rounds,
         "rewards": list(episode.rewards),
@@ -117,6 +117,10 @@ def encode_whole(episode: Episode) -> dict[str, Any]:
         "flags": [None if u.completion is None else _flags(u.completion) for u in t.turns],
         "explanations": [[None if s is None else s.explanation for s in (u.score, u.truth)] for u in t.turns],
     }
+
+
+def _encoded(score: Score) -> dict[str, Any]:
+    return vars(score) | {"measures": dict(score.measures)}
 
 
 Tokens = dict[tuple[int, int], tuple[int, Completion]]

@@ -11,10 +11,11 @@ from toy_discussions import readable_share
 
 from maporl.algorithms import MAPPO
 from maporl.envs.tasks.arithmetic import Arithmetic
+from maporl.envs.verifiers import TranscriptVerifier
 from maporl.rollouts.play import rollout
 from maporl.rollouts.records import read_records, record
 from maporl.rollouts.store import EpisodeStore
-from maporl.types import Episode, Question
+from maporl.types import Episode, Question, Score
 
 
 @pytest.fixture
@@ -61,6 +62,26 @@ def test_learning_from_what_was_stored_is_learning_from_it_at_once(make_team: Ca
             episodes = written(env, episodes, tmp_path).read("shard", env.rules)
         metrics.append(MAPPO(team, learning_rate=1e-3).update(episodes).metrics)
     assert metrics[0] == metrics[1] and metrics[0]["train/grad_norm/agent_0"] > 0
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_measures_come_back_with_their_scores(make_team: Callable, tmp_path: Path, whole: bool) -> None:
+    """Of a message, of a round, and of a whole discussion; what reports read has those of messages."""
+
+    def measured(*asked: object) -> Score:
+        return Score(0.5, None, measures={"passed": 0.25, "parses": 1.0})
+
+    team_verifier = (
+        type("Whole", (TranscriptVerifier,), {"__call__": lambda self, t: measured()})() if whole else measured
+    )
+    env = Arithmetic(2, 2, verifier=measured, team_verifier=team_verifier)
+    episodes = rollout(env, make_team(2, 2), env.questions("train")[:2], seed=0)
+    store = written(env, episodes, tmp_path)
+    assert store.read("shard") == episodes
+    again = store.read("shard")[0].transcript
+    for score in (again.turns[0].score, again.verdict if whole else again.team_scores[1]):
+        assert score is not None and score.measures == {"passed": 0.25, "parses": 1.0} and hash(score)
+    assert read_records(tmp_path / "shard.jsonl")[0]["turns"][0]["score"]["measures"]["passed"] == 0.25
 
 
 def test_a_shard_that_is_none(tmp_path: Path, env: Arithmetic) -> None:
