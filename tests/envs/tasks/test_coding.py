@@ -220,6 +220,8 @@ def played(env: CodingTask, *messages: str) -> Transcript:
         ("passed_or_not", 2, (AUX, ZERO), "Not all visible asserts pass."),
         ("passed_or_not", 2, (AUX, MAIN), "All visible asserts pass."),
         ("passed_or_not", 2, ("Nothing.", "Nothing."), "Not all visible asserts pass."),
+        ("passed_or_not", 0, (AUX, MAIN), "It can be loaded."),
+        ("passed_count", 0, ("Nothing.", "Nothing."), "It cannot be loaded."),
         ("none", 2, (AUX, MAIN), None),
     ],
 )

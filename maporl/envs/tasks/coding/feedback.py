@@ -75,7 +75,7 @@ class TestFeedback(Feedback):
         visible: Sequence[Checked] = () if report is None else report.asserts[: work.asked.visible]
         number = len(visible) if report is not None else _visible(work.asked)
         return self._of_author(
-            work, self.said(work.remarks, visible, number, "" if report is None else report.explanation)
+            work, self.said(work.remarks, visible, number, work.code.fault if report is None else report.explanation)
         )
 
     def _longest(self, work: _Written) -> str:
@@ -107,7 +107,8 @@ class Detailed(TestFeedback):
 
     def said(self, remarks: Sequence[str], visible: Sequence[Checked], number: int, problem: str) -> str:
         failing = [checked for checked in visible if not checked.passed]
-        lines = [*remarks, _short(f"It cannot be loaded: {problem}.") if problem else "", _counted(visible, number)]
+        untold = problem and not any(problem in remark for remark in remarks)
+        lines = [*remarks, _short(f"It cannot be loaded: {problem}.") if untold else "", _counted(visible, number)]
         lines += [f"{_short(c.source)}: {_short(c.explanation or c.status)}" for c in failing[:_MOST] if not problem]
         return "\n".join(filter(None, lines))
 
@@ -116,15 +117,22 @@ class PassedCount(TestFeedback):
     """How many of the visible asserts pass."""
 
     def said(self, remarks: Sequence[str], visible: Sequence[Checked], number: int, problem: str) -> str:
-        return _counted(visible, number) or ("It cannot be loaded." if problem else "It can be loaded.")
+        return _counted(visible, number) or _loaded(problem)
 
 
 class PassedOrNot(TestFeedback):
     """Whether all visible asserts pass."""
 
     def said(self, remarks: Sequence[str], visible: Sequence[Checked], number: int, problem: str) -> str:
+        if not number:
+            return _loaded(problem)
         good = not problem and len(visible) == number and all(checked.passed for checked in visible)
         return "All visible asserts pass." if good else "Not all visible asserts pass."
+
+
+def _loaded(problem: str) -> str:
+    """All that can be said where no assert is visible."""
+    return "It cannot be loaded." if problem else "It can be loaded."
 
 
 def _counted(visible: Sequence[Checked], number: int) -> str:
@@ -175,7 +183,7 @@ def _of_parts(asked: Asked, responses: Mapping[str, str]) -> _Written:
         uses = any(calls(function, "aux") for function in reached(parts.main.tree, asked.entry_point).values())
         uses = uses and "aux" not in functions(parts.main.tree)
         remarks[1] += " It calls aux." if uses else " It does not call aux."
-    return _Written(asked, parts.whole, tuple(remarks))
+    return _Written(asked, parts.main if parts.main.tree is None else parts.whole, tuple(remarks))
 
 
 def _remark(code: Code, wanted: str) -> str:
