@@ -28,6 +28,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "vault": "maporl.envs.tasks.vault:Vault",
         "shared_numbers": "maporl.envs.tasks.shared_numbers:SharedNumbers",
         "requests": "maporl.envs.tasks.requests:Requests",
+        "tricks": "maporl.envs.tasks.tricks:Tricks",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",
@@ -35,6 +36,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "pipeline": "maporl.envs.protocols:Pipeline",
         "mixture_of_agents": "maporl.envs.protocols:MixtureOfAgents",
         "reconcile": "maporl.envs.protocols:ReConcile",
+        "lessons": "maporl.envs.protocols:Lessons",
     },
     "shaping": {
         "own_score": "maporl.envs.shaping:OwnScore",

@@ -11,7 +11,8 @@ import numpy as np
 
 from maporl.agents.team import Team
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
+from maporl.envs.lessons import SPEEDUP, speedup_metrics
+from maporl.envs.team_answer import TeamAnswer, best_of_history, by_confidence, by_score, last_speaker, majority
 from maporl.errors import UserValueError
 from maporl.rollouts.play import rollout
 from maporl.rollouts.records import record, write_records
@@ -26,8 +27,10 @@ TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
     "last_speaker": lambda env, transcript: last_speaker(transcript),
     "confidence": lambda env, transcript: by_confidence(transcript, env.verifiers.equivalent),
     "verifier": lambda env, transcript: by_score(transcript, env.verifier, env.verifiers.equivalent),
+    "best_of_history": lambda env, transcript: best_of_history(transcript, verifier=env.verifier),
 }
-"""Ways from a discussion to the team's one answer; "confidence" and "verifier" are votes weighted by what is stated and scored."""
+"""Ways from a discussion to the team's one answer; "confidence" and "verifier" are votes weighted by what is stated and scored,
+"best_of_history" is the message of all rounds whose score is greatest."""
 
 ENDS = ("truncated", "thinking_cut", "stopped")
 """What may be so of a `Completion`, and is counted."""
@@ -99,6 +102,9 @@ def evaluate(
         metrics["eval/parse_rate"] = float(np.mean([t.truth is not None and t.truth.answer is not None for t in turns]))
     if last:
         metrics["eval/agent_accuracy"] = float(np.mean([bool(t.correct) for t in last]))
+    if any(t.score is not None and SPEEDUP in t.score.measures for e in episodes for t in e.transcript.turns):
+        speedups = [a.measures.get(SPEEDUP, 0.0) if a.correct else 0.0 for a in answers]
+        metrics |= {f"eval/{oracle}{name}": value for name, value in speedup_metrics(speedups).items()}
     for r in range(env.num_rounds):
         judged = [bool(t.correct) for e in episodes for t in e.transcript.standing(r) if t.truth is not None]
         if judged:
