@@ -112,7 +112,12 @@ class TestSelection:
 class TestOutcomes:
     def test_what_came_of_a_program(self) -> None:
         right = program(1.1)
-        assert [outcome(program(s)) for s in (2, 1.1, 1.0001, 1, 0.3, 0)] == [*["faster"] * 3, "slower", "slower", "incorrect"]
+        assert [outcome(program(s)) for s in (2, 1.1, 1.0001, 1, 0.3, 0)] == [
+            *["faster"] * 3,
+            "slower",
+            "slower",
+            "incorrect",
+        ]
         assert outcome(Score(0, False, status="no_answer")) == "not_compilable"
         assert outcome(Score(0, None, status="timeout")) == outcome(Score(0, None, status="error")) == "incorrect"
         assert outcome(None) == outcome(Score(0.5, None)) == "unknown"
@@ -166,7 +171,9 @@ class TestBestOfHistory:
 
 def test_what_speedups_come_to() -> None:
     found = speedup_metrics([2, 0.5, 0])
-    assert found == pytest.approx({"speedup_geometric": 1.259921, "speedup_arithmetic": 0.833333, "speedup_2": 1 / 3}, abs=1e-6)
+    assert found == pytest.approx(
+        {"speedup_geometric": 1.259921, "speedup_arithmetic": 0.833333, "speedup_2": 1 / 3}, abs=1e-6
+    )
     for bad in ([], [math.nan], [-1.0]):
         with pytest.raises(ValueError, match="give a number of at least 0 for every problem"):
             speedup_metrics(bad)

@@ -16,9 +16,7 @@ LESSONS = "lessons"
 """Under whose name everybody is told what the lessons are for; no agent's."""
 _OUTCOME = "outcome of "  # ... and an agent what came of its program
 
-_ASK = (
-    "When you are told what came of your answer, reply with a lesson about it instead: one or two sentences that help others."
-)
+_ASK = "When you are told what came of your answer, reply with a lesson about it instead: one or two sentences that help others."
 _WHY: Mapping[Outcome, str] = {
     "faster": "made it faster",
     "slower": "keeps it from being faster",
@@ -139,9 +137,7 @@ class Lessons(Protocol):
     def instruction(self, transcript: Transcript, agent: str, instruction: str) -> str:
         return f"{instruction} {_ASK}".strip()
 
-    def team_answer(
-        self, transcript: Transcript, equivalent: Callable[[str, str], bool] | None = None
-    ) -> TeamAnswer:
+    def team_answer(self, transcript: Transcript, equivalent: Callable[[str, str], bool] | None = None) -> TeamAnswer:
         return best_of_history(transcript, self.measure)
 
     def __repr__(self) -> str:
@@ -154,4 +150,6 @@ def _what(kind: Outcome, speedup: float) -> str:
     if kind in ("faster", "slower"):
         how = "no" if kind == "slower" else "significantly" if speedup >= FLOOR else "slightly"
         return f"{how} faster than the original: {speedup:.3g} times as fast"
-    return {"right": "right", "incorrect": "wrong", "not_compilable": "nothing that can be read or built"}.get(kind, "noted")
+    return {"right": "right", "incorrect": "wrong", "not_compilable": "nothing that can be read or built"}.get(
+        kind, "noted"
+    )

@@ -6,9 +6,10 @@
 | private | "tile makes it 1.5 times as fast." |
 | question | "Make the sorter faster." |
 | answer | "Program: tile fuse": words in any order; nothing after it is the original |
-| verifier | deterministic, runs no code and reads no gold answer: the speed-up is the product of the tricks, 1.2, 1.5 and 2.0, that the program holds; any other word of the ten is a decoy that breaks it; a word that is none of them, or no "Program:", cannot be built |
+| verifier | runs no code and reads no gold answer: the speed-up is the product of the tricks in the program |
+| faults | any other of the ten words is a decoy, which breaks it; what is no word of them, or no "Program:", cannot be built |
 | reward | outcome credit of the share of 3.6 that is reached |
-| ceiling | 3.6 for a team that tells its lessons; for a lone agent 2.0 in the best seat (a guess is right 2 times in 9, and breaks the program else), 1.53 in the mean (geometric) |
+| ceiling | 3.6 for a team that tells its lessons; for a lone agent 2.0 in the best seat, 1.53 over all (geometric mean) |
 | questions | ordered tricks x which seat knows which = 720 x 3 = 2160, a fifth of the triples held out as "test" |
 | source | this project; the shape is LessonL's (2505.23946): code optimisation, in which one agent's find is another's lesson |
 """
@@ -50,7 +51,9 @@ class SpeedOfWords(Verifier):
         if decoys := sorted(words.difference(tricks)):
             return Score(0.0, False, program, explanation=f"{decoys[0]} breaks it", measures={SPEEDUP: 0.0})
         speedup = math.prod(tricks[word] for word in words)
-        return Score(speedup / BEST, True, program, explanation=f"{speedup:.3g} times as fast", measures={SPEEDUP: speedup})
+        return Score(
+            speedup / BEST, True, program, explanation=f"{speedup:.3g} times as fast", measures={SPEEDUP: speedup}
+        )
 
 
 class Tricks(DiscussionEnv):
