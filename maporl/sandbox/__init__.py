@@ -2,4 +2,13 @@
 
 from maporl.sandbox.program import Checked, Limits, Program, Report
 
-__all__ = ["Checked", "Limits", "Program", "Report"]
+__all__ = ["Checked", "Limits", "Program", "Report", "Sandbox", "SandboxUnavailable", "shared_sandbox"]
+
+
+def __getattr__(name: str) -> object:
+    """The sandbox itself only when it is asked for: its own processes need the values alone."""
+    if name in __all__:
+        from maporl.sandbox import sandbox
+
+        return getattr(sandbox, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

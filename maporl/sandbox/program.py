@@ -50,7 +50,8 @@ class Program:
     Attributes:
         source: The whole module. Nobody trusts it.
         tests: Python that is trusted and runs in another process: statements with asserts, at the top, in functions or in loops. A name
-            that neither they nor `setup` define is looked up in the module; values go to it and come back as copies, plain data
+            that neither they, nor `setup`, nor Python define is looked up in the module, which itself is `answer` (so that `answer.sum`
+            is the module's, if it is to be asked for a name of Python's); values go to it and come back as copies, plain data
             (numbers, texts, bytes, lists, tuples, sets, dicts, None); anything else stays there, is equal to nothing else, and can
             only be handed back to it.
         setup: Trusted like the tests, and run before them: their imports and helpers.
