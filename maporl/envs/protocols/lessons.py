@@ -47,9 +47,9 @@ class Lessons(Protocol):
         history: "all" (an agent reads all that it has said and been told) or "last_round" (the paper: the current lessons alone when it
             answers, its answer and what came of it when it explains).
         k: How many lessons are shown.
-        measure: What of a score says how good an answer is: "speedup" (the score's measure of that name; a lesson of less than 1.1
-            has its place by relevance alone), or "value" (any task; of code the share of the tests passed): the discussion then ends after a
-            round with a right answer.
+        measure: What of a score says how good an answer is: "speedup" (the score's measure of that name; only a lesson of at least 1.1
+            is shown for its speed), or "value" (any task; of code the share of the tests passed): the discussion then ends after a round
+            with a right answer.
         factor: "last" or "running", as in `maporl.envs.lessons.lessons`.
         show_scores: As in `Protocol`.
 
