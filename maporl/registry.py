@@ -29,6 +29,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         "shared_numbers": "maporl.envs.tasks.shared_numbers:SharedNumbers",
         "requests": "maporl.envs.tasks.requests:Requests",
         "tricks": "maporl.envs.tasks.tricks:Tricks",
+        "humaneval": "maporl.envs.tasks.coding.humaneval:HumanEval",
+        "coophumaneval": "maporl.envs.tasks.coding.coophumaneval:CoopHumanEval",
+        "mbpp": "maporl.envs.tasks.coding.mbpp:MBPP",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",
@@ -69,6 +72,12 @@ BUILTINS: dict[str, dict[str, str]] = {
         "remote": "maporl.envs.verifiers:Remote",
         "judge": "maporl.judges:Judge",
         "pairwise_judge": "maporl.judges:PairwiseJudge",
+    },
+    "feedback": {
+        "none": "maporl.envs.feedback:Silent",
+        "detailed": "maporl.envs.tasks.coding.feedback:Detailed",
+        "passed_count": "maporl.envs.tasks.coding.feedback:PassedCount",
+        "passed_or_not": "maporl.envs.tasks.coding.feedback:PassedOrNot",
     },
     "judge_model": {"local": "maporl.judges:LocalModel", "chat_server": "maporl.judges:ChatServer"},
     "agent": {"simulated_human": "maporl.agents.simulated_human:SimulatedHuman"},

@@ -86,11 +86,11 @@ class Question:
 
     @property
     def asked(self) -> str:
-        """SHA-256 (hex) of what is asked, however it is spaced and its gold answer spelt: finds a question again in another's file."""
-        views = sorted((self.team or self.private).items())
-        parts = [
-            " ".join(text.split()).casefold() for text in (self.text, *(f"{a}: {view}" for a, view in views if view))
-        ]
+        """SHA-256 (hex) of what is asked, however it is spaced and its gold answer spelt: finds a question again in another's file,
+        also in other words if the task calls it by one name in both: ``metadata["asks"]``."""
+        views = [f"{a}: {view}" for a, view in sorted((self.team or self.private).items()) if view]
+        texts = [str(self.metadata.get("asks", self.text)), *views]
+        parts = [" ".join(text.split()).casefold() for text in texts]
         return hashlib.sha256("\x1e".join(["asked", *parts]).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -45,8 +45,9 @@ def run(args: argparse.Namespace) -> int:
     env = config.build_env()
     if env.oracle:
         raise UserValueError(
-            f"{args.run!r} discusses with the scores of a verifier that knows the gold answer ({env.protocol!r}), and nobody knows that of "
-            "your question. Ask a team that was trained without show_scores and the score of stop, or with a learned verifier."
+            f"{args.run!r} discusses with the scores of a verifier, or with feedback, that knows the gold answer ({env.protocol!r}, "
+            f"{env.feedback!r}), and nobody knows that of your question. Ask a team that was trained without show_scores and the score of "
+            "stop, or with a learned verifier, and with feedback that does not read the gold answer."
         )
     strangers = set(private) - set(env.possible_agents)
     if strangers:

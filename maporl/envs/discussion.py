@@ -10,8 +10,8 @@
 | end | after `num_rounds` rounds, or when the protocol ends it, everybody terminates together; nothing is ever truncated |
 
 The rules live in replaceable parts: the protocol (who speaks, who sees what), the verifier (is it right?), the ground truth
-(the same for metrics, when the verifier is learned) and the shaping (who deserves what?). This file is the bookkeeping
-between them. The state is a function of the transcript, so a discussion can start from any prefix.
+(the same for metrics, when the verifier is learned), the shaping (who deserves what?) and the feedback (what is said from outside?).
+This file is the bookkeeping between them. The state is a function of the transcript, so a discussion can start from any prefix.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from gymnasium.utils import seeding
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import aec_to_parallel
 
+from maporl.envs.feedback import build_feedback
 from maporl.envs.protocols import build_protocol
 from maporl.envs.questions import Questions
 from maporl.envs.rendering import check_render_mode, heading, print_any, transcript_text, turn_text
 from maporl.envs.rules import Rules
-from maporl.envs.scoring import build_verifiers
+from maporl.envs.scoring import build_verifiers, check_scored
 from maporl.envs.shaping import build_shaping
 from maporl.envs.spaces import AnyText, observation_space
 from maporl.envs.splits import check_share, check_split
@@ -58,6 +59,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             task's default verifier if that is.
         team_verifier: Called once per completed round with ``(question, {agent: response})``.
         shaping: Who deserves what; in the same forms, or a list of them (their sum).
+        feedback: What is said from outside between rounds; in the same forms, or any function of `maporl.envs.feedback.Feedback`'s kind.
         instruction: How to answer, shown to every agent in place of the task's own.
         view: With one agent: whose private information it is given: a seat such as 'agent_1'; or 'all' (for any number of
             agents): everybody is told everything.
@@ -73,16 +75,18 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     Raises:
         ValueError: Zero agents or rounds, an unknown word, data for a task that reads none, a seat's `view` for a team, or a
             shaping that means nothing under the protocol.
-        TypeError: Something that is no protocol, verifier or shaping.
+        TypeError: Something that is no protocol, verifier, shaping or feedback.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["human", "ansi"], "is_parallelizable": True}
     instruction: str = ""
     reads_data: ClassVar[bool] = True  # False: the task makes its questions itself
+    has_validation: ClassVar[bool] = False  # True: its `load` knows "validation", too; else 5 % of train are
     default_protocol: ClassVar[Any] = "debate"
     default_num_rounds: ClassVar[int] = 2
     default_verifier: ClassVar[Any] = None
     default_team_verifier: ClassVar[Any] = None
+    default_feedback: ClassVar[Any] = None
     default_shaping: ClassVar[Any] = None  # None: "own_score", or "team_score" where only a team verifier scores
 
     def __new__(cls, *args: Any, **kwargs: Any) -> DiscussionEnv:
@@ -101,6 +105,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         ground_truth: Any = None,
         team_verifier: Any = None,
         shaping: Any = None,
+        feedback: Any = None,
         instruction: str | None = None,
         view: str | None = None,
         data: Any = None,
@@ -124,15 +129,13 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self.possible_agents = list(names)
         self.agents = list(names)
 
-        self.verifiers = build_verifiers(
-            verifier,
-            ground_truth,
-            task.default_team_verifier if team_verifier is None else team_verifier,
-            task.default_verifier,
-        )
-        self.shaping = build_shaping(self._shaping_spec(shaping))
+        self.verifiers = build_verifiers(verifier, ground_truth, team_verifier, *self.own_verifiers())
+        by_team = self.verifier is None and self.team_verifier is not None
+        fallback = task.default_shaping or ("team_score" if by_team else "own_score")
+        self.shaping = build_shaping(fallback if shaping is None else shaping)
         self.shaping.check(self.protocol, len(names))
-        self._check_verifiers()
+        check_scored(task.__name__, self.verifiers, self.shaping, self.protocol)
+        self.feedback = build_feedback(task.default_feedback if feedback is None else feedback)
 
         self.instruction = task.instruction if instruction is None else instruction
         self.view = check_view(view, len(names))
@@ -149,31 +152,18 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self._observation_spaces = {agent: observation_space(self.num_rounds, shown) for agent in names}
         self._action_spaces = {agent: AnyText() for agent in names}
         self._questions = Questions(  # filled once, shared by copies
-            self.metadata["name"], self.load, self.verifiers, names, self.view, self.verifier_share
+            self.metadata["name"], self.load, self.verifiers, names, self.view, self.verifier_share, task.has_validation
         )
         self._rng: np.random.Generator | None = None
         self._transcript: Transcript | None = None
         self._kept: tuple[tuple[Transcript, tuple[tuple[float, ...], dict[str, float]]], ...] = ()
         self._printed = 0
 
-    def _shaping_spec(self, shaping: Any) -> Any:
-        if shaping is not None:
-            return shaping
-        fallback = "team_score" if self.verifier is None and self.team_verifier is not None else "own_score"
-        return type(self).default_shaping or fallback
+    # The task's hooks, and what the base makes of them.
 
-    def _check_verifiers(self) -> None:
-        """Somebody must score what the shaping reads, or every reward would silently be 0."""
-        if self.shaping.needs_team_verifier and self.team_verifier is None:
-            raise UserValueError(f"shaping {self.shaping!r} reads the team's score; pass team_verifier=.")
-        if self.verifier is None and not self.shaping.needs_team_verifier:
-            raise UserValueError(
-                f"{type(self).__name__} has no verifier; set default_verifier in the class or pass verifier=."
-            )
-        if self.verifier is None and self.protocol.reads_scores:
-            raise UserValueError(f"{self.protocol!r} reads the scores of messages; pass verifier=, which gives them.")
-
-    # The task's hook, and what the base makes of it.
+    def own_verifiers(self) -> tuple[Any, Any]:
+        """The verifier and the team verifier of the task, where none is given: what they judge may depend on `possible_agents`."""
+        return type(self).default_verifier, type(self).default_team_verifier
 
     def load(self, split: str) -> Iterable[Question]:
         """The task's questions: "train" or "test" (which may yield nothing). The one method a task must have.
@@ -212,7 +202,8 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     @property
     def rules(self) -> Rules:
         """What decides everything here, as pure functions of a transcript."""
-        return Rules(self.protocol, self.verifiers, self.shaping, self.instruction, tuple(self.possible_agents))
+        agents = tuple(self.possible_agents)
+        return Rules(self.protocol, self.verifiers, self.shaping, self.instruction, agents, self.feedback)
 
     @property
     def verifier(self) -> Any:
@@ -366,8 +357,8 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
 
     @property
     def oracle(self) -> bool:
-        """Whether the gold answer has a part in the discussion: the scores of a verifier that reads it are shown, or end it."""
-        return self.protocol.reads_scores and bool(getattr(self.verifier, "uses_gold", True))
+        """Whether the gold answer has a part in the discussion: feedback reads it, or a verifier whose scores are shown, or end it."""
+        return self.feedback.uses_gold or (self.protocol.reads_scores and getattr(self.verifier, "uses_gold", True))
 
     def team_answer(self, transcript: Transcript | None = None) -> TeamAnswer:
         """The team's answer by the protocol's rule, in `transcript` or in the discussion so far; see `labelled`."""

@@ -26,6 +26,7 @@ class Questions:
         agents: Who is asked.
         view: Whose private information they are given (see `DiscussionEnv`).
         verifier_share: Of the training questions, kept for learned verifiers.
+        has_validation: `load` knows "validation", too.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Questions:
     agents: Sequence[str]
     view: str | None = None
     verifier_share: float = 0.0
+    has_validation: bool = False
     _told: dict[str, tuple[Question, ...]] = field(default_factory=dict)
     _split: dict[str, tuple[Question, ...]] = field(default_factory=dict)
     _loaded: dict[str, tuple[Question, ...]] = field(default_factory=dict)
@@ -58,7 +60,7 @@ class Questions:
     def _teams(self, split: str) -> tuple[Question, ...]:
         """The questions of a split with everybody's private information."""
         if split not in self._split:
-            self._split[split] = split_questions(self._all, split, self.task, self.verifier_share)
+            self._split[split] = split_questions(self._all, split, self.task, self.verifier_share, self.has_validation)
         return self._split[split]
 
     def _all(self, part: str) -> tuple[Question, ...]:

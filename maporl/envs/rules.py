@@ -6,9 +6,10 @@ The environment is an AEC shell around them, and rollouts play hundreds of discu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 
+from maporl.envs.feedback import Feedback, Silent
 from maporl.envs.protocols import Protocol
 from maporl.envs.scoring import Verifiers
 from maporl.envs.shaping import Shaping
@@ -34,6 +35,7 @@ class Rules:
         shaping: Who deserves what.
         instruction: How to answer, shown to every agent.
         agents: Everybody's name, in speaking order.
+        feedback: What the task says from outside, after what the protocol does.
     """
 
     protocol: Protocol
@@ -41,6 +43,7 @@ class Rules:
     shaping: Shaping
     instruction: str
     agents: tuple[str, ...]
+    feedback: Feedback = field(default_factory=Silent)
 
     def start(self, question: Question) -> Transcript:
         """A discussion in which nobody has spoken."""
@@ -70,8 +73,8 @@ class Rules:
 
     @property
     def unjudged(self) -> Rules:
-        """The same rules without verifiers."""
-        return replace(self, verifiers=Verifiers(None, None, None))
+        """The same rules without verifiers, and without the task's feedback, which may judge, too."""
+        return replace(self, verifiers=Verifiers(None, None, None), feedback=Silent())
 
     def rewards(self, transcript: Transcript) -> tuple[float, ...]:
         """One reward per turn, 0 for feedback, as if the discussion ended here.
@@ -91,7 +94,7 @@ class Rules:
     def extend(self, said: Sequence[Said]) -> list[Transcript]:
         """Every discussion with what has been said in it: messages scored, rounds and discussions closed, feedback heard.
 
-        What already has a score keeps it. Each verifier, and the protocol's feedback, is asked once for all discussions.
+        What already has a score keeps it. Each verifier, and whoever gives feedback, is asked once for all discussions.
 
         Raises:
             VerifierFailed: A verifier raised an error of its own.
@@ -104,16 +107,22 @@ class Rules:
     def _heard(self, transcripts: Sequence[Transcript], begun: Sequence[int]) -> list[Transcript]:
         """Where a wave begins, everything so far is settled, and feedback is heard."""
         result = list(transcripts)
-        feedback = self.protocol.feedback([result[n] for n in begun]) if begun else ()
+        feedback = self._outside([result[n] for n in begun]) if begun else ()
         for n, turns in zip(begun, feedback, strict=True):
             result[n] = self._settled(result[n], turns)
         return result
+
+    def _outside(self, transcripts: Sequence[Transcript]) -> list[list[Turn]]:
+        """What is said from outside: by the protocol, then by the task."""
+        said = zip(self.protocol.feedback(transcripts), self.feedback(transcripts), strict=True)
+        return [[*of_protocol, *of_task] for of_protocol, of_task in said]
 
     def _settled(self, transcript: Transcript, feedback: Sequence[Turn]) -> Transcript:
         for turn in feedback:
             if turn.said or turn.agent in self.agents:
                 raise UserValueError(
-                    f"{self.protocol!r} gives {turn!r} as feedback; its kind must be 'feedback', and its agent a name that no agent has."
+                    f"{self.protocol!r} or {self.feedback!r} gives {turn!r} as feedback; its kind must be 'feedback', and its agent a "
+                    "name that no agent has."
                 )
         longer = self._append(transcript, feedback)
         return replace(longer, heard=len(longer.turns))
@@ -144,7 +153,7 @@ class Rules:
             (transcript,) = self._closed([replace(transcript, team_scores=scores)])
             if self._begins_wave(before, [turn], transcript):
                 given = list(takewhile(lambda later: not later.said, turns[number + 1 :]))
-                transcript = self._settled(transcript, given or self.protocol.feedback([transcript])[0])
+                transcript = self._settled(transcript, given or self._outside([transcript])[0])
         if transcript.is_complete:
             raise UserValueError(
                 f"the transcript has {len(prefix.turns)} turns, but after {len(transcript.turns)} nobody is left to speak; "
@@ -155,8 +164,8 @@ class Rules:
     def longest(self, question: Question) -> Iterator[tuple[Transcript, Seat]]:
         """Every message of the longest possible discussion: what was said before it, and from which seat it is said.
 
-        Nothing is scored or heard from outside. Everybody answers something else, longer than most answers, so that no protocol ends
-        the discussion early or has little to tell.
+        Nothing is scored, and what the task says from outside is the longest that it may say. Everybody answers something else, longer
+        than most answers, so that no protocol ends the discussion early or has little to tell.
         """
         transcript = self.start(question)
         while due := self.due(transcript):
@@ -167,7 +176,8 @@ class Rules:
                 said.append(Turn(*seat, "", disagreeing))
             before, transcript = transcript, self._append(transcript, said)
             if self._begins_wave(before, said, transcript):
-                (transcript,) = self._heard([transcript], [0])
+                (of_protocol,), (of_task,) = self.protocol.feedback([transcript]), self.feedback.longest([transcript])
+                transcript = self._settled(transcript, [*of_protocol, *of_task])
 
     @property
     def waves(self) -> list[list[Seat]]:

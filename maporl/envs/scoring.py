@@ -15,12 +15,12 @@ from maporl.envs.verifiers.verifier import (
     VerifierUnavailable,
     judged,
 )
-from maporl.errors import UserError, UserTypeError
+from maporl.errors import UserError, UserTypeError, UserValueError
 from maporl.registry import build, load
 from maporl.settings import parameters
 from maporl.types import Completion, Question, Score, Transcript
 
-__all__ = ["Verdict", "Verifiers", "build_verifiers"]
+__all__ = ["Verdict", "Verifiers", "build_verifiers", "check_scored"]
 
 Verdict = tuple[Score | None, Score | None]  # (verifier's score, ground truth)
 
@@ -174,12 +174,14 @@ def _failing(verifier: Any) -> Iterator[None]:
         raise VerifierFailed(f"{type(error).__name__}: {error}", verifier) from error
 
 
-def build_verifiers(verifier: Any, ground_truth: Any, team_verifier: Any, task_verifier: Any) -> Verifiers:
+def build_verifiers(
+    verifier: Any, ground_truth: Any, team_verifier: Any, task_verifier: Any, task_team_verifier: Any = None
+) -> Verifiers:
     """The slots from their specifications.
 
-    The verifier defaults to the task's own, which is also what one such as "noisy" is made around unless it says around which. The
-    ground truth defaults to the verifier if that is rule-based (not learned), else to the task's own if that is, else nobody knows
-    the truth.
+    The verifier and the team verifier default to the task's own; its verifier is also what one such as "noisy" is made around unless it
+    says around which. The ground truth defaults to the verifier if that is rule-based (not learned), else to the task's own if that is,
+    else nobody knows the truth.
 
     Raises:
         TypeError: A specification is nothing that can be called.
@@ -190,4 +192,16 @@ def build_verifiers(verifier: Any, ground_truth: Any, team_verifier: Any, task_v
     truth = _build_verifier(ground_truth, own=default)
     if truth is None:
         truth = next((one for one in (rewarding, default) if one is not None and one.rule_based), None)
-    return Verifiers(rewarding, truth, _build_team_verifier(team_verifier))
+    return Verifiers(
+        rewarding, truth, _build_team_verifier(task_team_verifier if team_verifier is None else team_verifier)
+    )
+
+
+def check_scored(task: str, verifiers: Verifiers, shaping: Any, protocol: Any) -> None:
+    """Raise a ValueError if nobody scores what the shaping or the protocol reads: every reward would silently be 0."""
+    if shaping.needs_team_verifier and verifiers.team_verifier is None:
+        raise UserValueError(f"shaping {shaping!r} reads the team's score; pass team_verifier=.")
+    if verifiers.verifier is None and not shaping.needs_team_verifier:
+        raise UserValueError(f"{task} has no verifier; set default_verifier in the class or pass verifier=.")
+    if verifiers.verifier is None and protocol.reads_scores:
+        raise UserValueError(f"{protocol!r} reads the scores of messages; pass verifier=, which gives them.")

@@ -52,7 +52,11 @@ def unique(questions: Iterable[Question], where: str) -> tuple[Question, ...]:
 
 
 def split_questions(
-    load: Callable[[str], tuple[Question, ...]], split: str, task: str, verifier_share: float = 0.0
+    load: Callable[[str], tuple[Question, ...]],
+    split: str,
+    task: str,
+    verifier_share: float = 0.0,
+    has_validation: bool = False,
 ) -> tuple[Question, ...]:
     """The questions of a split.
 
@@ -65,6 +69,7 @@ def split_questions(
         split: "train", "validation", "test" or "verifier".
         task: The task's name, for messages.
         verifier_share: Of the training questions, kept for learned verifiers.
+        has_validation: ``load("validation")`` may be asked for, too; if it has any questions, they are what validates.
 
     Raises:
         ValueError: Unknown split, there are no training questions, or none is left for the verifier or for training.
@@ -80,8 +85,9 @@ def split_questions(
             f"{task} has no {'' if split == 'test' else 'training '}questions; give it a training file (--data), or let its load('train') "
             "yield some. A file that is a test set by its name (test, dev, validation) is never learned from: ask for the split 'test'."
         )
-    held_out = tuple(question for question in everything if is_validation(question))
-    kept = tuple(question for question in everything if not is_validation(question))
+    own = load("validation") if has_validation else ()
+    held_out = own or tuple(question for question in everything if is_validation(question))
+    kept = everything if own else tuple(question for question in everything if not is_validation(question))
     small = not held_out or not kept
     train, verifiers = _shared_out(everything if small else kept, verifier_share, task)
     if split == VERIFIER:

@@ -122,10 +122,19 @@ def check_oracle(env: DiscussionEnv, allow_oracle: bool) -> None:
     """Raise a ValueError if the gold answer has a part in this environment's discussions, unless that is allowed."""
     if env.oracle and not allow_oracle:
         raise UserValueError(
-            f"{env.protocol!r} reads the scores of a verifier that knows the gold answer: what the team then answers is an oracle's, not "
-            "a result. Use a learned verifier, leave show_scores and the score of stop out, or pass --allow_oracle to get a figure "
-            "labelled oracle."
+            f"{_gold_reader(env)}: what the team then answers is an oracle's, not a result. {_HOW_NOT}, or pass --allow_oracle to get a "
+            "figure labelled oracle."
         )
+
+
+_HOW_NOT = "Use a learned verifier, leave show_scores and the score of stop out, or give feedback that does not read the gold answer"
+
+
+def _gold_reader(env: DiscussionEnv) -> str:
+    """What of a discussion knows the gold answer."""
+    if env.feedback.uses_gold:
+        return f"feedback {env.feedback!r} looks at the gold answer (or does not say with uses_gold = False that it does not)"
+    return f"{env.protocol!r} reads the scores of a verifier that knows the gold answer"
 
 
 def subset(questions: Sequence[Question], number: int) -> list[Question]:

@@ -71,7 +71,9 @@ def test_measures_come_back_with_their_scores(make_team: Callable, tmp_path: Pat
     def measured(*asked: object) -> Score:
         return Score(0.5, None, measures={"passed": 0.25, "parses": 1.0})
 
-    team_verifier = type("Whole", (TranscriptVerifier,), {"__call__": lambda self, t: measured()})() if whole else measured
+    team_verifier = (
+        type("Whole", (TranscriptVerifier,), {"__call__": lambda self, t: measured()})() if whole else measured
+    )
     env = Arithmetic(2, 2, verifier=measured, team_verifier=team_verifier)
     episodes = rollout(env, make_team(2, 2), env.questions("train")[:2], seed=0)
     store = written(env, episodes, tmp_path)

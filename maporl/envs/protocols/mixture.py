@@ -49,11 +49,13 @@ class MixtureOfAgents(Protocol):
         return agents[:1] if round == self.num_rounds - 1 else agents
 
     def visible(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
-        return last_round(transcript)
+        layer = last_round(transcript)
+        heard = [t for t in transcript.turns if not t.said and layer and t.round == layer[-1].round]
+        return (*layer, *heard)
 
     def messages(self, transcript: Transcript, agent: str) -> tuple[Message, ...]:
         return tuple(
-            self.message(turn, f"model_{1 + transcript.agents.index(turn.agent)}")
+            self.message(turn, f"model_{1 + transcript.agents.index(turn.agent)}" if turn.said else None)
             for turn in self.visible(transcript, agent)
         )
 

@@ -1,0 +1,188 @@
+"""The module that a message answers with: out of code fences, out of prose, or as the rest of the function that was asked for."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from maporl.envs.tasks.coding.structure import defines, in_scope
+from maporl.reasoning import spoken
+
+__all__ = ["LONGEST", "Code", "code_of", "parsed"]
+
+LONGEST = 65_536
+"""Characters of a message; a longer one is no answer to a question for one function."""
+
+_TRIES = 200  # texts that are parsed to find what of a message is code
+_PYTHON = {"", "python", "python3", "py", "py3", "ipython"}
+_BEGINS = re.compile(r"(?:async\s+def|def|class|import|from|@|if|for|while|try|with|\w+\s*(?::[^=\n]+)?=[^=])")
+
+
+@dataclass(frozen=True)
+class Code:
+    """What code a message holds.
+
+    Attributes:
+        source: The whole module, imports, constants and helpers included; "" if there is none. It may not parse.
+        fault: Why there is none, or why it does not parse; "" if all is well.
+        tree: The module, parsed; None if it does not parse.
+    """
+
+    source: str = ""
+    fault: str = ""
+    tree: ast.Module | None = None
+
+
+def parsed(source: str) -> Code:
+    """A module, and what is wrong with it: nothing that it may be raises."""
+    if len(source) > LONGEST:
+        return Code(fault=f"longer than {LONGEST:,} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that are none
+            return Code(source, tree=ast.parse(source))
+    except SyntaxError as error:
+        return Code(source, f"line {error.lineno}: {error.msg}")
+    except (ValueError, RecursionError, MemoryError) as error:  # NUL, half a surrogate pair, nested too deeply
+        return Code(source, f"no Python: {error or type(error).__name__}")
+
+
+def code_of(message: str, wanted: str = "", prompt: str = "") -> Code:
+    """The module in a message.
+
+    Of a message with code fences, its Python blocks up to the last one that defines `wanted`: what follows shows how it is used. Else the
+    pieces of the text that are code. If neither defines `wanted`, and the text goes on where `prompt` ends, `prompt` and text.
+
+    Args:
+        message: What was said, reasoning included.
+        wanted: The function that was asked for; "" if any will do.
+        prompt: Source that ends within that function, after its docstring; "" if there is none.
+    """
+    if len(message) > LONGEST:
+        return Code(fault=f"longer than {LONGEST:,} characters")
+    text = spoken(message)
+    if text is None:
+        return Code(fault="reasoning that is not finished")
+    blocks = list(_fenced(text))
+    found = _of_blocks(blocks, wanted) if blocks else _of_text(text)
+    if found.tree is not None and (not wanted or defines(found.tree, wanted)):
+        return found
+    if prompt and (whole := _completed(prompt, blocks[0] if blocks else text, wanted)) is not None:
+        return whole
+    return found if found.source else Code(fault="no code")
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """The Python in code fences; one that is not closed goes on to the end, and words may stand before a fence."""
+    block: list[str] | None = None
+    fence = language = ""
+    for line in text.splitlines(keepends=True):
+        bare = line.rstrip()
+        if block is None:
+            before, fence, language = bare.rpartition("```") if "```" in bare else bare.rpartition("~~~")
+            if bare.count(fence or "`") == 1 and re.fullmatch(r"\s*[\w+-]*", language):
+                block = []
+        elif bare.endswith(fence):
+            block.append(bare.rstrip(fence[0]) + "\n")
+            if language.strip().lower() in _PYTHON:
+                yield "".join(block)
+            block = None
+        else:
+            block.append(line)
+    if block is not None and language.strip().lower() in _PYTHON:
+        yield "".join(block)
+
+
+def _of_blocks(blocks: list[str], wanted: str) -> Code:
+    """All blocks up to the last one that defines what is wanted; of those before it, the ones that define anything."""
+    codes = [parsed(textwrap.dedent(block)) for block in blocks]
+    defining = [n for n, code in enumerate(codes) if code.tree is not None and wanted and defines(code.tree, wanted)]
+    if not defining:  # the longest try, so that what is wrong with it can be said
+        return max(codes, key=lambda code: (not wanted and code.tree is not None, len(code.source)))
+    kept = [code for code in codes[: defining[-1]] if code.tree is not None and _defines_anything(code.tree)]
+    return parsed("\n\n".join(code.source.strip("\n") for code in (*kept, codes[defining[-1]])))
+
+
+def _defines_anything(tree: ast.Module) -> bool:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+    return any(isinstance(node, kinds) for node in tree.body)
+
+
+def _of_text(text: str) -> Code:
+    """The pieces of a text that are code, prose before, between and after them left out; without any, the text and its fault."""
+    whole = parsed(textwrap.dedent(text))
+    pieces = list(_pieces(whole.source.splitlines(keepends=True)))
+    if not pieces:
+        return Code(whole.source, whole.fault) if any(_BEGINS.match(line) for line in text.splitlines()) else Code()
+    return parsed("\n".join(pieces))
+
+
+def _pieces(lines: list[str]) -> Iterator[str]:
+    """The longest runs of statements that begin like code, from the top."""
+    start, tries = 0, iter(range(_TRIES))
+    while start < len(lines):
+        if not _BEGINS.match(lines[start]):
+            start += 1
+            continue
+        end, code = _run(lines, start, tries)
+        if code is not None:
+            yield _without_words(code)
+        start = max(end, start + 1)
+
+
+def _run(lines: list[str], start: int, tries: Iterator[int]) -> tuple[int, Code | None]:
+    """The end of the longest run of whole statements from line `start`, and the run; None if there is none, or no try is left."""
+    end = len(lines)
+    for _ in tries:
+        code = parsed("".join(lines[start:end]))
+        if code.tree is not None:
+            return end, code
+        broken = re.match(r"line (\d+)", code.fault)
+        end = min(start + int(broken[1]) - 1 if broken else start, end - 1)
+        while end > start and not _begins_statement(lines[end]):
+            end -= 1
+        if end <= start:
+            break
+    return start, None
+
+
+def _begins_statement(line: str) -> bool:
+    return bool(line.strip()) and not line[0].isspace() and line[0] not in ")]}"
+
+
+def _without_words(code: Code) -> str:
+    """A run of statements without those that are bare words, which prose of one word is, and which do nothing in code."""
+    assert code.tree is not None
+    lines = code.source.splitlines(keepends=True)
+    for node in code.tree.body:
+        if isinstance(node, ast.Expr) and not any(isinstance(part, ast.Call | ast.Constant) for part in ast.walk(node)):
+            for number in range(node.lineno - 1, node.end_lineno or node.lineno):
+                lines[number] = "\n"
+    return "".join(lines)
+
+
+def _completed(prompt: str, text: str, wanted: str) -> Code | None:
+    """`prompt` with the text as the rest of its last function, as far as that is code; None if the text is no such rest."""
+    text = text.strip("\n")
+    alone = parsed(text).tree
+    lost = alone is None or any(isinstance(node, ast.Return) for node in in_scope(alone.body))
+    bodies = [
+        text,
+        *(["    " + text, textwrap.indent(text, "    ")] if lost else []),
+    ]  # its first indent lost; all lost
+    for body in bodies:
+        lines = f"{prompt.rstrip()}\n{body}\n".splitlines(keepends=True)
+        _, code = _run(lines, 0, iter(range(_TRIES)))
+        if code is not None and code.tree is not None and _has_body(code.tree, wanted):
+            return code
+    return None
+
+
+def _has_body(tree: ast.Module, wanted: str) -> bool:
+    """Whether the function has more than its docstring."""
+    functions = [n for n in in_scope(tree.body) if isinstance(n, ast.FunctionDef) and n.name == wanted]
+    return bool(functions) and any(not isinstance(statement, ast.Expr) for statement in functions[-1].body)

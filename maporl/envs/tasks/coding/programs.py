@@ -1,0 +1,149 @@
+"""From what was said to what is run: the program of a message, or of a team's parts, and the reports on them."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from maporl.envs.tasks.coding.extraction import Code, code_of, parsed
+from maporl.sandbox import Limits, Program, Report
+from maporl.sandbox.sandbox import shared_sandbox
+from maporl.types import Question
+
+__all__ = [
+    "HELPER",
+    "MAIN",
+    "Asked",
+    "Runner",
+    "asked_for",
+    "joined",
+    "main_of",
+    "part",
+    "preamble_of",
+    "whole_program",
+]
+
+HELPER, MAIN = "helper", "main"
+"""The roles of those who write parts: what helpers write comes before what the main programmer writes."""
+
+_KEPT = 4096  # reports
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a coding question asks for.
+
+    Attributes:
+        entry_point: The function.
+        tests: Its asserts, hidden ones included; "" if nobody has any.
+        setup: What the tests need beside the answer.
+        prompt: Source that ends within the function, or "".
+        preamble: What of the prompt precedes the function: imports and helpers that an answer may use.
+        visible: How many of the asserts, from the first, feedback may tell.
+    """
+
+    entry_point: str
+    tests: str
+    setup: str
+    prompt: str
+    preamble: str
+    visible: int
+
+
+def asked_for(question: Question) -> Asked:
+    """What a question asks for; of one that comes from elsewhere, any function, and no tests."""
+    told: Mapping[str, Any] = question.metadata
+    if "entry_point" not in told:
+        return Asked("", "", "", "", "", 0)
+    setup, prompt, preamble = (str(told.get(name, "")) for name in ("setup", "prompt", "preamble"))
+    return Asked(str(told["entry_point"]), question.answer, setup, prompt, preamble, int(told.get("visible", 0)))
+
+
+def preamble_of(prompt: str, entry_point: str) -> str:
+    """What of a prompt stands beside the function that it asks for."""
+    tree = parsed(prompt).tree
+    if tree is None:
+        return ""
+    kept = [n for n in tree.body if not (isinstance(n, ast.FunctionDef) and n.name == entry_point)]
+    return "\n".join(ast.unparse(node) for node in kept)
+
+
+def whole_program(asked: Asked, source: str) -> Program:
+    """The program of a whole module; what the prompt has beside the function is there, too, unless the module defines it anew."""
+    whole, tests = joined([asked.preamble, source]), asked.tests
+    if hasattr(
+        builtins, asked.entry_point
+    ):  # the tests' own `sum` is Python's, which no answer may replace but the one asked for
+        name = f"the_answers_{asked.entry_point}"
+        whole, tests = f"{whole}\n\n{name} = {asked.entry_point}\n", f"{asked.entry_point} = {name}\n{tests}"
+    return Program(whole, tests, asked.setup)
+
+
+def joined(sources: Sequence[str]) -> str:
+    """Several modules as one; what they import from ``__future__`` must come first."""
+    first: dict[str, None] = {}
+    rest: list[str] = []
+    for source in filter(None, sources):
+        lines = source.splitlines()
+        tree = parsed(source).tree
+        for node in tree.body if tree is not None else ():
+            if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+                first[ast.unparse(node)] = None
+                lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
+        rest.append("\n".join(lines))
+    return "\n\n".join([*first, *rest])
+
+
+def main_of(agents: Sequence[str]) -> str | None:
+    """Who of the agents writes the main part; None where everybody writes the whole."""
+    return next((agent for agent in agents if agent.rpartition("_")[0] == MAIN), None)
+
+
+def part(asked: Asked, message: str, *, main: bool) -> Code:
+    """The code of somebody's part: of a helper any module, of the main programmer one with the function that is asked for."""
+    return code_of(message, asked.entry_point, asked.prompt) if main else code_of(message, "aux")
+
+
+@dataclass
+class Runner:
+    """Runs programs in this process's sandbox, and remembers the latest reports: feedback asks about what has just been scored.
+
+    Args:
+        limits: Of a program.
+        packages: Installed packages that it may import.
+        unsafe: Run it also where nothing keeps it apart.
+        run: Does so in the place of the sandbox.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    packages: tuple[str, ...] = ()
+    unsafe: bool = False
+    run: Callable[[Sequence[Program]], Sequence[Report]] | None = None
+    _known: OrderedDict[Program, Report] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)
+
+    def __call__(self, programs: Sequence[Program]) -> list[Report]:
+        """What comes of each program.
+
+        Raises:
+            SandboxUnavailable: Nothing keeps a program apart here.
+        """
+        new = list(dict.fromkeys(program for program in programs if program not in self._known))
+        if new:
+            self._known.update(zip(new, (self.run or self._sandboxed)(new), strict=True))
+        for program in programs:
+            self._known.move_to_end(program)
+        found = [self._known[program] for program in programs]
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return found
+
+    def _sandboxed(self, programs: Sequence[Program]) -> Sequence[Report]:
+        return shared_sandbox(self.limits, self.packages, self.unsafe).run(programs)
+
+    def prepare(self) -> None:
+        """Raise what `__call__` would, before there is anything to run."""
+        self([Program("")])
