@@ -32,6 +32,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "humaneval": "maporl.envs.tasks.coding.humaneval:HumanEval",
         "coophumaneval": "maporl.envs.tasks.coding.coophumaneval:CoopHumanEval",
         "mbpp": "maporl.envs.tasks.coding.mbpp:MBPP",
+        "faster_code": "maporl.envs.tasks.coding.faster:FasterCode",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",

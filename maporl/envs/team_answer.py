@@ -27,6 +27,7 @@ __all__ = [
     "last_round",
     "last_speaker",
     "majority",
+    "measured_again",
     "weighted",
 ]
 
@@ -230,21 +231,13 @@ def figure(score: Score, measure: str = "value") -> float:
     return float(found)
 
 
-def best_of_history(
-    transcript: Transcript,
-    measure: str = "value",
-    *,
-    verifier: Any = None,
-    again: Callable[[Turn], Score] | None = None,
-) -> TeamAnswer:
+def best_of_history(transcript: Transcript, measure: str = "value", *, verifier: Any = None) -> TeamAnswer:
     """The best message of all rounds, the first of equals. What is known to be wrong is none: if all is, there is no answer.
 
     Args:
         transcript: The discussion, its turns scored.
         measure: What is greatest: the "value" of a score, or one of its measures, such as "speedup".
         verifier: Whose scores they are: an oracle's where it reads the gold answer. None: the environment says so (`labelled`).
-        again: Scores the chosen message once more, for the best of several noisy figures is too good: what is reported is the new
-            score, and a message that it finds wrong is wrong.
 
     Raises:
         ValueError: As `figure`.
@@ -255,8 +248,9 @@ def best_of_history(
     if not known:
         return TeamAnswer(None, 0.0, tied=0, oracle=oracle, scored=True)
     best, score = max(known, key=lambda pair: figure(pair[1], measure))
-    right = bool(best.correct)
-    if again is not None:
-        score = again(best)
-        right = right and score.correct is not False
-    return TeamAnswer(answer_of(best), float(right), oracle=oracle, scored=True, measures=score.measures)
+    return TeamAnswer(answer_of(best), float(bool(best.correct)), oracle=oracle, scored=True, measures=score.measures)
+
+
+def measured_again(answer: TeamAnswer, score: Score) -> TeamAnswer:
+    """An answer by a new score of it: the best of several noisy figures is too good (the winner's curse)."""
+    return replace(answer, correct=answer.correct * (score.correct is not False), measures=score.measures)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from maporl.envs.lessons import Lesson, factor, lessons, outcome, select, speed, speedup_metrics, word_overlap
-from maporl.envs.team_answer import TeamAnswer, best_of_history
+from maporl.envs.team_answer import TeamAnswer, best_of_history, measured_again
 from maporl.types import Question, Score, Transcript, Turn
 
 AGENTS = ("agent_0", "agent_1", "agent_2")
@@ -163,10 +163,10 @@ class TestBestOfHistory:
         assert not best_of_history(discussion([(1,)])).oracle
 
     def test_the_best_of_noisy_figures_is_measured_once_more(self) -> None:
-        t = discussion([(1.4, program(3, "lucky"))])
-        fair = best_of_history(t, "speedup", again=lambda turn: program(1.2))
+        lucky = best_of_history(discussion([(1.4, program(3, "lucky"))]), "speedup")
+        fair = measured_again(lucky, program(1.2))
         assert (fair.answer, fair.correct, fair.measures) == ("lucky", 1.0, {"speedup": 1.2})
-        assert best_of_history(t, "speedup", again=lambda turn: program(0)).correct == 0.0
+        assert measured_again(lucky, program(0)).correct == 0.0
 
 
 def test_what_speedups_come_to() -> None:

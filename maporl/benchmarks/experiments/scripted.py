@@ -63,7 +63,10 @@ def discussion(
         for seat in due:
             observation = rules.observe(transcript, seat)
             text = speak(observation, transcript.question.metadata)
-            chat, own = [*prompts.messages(observation), {"role": "assistant", "content": text}], seen.setdefault(seat.agent, [])
+            chat, own = (
+                [*prompts.messages(observation), {"role": "assistant", "content": text}],
+                seen.setdefault(seat.agent, []),
+            )
             if own and chat[: len(own[-1])] == own[-1]:
                 own.pop()
             own.append(chat)

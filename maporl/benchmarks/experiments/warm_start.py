@@ -15,7 +15,8 @@ What the speakers do, by habit:
 | vault | own digit, rest guessed | one more, rest guessed | own digit and the others' | own digit, keeps its guesses |
 
 Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip. So have requests:
-who asks asks for anything, and the customer answers it. And tricks: half of the lessons are told, and half of the programs use what was told.
+who asks asks for anything, and the customer answers it. And tricks: half of the lessons are told, and half of the programs use
+what was told.
 
 The lie is always the same, so that a liar lies under greedy decoding too. A lone agent has nobody to follow: foggy and
 sensible, it guesses another digit; clear and not sensible too. With all views it knows the answer: honest and sensible
@@ -164,7 +165,8 @@ def make_warm_start(
 
     Args:
         path: The folder.
-        task: "two_witnesses", "vault", "arithmetic", "requests", "tricks"; several are learned in equal parts, in as many steps as all of them take.
+        task: "two_witnesses", "vault", "arithmetic", "requests", "tricks"; several are learned in equal parts, in as many
+            steps as all of them take.
         seed: Of weights, corpus and order.
         shipped: Copy the package's weights if they come from this very recipe.
         **settings: Other fields of :class:`Recipe`.
