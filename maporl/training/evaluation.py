@@ -11,12 +11,12 @@ import numpy as np
 
 from maporl.agents.team import Team
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.lessons import SPEEDUP, speedup_metrics
+from maporl.envs.protocols.lesson_bank import SPEEDUP, speedup_metrics
 from maporl.envs.team_answer import TeamAnswer, best_of_history, by_confidence, by_score, last_speaker, majority
 from maporl.errors import UserValueError
 from maporl.rollouts.play import rollout
 from maporl.rollouts.records import record, write_records
-from maporl.types import Question, Transcript
+from maporl.types import Episode, Question, Transcript
 
 __all__ = ["TEAM_ANSWERS", "Evaluation", "check_oracle", "check_team_answer", "evaluate", "subset"]
 
@@ -102,14 +102,20 @@ def evaluate(
         metrics["eval/parse_rate"] = float(np.mean([t.truth is not None and t.truth.answer is not None for t in turns]))
     if last:
         metrics["eval/agent_accuracy"] = float(np.mean([bool(t.correct) for t in last]))
-    if any(t.score is not None and SPEEDUP in t.score.measures for e in episodes for t in e.transcript.turns):
-        speedups = [a.measures.get(SPEEDUP, 0.0) if a.correct else 0.0 for a in answers]
-        metrics |= {f"eval/{oracle}{name}": value for name, value in speedup_metrics(speedups).items()}
+    metrics |= {f"eval/{oracle}{name}": value for name, value in _speedups(episodes, answers).items()}
     for r in range(env.num_rounds):
         judged = [bool(t.correct) for e in episodes for t in e.transcript.standing(r) if t.truth is not None]
         if judged:
             metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
     return Evaluation(metrics, [record(e, a, greedy=greedy) for e, a in zip(episodes, answers, strict=True)])
+
+
+def _speedups(episodes: Sequence[Episode], answers: Sequence[TeamAnswer]) -> dict[str, float]:
+    """What the answers' speed-ups come to; nothing where no message has one."""
+    scores = [turn.score for episode in episodes for turn in episode.transcript.turns if turn.score is not None]
+    if not any(SPEEDUP in score.measures for score in scores):
+        return {}
+    return speedup_metrics([answer.measures.get(SPEEDUP, 0.0) if answer.correct else 0.0 for answer in answers])
 
 
 def check_team_answer(word: str) -> None:

@@ -8,7 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from maporl.envs.lessons import Lesson, factor, lessons, outcome, select, speed, speedup_metrics, word_overlap
+from maporl.envs.protocols.lesson_bank import (
+    Lesson,
+    factor,
+    lessons,
+    outcome,
+    select,
+    speed,
+    speedup_metrics,
+    word_overlap,
+)
 from maporl.envs.team_answer import TeamAnswer, best_of_history, measured_again
 from maporl.types import Question, Score, Transcript, Turn
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from maporl.envs.lessons import FLOOR, SPEEDUP, Lesson, Outcome, lessons, outcome, select, speed, teaches
 from maporl.envs.protocols.base import Protocol, count_of
+from maporl.envs.protocols.lesson_bank import FLOOR, SPEEDUP, Lesson, Outcome, lessons, outcome, select, speed, teaches
 from maporl.envs.team_answer import TeamAnswer, best_of_history
 from maporl.errors import UserValueError
 from maporl.types import Score, Transcript, Turn
@@ -37,8 +37,8 @@ class Lessons(Protocol):
 
     In the first round, the third, the fifth ... everybody answers at once and is then told what came of its own answer (feedback
     "outcome of agent_0"). In the rounds between everybody explains that: its lesson, which nobody scores. The `k` lessons that
-    `maporl.envs.lessons.select` takes from all rounds are then shown to everybody alike, each under its outcome; nobody ever sees another's
-    answer. Lessons of a last even round are heard by nobody, so an odd number of rounds costs less.
+    `lesson_bank.select` takes from all rounds are then shown to everybody alike, each under its outcome; nobody ever sees another's answer.
+    Lessons of a last even round are heard by nobody, so an odd number of rounds costs less.
 
     Outcomes are what the verifier says, so the team's answer is an oracle's where it reads the gold answer.
 
@@ -50,7 +50,7 @@ class Lessons(Protocol):
         measure: What of a score says how good an answer is: "speedup" (the score's measure of that name; only a lesson of at least 1.1
             is shown for its speed), or "value" (any task; of code the share of the tests passed): the discussion then ends after a round
             with a right answer.
-        factor: "last" or "running", as in `maporl.envs.lessons.lessons`.
+        factor: "last" or "running", as in `lesson_bank.lessons`.
         show_scores: As in `Protocol`.
 
     Raises:
@@ -94,7 +94,7 @@ class Lessons(Protocol):
         return self.measure == "value" and any(outcome(turn.score, "value") == "right" for turn in last)
 
     def bank(self, transcript: Transcript) -> tuple[Lesson, ...]:
-        """All lessons so far, as `maporl.envs.lessons.lessons` has them by these settings."""
+        """All lessons so far, as `lesson_bank.lessons` has them by these settings."""
         return lessons(transcript, self.k, measure=self.measure, floor=self.floor, factors=self.factor)
 
     def feedback(self, transcripts: Sequence[Transcript]) -> list[tuple[Turn, ...]]:

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.lessons import SPEEDUP
+from maporl.envs.protocols.lesson_bank import SPEEDUP
 from maporl.envs.tasks.combinations import of_split
 from maporl.envs.verifiers import Verifier
 from maporl.types import Question, Score

@@ -9,7 +9,7 @@ import pytest
 
 from maporl.agents.prompts import PromptTemplate
 from maporl.envs import DiscussionEnv, Lessons
-from maporl.envs.lessons import SPEEDUP
+from maporl.envs.protocols.lesson_bank import SPEEDUP
 from maporl.envs.verifiers import Verifier
 from maporl.types import Question, Score, Transcript, Turn
 

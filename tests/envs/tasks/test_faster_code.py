@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from maporl.agents import ScriptedAgent, Team
-from maporl.envs.lessons import outcome
+from maporl.envs.protocols.lesson_bank import outcome
 from maporl.envs.tasks.coding.faster import FasterCode, Speed
 from maporl.envs.tasks.coding.slow_functions import SLOW
 from maporl.rollouts.play import rollout

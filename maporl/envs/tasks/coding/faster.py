@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.lessons import SPEEDUP
+from maporl.envs.protocols.lesson_bank import SPEEDUP
 from maporl.envs.tasks.coding.extraction import Code, code_of
 from maporl.envs.tasks.coding.slow_functions import SLOW, Slow
 from maporl.envs.tasks.combinations import of_split
@@ -105,7 +105,9 @@ class Speed(Verifier):
         noise, number = math.inf, 0
         while number < self.repeats or (noise > _CONFIRMED and number < _MOST * self.repeats):
             for version, runs in ((question.metadata["original"], base), (source, reports)):
-                told = f"# run {number} of {'the original' if runs is base else 'it'}"  # equal programs would be run once
+                told = (
+                    f"# run {number} of {'the original' if runs is base else 'it'}"  # equal programs would be run once
+                )
                 runs += sandbox.run([Program(version, tests, told)])
                 if not runs[-1].passed:
                     return _wrong(source, runs[-1])
