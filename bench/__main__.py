@@ -37,6 +37,7 @@ SECTIONS = {
     "preferences": "SFT and DPO of candidates: a step of each, and the peak memory of three roles",
     "profile": "products, attention and the rest, in an update and a rollout",
     "verifier": "a learned verifier against a plain forward pass, and what it adds to an iteration",
+    "sandbox": "code checked in a second, and what an endless answer costs the others",
     "share": "what env, verifier and collector take of an iteration",
 }
 """Name of a module here -> what it measures."""

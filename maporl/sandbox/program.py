@@ -33,7 +33,7 @@ class Limits:
     seconds: float = 10.0
     timeouts: int = 3
     memory_mb: int = 512
-    processes: int = 8
+    processes: int = 1
     output_kb: int = 64
     files_mb: int = 16
 
