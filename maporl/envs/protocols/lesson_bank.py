@@ -21,7 +21,7 @@ __all__ = [
     "SPEEDUP",
     "Lesson",
     "Outcome",
-    "factor",
+    "factor_of",
     "lessons",
     "outcome",
     "select",
@@ -49,7 +49,7 @@ class Lesson:
         agent, round: Who gave it, and when.
         outcome: What had come of the program.
         speedup: How many times as fast as the original that was, 0 if it was wrong; or the value of its score (see `speed`).
-        factor: How far programs that were written with it at hand have gone beyond it, 1 at first (see `factor`).
+        factor: How far programs that were written with it at hand have gone beyond it, 1 at first (see `factor_of`).
         relevance: How much it has to do with what is asked.
         tried: How many programs its factor counts.
 
@@ -114,7 +114,7 @@ def speed(score: Score | None, measure: str = SPEEDUP) -> float:
     return figure(score, measure)
 
 
-def factor(speedup: float, new: Sequence[float]) -> float:
+def factor_of(speedup: float, new: Sequence[float]) -> float:
     """The mean over `new` speed-ups, those of programs that were written with a lesson at hand, of 1.1 for each that is above the
     lesson's own and .9 for each other."""
     return math.fsum(MORE if s > speedup else LESS for s in new) / len(new)
@@ -155,7 +155,7 @@ def lessons(
     *,
     measure: str = SPEEDUP,
     floor: float = FLOOR,
-    factors: str = "last",
+    factor: str = "last",
     relevance: Callable[[Lesson], float] | None = None,
 ) -> tuple[Lesson, ...]:
     """All lessons of a discussion so far, in the order in which they were given.
@@ -164,14 +164,14 @@ def lessons(
         transcript: The discussion.
         k, floor, relevance: By which some of them were selected in every round, as in `select`.
         measure: Of a program's score; "speedup" or "value" (see `speed`).
-        factors: "last" (a lesson's factor counts the programs of the last round for which it was selected; the published code) or
+        factor: "last" (a lesson's factor counts the programs of the last round for which it was selected; the published code) or
             "running" (those of all such rounds; the paper).
 
     Raises:
         ValueError: An unknown reading, k below 1, or a speed-up that is none.
     """
-    if factors not in ("last", "running"):
-        raise UserValueError(f"factor {factors!r} is unknown; use 'last' or 'running'.")
+    if factor not in ("last", "running"):
+        raise UserValueError(f"factor {factor!r} is unknown; use 'last' or 'running'.")
     bank: list[Lesson] = []
     shown: set[tuple[str, int]] = set()
     source = transcript.question.text
@@ -179,7 +179,7 @@ def lessons(
         turns = transcript.round(round)
         if not teaches(round):
             new = [speed(turn.score, measure) for turn in turns]
-            bank = [_judged(one, new, factors) if (one.agent, one.round) in shown else one for one in bank]
+            bank = [_judged(one, new, factor) if (one.agent, one.round) in shown else one for one in bank]
             continue
         scores = {turn.agent: turn.score for turn in transcript.round(round - 1)}
         for turn in turns:
@@ -191,11 +191,11 @@ def lessons(
     return tuple(bank)
 
 
-def _judged(lesson: Lesson, new: Sequence[float], factors: str) -> Lesson:
+def _judged(lesson: Lesson, new: Sequence[float], reading: str) -> Lesson:
     """A lesson of which `new` programs have shown what they made."""
-    before = lesson.tried if factors == "running" else 0
+    before = lesson.tried if reading == "running" else 0
     tried = before + len(new)
-    total = before * lesson.factor + len(new) * factor(lesson.speedup, new)
+    total = before * lesson.factor + len(new) * factor_of(lesson.speedup, new)
     return replace(lesson, factor=total / tried, tried=tried)
 
 

@@ -95,7 +95,7 @@ class Lessons(Protocol):
 
     def bank(self, transcript: Transcript) -> tuple[Lesson, ...]:
         """All lessons so far, as `lesson_bank.lessons` has them by these settings."""
-        return lessons(transcript, self.k, measure=self.measure, floor=self.floor, factors=self.factor)
+        return lessons(transcript, self.k, measure=self.measure, floor=self.floor, factor=self.factor)
 
     def feedback(self, transcripts: Sequence[Transcript]) -> list[tuple[Turn, ...]]:
         return [self._lessons(t) if teaches(t.completed_rounds - 1) else self._outcomes(t) for t in transcripts]

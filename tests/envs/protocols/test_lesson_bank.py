@@ -10,7 +10,7 @@ import pytest
 
 from maporl.envs.protocols.lesson_bank import (
     Lesson,
-    factor,
+    factor_of,
     lessons,
     outcome,
     select,
@@ -45,9 +45,9 @@ THREE = (("a0", "a1", "a2"), ("b0", "b1", "b2"), ("c0", "c1", "c2"))
 
 class TestFactors:
     def test_the_specified_figures(self) -> None:
-        f = factor(1.5, [1.6, 1.2, 0])
+        f = factor_of(1.5, [1.6, 1.2, 0])
         assert f == pytest.approx(0.966667, abs=1e-6) and 1.5 * f == pytest.approx(1.45)
-        assert factor(0, [0, 0]) == 0.9 and factor(2.0, [2.0]) == 0.9  # beyond it, not as far
+        assert factor_of(0, [0, 0]) == 0.9 and factor_of(2.0, [2.0]) == 0.9  # beyond it, not as far
 
     def test_of_what_was_written_with_a_lesson_at_hand(self) -> None:
         bank = lessons(discussion([(1.5, 1.5, 0), (1.6, 1.2, 0)], [THREE[0]]))
@@ -56,11 +56,11 @@ class TestFactors:
 
     def test_the_last_round_or_all_rounds(self) -> None:
         t = discussion([(1.5, 1, 1), (1.6, 1.2, 0), (1.7, 1.8, 1.9)], [THREE[0], ("", "", "")])
-        last, running = (lessons(t, k=9, factors=word)[0] for word in ("last", "running"))
+        last, running = (lessons(t, k=9, factor=word)[0] for word in ("last", "running"))
         assert (last.factor, last.tried) == (pytest.approx(1.1), 3)
         assert (running.factor, running.tried) == (pytest.approx((1.1 + 0.9 + 0.9 + 3 * 1.1) / 6), 6)
         with pytest.raises(ValueError, match="factor 'mean' is unknown; use 'last' or 'running'"):
-            lessons(t, factors="mean")
+            lessons(t, factor="mean")
 
     def test_equal_speedups_do_not_share_a_factor(self) -> None:
         """Of the two of 1.5 one is selected, and only that one is judged by what comes of it."""
