@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maporl.cli.flags import Parser, settings_of
+from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
 
-__all__ = ["TARGET", "add_arguments", "retargeted", "run"]
+if TYPE_CHECKING:
+    from maporl.types import Question
+
+__all__ = ["TARGET", "add_arguments", "retargeted", "run", "unseen"]
 
 TARGET = (
     "env",
@@ -61,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     folder = RunFolder(args.run)
     config = retargeted(folder.config, args.given)
     env = config.build_env()
-    questions = subset(env.questions(args.split), config.num_eval_questions)
+    pool = unseen(folder.config, config, env.questions(args.split))
+    questions = subset(pool, config.num_eval_questions)
     with without_progress_bars(), torch_settings(config):
         team = load_team(args.run, env=env, config=config)
         evaluation = evaluate_run(config, env, team, questions)
@@ -69,10 +75,32 @@ def run(args: argparse.Namespace) -> int:
     evaluation.save(file)
     columns = {args.split: {name.split("/", 1)[1]: value for name, value in evaluation.metrics.items()}}
     decoding = "greedy" if config.eval_temperature is None else f"sampled at temperature {config.eval_temperature:g}"
-    asked = f"{len(questions):,} of {len(env.questions(args.split)):,} {args.split} questions"
+    asked = f"{len(questions):,} of {len(pool):,} {args.split} questions"
     show_table(columns, title=f"{args.run} on {config.env}, {decoding}, {asked}")
     print(f"records: {file}")
     return 0
+
+
+def unseen(trained: RunConfig, asked: RunConfig, questions: Sequence[Question]) -> list[Question]:
+    """The questions that a run has not been trained on, also where another task asks them in other words (`Question.asked`).
+
+    Raises:
+        ValueError: There are none.
+    """
+    if (trained.env, trained.data) == (asked.env, asked.data):
+        return list(questions)  # a task's own splits are apart
+    try:
+        known = {question.asked for question in trained.build_env().questions("train")}
+    except ValueError as error:
+        print(f"(whether {trained.env} was trained on questions of {asked.env} is not known: {error})")
+        return list(questions)
+    left = [question for question in questions if question.asked not in known]
+    if seen := len(questions) - len(left):
+        said = f"{seen} of the {len(questions)} questions of {asked.env} are training questions of {trained.env}, where this run learned"
+        if not left:
+            raise UserValueError(f"{said}; evaluate on others, with --env, --data or --split.")
+        print(f"{said}: they are left out.")
+    return left
 
 
 def _new_file(directory: Path, name: str) -> Path:

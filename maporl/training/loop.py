@@ -18,6 +18,7 @@ from maporl.algorithms.algorithm import Algorithm, Update
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.quality import auroc, ece
 from maporl.errors import UserValueError
+from maporl.rollouts.measures import mean_measures
 from maporl.rollouts.play import cross, rollout
 from maporl.training.callbacks import Callback
 from maporl.types import Episode, Observation, Question
@@ -176,7 +177,8 @@ def rollout_metrics(episodes: Sequence[Episode], env: DiscussionEnv) -> dict[str
     counted = [env.shaping.metrics(e.transcript.spoken) for e in episodes]
     for name in sorted({name for c in counted for name in c}):
         metrics[f"rollout/{name}"] = float(np.mean([c.get(name, 0.0) for c in counted]))
-    return metrics | env.verifiers.metrics()
+    measured = mean_measures(e.transcript for e in episodes)
+    return metrics | {f"rollout/measure/{name}": value for name, value in measured.items()} | env.verifiers.metrics()
 
 
 def _judged(episodes: Sequence[Episode], num_rounds: int) -> dict[str, float]:

@@ -56,6 +56,18 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"uid": str(n), "premise": f"It rains {n}.", "hypothesis": "It pours.", "label": n % 3} for n in range(12)
     ],
     "strategyqa": [{"question": f"Is {n} even?", "answer": n % 2 == 0} for n in range(12)],
+    **{
+        name: [
+            {
+                "task_id": f"{name}/{n}",
+                "prompt": f'def plus_{n}(x):\n    """Add {n} to x."""\n',
+                "entry_point": f"plus_{n}",
+                "test": f"def check(candidate):\n    assert candidate(1) == {n + 1}\n    assert candidate(2) == {n + 2}\n",
+            }
+            for n in range(12)
+        ]
+        for name in ("humaneval", "coophumaneval", "mbpp")
+    },
 }
 
 

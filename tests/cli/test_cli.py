@@ -467,7 +467,7 @@ class TestAfterwards:
         assert code == 0 and "[round 2] agent_1:" in out, err
 
     @pytest.mark.parametrize(
-        "env", ["gsm8k", "math", "csqa", "anli", "strategyqa", "two_witnesses", "arithmetic", "vault"]
+        "env", ["gsm8k", "math", "csqa", "anli", "strategyqa", "two_witnesses", "arithmetic", "vault", "humaneval"]
     )
     def test_ask_needs_no_gold_answer_on_any_task(self, env: str, run: Run, trained: str, tmp_path: Path) -> None:
         import shutil

@@ -55,6 +55,18 @@ ROWS = {  # data task -> three rows in the form of its data set, written by hand
         for label in ("e", "n", "c")
     ],
     "strategyqa": [{"qid": str(n), "question": f"Is {n} even?", "answer": n % 2 == 0} for n in range(3)],
+    **{
+        name: [
+            {
+                "task_id": f"{name}/{n}",
+                "prompt": f'def plus_{n}(x):\n    """Add {n} to x."""\n',
+                "entry_point": f"plus_{n}",
+                "test": f"def check(candidate):\n    assert candidate(1) == {n + 1}\n    assert candidate(2) == {n + 2}\n",
+            }
+            for n in range(3)
+        ]
+        for name in ("humaneval", "coophumaneval", "mbpp")
+    },
 }
 CASES = [case for case in itertools.product(TASKS, PROTOCOLS) if case != ("requests", "lessons")]
 # PettingZoo expects arrays; here observations and actions are text on purpose.

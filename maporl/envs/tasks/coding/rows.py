@@ -19,7 +19,8 @@ class CheckedRows(CodingTask):
 
     Args:
         num_agents, num_rounds: As in `CodingTask`.
-        test_rows: How many of the first rows are the test; the others train. Where the data has a test file of its own, that is it.
+        test_rows: How many of the first rows are the test; the others train. Left out: as many as in MAGRPO, and none of a file of
+            one's own that has no more than that. Where the data has a test file, that is the test.
         **arguments: Of `CodingTask`.
     """
 
@@ -35,8 +36,8 @@ class CheckedRows(CodingTask):
         **arguments: Any,
     ) -> None:
         super().__init__(num_agents, num_rounds, **arguments)
-        self.test_rows = self.default_test_rows if test_rows is None else test_rows
-        if self.test_rows < 0:
+        self.test_rows = test_rows
+        if test_rows is not None and test_rows < 0:
             raise UserValueError(f"test_rows is {test_rows}; it cannot be negative.")
 
     def load(self, split: str) -> Iterator[Question]:
@@ -47,7 +48,9 @@ class CheckedRows(CodingTask):
         else:
             rows = [*read_rows(self.data, "train", self.hub)]
             if not tests:
-                rows = rows[: self.test_rows] if split == "test" else rows[self.test_rows :]
+                rest = self.default_test_rows if len(rows) > self.default_test_rows else 0
+                first = rest if self.test_rows is None else self.test_rows
+                rows = rows[:first] if split == "test" else rows[first:]
         for row in rows:
             yield self.of_row(row)
 

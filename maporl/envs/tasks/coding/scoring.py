@@ -24,7 +24,8 @@ _LONGEST_WHY = 300  # characters of an explanation
 def _judged(asked: Asked, code: Code, value: float, report: Report, measures: Mapping[str, float]) -> Score:
     """The score of code that has been run."""
     seen = [checked.passed for checked in report.asserts[: asked.visible]]
-    shares = {"passed": _share(report), "visible_passed": sum(seen) / len(seen) if seen else 0.0}
+    visible = sum(seen) / len(seen) if seen else 0.0
+    shares = {"passed": _share(report), "all_passed": float(report.passed), "visible_passed": visible}
     number = len(report.asserts)
     said = f"{report.num_passed} of {number} asserts pass"
     failed = next((checked for checked in report.asserts if not checked.passed), None)
@@ -42,7 +43,7 @@ def _share(report: Report) -> float:
 
 
 def _without_code(code: Code, measures: Mapping[str, float]) -> Score:
-    shares = {"passed": 0.0, "visible_passed": 0.0}
+    shares = {"passed": 0.0, "all_passed": 0.0, "visible_passed": 0.0}
     return Score(0.0, False, code.source or None, "no_answer", code.fault, measures={**measures, **shares})
 
 
@@ -53,8 +54,8 @@ _NO_TESTS = Score(0.0, None, status="not_applicable", explanation="this question
 class PassedTests(Verifier):
     """The share of a question's asserts that the module in a message passes; right if all do.
 
-    A module that does not parse, and a message without one, pass none. `Score.measures` has "passed", the share, and "visible_passed",
-    that of the asserts that feedback may tell.
+    A module that does not parse, and a message without one, pass none. `Score.measures` has "passed", the share, "all_passed", and
+    "visible_passed", the share of the asserts that feedback may tell.
 
     Args:
         runner: Runs the asserts.
@@ -159,7 +160,7 @@ def earned(asked: Asked, parts: Parts, report: Report | None) -> dict[str, float
 class PartsTests(TeamVerifier):
     """MAGRPO's reward of code that a team writes in parts, over its maximum of 4; right if all asserts pass.
 
-    `Score.measures` has the parts of the reward (`earned`), "reward", their sum, and "visible_passed".
+    `Score.measures` has the parts of the reward (`earned`), "reward", their sum, "all_passed" and "visible_passed".
 
     Args:
         runner: Runs the asserts.
@@ -194,7 +195,7 @@ class PartsTests(TeamVerifier):
             or parts.whole.fault
             or f"the main part does not define {asked.entry_point}, or it returns nothing"
         )
-        measures["visible_passed"] = 0.0
+        measures |= {"all_passed": 0.0, "visible_passed": 0.0}
         return Score(value, False, parts.whole.source or None, "no_answer", fault, measures=measures)
 
     def prepare(self) -> None:
