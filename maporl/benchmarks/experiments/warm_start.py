@@ -14,9 +14,8 @@ What the speakers do, by habit:
 | two witnesses, foggy view | the digit seen | one more | follows the other agent | stays with the digit seen |
 | vault | own digit, rest guessed | one more, rest guessed | own digit and the others' | own digit, keeps its guesses |
 
-Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip. So have requests:
-who asks asks for anything, and the customer answers it. And tricks: half of the lessons are told, and half of the programs use
-what was told.
+Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip. So have requests
+(who asks asks for anything, and the customer answers it) and tricks (half of the time lessons are told, and used).
 
 The lie is always the same, so that a liar lies under greedy decoding too. A lone agent has nobody to follow: foggy and
 sensible, it guesses another digit; clear and not sensible too. With all views it knows the answer: honest and sensible
@@ -52,6 +51,7 @@ from maporl.agents.prompts import PromptTemplate
 from maporl.agents.simulated_human import answer
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.benchmarks.experiments.scripted import Cast, Chat, cast, discussion, seats_of
+from maporl.envs.tasks import tricks
 from maporl.envs.tasks.combinations import ITEMS
 from maporl.envs.tasks.requests import ATTRIBUTES
 from maporl.errors import UserValueError
@@ -161,12 +161,10 @@ def make_warm_start(
 
     The default recipe of two witnesses has been cooked already and is copied from the package; ``shipped=False`` cooks it again.
 
-    Beside the model stand ``prompts.yaml`` (the prompts it has learned, for ``--prompts``) and ``recipe.json``.
-
+    Beside the model stand ``prompts.yaml`` (the prompts it has learned) and ``recipe.json``.
     Args:
         path: The folder.
-        task: "two_witnesses", "vault", "arithmetic", "requests", "tricks"; several are learned in equal parts, in as many
-            steps as all of them take.
+        task: One of `SPEAKERS`; several are learned in equal parts, in as many steps as all of them take.
         seed: Of weights, corpus and order.
         shipped: Copy the package's weights if they come from this very recipe.
         **settings: Other fields of :class:`Recipe`.
@@ -321,23 +319,12 @@ def _customer(observation: Observation, item: str, habits: Habits, rng: np.rando
     return answer(observation, rng)
 
 
-def _trickster(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
-    """Tells its trick, or nothing; uses its own trick alone, or all that it was told, too."""
-    good = habits is PURE or rng.random() < 0.5
-    known = re.findall(r"(\w+) makes it", observation["private"])
-    if observation["round"] % 2:
-        return f"{' and '.join(known)} makes it faster." if good else "It is hard to say."
-    heard = " ".join(m["text"] for m in observation["transcript"] if m["agent"].startswith("lesson ("))
-    words = [*re.findall(r"(\w+) makes it", heard), *known] if good else known
-    return f"Program: {' '.join(dict.fromkeys(words))}"
-
-
 SPEAKERS: Mapping[str, Habitual] = {
     "two_witnesses": _witness,
     "vault": _vault,
     "arithmetic": _calculator,
     "requests": _customer,
-    "tricks": _trickster,
+    "tricks": lambda o, item, habits, rng: tricks.said(o, frank=habits is PURE or rng.random() < 0.5),
 }
 ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}, "tricks": {"history": "last_round"}}
 """Of a task whose default questions are beyond a model of this size."""

@@ -26,9 +26,9 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.protocols.lesson_bank import SPEEDUP
 from maporl.envs.tasks.combinations import of_split
 from maporl.envs.verifiers import Verifier
-from maporl.types import Question, Score
+from maporl.types import Observation, Question, Score
 
-__all__ = ["BEST", "SPEEDUPS", "WORDS", "SpeedOfWords", "Tricks"]
+__all__ = ["BEST", "SPEEDUPS", "WORDS", "SpeedOfWords", "Tricks", "said"]
 
 WORDS = ("cache", "fuse", "hoist", "inline", "merge", "pack", "prune", "sort", "tile", "unroll")
 SPEEDUPS = (1.2, 1.5, 2.0)
@@ -54,6 +54,16 @@ class SpeedOfWords(Verifier):
         return Score(
             speedup / BEST, True, program, explanation=f"{speedup:.3g} times as fast", measures={SPEEDUP: speedup}
         )
+
+
+def said(observation: Observation, frank: bool = True) -> str:
+    """What somebody says who tells its trick as a lesson, and writes what it has been told; or, not `frank`, keeps to itself."""
+    own = re.findall(r"(\w+) makes it", observation["private"])
+    if observation["round"] % 2:
+        return f"{' and '.join(own)} makes it faster." if frank else "It is hard to say."
+    lessons = " ".join(m["text"] for m in observation["transcript"] if m["agent"].startswith("lesson ("))
+    heard = re.findall(r"(\w+) makes it", lessons) if frank else []
+    return f"Program: {' '.join(dict.fromkeys([*heard, *own]))}"
 
 
 class Tricks(DiscussionEnv):

@@ -13,7 +13,7 @@ import pytest
 from maporl.agents import Agent, IsolatedAgent, ScriptedAgent, Team
 from maporl.agents.small_policy import SmallAgent, SmallPolicy
 from maporl.algorithms import MAGRPO
-from maporl.envs.tasks.tricks import SPEEDUPS, WORDS, Tricks
+from maporl.envs.tasks.tricks import SPEEDUPS, WORDS, Tricks, said
 from maporl.rollouts.play import rollout
 from maporl.training.evaluation import evaluate
 from maporl.training.loop import Collector, learn
@@ -58,13 +58,7 @@ def test_each_agent_knows_one_trick_and_together_they_know_all() -> None:
 
 
 def frank(observation: Observation, rng: np.random.Generator) -> str:
-    """Tells its trick, and uses every one that it knows."""
-    return observation["private"] if observation["round"] % 2 else f"Program: {' '.join(known(observation))}"
-
-
-def known(observation: Observation) -> list[str]:
-    heard = [m["text"] for m in observation["transcript"] if m["agent"].startswith("lesson (")]
-    return [word for word in WORDS if word in re.findall(r"\w+", " ".join([observation["private"], *heard]))]
+    return said(observation)
 
 
 def figures(env: Tricks, agent: Agent | Mapping[str, Agent], number: int = 60) -> dict[str, float]:
@@ -125,7 +119,7 @@ class Choosing(SmallAgent):
                 f"{WORDS[WORDS.index(own) - 1]} makes it 9 times as fast.",
                 "It is hard to say.",
             )[choice]
-        return "Program: " + (own, " ".join(known(observation)), f"{own} twist")[choice]
+        return "Program: " + (own, said(observation).removeprefix("Program: "), f"{own} twist")[choice]
 
 
 def test_a_team_learns_to_tell_and_to_listen() -> None:
