@@ -330,8 +330,8 @@ ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}, 
 """Of a task whose default questions are beyond a model of this size."""
 SLIPS = 0.2
 """How often a calculator's first answer is wrong, beside what the model itself has not learned."""
-STEPS: Mapping[str, Mapping[str, int]] = {"arithmetic": {"steps": 900, "pure_steps": 0}}
-"""What a task takes to be half learned, where the recipe's default is not enough; it has no habits."""
+STEPS: Mapping[str, Mapping[str, int]] = {"arithmetic": {"steps": 900, "pure_steps": 0}, "tricks": {"steps": 700, "pure_steps": 450}}
+"""What a task without habits takes to be half learned, where the recipe's default is not enough."""
 
 
 def _fingerprint(recipe: Recipe) -> str:
