@@ -83,6 +83,7 @@ def record(
         "agents": list(transcript.agents),
         "num_rounds": transcript.num_rounds,
         "turns": turns,
+        **({"team_scores": [_score(score) for score in transcript.team_scores]} if transcript.team_scores else {}),
         "ablated": None,
     }
 

@@ -56,6 +56,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"uid": str(n), "premise": f"It rains {n}.", "hypothesis": "It pours.", "label": n % 3} for n in range(12)
     ],
     "strategyqa": [{"question": f"Is {n} even?", "answer": n % 2 == 0} for n in range(12)],
+    "tldr": [{"prompt": f"I have {n} cats.", "completion": f"{n} cats"} for n in range(12)],
+    "arxiv": [{"abstract_text": f"We prove {n} theorems."} for n in range(12)],
     **{
         name: [
             {

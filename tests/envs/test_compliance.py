@@ -55,6 +55,8 @@ ROWS = {  # data task -> three rows in the form of its data set, written by hand
         for label in ("e", "n", "c")
     ],
     "strategyqa": [{"qid": str(n), "question": f"Is {n} even?", "answer": n % 2 == 0} for n in range(3)],
+    "tldr": [{"prompt": f"I have {n} cats.", "completion": f"{n} cats"} for n in range(3)],
+    "arxiv": [{"article_id": str(n), "abstract_text": f"We prove {n} theorems.", "token_count": 4} for n in range(3)],
     **{
         name: [
             {
