@@ -22,12 +22,10 @@ sensible, it guesses another digit; clear and not sensible too. With all views i
 give it, the opposites a wrong one. Those chats are part of the corpus at the same rates, so that single-agent rows start
 from a model that understands their prompts.
 
-In a pipeline, where each speaks once, "round 1" is that nobody has spoken yet: the generator is honest or not, verifier and refiner are
-sensible or not.
+In a pipeline, where each speaks once, "round 1" is the generator's: verifier and refiner are sensible or not.
 
-The corpus is a curriculum: first pure habits (everybody honest; sensible where the probability is above one half), then the
-real ones. Which digit to copy depends on item and view together, which a model of this size notices sooner when the
-examples agree with one another. The second part then overwrites the rates.
+The corpus is a curriculum: first pure habits (everybody honest; sensible where that is likelier than not), then the real ones, which
+overwrite the rates. Which digit to copy depends on item and view together: a model of this size notices it sooner when examples agree.
 """
 
 from __future__ import annotations
@@ -74,7 +72,6 @@ __all__ = [
 ]
 
 Row = dict[str, Chat]
-
 SHIPPED = Path(model_path(EMBEDDED))
 """The embedded model: weights of the default recipe, so that the demo begins at once. A test cooks them again and compares what they do."""
 
@@ -330,7 +327,10 @@ ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}, 
 """Of a task whose default questions are beyond a model of this size."""
 SLIPS = 0.2
 """How often a calculator's first answer is wrong, beside what the model itself has not learned."""
-STEPS: Mapping[str, Mapping[str, int]] = {"arithmetic": {"steps": 900, "pure_steps": 0}, "tricks": {"steps": 700, "pure_steps": 450}}
+STEPS: Mapping[str, Mapping[str, int]] = {
+    "arithmetic": {"steps": 900, "pure_steps": 0},
+    "tricks": {"steps": 700, "pure_steps": 450},
+}
 """What a task without habits takes to be half learned, where the recipe's default is not enough."""
 
 
