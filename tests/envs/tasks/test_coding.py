@@ -312,6 +312,17 @@ def test_of_whole_answers_the_one_that_passes_most_visible_asserts_counts() -> N
     assert env.team_answer().correct == 1.0 and [bool(t.score) for t in told.turns] == [False, False, False, True]
 
 
+def test_who_has_a_role_is_told_of_answers_only() -> None:
+    env = Sums(protocol="pipeline", num_rounds=1)
+    for tester in ("It is wrong.", fenced("total([2])  # gives 0"), fenced("def check():\n    assert total([2]) == 4")):
+        assert [t.agent for t in played(env, ZERO, tester, ALONE).turns] == ["coder_0", "tests", "tester_0", "fixer_0"]
+    assert "line 1: expected ':'" in played(env, fenced("def total(xs)\n    return 0")).turns[-1].text
+    told = played(Sums(2, protocol="debate"), ZERO, "Nothing.").turns[-1].text
+    assert told.startswith("agent_0: It defines total.") and "agent_1: no code." in told
+    longest = [t.turns[-1].text for t, _ in env.rules.longest(env.questions("test")[0]) if t.turns]
+    assert len(longest) == 2 and min(map(len, longest)) > 200
+
+
 def test_the_share_and_all_passed_are_metrics() -> None:
     env = Sums(num_rounds=1)
     team = Team({(a, 0): ScriptedAgent(lambda o, g: AUX if o["agent"] == H else ZERO) for a in (H, M)})

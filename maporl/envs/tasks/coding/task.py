@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.tasks.coding.feedback import TESTER, TestFeedback
+from maporl.envs.tasks.coding.feedback import TestFeedback
 from maporl.envs.tasks.coding.programs import HELPER, MAIN, Runner, main_of, preamble_of
 from maporl.envs.tasks.coding.scoring import PartsTests, PassedTests
 from maporl.envs.team_answer import TeamAnswer, last_round
@@ -33,7 +33,7 @@ PIPELINE: Mapping[str, Any] = {
     "name": "pipeline",
     "roles": {
         "coder": "You are the coder: write the function that is asked for.",
-        TESTER: "You are the tester: read the code, say on which inputs it goes wrong and why. Do not write the function anew.",
+        "tester": "You are the tester: read the code, say on which inputs it goes wrong and why. Do not write the function anew.",
         "fixer": "You are the fixer: correct the code where it is wrong, and answer with the whole function.",
     },
 }
@@ -88,7 +88,7 @@ class CodingTask(DiscussionEnv):
         known = _WORDS.get(protocol, protocol) if isinstance(protocol, str) else protocol
         super().__init__(num_agents, num_rounds, protocol=known, **arguments)
         if isinstance(self.feedback, TestFeedback):
-            self.feedback = type(self.feedback)(self.runner)
+            self.feedback = self.feedback.run_by(self.runner)
 
     def own_verifiers(self) -> tuple[Any, Any]:
         if main_of(self.possible_agents) is None:
