@@ -28,11 +28,13 @@ BUILTINS: dict[str, dict[str, str]] = {
         "vault": "maporl.envs.tasks.vault:Vault",
         "shared_numbers": "maporl.envs.tasks.shared_numbers:SharedNumbers",
         "requests": "maporl.envs.tasks.requests:Requests",
+        "tricks": "maporl.envs.tasks.tricks:Tricks",
         "tldr": "maporl.envs.tasks.writing:TLDR",
         "arxiv": "maporl.envs.tasks.writing:ArXiv",
         "humaneval": "maporl.envs.tasks.coding.humaneval:HumanEval",
         "coophumaneval": "maporl.envs.tasks.coding.coophumaneval:CoopHumanEval",
         "mbpp": "maporl.envs.tasks.coding.mbpp:MBPP",
+        "faster_code": "maporl.envs.tasks.coding.faster:FasterCode",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",
@@ -40,6 +42,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "pipeline": "maporl.envs.protocols:Pipeline",
         "mixture_of_agents": "maporl.envs.protocols:MixtureOfAgents",
         "reconcile": "maporl.envs.protocols:ReConcile",
+        "lessons": "maporl.envs.protocols:Lessons",
     },
     "shaping": {
         "own_score": "maporl.envs.shaping:OwnScore",
