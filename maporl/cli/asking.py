@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from maporl.envs.rendering import print_any, transcript_text
     from maporl.envs.tasks.coding import CodingTask
     from maporl.rollouts.play import rollout
+    from maporl.training.evaluation import gold_reader
     from maporl.training.loop import ASK
     from maporl.training.run import RunFolder, load_team
     from maporl.training.threads import torch_settings
@@ -66,9 +67,8 @@ def run(args: argparse.Namespace) -> int:
         question = replace(question, answer="", metadata={})
     if env.oracle and not question.answer:
         raise UserValueError(
-            f"{args.run!r} discusses with the scores of a verifier, or with feedback, that knows the gold answer ({env.protocol!r}, "
-            f"{env.feedback!r}), and nobody knows that of your question. Ask a team that was trained without show_scores and the score of "
-            "stop, or with a learned verifier, and with feedback that does not read the gold answer."
+            f"in {args.run!r} {gold_reader(env)}, and nobody knows that of your question. Ask a team that was trained without show_scores "
+            "and the score of stop, or with a learned verifier, and with feedback that does not read the gold answer."
         )
     with without_progress_bars(), torch_settings(config):
         team = load_team(args.run, env=env, config=config)

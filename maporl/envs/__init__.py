@@ -6,7 +6,7 @@ Gymnasium (``maporl/SingleAgent-v0``) without loading any of them.
 
 from maporl.envs.checks import check_env
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.protocols import Consensus, Debate, MixtureOfAgents, Pipeline, Protocol, ReConcile, RoundRobin
+from maporl.envs.protocols import Consensus, Debate, Lessons, MixtureOfAgents, Pipeline, Protocol, ReConcile, RoundRobin
 from maporl.envs.registration import register_all
 from maporl.envs.shaping import (
     DiscountedOwn,
@@ -35,6 +35,7 @@ __all__ = [
     "Incentives",
     "LastRoundOwn",
     "LastRoundTeam",
+    "Lessons",
     "MixtureOfAgents",
     "OutcomeCredit",
     "OwnScore",

@@ -1,4 +1,4 @@
-"""The team's answer: majority vote, last speaker, or a weighted vote, read off a transcript.
+"""The team's answer: majority vote, last speaker, a weighted vote, or the best of all that was said, read off a transcript.
 
 Answers are the canonical ones that a verifier extracted; a message without one abstains. A tie is counted by expectation:
 the share of tied answers that are right (MAPoRL's paper; a coin among the tied would only add noise).
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from maporl.errors import UserValueError
@@ -19,12 +19,15 @@ __all__ = [
     "TeamAnswer",
     "answer_of",
     "as_first_said",
+    "best_of_history",
     "by_confidence",
     "by_score",
     "confidence",
+    "figure",
     "last_round",
     "last_speaker",
     "majority",
+    "measured_again",
     "weighted",
 ]
 
@@ -41,6 +44,7 @@ class TeamAnswer:
         tied: How many different answers share the first place; 0 if there is no answer.
         oracle: The choice used the gold answer, so this is an upper bound and never a baseline.
         scored: The choice read a verifier's scores, so what a judge took for them is a cost of it.
+        measures: Of the score (`Score.measures`) of the message that was chosen, or in which the answer was first given.
     """
 
     answer: str | None
@@ -48,6 +52,7 @@ class TeamAnswer:
     tied: int = 1
     oracle: bool = False
     scored: bool = False
+    measures: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 def answer_of(turn: Turn) -> str | None:
@@ -124,7 +129,9 @@ def vote(
     best = max(totals)
     tied = [group for group, total in zip(groups, totals, strict=True) if math.isclose(total, best, abs_tol=1e-12)]
     right = sum(any(turns[index].correct for index in members) for _, members in tied)
-    return TeamAnswer(tied[0][0], right / len(tied), tied=len(tied), oracle=oracle, scored=scored)
+    first = turns[tied[0][1][0]].score
+    measures = {} if first is None else first.measures
+    return TeamAnswer(tied[0][0], right / len(tied), len(tied), oracle, scored, measures)
 
 
 def majority(transcript: Transcript, equivalent: Equivalent | None = None) -> TeamAnswer:
@@ -206,3 +213,44 @@ def by_score(transcript: Transcript, verifier: Any, equivalent: Equivalent | Non
     """
     same = equivalent or getattr(verifier, "equivalent", None)
     return weighted(transcript, lambda turn: max(turn.value, 0.0), same, verifier=verifier)
+
+
+def figure(score: Score, measure: str = "value") -> float:
+    """The value of a score, or another figure of it (`Score.measures`).
+
+    Raises:
+        ValueError: It has none of that name, or it is no finite number.
+    """
+    if measure != "value" and measure not in score.measures:
+        raise UserValueError(
+            f"a score has no measure {measure!r}, only {sorted(score.measures)}; use 'value', or a verifier that measures it."
+        )
+    found = score.value if measure == "value" else score.measures[measure]
+    if not math.isfinite(found):
+        raise UserValueError(f"the {measure} of a score is {found}; a verifier must give a finite number.")
+    return float(found)
+
+
+def best_of_history(transcript: Transcript, measure: str = "value", *, verifier: Any = None) -> TeamAnswer:
+    """The best message of all rounds, the first of equals. What is known to be wrong is none: if all is, there is no answer.
+
+    Args:
+        transcript: The discussion, its turns scored.
+        measure: What is greatest: the "value" of a score, or one of its measures, such as "speedup".
+        verifier: Whose scores they are: an oracle's where it reads the gold answer. None: the environment says so (`labelled`).
+
+    Raises:
+        ValueError: As `figure`.
+    """
+    oracle = verifier is not None and bool(verifier.uses_gold)
+    turns = [(turn, turn.score) for turn in transcript.turns if turn.said and turn.score is not None]
+    known = [(turn, score) for turn, score in turns if score.status == "ok" and score.correct is not False]
+    if not known:
+        return TeamAnswer(None, 0.0, tied=0, oracle=oracle, scored=True)
+    best, score = max(known, key=lambda pair: figure(pair[1], measure))
+    return TeamAnswer(answer_of(best), float(bool(best.correct)), oracle=oracle, scored=True, measures=score.measures)
+
+
+def measured_again(answer: TeamAnswer, score: Score) -> TeamAnswer:
+    """An answer by a new score of it: the best of several noisy figures is too good (the winner's curse)."""
+    return replace(answer, correct=answer.correct * (score.correct is not False), measures=score.measures)

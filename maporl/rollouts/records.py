@@ -81,6 +81,7 @@ def record(
         "tied": answer.tied,
         "oracle": answer.oracle,
         **({"scored": True} if answer.scored else {}),
+        **({"team_measures": dict(answer.measures)} if answer.measures else {}),
         "overflow": episode.overflow,
         "agents": list(transcript.agents),
         "num_rounds": transcript.num_rounds,

@@ -177,7 +177,7 @@ class _Remote:
 def _handed_back(value: Any) -> Any:
     if isinstance(value, _Remote):
         return value._number
-    raise TypeError(f"the tests hand a {type(value).__name__} to the answer, which cannot be copied")
+    raise ModuleError(f"the tests hand a {type(value).__name__} to the answer, which cannot be copied")
 
 
 class _Names(dict):  # type: ignore[type-arg]

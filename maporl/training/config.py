@@ -93,8 +93,8 @@ class RunConfig:
         num_recorded_discussions: Training discussions that are kept with their advantages, of the first iteration, of those that an
             evaluation follows, and of the last.
         eval_temperature: None decodes greedily in evaluations, a number samples.
-        team_answer: How a discussion becomes one answer in evaluations: "protocol", "majority", "last_speaker", "confidence" or
-            "verifier" (votes weighted by what is stated | scored).
+        team_answer: How a discussion becomes one answer in evaluations: "protocol", "majority", "last_speaker", "confidence",
+            "verifier" (votes weighted by what is stated | scored) or "best_of_history" (of all rounds, what is scored highest).
         allow_oracle: Let an answer stand in which a verifier that knows the gold answer had a part: it chose, or its scores were shown.
         checkpoint_every: Iterations between checkpoints.
         dtype: Of the base model: "float32", "bfloat16" or "float16" (16-bit products; sums stay float32). None is bfloat16 for models above

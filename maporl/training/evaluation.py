@@ -11,14 +11,15 @@ import numpy as np
 
 from maporl.agents.team import Team
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.team_answer import TeamAnswer, by_confidence, by_score, last_speaker, majority
+from maporl.envs.protocols.lesson_bank import SPEEDUP, speedup_metrics
+from maporl.envs.team_answer import TeamAnswer, best_of_history, by_confidence, by_score, last_speaker, majority
 from maporl.errors import UserValueError
 from maporl.rollouts.measures import mean_measures
 from maporl.rollouts.play import rollout
 from maporl.rollouts.records import record, write_records
-from maporl.types import Question, Transcript
+from maporl.types import Episode, Question, Transcript
 
-__all__ = ["TEAM_ANSWERS", "Evaluation", "check_oracle", "check_team_answer", "evaluate", "subset"]
+__all__ = ["TEAM_ANSWERS", "Evaluation", "check_oracle", "check_team_answer", "evaluate", "gold_reader", "subset"]
 
 
 TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
@@ -27,8 +28,10 @@ TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
     "last_speaker": lambda env, transcript: last_speaker(transcript),
     "confidence": lambda env, transcript: by_confidence(transcript, env.verifiers.equivalent),
     "verifier": lambda env, transcript: by_score(transcript, env.verifier, env.verifiers.equivalent),
+    "best_of_history": lambda env, transcript: best_of_history(transcript, verifier=env.verifier),
 }
-"""Ways from a discussion to the team's one answer; "confidence" and "verifier" are votes weighted by what is stated and scored."""
+"""Ways from a discussion to the team's one answer; "confidence" and "verifier" are votes weighted by what is stated and scored,
+"best_of_history" is the message of all rounds whose score is greatest."""
 
 ENDS = ("truncated", "thinking_cut", "stopped")
 """What may be so of a `Completion`, and is counted."""
@@ -66,8 +69,7 @@ def evaluate(
         greedy: Decode greedily, else sample as in training.
         team_answer: How the discussion becomes one answer: a word of `TEAM_ANSWERS`; "protocol" is the protocol's own rule (majority
             vote of the last round with ties by expectation; the last speaker of a pipeline).
-        allow_oracle: Let an answer stand that was chosen by a verifier that knows the gold answer, or found in a discussion that
-            such a verifier took part in.
+        allow_oracle: Let an answer stand in which a verifier that knows the gold answer had a part.
 
     Raises:
         ValueError: No questions, an unknown word, or an oracle answer that was not allowed.
@@ -91,6 +93,7 @@ def evaluate(
         "eval/tied": float(np.mean([a.tied > 1 for a in answers])),
         "eval/questions": float(len(questions)),
         "eval/overflow": float(np.mean([e.overflow for e in episodes])),
+        **_speedups(episodes, answers, f"eval/{oracle}"),
         **{f"eval/{how}": float(np.mean([getattr(c, how) for e in episodes for c in e.completions])) for how in ENDS},
         "eval/completion_tokens": float(np.mean([sum(c.sampled_tokens for c in e.completions) for e in episodes])),
         "eval/prompt_tokens": float(np.mean([sum(len(c.prompt_ids) for c in e.completions) for e in episodes])),
@@ -108,6 +111,15 @@ def evaluate(
     return Evaluation(metrics, [record(e, a, greedy=greedy) for e, a in zip(episodes, answers, strict=True)])
 
 
+def _speedups(episodes: Sequence[Episode], answers: Sequence[TeamAnswer], prefix: str) -> dict[str, float]:
+    """What the answers' speed-ups come to; nothing where no message has one."""
+    scores = [turn.score for episode in episodes for turn in episode.transcript.turns if turn.score is not None]
+    if not any(SPEEDUP in score.measures for score in scores):
+        return {}
+    found = speedup_metrics([answer.measures.get(SPEEDUP, 0.0) if answer.correct else 0.0 for answer in answers])
+    return {prefix + name: value for name, value in found.items()}
+
+
 def check_team_answer(word: str) -> None:
     """Raise a ValueError if `word` is no way to a team's answer."""
     if word not in TEAM_ANSWERS:
@@ -118,7 +130,7 @@ def check_oracle(env: DiscussionEnv, allow_oracle: bool) -> None:
     """Raise a ValueError if the gold answer has a part in this environment's discussions, unless that is allowed."""
     if env.oracle and not allow_oracle:
         raise UserValueError(
-            f"{_gold_reader(env)}: what the team then answers is an oracle's, not a result. {_HOW_NOT}, or pass --allow_oracle to get a "
+            f"{gold_reader(env)}: what the team then answers is an oracle's, not a result. {_HOW_NOT}, or pass --allow_oracle to get a "
             "figure labelled oracle."
         )
 
@@ -126,7 +138,7 @@ def check_oracle(env: DiscussionEnv, allow_oracle: bool) -> None:
 _HOW_NOT = "Use a learned verifier, leave show_scores and the score of stop out, or give feedback that does not read the gold answer"
 
 
-def _gold_reader(env: DiscussionEnv) -> str:
+def gold_reader(env: DiscussionEnv) -> str:
     """What of a discussion knows the gold answer."""
     if env.feedback.uses_gold:
         return f"feedback {env.feedback!r} looks at the gold answer (or does not say with uses_gold = False that it does not)"

@@ -459,7 +459,7 @@ class TestAfterwards:
         shown = RunFolder(other).config.merged({"env_args": {"protocol": {"name": "debate", "show_scores": True}}})
         shown.save(other / "config.yaml")
         code, _, err = run("ask", other, "What is it?")
-        assert code == 2 and "with feedback, that knows the gold answer" in err and "Traceback" not in err
+        assert code == 2 and "the scores of a verifier that knows the gold answer" in err and "Traceback" not in err
         learned = {"function": "run_toys:share_of_letters", "uses_gold": False, "rule_based": False}
         verifier = {"name": "maporl.envs.verifiers:Function", **learned}
         shown.merged({"env_args": {"verifier": verifier}}).save(other / "config.yaml")
@@ -473,7 +473,9 @@ class TestAfterwards:
         import shutil
 
         other = shutil.copytree(trained, tmp_path / "other")
-        RunFolder(other).config.merged({"env": env, "num_rounds": 1}).save(other / "config.yaml")
+        RunFolder(other).config.merged({"env": env, "num_rounds": 1, "env_args": {"protocol": "debate"}}).save(
+            other / "config.yaml"
+        )
         code, out, err = run("ask", other, "What is 3 + 4?", "--temperature", "1", "--max_new_tokens", "8")
         assert code == 0 and "[round 1] agent_0:" in out, err
 

@@ -55,6 +55,8 @@ ROWS = {  # data task -> three rows in the form of its data set, written by hand
         for label in ("e", "n", "c")
     ],
     "strategyqa": [{"qid": str(n), "question": f"Is {n} even?", "answer": n % 2 == 0} for n in range(3)],
+    "tldr": [{"prompt": f"I have {n} cats.", "completion": f"{n} cats"} for n in range(3)],
+    "arxiv": [{"article_id": str(n), "abstract_text": f"We prove {n} theorems.", "token_count": 4} for n in range(3)],
     **{
         name: [
             {
@@ -68,7 +70,7 @@ ROWS = {  # data task -> three rows in the form of its data set, written by hand
         for name in ("humaneval", "coophumaneval", "mbpp")
     },
 }
-CASES = list(itertools.product(TASKS, PROTOCOLS))
+CASES = [case for case in itertools.product(TASKS, PROTOCOLS) if case != ("requests", "lessons")]
 # PettingZoo expects arrays; here observations and actions are text on purpose.
 text_spaces = pytest.mark.filterwarnings(
     "ignore:Observation is not a NumPy array",
@@ -121,7 +123,7 @@ def test_pettingzoos_own_tests(
     else:
         parallel_api_test(Module.parallel_env())
         parallel_seed_test(Module.parallel_env)
-        if protocol != "reconcile":  # which ends early when all say the same
+        if protocol not in ("reconcile", "lessons"):  # which end early: when all say the same, when one is right
             max_cycles_test(Module)
     assert kind.metadata.get("is_parallelizable", True) is True  # the class's metadata is not the instance's
 
@@ -129,6 +131,11 @@ def test_pettingzoos_own_tests(
 @pytest.mark.parametrize("task, protocol", CASES)
 def test_check_env_passes_what_is_shipped(task: str, protocol: str, data: dict[str, Any]) -> None:
     check_env(registry.build("env", task, protocol=protocol, **data))
+
+
+def test_a_protocol_that_reads_scores_needs_somebody_who_gives_them() -> None:
+    with pytest.raises(ValueError, match=r"Lessons\(.*\) reads the scores of messages; pass verifier="):
+        registry.build("env", "requests", protocol="lessons")
 
 
 @pytest.mark.parametrize("protocol", DEBATES)

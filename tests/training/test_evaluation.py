@@ -85,7 +85,7 @@ def test_bad_input() -> None:
         evaluate(env, team(), [])
     with pytest.raises(ValueError, match=r"team_answer 'loudest' is unknown; use one of \['protocol'"):
         evaluate(env, team(), env.questions("test")[:1], team_answer="loudest")
-    assert set(TEAM_ANSWERS) == {"protocol", "majority", "last_speaker", "confidence", "verifier"}
+    assert set(TEAM_ANSWERS) == {"protocol", "majority", "last_speaker", "confidence", "verifier", "best_of_history"}
 
 
 def test_the_subset_is_mixed_and_the_whole_set_is_everything() -> None:

@@ -13,6 +13,7 @@ from maporl.benchmarks.analysis.flips import Discussion
 from maporl.benchmarks.analysis.results import Cell
 from maporl.benchmarks.study.best_seat import best_seat
 from maporl.benchmarks.study.keys import file_name
+from maporl.envs.protocols.lesson_bank import SPEEDUP
 from maporl.rollouts.records import Record, costs_of, messages_of
 
 __all__ = ["Measured", "Outcomes", "Run", "accuracy", "counts", "mean_of_known", "pooled"]
@@ -32,6 +33,8 @@ class Run:
         parsed: Share of judged messages in which an answer was found; None if no message was judged.
         costs: "generations", "prompt_tokens", "completion_tokens" and "judge_tokens" per question of `outcomes`.
         discussions: By question, the discussions behind `outcomes`.
+        speedups: Of each answer behind `outcomes`, how many times as fast as the original it is, 0 if it is wrong; () where no verifier
+            measures that.
     """
 
     seed: int
@@ -41,6 +44,7 @@ class Run:
     parsed: float | None
     costs: Mapping[str, float]
     discussions: Mapping[str, Sequence[Discussion]]
+    speedups: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ def _run(cell: Cell) -> Run | None:
         float(np.mean(parsed)) if parsed else None,
         {name: sum(costs[name] for costs in spent) / len(spent) for name in spent[0]},
         _discussions(sampled),
+        _speedups(sampled),
     )
 
 
@@ -124,6 +129,13 @@ def _outcomes(records: Iterable[Record]) -> Outcomes:
     for r in records:
         outcomes.setdefault(r["question_id"], []).append(float(r["team_correct"]))
     return outcomes
+
+
+def _speedups(records: Sequence[Record]) -> list[float]:
+    scores = (turn["score"] for record in records for turn in record["turns"] if turn["score"])
+    if not any(SPEEDUP in score.get("measures", ()) for score in scores):
+        return []
+    return [r.get("team_measures", {}).get(SPEEDUP, 0.0) if r["team_correct"] else 0.0 for r in records]
 
 
 def _discussions(records: Iterable[Record]) -> dict[str, list[Discussion]]:

@@ -18,6 +18,7 @@ from maporl.benchmarks.analysis.outcomes import Measured, accuracy, counts, mean
 from maporl.benchmarks.analysis.pass_at_k import pass_at_powers
 from maporl.benchmarks.analysis.results import Cell, Results
 from maporl.benchmarks.analysis.rounds import accuracy_by_round, flip_rates
+from maporl.benchmarks.analysis.speedups import speedups
 from maporl.benchmarks.analysis.statistics import clustered_interval, compare, holm, minimum_detectable_paired
 from maporl.benchmarks.analysis.verifier_gap import verifier_gaps
 from maporl.training.run_folder import RunFolder
@@ -36,6 +37,7 @@ def summarise(results: Results) -> dict[str, Any]:
         | pooled | per method over all tasks, from 10 runs on: interquartile mean, its interval, probability of improvement |
         | rounds | of every row with a second round, task, method, oracle and the keys of `by_round.accuracy_by_round` |
         | flips | of every row whose agents have others, the same and the keys of `by_round.flip_rates` |
+        | speedups | of every row whose answers are timed, the same and the keys of `speedups.speedups` |
         | gaps | of every row trained by a verifier that is not the truth, oracle and the keys of `verifier_gap.verifier_gaps` |
 
         A row: task, method, label, team, trained, oracle, matched [[team, "completion" | "all"], ...]; accuracy (the mean over seeds, ties
@@ -68,6 +70,7 @@ def summarise(results: Results) -> dict[str, Any]:
         "pooled": _pooled(rows),
         "rounds": _of_each(rows, measured, accuracy_by_round),
         "flips": _of_each(rows, measured, flip_rates),
+        "speedups": _of_each(rows, measured, speedups),
         "gaps": gaps,
     }
 

@@ -41,7 +41,7 @@ def seats_of(word: str, seats: int) -> dict[str, int]:
 def discussion(
     of: Cast, speak: Speaker, prompts: PromptTemplate, rng: np.random.Generator, *, teams: float = 10.0
 ) -> list[Chat]:
-    """One discussion on a training question, as each of its speakers saw it.
+    """One discussion on a training question, as each of its speakers saw it: a chat each, or several where one does not go on with another.
 
     Args:
         of: Of `cast`.
@@ -55,15 +55,21 @@ def discussion(
     kind = rng.random() * (teams / seats + 2)  # a team's discussion gives `seats` chats
     alone = lone[int(rng.integers(seats))]
     env = alone if kind < 1 else told if kind < 2 else team
-    questions, rules = env.questions("train"), env.rules.unjudged
+    questions, rules = env.questions("train"), env.rules if env.protocol.reads_scores else env.rules.unjudged
     transcript = rules.start(questions[int(rng.integers(len(questions)))])
-    seen: dict[str, Chat] = {}
+    seen: dict[str, list[Chat]] = {}
     while due := rules.due(transcript):
         said = []
         for seat in due:
             observation = rules.observe(transcript, seat)
             text = speak(observation, transcript.question.metadata)
-            seen[seat.agent] = [*prompts.messages(observation), {"role": "assistant", "content": text}]
+            chat, own = (
+                [*prompts.messages(observation), {"role": "assistant", "content": text}],
+                seen.setdefault(seat.agent, []),
+            )
+            if own and chat[: len(own[-1])] == own[-1]:
+                own.pop()
+            own.append(chat)
             said.append(Turn(*seat, text))
         (transcript,) = rules.extend([(transcript, said)])
-    return list(seen.values())
+    return [chat for own in seen.values() for chat in own]

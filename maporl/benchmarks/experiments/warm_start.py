@@ -14,20 +14,18 @@ What the speakers do, by habit:
 | two witnesses, foggy view | the digit seen | one more | follows the other agent | stays with the digit seen |
 | vault | own digit, rest guessed | one more, rest guessed | own digit and the others' | own digit, keeps its guesses |
 
-Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip. So have requests:
-who asks asks for anything, and the customer answers it.
+Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip. So have requests
+(who asks asks for anything, and the customer answers it) and tricks (half of the time lessons are told, and used).
 
 The lie is always the same, so that a liar lies under greedy decoding too. A lone agent has nobody to follow: foggy and
 sensible, it guesses another digit; clear and not sensible too. With all views it knows the answer: honest and sensible
 give it, the opposites a wrong one. Those chats are part of the corpus at the same rates, so that single-agent rows start
 from a model that understands their prompts.
 
-In a pipeline, where each speaks once, "round 1" is that nobody has spoken yet: the generator is honest or not, verifier and refiner are
-sensible or not.
+In a pipeline, where each speaks once, "round 1" is the generator's: verifier and refiner are sensible or not.
 
-The corpus is a curriculum: first pure habits (everybody honest; sensible where the probability is above one half), then the
-real ones. Which digit to copy depends on item and view together, which a model of this size notices sooner when the
-examples agree with one another. The second part then overwrites the rates.
+The corpus is a curriculum: first pure habits (everybody honest; sensible where that is likelier than not), then the real ones, which
+overwrite the rates. Which digit to copy depends on item and view together: a model of this size notices it sooner when examples agree.
 """
 
 from __future__ import annotations
@@ -51,6 +49,7 @@ from maporl.agents.prompts import PromptTemplate
 from maporl.agents.simulated_human import answer
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.benchmarks.experiments.scripted import Cast, Chat, cast, discussion, seats_of
+from maporl.envs.tasks import tricks
 from maporl.envs.tasks.combinations import ITEMS
 from maporl.envs.tasks.requests import ATTRIBUTES
 from maporl.errors import UserValueError
@@ -73,7 +72,6 @@ __all__ = [
 ]
 
 Row = dict[str, Chat]
-
 SHIPPED = Path(model_path(EMBEDDED))
 """The embedded model: weights of the default recipe, so that the demo begins at once. A test cooks them again and compares what they do."""
 
@@ -160,11 +158,10 @@ def make_warm_start(
 
     The default recipe of two witnesses has been cooked already and is copied from the package; ``shipped=False`` cooks it again.
 
-    Beside the model stand ``prompts.yaml`` (the prompts it has learned, for ``--prompts``) and ``recipe.json``.
-
+    Beside the model stand ``prompts.yaml`` (the prompts it has learned) and ``recipe.json``.
     Args:
         path: The folder.
-        task: "two_witnesses", "vault", "arithmetic", "requests"; several are learned in equal parts, in as many steps as all of them take.
+        task: One of `SPEAKERS`; several are learned in equal parts, in as many steps as all of them take.
         seed: Of weights, corpus and order.
         shipped: Copy the package's weights if they come from this very recipe.
         **settings: Other fields of :class:`Recipe`.
@@ -324,13 +321,17 @@ SPEAKERS: Mapping[str, Habitual] = {
     "vault": _vault,
     "arithmetic": _calculator,
     "requests": _customer,
+    "tricks": lambda o, item, habits, rng: tricks.said(o, frank=habits is PURE or rng.random() < 0.5),
 }
-ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}}
+ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}, "tricks": {"history": "last_round"}}
 """Of a task whose default questions are beyond a model of this size."""
 SLIPS = 0.2
 """How often a calculator's first answer is wrong, beside what the model itself has not learned."""
-STEPS: Mapping[str, Mapping[str, int]] = {"arithmetic": {"steps": 900, "pure_steps": 0}}
-"""What a task takes to be half learned, where the recipe's default is not enough; it has no habits."""
+STEPS: Mapping[str, Mapping[str, int]] = {
+    "arithmetic": {"steps": 900, "pure_steps": 0},
+    "tricks": {"steps": 700, "pure_steps": 450},
+}
+"""What a task without habits takes to be half learned, where the recipe's default is not enough."""
 
 
 def _fingerprint(recipe: Recipe) -> str:

@@ -11,6 +11,7 @@ __all__ = [
     "OTHERS_FLIPS",
     "OWN_FLIPS",
     "POOLED",
+    "SPEEDUPS",
     "VERIFIER_GAP",
     "Column",
     "Row",
@@ -161,6 +162,14 @@ def _iterations(row: Row) -> str:
     ends = sorted({run["iterations"] for run in row["runs"]})
     return f"{ends[0]}" if len(ends) == 1 else f"{ends[0]} to {ends[-1]}"
 
+
+SPEEDUPS: tuple[Column, ...] = (
+    ("method", _marked_name),
+    ("geometric mean, at least 1", lambda r: share(r["speedup_geometric"])),
+    ("mean, wrong 0", lambda r: share(r["speedup_arithmetic"])),
+    ("share of at least 2", lambda r: share(r["speedup_2"])),
+    ("every seed's geometric mean", lambda r: " ".join(share(seed["speedup_geometric"]) for seed in r["seeds"])),
+)
 
 VERIFIER_GAP: tuple[Column, ...] = (
     ("method", _marked_name),

@@ -17,6 +17,7 @@ from maporl.benchmarks.report.columns import (
     OTHERS_FLIPS,
     OWN_FLIPS,
     POOLED,
+    SPEEDUPS,
     VERIFIER_GAP,
     Column,
     Row,
@@ -73,8 +74,10 @@ def _parts(summary: Mapping[str, Any]) -> list[tuple[str, Sequence[Column], list
 
 
 def _talk(task: str, summary: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Column], list[Row]]]:
-    """What happens between rounds, and between a verifier and the truth while a team learns."""
-    rounds, flips, gaps = ([r for r in summary[key] if r["task"] == task] for key in ("rounds", "flips", "gaps"))
+    """How fast programs are, what happens between rounds, and between a verifier and the truth while a team learns."""
+    keys = ("speedups", "rounds", "flips", "gaps")
+    speedups, rounds, flips, gaps = ([r for r in summary[key] if r["task"] == task] for key in keys)
+    yield f"{task}: times as fast as the originals", SPEEDUPS, speedups
     if rounds:
         yield f"{task}: accuracy by round, mean over agents", by_round(rounds), rounds
     before = "from one round to the next (R right, W wrong)"
@@ -284,6 +287,7 @@ def write_tables(summary: Mapping[str, Any], folder: Path) -> list[Path]:
         "methods.csv": summary["rows"],
         "comparisons.csv": summary["comparisons"],
         "pooled.csv": summary["pooled"],
+        "speedups.csv": summary["speedups"],
         "rounds.csv": summary["rounds"],
         "flips.csv": flip_lines(summary["flips"]),
         "verifier_gap.csv": summary["gaps"],

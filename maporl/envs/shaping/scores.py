@@ -37,6 +37,12 @@ def round_means(transcript: Transcript) -> list[float]:
     return [round_mean(transcript, index) for index in range(transcript.completed_rounds)]
 
 
+def scored_rounds(transcript: Transcript) -> list[int]:
+    """The completed rounds of which a message is scored: of lessons, which nobody scores, none is the last one that counts."""
+    rounds = range(transcript.completed_rounds)
+    return [index for index in rounds if any(turn.score is not None for turn in transcript.round(index))]
+
+
 def own_value(turn: Turn, means: Sequence[float]) -> float:
     """A message's own value; an unscored message stands at the mean of its round once that is completed."""
     if turn.score is not None:
@@ -63,25 +69,26 @@ class TeamMean(Shaping):
 
 @dataclass(frozen=True)
 class LastRoundTeam(Shaping):
-    """r(t,a) = mean over j of v(T,j): every message gets the mean of the last (completed) round. MAPoRL, appendix F."""
+    """r(t,a) = mean over j of v(T,j): every message gets the mean of the last (completed, scored) round. MAPoRL, appendix F."""
 
     contains_future = True
 
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
-        last = (round_means(transcript) or [0.0])[-1]
-        return (last,) * len(transcript.turns)
+        last = (scored_rounds(transcript) or [-1])[-1]
+        return (round_mean(transcript, last),) * len(transcript.turns)
 
 
 @dataclass(frozen=True)
 class LastRoundOwn(Shaping):
-    """r(t,a) = v(T,a): every message gets the value of its speaker's latest message. MAPoRL, appendix F."""
+    """r(t,a) = v(T,a): every message gets the value of its speaker's latest message (of a scored round). MAPoRL, appendix F."""
 
     contains_future = True
 
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
         means = round_means(transcript)
-        latest = {turn.agent: own_value(turn, means) for turn in transcript.turns}
-        return tuple(latest[turn.agent] for turn in transcript.turns)
+        unscored = {*range(len(means))} - {*scored_rounds(transcript)}
+        latest = {turn.agent: own_value(turn, means) for turn in transcript.turns if turn.round not in unscored}
+        return tuple(latest.get(turn.agent, 0.0) for turn in transcript.turns)
 
 
 @dataclass(frozen=True)
@@ -134,13 +141,13 @@ def discounted(values: Sequence[float], gamma: float) -> float:
 
 @dataclass(frozen=True)
 class OutcomeCredit(Shaping):
-    """A last-round message earns its own score, every earlier one the team's mean score of the last round."""
+    """A last-round message earns its own score, every earlier one the team's mean score of the last round (that is scored)."""
 
     contains_future = True
 
     def __call__(self, transcript: Transcript) -> tuple[float, ...]:
         means = round_means(transcript)
-        last = len(means) - 1
+        last = (scored_rounds(transcript) or [-1])[-1]
         return tuple(means[last] if turn.round < last else own_value(turn, means) for turn in transcript.turns)
 
 

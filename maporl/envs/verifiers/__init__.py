@@ -8,6 +8,7 @@ from maporl.envs.verifiers.mathematics.expression import MathExpression
 from maporl.envs.verifiers.noisy import Noisy
 from maporl.envs.verifiers.number import Number
 from maporl.envs.verifiers.remote import Remote
+from maporl.envs.verifiers.rouge import Rouge
 from maporl.envs.verifiers.verifier import (
     AnswerVerifier,
     TeamVerifier,
@@ -28,6 +29,7 @@ __all__ = [
     "Number",
     "Regex",
     "Remote",
+    "Rouge",
     "TRLReward",
     "TeamVerifier",
     "Verifier",

@@ -236,7 +236,7 @@ def test_files(summary: dict[str, Any], odd: dict[str, Any], tmp_path: Path) -> 
     assert [file.name for file in written] == ["results.md", "results.tex", "methods.csv", "comparisons.csv"]
     assert written[0].read_text(encoding="utf-8") == markdown(summary)
     assert written[1].read_text(encoding="utf-8") == latex(summary)
-    keys = ("rows", "comparisons", "pooled", "rounds", "flips", "gaps")
+    keys = ("rows", "comparisons", "pooled", "speedups", "rounds", "flips", "gaps")
     nothing = write_tables({key: [] for key in keys}, tmp_path / "nothing")
     assert [file.name for file in nothing] == ["results.md", "results.tex"]
 

@@ -56,7 +56,8 @@ def test_after_a_round_everybody_is_told_its_own_and_its_peers_values() -> None:
 def test_off_by_default_nothing_has_a_score() -> None:
     for word in PROTOCOLS:
         env = spoken(started(word), "<7> v=0.3", "no v=0.8")
-        assert not env.protocol.show_scores and not env.protocol.reads_scores
+        assert not env.protocol.show_scores
+        assert env.protocol.reads_scores is (word == "lessons")  # which says what came of an answer
         assert all("score" not in m for a in env.agents for m in env.observe(a)["transcript"])
 
 
@@ -128,7 +129,7 @@ def test_pettingzoos_own_tests(protocol: str, verifier: Any, capsys: pytest.Capt
     arguments = {"protocol": {"name": protocol, "show_scores": True}, "verifier": verifier}
     api_test(TwoWitnesses(**arguments))
     seed_test(lambda **more: TwoWitnesses(**arguments, **more))
-    if protocol in ("debate", "reconcile"):
+    if protocol in ("debate", "reconcile", "lessons"):
         parallel_api_test(TwoWitnesses(**arguments).parallel())
     check_env(TwoWitnesses(**arguments))
 

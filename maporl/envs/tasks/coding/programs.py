@@ -6,7 +6,7 @@ import ast
 import builtins
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from maporl.envs.tasks.coding.extraction import Code, code_of, parsed
@@ -74,13 +74,10 @@ def preamble_of(prompt: str, entry_point: str) -> str:
 
 def whole_program(asked: Asked, source: str) -> Program:
     """The program of a whole module; what the prompt has beside the function is there, too, unless the module defines it anew."""
-    whole, tests = joined([asked.preamble, source]), asked.tests
-    if hasattr(
-        builtins, asked.entry_point
-    ):  # the tests' own `sum` is Python's, which no answer may replace but the one asked for
-        name = f"the_answers_{asked.entry_point}"
-        whole, tests = f"{whole}\n\n{name} = {asked.entry_point}\n", f"{asked.entry_point} = {name}\n{tests}"
-    return Program(whole, tests, asked.setup)
+    name, tests = asked.entry_point, asked.tests
+    if hasattr(builtins, name) or name == "answer":  # else `sum` is Python's in tests, and no answer may replace it
+        tests = f"{name} = answer.{name}\n{tests}"
+    return Program(joined([asked.preamble, source]), tests, asked.setup)
 
 
 def joined(sources: Sequence[str]) -> str:
@@ -110,7 +107,8 @@ def part(asked: Asked, message: str, *, main: bool) -> Code:
 
 @dataclass
 class Runner:
-    """Runs programs in this process's sandbox, and remembers the latest reports: feedback asks about what has just been scored.
+    """Runs programs in this process's sandbox, and remembers the latest reports, without what was printed: feedback asks about
+    what has just been scored.
 
     Args:
         limits: Of a program.
@@ -133,7 +131,8 @@ class Runner:
         """
         new = list(dict.fromkeys(program for program in programs if program not in self._known))
         if new:
-            self._known.update(zip(new, (self.run or self._sandboxed)(new), strict=True))
+            reports = (self.run or self._sandboxed)(new)
+            self._known.update((p, replace(r, output="")) for p, r in zip(new, reports, strict=True))
         for program in programs:
             self._known.move_to_end(program)
         found = [self._known[program] for program in programs]
