@@ -2,8 +2,8 @@
 
 The team is shown the question under its task's instruction. What an agent alone is to know: --private.agent_0 "Clear view: 7."
 
-What a coding team answers is run in the sandbox, never elsewhere: whether it loads, and what comes of your asserts. They are in --tests FILE,
-or else the examples in the question (">>> double(2)", and "4" below it). Between rounds the team is told what it was told in training.
+What a coding team answers is run in the sandbox, never elsewhere: whether it loads, and what comes of your asserts. They are those of
+--tests FILE, or else the examples in the question (">>> double(2)", and "4" below it). Feedback tells of them as it did in training.
 """
 
 from __future__ import annotations

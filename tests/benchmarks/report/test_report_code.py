@@ -58,7 +58,9 @@ def test_code_is_coloured_and_compared_and_every_assert_has_its_verdict(visit: V
     assert code.locator(".line").all_inner_texts() == FIRST.split("\n")[2:-2]
     expect(cards.first.locator(".message .fence")).to_have_text("```python")
     expect(cards.first.locator(".answer")).to_have_text("1 of 2")
-    expect(cards.first.locator(".checks li")).to_have_text(["✓ passed assert total([]) == 0", "✗ failed assert total([1]) == 25total([1]) gave 1"])  # fmt: skip
+    expect(cards.first.locator(".checks li")).to_have_text(
+        ["✓ passed assert total([]) == 0", "✗ failed assert total([1]) == 25total([1]) gave 1"]
+    )
     # The second round: two lines of it differ from the first.
     expect(cards.nth(1).locator(".answer")).to_contain_text("2 of 2")
     expect(cards.nth(1).locator("del")).to_have_text("    return sum(xs)  # 𝒳, or 1")
