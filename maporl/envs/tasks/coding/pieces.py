@@ -28,15 +28,16 @@ def pieces_of(text: str) -> list[Piece]:
     """The pieces of a text: between fences code, of Python unless they say otherwise. One that is not closed goes on to the end, and words
     may stand before a fence. Of a text without fences: from the first definition or import on, if something is defined; or all of it, if
     it is the body of a function."""
-    pieces = list(_fenced(text))
-    if any(piece.kind == "fence" for piece in pieces):
-        return pieces
-    begin = (
-        0 if _is_body(text) else match.start() if _DEFINES.search(text) and (match := _BEGINS.search(text)) else None
-    )
-    if begin is None:
-        return pieces
-    return [*([Piece("text", text[:begin])] if begin else []), Piece("python", text[begin:])]
+    if "```" in text or "~~~" in text:
+        pieces = list(_fenced(text))
+        if any(piece.kind == "fence" for piece in pieces):
+            return pieces
+    if _is_body(text):
+        return [Piece("python", text)]
+    begins = _BEGINS.search(text) if _DEFINES.search(text) else None
+    cut = len(text) if begins is None else begins.start()
+    parts = Piece("text", text[:cut]), Piece("python", text[cut:])
+    return [piece for piece in parts if piece.text]
 
 
 def _fenced(text: str) -> Iterator[Piece]:
