@@ -565,7 +565,7 @@ class TestCatalogue:
         assert out.startswith("ippo: ") and "\nmappo: " in out and "\nmagrpo: " in out
         assert "gae_lambda=0.95" in out and "max_grad_norm=1.0" in out, "settings of the class and of its parents"
         code, out, _ = run("algorithms", "magrpo")
-        assert code == 0 and "--algorithm_args.group_size 8\n      Discussions of one question" in out
+        assert code == 0 and "--algorithm_args.group_size 8\n      Samples that are compared" in out
         assert "--algorithm_args.learning_rate" not in out, "a flag of its own"
         code, out, _ = run("algorithms", "sft")
         assert code == 0 and "--algorithm_args.keep 0.1\n      The share" in out, "settings of a trainer"
