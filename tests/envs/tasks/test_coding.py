@@ -14,6 +14,7 @@ from maporl.envs import check_env
 from maporl.envs.tasks.coding import CodingTask, PartsTests, PassedTests, Runner
 from maporl.envs.tasks.coding.constants import best_constant
 from maporl.envs.tasks.coding.programs import joined
+from maporl.envs.verifiers import Function, WeightedSum
 from maporl.rollouts.play import rollout
 from maporl.sandbox import Checked, Program, Report
 from maporl.sandbox.asserts import asserts_of
@@ -62,6 +63,8 @@ def test_every_assert_has_its_verdict_in_the_score(question: Question) -> None:
     assert broken.checks == tuple(Check(source, "not_run", broken.explanation) for source in sources)
     assert broken.explanation.startswith("line 1: ")
     assert [check.status for check in team.checks] == ["failed", "failed", "passed", "passed"]
+    mixed = WeightedSum((PassedTests(), Function(lambda question, text: 1.0)))(question, ALONE)
+    assert [check.status for check in mixed.checks] == ["passed"] * 4
     alone = PassedTests()(Question("Write it.", ""), ALONE)  # nobody has tests, but there is an answer
     assert (alone.answer, alone.correct, alone.checks) == (ALONE, None, ())
 
