@@ -33,11 +33,11 @@ TEAMS: dict[str, dict[str, Any]] = {
     "train_one": {"sharing": "per_agent", "frozen": ["SECOND"]},
 }
 TASKS = {  # tasks of a kind stand for each other, by turns
-    "sums": ["arithmetic"],
+    "sums": ["arithmetic", "tricks"],
     "views": ["two_witnesses", "vault", "shared_numbers", "requests"],
     "rows": ["gsm8k", "math", "csqa", "anli", "strategyqa"],
     "texts": ["tldr", "arxiv"],
-    "programs": ["humaneval", "coophumaneval", "mbpp"],
+    "programs": ["humaneval", "coophumaneval", "mbpp", "faster_code"],
 }
 FACTORS = {
     "algorithm": [
@@ -159,7 +159,9 @@ def test_every_two_train_together(
     )  # a stage of a pipeline that nobody scores: its messages earn alike, and a group compares nothing else
     for adapter in learners:
         paid = {e.rewards[i] for e in seen.episodes for i, t in e.said if team.member(*t.seat).adapter == adapter}
-        if group and len(paid) == 1:
+        # In a tree the lessons of a last round earn what their siblings earn: nobody hears them.
+        unheard = cell["protocol"] == "lessons" and "tree" in group.values() and adapter.endswith("_round_2")
+        if group and (len(paid) == 1 or unheard):
             alike.add(adapter)
             continue
         b = [p for n, p in policy.model.named_parameters() if f".lora_B.{adapter}." in n]
@@ -180,7 +182,7 @@ def test_every_pair_of_values_has_a_cell() -> None:
     sizes = [len(values) for values in FACTORS.values()]
     assert len(held) == (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
     assert all(cell[name] in values for cell in CELLS for name, values in FACTORS.items())
-    assert len(CELLS) <= 1.25 * sorted(sizes)[-1] * sorted(sizes)[-2]
+    assert len(CELLS) <= 1.35 * sorted(sizes)[-1] * sorted(sizes)[-2]
     assert pairwise({"a": "xy", "b": "xy", "c": "xy"}) and len(pairwise({"a": "xy", "b": "xy", "c": "xy"})) <= 5
 
 
