@@ -5,9 +5,13 @@ Nothing that it says is trusted: all that reaches it is a call's arguments, all 
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
+import operator
 import sys
 import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from maporl.sandbox import wire
@@ -15,20 +19,18 @@ from maporl.sandbox import wire
 __all__ = ["answer"]
 
 
-class _Output(io.TextIOBase):
+class _Output(io.RawIOBase):
     """What is printed, as far as there is room."""
 
     def __init__(self, most: int) -> None:
-        self.kept: list[str] = []
-        self.left = most
-
-    def write(self, text: str) -> int:
-        self.kept.append(text[: self.left])
-        self.left -= len(self.kept[-1])
-        return len(text)
+        self.kept, self.most = bytearray(), most
 
     def writable(self) -> bool:
         return True
+
+    def write(self, data: Any) -> int:
+        self.kept += bytes(data)[: self.most - len(self.kept)]
+        return len(data)
 
 
 def answer(stream: int, most_output: int) -> None:
@@ -36,7 +38,10 @@ def answer(stream: int, most_output: int) -> None:
     module = types.ModuleType("answer")
     held: list[Any] = [module]
     output = _Output(most_output)
-    sys.stdout = sys.stderr = output
+    sys.stdout = sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(output), encoding="utf-8", errors="backslashreplace", write_through=True
+    )
+    printed = sys.stdout
     sys.modules["answer"] = module  # data classes look their module up
     loading = _Loading(module)
     while True:
@@ -49,11 +54,13 @@ def answer(stream: int, most_output: int) -> None:
             if "load" in asked:
                 reply = loading(asked["load"])
             elif "output" in asked:
-                reply = {"value": "".join(output.kept)}
+                reply = {"value": output.kept.decode("utf-8", "replace")}
             else:
                 reply = {"value": wire.encoded(_done(asked, held), lambda value: _hold(held, value))}
         except BaseException as error:
             reply = {"error": _name(error), "text": _text(error)}
+        with contextlib.suppress(Exception):
+            printed.flush()
         try:
             wire.send(stream, {**reply, "nonce": asked.get("nonce"), "printed": bool(output.kept)})
         except wire.TooLong as error:
@@ -83,6 +90,16 @@ class _Loading:
         return {"status": "ok", "calls": [name for name, value in vars(self.module).items() if callable(value)]}
 
 
+def _items(iterator: Iterator[Any], most: int) -> list[Any]:
+    return list(itertools.islice(iterator, most))
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    **{"len": len, "bool": bool, "str": str, "next": next, "iter": iter, "items": _items},
+    **{"getitem": operator.getitem, "contains": operator.contains},
+}
+
+
 def _done(asked: dict[str, Any], held: list[Any]) -> Any:
     def stayed(number: Any) -> Any:
         return held[number]
@@ -90,11 +107,11 @@ def _done(asked: dict[str, Any], held: list[Any]) -> Any:
     target = held[asked["of"]]
     for name in asked["path"]:
         target = getattr(target, name)
-    if "items" in asked:
-        return list(target)
     if "call" not in asked:
         return target
     arguments = wire.decoded(asked["call"], stayed)
+    if "do" in asked:
+        return _OPERATIONS[asked["do"]](target, *arguments)
     return target(*arguments, **wire.decoded(asked["named"], stayed))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
-__all__ = ["BEGIN", "ERRORS", "FAILED", "HELD", "RAISED", "asserts_of", "reporting"]
+__all__ = ["BEGIN", "ERRORS", "FAILED", "HELD", "RAISED", "asserts_of", "keep_to_themselves", "reporting"]
 
 BEGIN, HELD, FAILED, RAISED = "__assert_begin__", "__assert_held__", "__assert_failed__", "__assert_raised__"
 ERRORS = "__assert_errors__"  # what ends an assert, and not the tests
@@ -24,6 +24,53 @@ def asserts_of(tests: str) -> tuple[str, ...]:
         SyntaxError, ValueError: The tests are no Python.
     """
     return tuple(ast.unparse(ast.Assert(node.test, None)) for node in _found(ast.parse(tests)))
+
+
+_PURE = {
+    *("math", "cmath", "copy", "random", "re", "string", "typing", "collections", "itertools", "functools", "operator"),
+    *("heapq", "bisect", "json", "fractions", "statistics", "numbers"),
+}
+_REACHING = {
+    *(
+        "setattr",
+        "delattr",
+        "exec",
+        "eval",
+        "compile",
+        "globals",
+        "vars",
+        "__import__",
+        "__builtins__",
+        "open",
+        "input",
+    ),
+}
+
+
+@lru_cache(maxsize=4096)
+def keep_to_themselves(setup: str, tests: str) -> bool:
+    """Whether tests cannot change anything that others see: they set no attributes, import modules without a state, and call nothing that
+    reaches further. After any other tests their process is replaced.
+
+    Raises:
+        SyntaxError, ValueError: They are no Python.
+    """
+    for node in (*ast.walk(ast.parse(setup)), *ast.walk(ast.parse(tests))):
+        if isinstance(node, ast.Attribute) and (not isinstance(node.ctx, ast.Load) or node.attr.startswith("__")):
+            return False
+        if isinstance(node, ast.Name) and node.id in _REACHING:
+            return False
+        if (
+            isinstance(node, ast.Subscript)
+            and not isinstance(node.ctx, ast.Load)
+            and not isinstance(node.value, ast.Name)
+        ):
+            return False
+        if isinstance(node, ast.ImportFrom) and node.module not in _PURE:
+            return False
+        if isinstance(node, ast.Import) and not {alias.name for alias in node.names} <= _PURE:
+            return False
+    return True
 
 
 def _found(tree: ast.Module) -> list[ast.Assert]:

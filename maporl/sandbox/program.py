@@ -27,7 +27,7 @@ class Limits:
         files_mb: What it may write into its scratch folder, all files together.
 
     Raises:
-        ValueError: One that is not positive.
+        ValueError: One that is not positive, or no whole number where things are counted.
     """
 
     seconds: float = 10.0
@@ -41,6 +41,8 @@ class Limits:
         for name, value in vars(self).items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise UserValueError(f"{name} is {value!r}; a sandbox's limit is a number above 0.")
+            if name != "seconds" and value != int(value):
+                raise UserValueError(f"{name} is {value!r}; it is counted in whole numbers.")
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,19 @@ import queue
 import threading
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 
 from maporl.errors import UserValueError
 from maporl.sandbox import kernel
-from maporl.sandbox.asserts import asserts_of
+from maporl.sandbox.asserts import asserts_of, keep_to_themselves
 from maporl.sandbox.program import Limits, Program, Report
 from maporl.sandbox.worker import SandboxUnavailable, Worker
 
 __all__ = ["Sandbox", "SandboxUnavailable", "shared_sandbox"]
+
+
+_MOST_SOURCE = 1 << 24
 
 
 class Sandbox:
@@ -31,7 +34,8 @@ class Sandbox:
 
     Args:
         limits: What a program may use.
-        workers: Programs that are checked at once; default: one for every processor, eight at most.
+        workers: Programs that are checked at once; default: one for every processor, eight at most, and two at least, so that one
+            endless program does not stop the others.
         packages: Installed packages that a program may import beside the standard library, such as "numpy".
         unsafe: Run programs where nothing keeps them apart (not on Linux, or namespaces are forbidden): with this user's rights, on its
             files. Never needed where they can be kept apart, and then without effect.
@@ -47,7 +51,7 @@ class Sandbox:
         packages: Sequence[str] = (),
         unsafe: bool = False,
     ) -> None:
-        count = min(os.cpu_count() or 1, 8) if workers is None else workers
+        count = min(max(os.cpu_count() or 1, 2), 8) if workers is None else workers
         if count < 1:
             raise UserValueError(f"workers is {workers}; a sandbox needs at least 1.")
         for name in packages:
@@ -57,6 +61,8 @@ class Sandbox:
         self.packages, self.unsafe = tuple(packages), unsafe
         self._count = count
         self._walls: bool | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
         _OPEN.add(self)
@@ -74,27 +80,27 @@ class Sandbox:
             return "none"
         return "namespaces + seccomp" if kernel.can_filter() else "namespaces"
 
-    def _ready(self) -> None:
+    def _ready(self) -> ThreadPoolExecutor:
+        """A thread for every worker, so that one that is busy keeps no other from its work."""
         with self._lock:
             if self._walls is None:
+                first = Worker(True, self.packages)
                 try:
-                    first = Worker(True, self.packages)
                     first.start()
                     self._walls = True
                 except SandboxUnavailable:
                     if not self.unsafe:
                         raise
                     self._walls = False
-                    first = Worker(False, self.packages)
-                self._workers = [first, *(Worker(self._walls, self.packages) for _ in range(self._count - 1))]
-                self._share_out()
-
-    def _share_out(self) -> None:
-        """A thread for every worker, so that one that is busy keeps no other from its work."""
-        self._pool = ThreadPoolExecutor(len(self._workers), "maporl-sandbox")
-        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for worker in self._workers:
-            self._free.put(worker)
+                rest = range(1 if self._walls else 0, self._count)
+                self._workers = [first] * self._walls + [Worker(self._walls, self.packages, n) for n in rest]
+            if self._pool is None:
+                self._free = queue.SimpleQueue()
+                for worker in self._workers:
+                    worker.stopped = False
+                    self._free.put(worker)
+                self._pool = ThreadPoolExecutor(len(self._workers), "maporl-sandbox")
+            return self._pool
 
     def run(self, programs: Sequence[Program]) -> list[Report]:
         """What comes of each program, in their order. Equal programs are run once.
@@ -104,15 +110,24 @@ class Sandbox:
         Raises:
             SandboxUnavailable: See `isolation`.
         """
-        isolation = self.isolation if programs else ""
-        pool = self._pool
+        if not programs:
+            return []
+        isolation, pool = self.isolation, self._ready()
         waiting = {program: pool.submit(self._checked, program) for program in dict.fromkeys(programs)}
-        reports = {program: replace(check.result(), isolation=isolation) for program, check in waiting.items()}
+        try:
+            reports = {program: replace(check.result(), isolation=isolation) for program, check in waiting.items()}
+        except CancelledError:
+            raise SandboxUnavailable("the sandbox was closed while programs waited; run what is left again.") from None
+        except BaseException:  # an interrupt, say: nobody waits for what is left
+            self.close()
+            raise
         return [reports[program] for program in programs]
 
     def _checked(self, program: Program) -> Report:
+        if len(program.source) > _MOST_SOURCE:
+            return Report("error", f"a module of {len(program.source):,} characters; {_MOST_SOURCE:,} are the most")
         try:
-            asserts_of(program.tests)
+            asserts_of(program.tests), keep_to_themselves(program.setup, program.tests)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return Report("ok", f"the tests cannot be read: {error}")
         worker = self._free.get()
@@ -122,8 +137,13 @@ class Sandbox:
             self._free.put(worker)
 
     def close(self) -> None:
-        """End all processes; the next run starts them again."""
+        """End all processes; the next run starts them again. A run that is at work in another thread fails."""
         with self._lock:
+            pool, self._pool = self._pool, None
+            if pool is not None:
+                for worker in self._workers:
+                    worker.stop()
+                pool.shutdown(cancel_futures=True)
             for worker in self._workers:
                 worker.close()
 
@@ -135,10 +155,9 @@ class Sandbox:
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
+        self._pool = None  # its threads are the parent's
         for worker in self._workers:
             worker.forget()
-        if self._workers:
-            self._share_out()
 
 
 _OPEN: weakref.WeakSet[Sandbox] = weakref.WeakSet()

@@ -6,14 +6,15 @@ Nothing that a module sends is ever unpickled or evaluated: what is read is numb
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from json import dumps, loads
 from typing import Any
 
 __all__ = ["Closed", "TooLate", "TooLong", "decoded", "encoded", "receive", "send", "shown"]
@@ -40,7 +41,7 @@ def send(stream: int, message: dict[str, Any]) -> None:
         Closed: Nobody reads it.
         TooLong: It is longer than 64 MiB.
     """
-    body = json.dumps(message, separators=(",", ":")).encode()  # ASCII, so that any text passes
+    body = dumps(message, separators=(",", ":")).encode()  # ASCII, so that any text passes
     if len(body) > _MOST_BYTES:
         raise TooLong(f"a message of {len(body) >> 20} MiB")
     data = memoryview(len(body).to_bytes(4, "big") + body)
@@ -64,7 +65,7 @@ def receive(stream: int, seconds: float | None = None) -> dict[str, Any]:
     if length > _MOST_BYTES:
         raise TooLong(f"a message of {length >> 20} MiB")
     try:
-        message = json.loads(_read(stream, length, until))
+        message = loads(_read(stream, length, until))
     except (ValueError, RecursionError) as error:
         raise TooLong(f"no message: {type(error).__name__}") from error
     if not isinstance(message, dict):
@@ -97,7 +98,7 @@ def _readable(stream: int, seconds: float) -> bool:
 def encoded(value: Any, stays: Callable[[Any], Any]) -> Any:
     """A value as JSON: plain data as a copy, of anything else what `stays` says of it.
 
-    A subclass of a plain type is that type: a Counter a dict, a named tuple a tuple. Numpy's numbers are numbers.
+    A subclass of a plain type is that type: a Counter a dict, a named tuple a tuple. Numpy's numbers are numbers, the keys of a dict a set.
 
     Raises:
         RecursionError: It is nested too deeply, or holds itself.
@@ -123,6 +124,12 @@ def encoded(value: Any, stays: Callable[[Any], Any]) -> Any:
         return {type(value).__name__ if type(value) is bytearray else "bytes": bytes(value).hex()}
     if type(value) is Fraction or type(value) is Decimal:
         return {type(value).__name__: str(value)}
+    if type(value) in (date, datetime):
+        return {type(value).__name__: value.isoformat()}
+    if type(value) is range:
+        return {"range": [value.start, value.stop, value.step]}
+    if isinstance(value, KeysView) and type(value).__module__ == "builtins":
+        return {"set": [encoded(item, stays) for item in value]}
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         return encoded(value.item(), stays)
     return {"stays": stays(value)}
@@ -152,6 +159,10 @@ def decoded(data: Any, stayed: Callable[[Any], Any]) -> Any:
         return complex(*(decoded(part, stayed) for part in held))
     if name in ("bytes", "bytearray"):
         return (bytes if name == "bytes" else bytearray).fromhex(held)
+    if name in ("date", "datetime"):
+        return (date if name == "date" else datetime).fromisoformat(held)
+    if name == "range":
+        return range(*held)
     if name in ("float", "Fraction", "Decimal"):
         return {"float": float, "Fraction": Fraction, "Decimal": Decimal}[name](held)
     if name == "stays":

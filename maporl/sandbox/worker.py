@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -16,18 +17,22 @@ from typing import Any
 import maporl
 from maporl.errors import UserError
 from maporl.sandbox import wire
-from maporl.sandbox.asserts import asserts_of
+from maporl.sandbox.asserts import asserts_of, keep_to_themselves
 from maporl.sandbox.program import Checked, Limits, Program, Report
 
 __all__ = ["SandboxUnavailable", "Worker"]
 
 _START_SECONDS = 120.0  # a busy machine may take long to start an interpreter
+_USERS = 61000  # from here on, below the numbers of "nobody": users that own nothing
 _FOR_EVER = 1e6
 _GRACE_SECONDS = 10.0  # beyond the limits, for a busy machine, before the process of the tests is taken for stuck
 _BOOT = (
     "import json, sys; sys.path.insert(0, sys.argv[1]); "
     "from maporl.sandbox.zygote import main; main(int(sys.argv[2]), json.loads(sys.argv[3]))"
 )
+
+
+_FIRST = Program("def f(): return 1", "assert f() == 1")
 
 
 class SandboxUnavailable(UserError, OSError):
@@ -41,8 +46,10 @@ class _Broken(Exception):
 class Worker:
     """One zygote: it checks one program at a time."""
 
-    def __init__(self, walls: bool, packages: tuple[str, ...]) -> None:
-        self.settings = {"walls": walls, "packages": list(packages)}
+    def __init__(self, walls: bool, packages: tuple[str, ...], number: int = 0) -> None:
+        user = _USERS + (8 * os.getpid() + number) % 4000
+        self.settings = {"walls": walls, "packages": list(packages), "user": user}
+        self.stopped = False
         self.process: subprocess.Popen[bytes] | None = None
         self.control: socket.socket | None = None
         self.asker: socket.socket | None = None
@@ -80,9 +87,22 @@ class Worker:
             said = {"failed": "its process ended without a word"}
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        if "failed" not in said and not (report := self._first()).passed:
+            said = {
+                "failed": f"a first program did not come back: {report.explanation or report.asserts[0].explanation}"
+            }
         if "failed" in said:
             self.close()
             raise SandboxUnavailable(_refusal(said["failed"]))
+
+    def _first(self) -> Report:
+        """What comes of a program that any sandbox runs: what fails only once a program is started shows here."""
+        try:
+            report = self._run(_FIRST, Limits())
+            self._end_asker()  # others may have other limits
+            return report
+        except _Broken:
+            return Report("killed", "the zygote ended")
 
     def run(self, program: Program, limits: Limits) -> Report:
         """What comes of a program; a zygote that dies of it is started again, and the program tried once more."""
@@ -92,6 +112,10 @@ class Worker:
                 return self._run(program, limits)
             except _Broken:
                 self.close()
+                if self.stopped:
+                    raise SandboxUnavailable(
+                        "the sandbox was closed while it was at work; run what is left again."
+                    ) from None
         return Report("killed", "the sandbox died of it, twice", _unchecked(program, "the sandbox died"))
 
     def _run(self, program: Program, limits: Limits) -> Report:
@@ -100,7 +124,7 @@ class Worker:
         seconds = limits.seconds * (len(sources) + 2)  # of processor time: every assert may use all that it has
         work = {**asdict(program), "seconds": limits.seconds, "timeouts": limits.timeouts, "asserts": len(sources)}
         found = self._followed(work, limits, seconds)
-        if not found.get("done"):  # whatever it is busy with, it is of no more use
+        if not found.get("done") or not keep_to_themselves(program.setup, program.tests):  # stuck, or not as it was
             self._end_asker()
         status, text = found.get("status", "killed"), found.get("text", found.get("stopped", ""))
         ended = self._end("module", status == "killed")
@@ -199,6 +223,12 @@ class Worker:
                 self.process.kill()
                 self.process.wait()
         self.process = self.control = self.asker = None
+
+    def stop(self) -> None:
+        """From another thread: whatever it is at fails at once. Its sockets are closed by whoever uses them."""
+        self.stopped = True
+        if (process := self.process) is not None:
+            process.kill()
 
     def forget(self) -> None:
         """In a forked child: the zygote is the parent's."""

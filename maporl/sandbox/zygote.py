@@ -36,7 +36,6 @@ _COMMON = (
     "datetime time enum dataclasses abc numbers array hashlib textwrap ast socket select"
 )
 _NEVER = {"_tkinter", "_curses", "_curses_panel", "readline", "_dbm", "_gdbm", "ossaudiodev", "nis"}
-_USERS = 61000  # from here on, below the numbers of "nobody": users that own nothing
 
 
 def main(control: int, settings: dict[str, Any]) -> None:
@@ -55,7 +54,7 @@ def main(control: int, settings: dict[str, Any]) -> None:
     gc.collect()
     gc.freeze()  # what is never touched is never copied
     channel.send(json.dumps({"ready": True}).encode())
-    _serve(channel, bool(settings["walls"]))
+    _serve(channel, settings["user"] if settings["walls"] else None)
 
 
 def _load(packages: Sequence[str]) -> None:
@@ -150,7 +149,7 @@ class _Cell:
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
-def _serve(channel: socket.socket, walls: bool) -> None:
+def _serve(channel: socket.socket, user: int | None) -> None:
     cells: dict[str, _Cell] = {}
     while True:
         message, streams, _, _ = socket.recv_fds(channel, 65536, 1)
@@ -159,7 +158,7 @@ def _serve(channel: socket.socket, walls: bool) -> None:
         asked = json.loads(message)
         if "cell" in asked:
             limits = Limits(**asked["limits"])
-            cells[asked["cell"]] = _forked(asked["cell"], streams[0], limits, asked["seconds"], walls)
+            cells[asked["cell"]] = _forked(asked["cell"], streams[0], limits, asked["seconds"], user)
             os.close(streams[0])
         else:
             cell = cells.pop(asked["end"], None)
@@ -169,7 +168,8 @@ def _serve(channel: socket.socket, walls: bool) -> None:
         cell.end()
 
 
-def _forked(kind: str, stream: int, limits: Limits, seconds: float, walls: bool) -> _Cell:
+def _forked(kind: str, stream: int, limits: Limits, seconds: float, user: int | None) -> _Cell:
+    walls = user is not None
     folder = "" if walls else tempfile.mkdtemp(prefix="maporl-unsafe-")
     pid = kernel.clone(kernel.prepared()) if walls else os.fork()
     if pid:
@@ -179,9 +179,9 @@ def _forked(kind: str, stream: int, limits: Limits, seconds: float, walls: bool)
             os.dup2(stream, 3)
         os.closerange(4, 65536)  # nothing else stays open
         if walls:
-            user = _USERS + os.getpid() % 4000 if os.getuid() == 0 else None
-            kernel.scratch(limits, os.getuid() if user is None else user)
-            kernel.renounce(limits, user, seconds)
+            other = user if os.getuid() == 0 else None
+            kernel.scratch(limits, os.getuid() if other is None else other)
+            kernel.renounce(limits, other, seconds)
         else:
             os.setsid()
             os.chdir(folder)

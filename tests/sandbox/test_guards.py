@@ -70,7 +70,6 @@ FORBIDDEN = {
     "read the users": "open('/etc/passwd').read()",
     "look at other processes": "os.listdir('/proc')",
     "see who asks": "open('/proc/self/maps').read()",
-    "list a home": "os.listdir(os.path.expanduser('~root') if os.path.isdir('/root') else '/home')\nraise OSError if os.path.isdir('/root') and not os.path.exists('/root/.bashrc') else 0",
     "write beside the scratch folder": "open('/tmp/x', 'w')",
     "write into the root": "open('/x', 'w')",
     "write into the standard library": "import textwrap\nopen(textwrap.__file__, 'a')",
@@ -84,26 +83,26 @@ FORBIDDEN = {
     "mount": "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nif libc.mount(b'none', b'/scratch', b'tmpfs', 0, None): raise OSError",
     "make namespaces": "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nif libc.unshare(0x10000000): raise OSError",
     "trace": "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nif libc.ptrace(16, 1, None, None): raise OSError",
-    "raise its limits": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))\nraise OSError",
+    "raise its limits": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))",
     "fill its folder": "for n in range(9):\n    with open(f'{n}', 'wb') as file:\n        file.write(bytes(1 << 20))",
     "make files without end": "for n in range(5000):\n    open(f'{n}', 'w').close()",
     "keep memory in a file": "os.memfd_create('x')",
     "see a secret": f"if {SECRET!r} not in str(os.environ): raise OSError",
-    "kill others": "os.kill(-1, 9)\nraise OSError",  # there are none
+    "kill others": "os.kill(-1, 9)",  # there are none
 }
 IS_ANOTHER_ERROR = {"raise its limits": "(OSError, ValueError)", "open a socket": "(OSError, ImportError)"}
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
-def test_what_is_forbidden_is_refused(sandbox: Sandbox, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_forbidden_is_refused(sandbox: Sandbox, what: str) -> None:
     report = run(sandbox, tried(FORBIDDEN[what], IS_ANOTHER_ERROR.get(what, "OSError")))
     assert report.passed, report
 
 
-def test_a_secret_of_the_environment_is_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_of_the_environment_is_not_handed_on(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRET)
-    with Sandbox(workers=1) as sandbox:
-        (report,) = sandbox.run([Program(tried(FORBIDDEN["see a secret"]), "assert f() == 'refused'")])
+    with Sandbox(workers=1) as fresh:
+        (report,) = fresh.run([Program(tried(FORBIDDEN["see a secret"]), "assert f() == 'refused'")])
     assert report.passed
 
 
@@ -163,12 +162,12 @@ def test_no_answer_passes_by_a_trick(sandbox: Sandbox, what: str) -> None:
     assert all(checked.explanation for checked in report.asserts)
 
 
-def test_nothing_is_left_running() -> None:
+def test_nothing_is_left_running(sandbox: Sandbox) -> None:
     """Processes that leave their group and outlive their parent end with the sandbox's cell."""
     before = descendants()
     source = "import os, time\ndef f():\n    for _ in range(3):\n        if os.fork() == 0:\n            os.setsid()\n            if os.fork(): os._exit(0)\n            time.sleep(300)\n    return 1"
-    with Sandbox(Limits(processes=16), workers=1) as sandbox:
-        (report,) = sandbox.run([Program(source, "assert f() == 1")])
+    with Sandbox(Limits(processes=16), workers=1) as roomy:
+        (report,) = roomy.run([Program(source, "assert f() == 1")])
         assert report.passed
         time.sleep(0.05)
         assert len(descendants() - before) == 3

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 
 import maporl
 from maporl.sandbox import Checked, Limits, Program, Report, Sandbox, SandboxUnavailable
-from maporl.sandbox.asserts import asserts_of
+from maporl.sandbox.asserts import asserts_of, keep_to_themselves
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,106 @@ def test_what_takes_too_long_or_dies_costs_its_own_asserts_only(sandbox: Sandbox
     assert report.seconds < 2
 
 
+def test_an_assert_has_the_time_of_all_its_calls() -> None:
+    """Those before it, and in a loop those of all rounds; what is left of one assert's time is no concern of the next one's."""
+    slow = "import time\ndef f(x):\n    time.sleep(0.2)\n    return x"
+    loop = "for i in range(30):\n    x = f(i)\n    assert x == i"
+    apart = "assert f(1) == 1\nx = f(2)\nassert x == 2\nassert f(3) == 3"
+    alone = "assert f(1) == 1\nx = [f(2), f(3), f(4)]\nassert x == [2, 3, 4]"
+    with Sandbox(Limits(seconds=0.5), workers=3) as sandbox:
+        looped, good, late = sandbox.run([Program(slow, loop), Program(slow, apart), Program(slow, alone)])
+    assert verdicts(looped)[0][0] == "timeout" and looped.seconds < 3
+    assert good.passed and all(0.2 <= checked.seconds < 0.5 for checked in good.asserts)
+    assert verdicts(late) == [
+        ("passed", ""),
+        ("not_run", "the tests were stopped: f(4) with what came before it took more than 0.5 s"),
+    ]
+
+
+def test_tests_that_change_what_others_see_are_alone_in_their_process(sandbox: Sandbox) -> None:
+    one = "def f(): return 1"
+    with Sandbox(workers=1) as single:
+        for setup, tests in (
+            ("import math\nmath.isclose = lambda *a, **k: True", "assert f() == 1"),
+            ("", "import decimal\ndecimal.getcontext().prec = 3\nassert f() == 1"),
+            ("import json\nsetattr(json, 'dumps', lambda x: 'same')", "assert f() == 1"),
+        ):
+            assert single.run([Program(one, tests, setup)])[0].passed
+        after = "import json\nfrom decimal import Decimal\nfrom math import isclose\nassert isclose(f(), 7)\nassert str(1 / Decimal(3)) == '0.3333333333333333333333333333'\nassert json.dumps(1) == '1'"
+        assert [checked.status for checked in single.run([Program(one, after)])[0].asserts] == [
+            "failed",
+            "passed",
+            "passed",
+        ]
+    assert keep_to_themselves(
+        "import math", "for x in range(3):\n    y = [0]\n    y[0] = x\n    assert math.floor(f(x)) == x"
+    )
+    for tests in (
+        "import os",
+        "from sys import path",
+        "x.y = 1",
+        "del x.y",
+        "globals()['x'] = 1",
+        "x.y[0] = 1",
+        "(lambda: 1).__code__",
+    ):
+        assert not keep_to_themselves("", tests), tests
+
+
+def test_objects_of_the_answer_are_used_where_they_are(sandbox: Sandbox) -> None:
+    source = (
+        "import collections, datetime, itertools, sys\nclass Box:\n    def __init__(self, *x): self.x = x\n    def __len__(self): return len(self.x)\n"
+        "    def __getitem__(self, i): return self.x[i]\n    def __contains__(self, i): return i in self.x\n    def __str__(self): return 'box'\n"
+        "def count(): return itertools.count()\ndef keys(): return {1: 2, 3: 4}.keys()\ndef day(): return datetime.date(2020, 1, 2)\n"
+        "def queue(): return collections.deque([1, 2])\ndef printed():\n    sys.stdout.buffer.write(b'bytes')\n    sys.stdout.reconfigure(line_buffering=True)"
+    )
+    tests = (
+        "import itertools\nfrom datetime import date\nassert len(Box(1, 2)) == 2 and Box(5)[0] == 5 and 3 in Box(3) and str(Box()) == 'box'\nassert not Box()\n"
+        "assert list(itertools.islice(count(), 3)) == [0, 1, 2]\nassert keys() == {1, 3}\nassert day() == date(2020, 1, 2)\n"
+        "assert list(queue()) == [1, 2] and queue()[1] == 2\nx = iter(queue())\nassert next(x) == 1\nassert Box(1)[9] == 1\nassert Box()\nassert printed() is None"
+    )
+    (report,) = sandbox.run([Program(source, tests)])
+    assert [checked.status for checked in report.asserts] == ["passed"] * 7 + ["error", "failed", "passed"], report
+    assert report.output == "bytes"
+    assert sandbox.run([Program("def f(): return range(1, 4)", "assert f() == range(1, 4) and len(f()) == 3")])[
+        0
+    ].passed
+
+
+def test_closing_ends_what_is_at_work(sandbox: Sandbox) -> None:
+    endless = [Program(f"def f():\n    while {n}: pass", "assert f()") for n in range(1, 9)]
+    other = Sandbox(Limits(seconds=30), workers=2)
+    failed: list[str] = []
+
+    def work() -> None:
+        try:
+            other.run(endless)
+        except SandboxUnavailable as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.7)
+    other.close()
+    thread.join(5)
+    assert not thread.is_alive() and "was closed while" in failed[0]
+    assert other.run([Program("def f(): return 1", "assert f() == 1")])[0].passed  # it starts again
+    other.close()
+
+
+def test_an_interrupt_ends_a_batch(sandbox: Sandbox) -> None:
+    script = (
+        "from maporl.sandbox import *\nprograms = [Program(f'def f():\\n    while {n}: pass', 'assert f()') for n in range(1, 40)]\n"
+        "print('ready', flush=True)\nSandbox(Limits(seconds=30), workers=2).run(programs)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    time.sleep(1.0)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert b"KeyboardInterrupt" in process.communicate(timeout=20)[1] and time.monotonic() - begun < 10
+
+
 def test_an_endless_answer_delays_no_other(sandbox: Sandbox) -> None:
     """Two workers: while one waits for the endless answer, the other checks all the rest."""
     took: dict[int, float] = {}
@@ -181,6 +282,8 @@ def test_bad_input(sandbox: Sandbox, source: str, explanation: str) -> None:
 
 
 def test_tests_that_ask_nothing_or_cannot_run(sandbox: Sandbox) -> None:
+    (report,) = sandbox.run([Program("#" * (1 << 24) + "\n", "assert f() == 1")])
+    assert report.status == "error" and "a module of 16,777,217 characters" in report.explanation
     for tests in ("", "assert True", "x = 1"):
         assert not sandbox.run([Program("def f(): return 1", tests)])[0].passed
     (report,) = sandbox.run([Program("def f(): return 1", "assert (")])
@@ -318,6 +421,8 @@ def test_limits_that_are_none(limit: str) -> None:
     for value in (0, -1, float("nan"), "1", True):
         with pytest.raises(ValueError, match=f"{limit} is {value!r}; a sandbox's limit is a number above 0"):
             Limits(**{limit: value})
+    with pytest.raises(ValueError, match="processes is 0.5; it is counted in whole numbers"):
+        Limits(processes=0.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="workers is 0"):
         Sandbox(workers=0)
 
