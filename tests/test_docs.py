@@ -102,7 +102,7 @@ def test_commands_are_commands(page: str, body: str) -> None:
             assert words[:2] == ["python", "-m"] and importlib.util.find_spec(words[2]) is not None, line
 
 
-@pytest.mark.parametrize("kind", ["env", "protocol", "shaping", "verifier"])
+@pytest.mark.parametrize("kind", ["env", "protocol", "shaping", "verifier", "feedback"])
 def test_the_page_of_environments_names_all_that_is_built_in(kind: str) -> None:
     label = {"env": "task"}.get(kind, kind)
     (row,) = re.findall(rf"^\| {label} \|.*?\|(.*)\|$", PAGES["docs/environments.md"], re.MULTILINE)

@@ -96,7 +96,7 @@ def unseen(trained: RunConfig, asked: RunConfig, questions: Sequence[Question]) 
         return list(questions)
     left = [question for question in questions if question.asked not in known]
     if seen := len(questions) - len(left):
-        said = f"{seen} of the {len(questions)} questions of {asked.env} are training questions of {trained.env}, which this run learned from"
+        said = f"{seen} of the {len(questions)} questions of {asked.env} are training questions of {trained.env}, where this run learned"
         if not left:
             raise UserValueError(f"{said}; evaluate on others, with --env, --data or --split.")
         print(f"{said}: they are left out.")

@@ -15,6 +15,7 @@ from maporl.benchmarks.analysis.across_runs import (
 )
 from maporl.benchmarks.analysis.learning_curves import learning_curves
 from maporl.benchmarks.analysis.outcomes import Measured, accuracy, counts, mean_of_known
+from maporl.benchmarks.analysis.pass_at_k import pass_at_powers
 from maporl.benchmarks.analysis.results import Cell, Results
 from maporl.benchmarks.analysis.rounds import accuracy_by_round, flip_rates
 from maporl.benchmarks.analysis.statistics import clustered_interval, compare, holm, minimum_detectable_paired
@@ -107,6 +108,9 @@ def _row(task: str, method: str, measured: Measured) -> dict[str, Any]:
         "best_seat": max(mean_of_known(run.seats.get(s) for run in runs) or 0.0 for s in seats)
         if len(seats) > 1
         else None,
+        "pass_at": [{"k": k, "value": v} for k, v in pass_at_powers([r.outcomes for r in runs]).items()]
+        if len(seats) < 2
+        else [],
         "parse_rate": mean_of_known(run.parsed for run in runs),
         "questions": len(outcomes),
         **{

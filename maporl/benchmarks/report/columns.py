@@ -73,6 +73,7 @@ METHODS: tuple[Column, ...] = (
     ("95 % over seeds (t)", lambda r: between(r["seeds_low"], r["seeds_high"])),
     ("best seat", lambda r: share(r["best_seat"])),
     ("greedy", lambda r: share(r["greedy"])),
+    ("pass@k (needs the gold answer)", lambda r: " ".join(f"{p['k']}: {share(p['value'])}" for p in r["pass_at"])),
     ("parsed", lambda r: share(r["parse_rate"])),
     ("questions", lambda r: str(r["questions"] or "")),
     ("generations", lambda r: number(r["generations"])),

@@ -104,6 +104,17 @@ def test_train_one_is_the_seat_best_at_validation_in_every_figure(tmp_path: Path
     assert (found["low"], found["high"]) == pytest.approx(clustered_interval([[1, 0], [1, 0]]))
 
 
+def test_several_answers_to_each_question_give_pass_at_k(tmp_path: Path) -> None:
+    first = cell("debate", records({"a": [1, 0, 0], "b": [0, 0, 0]}))
+    second = cell("debate", records({"a": [1, 1, 0], "b": [1, 0, 0]}), seed=1)
+    found = summary(tmp_path, first, second, cell("single_agent", records([1, 0])))
+    third = 1 / 3
+    expected = [(1, (third / 2 + third * 1.5) / 2), (2, (third + (1 + 2 * third) / 2) / 2), (3, (0.5 + 1) / 2)]
+    given = [(p["k"], p["value"]) for p in row(found, "debate")["pass_at"]]
+    assert given == [(k, pytest.approx(value)) for k, value in expected]
+    assert row(found, "single_agent")["pass_at"] == []  # one answer each
+
+
 def test_seats_without_validation_are_told_apart_by_name(tmp_path: Path) -> None:
     answers = records([1, 1], seat="agent_1") + records([0, 1], seat="agent_0")
     once = summary(

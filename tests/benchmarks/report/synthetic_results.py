@@ -314,6 +314,7 @@ def _row(cells: list[Cell]) -> dict[str, Any]:
         "seeds_high": mean + 0.05 if mean is not None and len(seeds) > 1 else None,
         "greedy": mean,
         "best_seat": None,
+        "pass_at": [],
         "parse_rate": 0.97,
         "questions": len(values) // max(1, len(seeds)),
         "failed": [{"seed": one.seed, "reason": one.error} for one in cells if one.status == "failed"],

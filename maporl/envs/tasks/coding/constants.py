@@ -44,21 +44,21 @@ def best_constant(
     """
     run = runner or Runner()
     if not each:
-        return max((_earned(value, _tried(value, questions, run)) for value in _expected(questions, tried)), key=_share)
-    best = []
-    for question in questions:
-        reports = [_tried(value, [question], run)[0] for value in _expected([question], tried)]
-        best.append(max(reports, key=lambda report: report.num_passed))
-    return _earned("one for each question", best)
+        everywhere = {v: [(n, v) for n in range(len(questions))] for v in _expected(questions, tried)}
+        return max((_earned(v, _tried(of, questions, run)) for v, of in everywhere.items()), key=lambda c: c.passed)
+    values = [(n, value) for n, question in enumerate(questions) for value in _expected([question], tried)]
+    best: dict[int, Report] = {}
+    for (n, _), report in zip(values, _tried(values, questions, run), strict=True):
+        best[n] = max(best.get(n, report), report, key=lambda report: report.num_passed)
+    return _earned("one for each question", list(best.values()))
 
 
-def _share(constant: Constant) -> float:
-    return constant.passed
-
-
-def _tried(value: str, questions: Sequence[Question], run: Runner) -> list[Report]:
-    asked = [asked_for(question) for question in questions]
-    sources = [f"def {a.entry_point}(*arguments, **named):\n    return {value}" for a in asked]
+def _tried(values: Sequence[tuple[int, str]], questions: Sequence[Question], run: Runner) -> list[Report]:
+    """What comes of constants: (number of the question, value) each."""
+    asked = [asked_for(questions[n]) for n, _ in values]
+    sources = [
+        f"def {a.entry_point}(*arguments, **named):\n    return {v}" for a, (_, v) in zip(asked, values, strict=True)
+    ]
     return run([whole_program(a, source) for a, source in zip(asked, sources, strict=True)])
 
 

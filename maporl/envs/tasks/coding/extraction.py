@@ -46,7 +46,7 @@ def parsed(source: str) -> Code:
             warnings.simplefilter("ignore")  # of escapes that are none
             return Code(source, tree=ast.parse(source))
     except SyntaxError as error:
-        return Code(source, f"line {error.lineno}: {error.msg}")
+        return Code(source, f"line {error.lineno}: {error.msg}" if error.lineno else f"no Python: {error.msg}")
     except (ValueError, RecursionError, MemoryError) as error:  # NUL, half a surrogate pair, nested too deeply
         return Code(source, f"no Python: {error or type(error).__name__}")
 
@@ -169,7 +169,7 @@ def _completed(prompt: str, text: str, wanted: str) -> Code | None:
     """`prompt` with the text as the rest of its last function, as far as that is code; None if the text is no such rest."""
     text = text.strip("\n")
     alone = parsed(text).tree
-    lost = alone is None or any(isinstance(node, ast.Return) for node in in_scope(alone.body))
+    lost = alone is None or _returns_at_top(alone)
     bodies = [
         text,
         *(["    " + text, textwrap.indent(text, "    ")] if lost else []),
@@ -177,9 +177,18 @@ def _completed(prompt: str, text: str, wanted: str) -> Code | None:
     for body in bodies:
         lines = f"{prompt.rstrip()}\n{body}\n".splitlines(keepends=True)
         _, code = _run(lines, 0, iter(range(_TRIES)))
-        if code is not None and code.tree is not None and _has_body(code.tree, wanted):
+        if (
+            code is not None
+            and code.tree is not None
+            and _has_body(code.tree, wanted)
+            and not _returns_at_top(code.tree)
+        ):
             return code
     return None
+
+
+def _returns_at_top(tree: ast.Module) -> bool:
+    return any(isinstance(node, ast.Return) for node in in_scope(tree.body))
 
 
 def _has_body(tree: ast.Module, wanted: str) -> bool:

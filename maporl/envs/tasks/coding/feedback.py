@@ -75,7 +75,8 @@ class TestFeedback(Feedback):
         filler = "#7" * (_SHORT // 2)  # hardly any text has more tokens
         sources = asserts_of(work.asked.tests)[: work.asked.visible] if work.asked.tests else ()
         failing = [Checked(source, "failed", filler) for source in sources]
-        said = [self.said(work.remarks, failing, len(failing), problem) for problem in ("", filler)]
+        remarks = [f"{remark} {filler}" for remark in work.remarks]
+        said = [self.said(remarks, failing, len(failing), problem) for problem in ("", filler)]
         return self._of_author(work, max(said, key=len))
 
     @staticmethod

@@ -20,7 +20,9 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from maporl.envs.data import HubSource, Row, read_rows
+from maporl.envs.tasks.coding.extraction import parsed
 from maporl.envs.tasks.coding.rows import CheckedRows
+from maporl.sandbox.asserts import asserts_of
 from maporl.types import Question
 
 __all__ = ["MBPP"]
@@ -58,7 +60,7 @@ class MBPP(CheckedRows):
     def of_row(self, row: Row) -> Question:
         """The question of one of MAGRPO's rows."""
         question = super().of_row(_repaired(row))
-        if re.search(rf"math\.{question.metadata['entry_point']}\b", question.answer):
+        if "math.candidate(" in question.answer:
             raise row.error("its asserts call math.candidate, which there is not; write math.isclose.")
         return _named(question)
 
@@ -71,18 +73,18 @@ class MBPP(CheckedRows):
 
 
 def _named(question: Question) -> Question:
-    """The question under the name of its first assert: the same in the sanitized set and in MAGRPO's rows."""
-    first = next(node for node in ast.walk(ast.parse(question.answer)) if isinstance(node, ast.Assert))
-    for node in ast.walk(first):
-        if isinstance(node, ast.Name) and node.id == question.metadata["entry_point"]:
-            node.id = "candidate"
-    return replace(question, metadata={**question.metadata, "asks": f"MBPP {ast.unparse(first)}"})
+    """The question under the name of its asserts: the same in the sanitized set and in MAGRPO's rows."""
+    entry_point = question.metadata["entry_point"]
+    asserts = [re.sub(rf"\b{entry_point}\(", "candidate(", source) for source in asserts_of(question.answer)]
+    return replace(question, metadata={**question.metadata, "asks": f"MBPP {'; '.join(asserts)}"})
 
 
 def _head(row: Row, tests: str) -> tuple[str, str]:
     """The head of the function of the reference that the asserts call, and its name."""
-    called = [n.func.id for n in ast.walk(ast.parse(tests)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
-    for node in ast.parse(row.text("code")).body:
+    asserts, reference = parsed(tests).tree, parsed(row.text("code")).tree
+    calls = (node for node in (ast.walk(asserts) if asserts is not None else ()) if isinstance(node, ast.Call))
+    called = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+    for node in reference.body if reference is not None else ():
         if isinstance(node, ast.FunctionDef) and node.name in called:
             return f"def {node.name}({ast.unparse(node.args)}):", node.name
     raise row.error("the asserts call no function that 'code' defines.")
