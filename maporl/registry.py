@@ -33,6 +33,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "humaneval": "maporl.envs.tasks.coding.humaneval:HumanEval",
         "coophumaneval": "maporl.envs.tasks.coding.coophumaneval:CoopHumanEval",
         "mbpp": "maporl.envs.tasks.coding.mbpp:MBPP",
+        "colbench": "maporl.envs.tasks.coding.colbench:ColBench",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",
