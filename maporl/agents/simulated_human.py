@@ -19,8 +19,8 @@ _LIST = re.compile(rf"\s*(?:{_ENTRY}\.\s*)+")
 class SimulatedHuman(ScriptedAgent):
     """A scripted human who knows the goal: asked for a thing by its name, it says what its private information says of that.
 
-    The private information is a list "colour: red. size: small.", and what it does not speak of does not matter; or any other text, code say,
-    of which it tells the lines that share a word with the question. A frozen language model in the same seat is the other kind of
+    The private information is a list "colour: red. size: small.", and what it does not speak of does not matter; or any other text, such as
+    code, of which it tells the lines that share a word with the question. A frozen language model in the same seat is the other kind of
     simulated human (``frozen: [agent_1]``): it reads the same text, and answers as it likes.
     """
 

@@ -159,8 +159,8 @@ class ColBench(CodingTask):
             else:
                 why = report.explanation or next((c.explanation for c in report.asserts if c.explanation), "")
                 raise row.error(
-                    f"the reference in 'ground_truth' passes none of the {len(_calls(row))} calls of 'test_cases' ({why}); correct the row, "
-                    "name what it imports in packages, or leave such rows out: skip_broken=True."
+                    f"the reference in 'ground_truth' passes none of the {len(_calls(row))} calls of 'test_cases' ({why}); correct the "
+                    "row, name what it imports in packages, or leave such rows out: skip_broken=True."
                 )
 
     def _question(self, row: Row, test: Compared, asserts: Sequence[str]) -> Question:

@@ -25,8 +25,8 @@ _WRITER = (
     f'at the latest the last time, say "{MARKER}" and then nothing but the code.'
 )
 _PERSON = (
-    "You asked for a Python function, and somebody is going to write it for you. You alone know the code that does what you want; they do not "
-    "see it. Answer what they ask as a person would, and by that code alone: where it says nothing about it, say that you do not know."
+    "You asked for a Python function, and somebody writes it for you. You alone know the code that does what you want; they do not see it. "
+    "Answer what they ask as a person would, and by that code alone: where it says nothing about it, say that you do not know."
 )
 _REPLY = "Answer in two sentences."
 

@@ -75,9 +75,7 @@ def preamble_of(prompt: str, entry_point: str) -> str:
 def whole_program(asked: Asked, source: str) -> Program:
     """The program of a whole module; what the prompt has beside the function is there, too, unless the module defines it anew."""
     name, tests = asked.entry_point, asked.tests
-    if (
-        hasattr(builtins, name) or name == "answer"
-    ):  # the tests' own `sum` is Python's, which no answer may replace but the one asked for
+    if hasattr(builtins, name) or name == "answer":  # the tests' own `sum` is Python's, which no answer may replace but the one asked for
         tests = f"{name} = answer.{name}\n{tests}"
     return Program(joined([asked.preamble, source]), tests, asked.setup)
 
