@@ -76,9 +76,9 @@ def fee(tmp_path: Path) -> ColBench:
     "code",
     [
         # What the release runs inside a function, where none of it is found.
-        "import math\n\ndef parcel_fee(w, e):\n    return None if math.floor(w) < 0 or w == 0 else (4 + 1.1 * w) * (2.5 if e else 1)",
+        "import math\n\ndef parcel_fee(w, e):\n    fee = math.fsum([4, 1.1 * w])\n    return None if w <= 0 else fee * 2.5 if e else fee",
         "def price(w):\n    return 4 + w * 1.1\n\ndef parcel_fee(w, e):\n    return None if w <= 0 else price(w) * [1, 2.5][e]",
-        "def parcel_fee(w, e, part=1):\n    if w <= 0:\n        return None\n    return parcel_fee(w, False, 2.5) if e else part * (4 + 1.1 * w)",
+        "def parcel_fee(w, e, by=1):\n    if w <= 0:\n        return None\n    return parcel_fee(w, 0, 2.5) if e else by * (4 + 1.1 * w)",
         "from dataclasses import dataclass\nRATE = 1.1\n\n@dataclass\nclass Parcel:\n    w: float\n\n    def fee(self):\n"
         "        return 4 + RATE * self.w\n\ndef parcel_fee(w, e):\n    return Parcel(w).fee() * (2.5 if e else 1) if w > 0 else None",
         "parcel_fee = lambda w, e: None if w <= 0 else (10 + 2.75 * w if e else 4 + 1.1 * w)  # other last digits",
@@ -105,12 +105,22 @@ def test_all_calls_must_agree_and_none_is_a_value(fee: ColBench) -> None:
 @pytest.mark.parametrize(
     ("code", "call", "right", "wrong"),
     [
-        ("def f():\n    return float('nan')", "f()", "def f():\n    return float('inf') - float('inf')", "def f():\n    return 0.0"),
-        ("def f(x):\n    return [x / 3, {'a': (x, None)}]", "f(1)", "f = lambda x: [x * (1 / 3), {'a': (x, None)}]", "f = lambda x: [x / 3, {'a': [x, None]}]"),
-        ("def f(x):\n    return {x, 2}", "f(1)", "def f(x):\n    return set([2, x])", "def f(x):\n    return [x, 2]"),
+        ("def f():\n    return float('nan')", "f()", "f = lambda: float('inf') - float('inf')", "f = lambda: 0.0"),
+        (
+            "def f(x):\n    return [x / 3, {'a': (x, None)}]",
+            "f(1)",
+            "f = lambda x: [x * (1 / 3), {'a': (x, None)}]",
+            "f = lambda x: [x / 3, {'a': [x, None]}]",
+        ),
+        ("def f(x):\n    return {x, 2}", "f(1)", "f = lambda x: set([2, x])", "f = lambda x: [x, 2]"),
         ("def f(x):\n    return 1e-20 * x", "f(2)", "f = lambda x: 2e-20 / 2 * x", "f = lambda x: str(x)"),
-        ("from collections import Counter\ndef f(s):\n    return Counter(s)", "f('aab')", "f = lambda s: {c: s.count(c) for c in s}", "f = lambda s: {c: 1 for c in s}"),
-        ("import random\ndef f(xs):\n    xs.append(1)\n    return sum(xs)", "f([1])", "def f(xs):\n    return sum(xs) + 1", "def f(xs):\n    return sum(xs)"),
+        (
+            "from collections import Counter\ndef f(s):\n    return Counter(s)",
+            "f('aab')",
+            "f = lambda s: {c: s.count(c) for c in s}",
+            "f = lambda s: {c: 1 for c in s}",
+        ),
+        ("def f(xs):\n    xs.append(1)\n    return sum(xs)", "f([1])", "f = lambda xs: sum(xs) + 1", "f = lambda xs: sum(xs)"),
     ],
 )  # fmt: skip
 def test_values_are_compared_as_they_are_meant(tmp_path: Path, code: str, call: str, right: str, wrong: str) -> None:
@@ -152,8 +162,8 @@ def test_a_reference_does_not_find_the_answers_names(tmp_path: Path) -> None:
 
 def test_calls_that_no_answer_can_pass_are_left_out_and_counted(tmp_path: Path) -> None:
     code = (
-        "import itertools\nstate = itertools.count()\n\ndef f(x):\n    while x == 'late':\n        pass\n    if x == 'new':\n        import time\n"
-        "        return time.time_ns()\n    if x == 'object':\n        return object()\n    return 10 // x"
+        "import time\n\ndef f(x):\n    while x == 'late':\n        pass\n    if x == 'new':\n        return time.time_ns()\n"
+        "    if x == 'object':\n        return object()\n    return 10 // x"
     )
     calls = ["f(5)", "f(0)", "f('late')", "f(2) +", "f('new')", "f('object')", "unknown(3)", "f(3)"]
     env = asked(tmp_path, code, calls, limits={"seconds": 0.3})
@@ -167,7 +177,7 @@ def test_calls_that_no_answer_can_pass_are_left_out_and_counted(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (row("def f(x):\n    raise ValueError('no')", ["f(1)"]), r"train.jsonl, line 2: the reference .* none of the 1 calls .*no\).*skip_broken"),
+        (row("def f(x):\n    raise ValueError('no')", ["f(1)"]), r"train.jsonl, line 2: .* none of the 1 calls .*no\).*skip_broken"),
         (row("import numpy\ndef f(x):\n    return 1", ["f(1)"]), r"line 2: the reference .*numpy.*packages"),
         (row("def f(x):\n    return 1", ["f(1"]), r"line 2: the reference .*none of them is an expression"),
         (row("def f(x)", ["f(1)"]), r"line 2: field 'ground_truth' is no Python \(line 1"),
