@@ -35,6 +35,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "coophumaneval": "maporl.envs.tasks.coding.coophumaneval:CoopHumanEval",
         "mbpp": "maporl.envs.tasks.coding.mbpp:MBPP",
         "faster_code": "maporl.envs.tasks.coding.faster:FasterCode",
+        "colbench": "maporl.envs.tasks.coding.colbench:ColBench",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",

@@ -77,11 +77,13 @@ class HubSource:
         train: Dataset id and its splits of training rows.
         test: The same for test rows; None for a dataset without any.
         config: Name of the configuration, None for the only one.
+        files: Split -> its file in the dataset's repository, where the hub does not know the splits by itself.
     """
 
     train: tuple[str, tuple[str, ...]]
     test: tuple[str, tuple[str, ...]] | None
     config: str | None = field(default=None)
+    files: Mapping[str, str] | None = field(default=None, hash=False)
 
 
 def read_rows(data: str | os.PathLike[str] | None, split: str, hub: HubSource) -> Iterator[Row]:
@@ -203,7 +205,7 @@ def _read_hub(hub: HubSource, split: str) -> Iterator[Row]:
     for part in parts:
         try:
             with _offline_if_unreachable():
-                rows = load_dataset(name, hub.config, split=part)
+                rows = load_dataset(name, hub.config, data_files=hub.files, split=part)
         except Exception as error:  # offline, unknown, gated ...: the hub's clients raise a dozen types
             raise UserValueError(
                 f"cannot load {name} ({part}) from the dataset hub: {remedy}. ({_first_line(error)})"

@@ -25,7 +25,8 @@ def hidden_from(transcript: Transcript, agent: str) -> dict[str, str]:
 def check_unseen(observation: Observation, hidden: Mapping[str, str]) -> None:
     """Make sure that what an agent is shown holds nothing that is hidden from it.
 
-    What its owner has said itself in the discussion is no secret from there on.
+    What its owner has said itself in the discussion is no secret from there on; nor is what the agent has found by itself and said: code
+    that somebody keeps can be written by others, too.
 
     Args:
         observation: What the agent is shown.
@@ -37,7 +38,7 @@ def check_unseen(observation: Observation, hidden: Mapping[str, str]) -> None:
     for owner, secret in hidden.items():
         for place, text, speaker in _shown(observation):
             if _holds(text, secret):
-                if speaker == owner:
+                if speaker in (owner, observation["agent"]):
                     break
                 told = secret if len(secret) <= 60 else f"{secret[:57]}..."
                 raise UserValueError(

@@ -127,10 +127,10 @@ def test_a_row_checks_its_fields() -> None:
 
 
 def test_the_hub_is_asked_split_by_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str | None, str]] = []
+    asked: list[tuple[str, str | None, str, Any]] = []
 
-    def load_dataset(name: str, config: str | None, split: str) -> list[dict[str, str]]:
-        asked.append((name, config, split))
+    def load_dataset(name: str, config: str | None, data_files: Any, split: str) -> list[dict[str, str]]:
+        asked.append((name, config, split, data_files))
         return [{"question": split}]
 
     import datasets
@@ -140,7 +140,10 @@ def test_the_hub_is_asked_split_by_split(monkeypatch: pytest.MonkeyPatch) -> Non
         ("test_a", "test_a:1"),
         ("test_b", "test_b:1"),
     ]
-    assert asked == [("some/set", "main", "test_a"), ("some/set", "main", "test_b")]
+    assert asked == [("some/set", "main", "test_a", None), ("some/set", "main", "test_b", None)]
+    files = {"train": "part/train.jsonl"}
+    assert list(read_rows(None, "train", HubSource(train=("some/set", ("train",)), test=None, files=files)))
+    assert asked[2:] == [("some/set", None, "train", files)]
     assert list(read_rows(None, "test", HubSource(train=("some/set", ("train",)), test=None))) == []
 
 

@@ -41,11 +41,12 @@ def test_a_secret_in_any_place_is_named(place: str) -> None:
         check_unseen(leak, {"agent_1": SECRET})  # type: ignore[arg-type]
 
 
-def test_what_its_owner_says_is_no_secret_from_there_on() -> None:
-    quoted = said("agent_0", f"So {SECRET}", 1)
-    told = shown(transcript=(said("agent_1", f"I want {SECRET}"), quoted))
-    check_unseen(told, {"agent_1": SECRET})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="in its message of agent_0 in round 2, which agent_1 alone"):
+def test_what_its_owner_says_or_the_agent_finds_itself_is_no_secret_from_there_on() -> None:
+    quoted = said("agent_2", f"So {SECRET}", 1)
+    for speaker in ("agent_1", "agent_0"):
+        told = shown(transcript=(said(speaker, f"I want {SECRET}"), quoted))
+        check_unseen(told, {"agent_1": SECRET})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="in its message of agent_2 in round 2, which agent_1 alone"):
         check_unseen(shown(transcript=(quoted,)), {"agent_1": SECRET})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="in its message of tests in round 1"):  # from outside
         told = shown(transcript=(said("tests", SECRET), said("agent_1", SECRET)))
