@@ -34,8 +34,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "humaneval": "maporl.envs.tasks.coding.humaneval:HumanEval",
         "coophumaneval": "maporl.envs.tasks.coding.coophumaneval:CoopHumanEval",
         "mbpp": "maporl.envs.tasks.coding.mbpp:MBPP",
-        "faster_code": "maporl.envs.tasks.coding.faster:FasterCode",
-        "colbench": "maporl.envs.tasks.coding.colbench:ColBench",
+        "faster_code": "maporl.envs.tasks.coding.speed.faster:FasterCode",
+        "colbench": "maporl.envs.tasks.coding.consulting.colbench:ColBench",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",

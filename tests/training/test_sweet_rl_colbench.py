@@ -11,7 +11,7 @@ import pytest
 from maporl.agents.models.make_model import make_model
 from maporl.agents.prompts import PromptTemplate
 from maporl.algorithms.sft import SFTSettings, sft
-from maporl.envs.tasks.coding.colbench import ColBench
+from maporl.envs.tasks.coding.consulting.colbench import ColBench
 from maporl.rollouts.preferences import read_decisions
 from maporl.training.config import RunConfig
 from maporl.training.run import train

@@ -13,8 +13,8 @@ import pytest
 from maporl.agents import ScriptedAgent, Team
 from maporl.agents.simulated_human import SimulatedHuman
 from maporl.envs import check_env
-from maporl.envs.tasks.coding.colbench import ColBench
-from maporl.envs.tasks.coding.consultation import LONGEST_REPLY, final_answer
+from maporl.envs.tasks.coding.consulting.colbench import ColBench
+from maporl.envs.tasks.coding.consulting.consultation import LONGEST_REPLY, final_answer
 from maporl.rollouts.play import rollout
 from maporl.rollouts.privilege import check_unseen, hidden_from
 from maporl.types import Score, Transcript, Turn

@@ -8,8 +8,8 @@ import pytest
 
 from maporl.agents import ScriptedAgent, Team
 from maporl.envs.protocols.lesson_bank import outcome
-from maporl.envs.tasks.coding.faster import FasterCode, Speed
-from maporl.envs.tasks.coding.slow_functions import SLOW
+from maporl.envs.tasks.coding.speed.faster import FasterCode, Speed
+from maporl.envs.tasks.coding.speed.slow_functions import SLOW
 from maporl.rollouts.play import rollout
 from maporl.sandbox import Checked, Program, Report
 from maporl.training.evaluation import evaluate
@@ -98,7 +98,7 @@ def timed(
 ) -> tuple[Score, Clock]:
     source = "def f(n): return +n"
     clock = Clock({ORIGINAL: [(s, 0.01) for s in original], source: [(s, loading) for s in answer]})
-    monkeypatch.setattr("maporl.envs.tasks.coding.faster.shared_sandbox", lambda *args: clock)
+    monkeypatch.setattr("maporl.envs.tasks.coding.speed.faster.shared_sandbox", lambda *args: clock)
     return Speed(repeats=2)(QUESTION, source), clock
 
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.protocols.lesson_bank import SPEEDUP
 from maporl.envs.tasks.coding.extraction import Code, code_of
-from maporl.envs.tasks.coding.slow_functions import SLOW, Slow
+from maporl.envs.tasks.coding.speed.slow_functions import SLOW, Slow
 from maporl.envs.tasks.combinations import of_split
 from maporl.envs.team_answer import TeamAnswer, measured_again
 from maporl.envs.verifiers import Verifier

@@ -24,10 +24,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from maporl.envs.data import HubSource, Row, read_rows
-from maporl.envs.tasks.coding.consultation import MARKER, Consultation, final_answer
+from maporl.envs.tasks.coding.consulting.consultation import MARKER, Consultation, final_answer
+from maporl.envs.tasks.coding.consulting.reference import Compared, compared
 from maporl.envs.tasks.coding.extraction import parsed
 from maporl.envs.tasks.coding.programs import Runner, asked_for, whole_program
-from maporl.envs.tasks.coding.reference import Compared, compared
 from maporl.envs.tasks.coding.scoring import PassedTests
 from maporl.envs.tasks.coding.task import CodingTask
 from maporl.envs.team_answer import TeamAnswer

@@ -1,0 +1,1 @@
+"""ColBench: code for a person who alone knows what it must do."""

@@ -1,0 +1,1 @@
+"""Code that is right and slow, to be made faster."""
