@@ -139,7 +139,8 @@ def test_what_is_remembered_between_runs_is_no_speedup() -> None:
             "tests": f"assert f(300000) == {sum(range(300000))}",
         },
     )
-    assert 0.4 < Speed()(question, f"```python\n{cached}```").measures["speedup"] < 2.5
+    # A cache that outlived a run would make it thousands of times as fast; a busy machine does not make it ten times so.
+    assert 0.1 < Speed()(question, f"```python\n{cached}```").measures["speedup"] < 10
 
 
 def test_a_team_of_lessons_is_measured_once_more() -> None:
@@ -157,12 +158,8 @@ def test_a_team_of_lessons_is_measured_once_more() -> None:
     team = Team({(name, 0): ScriptedAgent(speak) for name in env.possible_agents})
     (episode,) = rollout(env, team, [question], seed=0)
     first, last = (episode.transcript.round(n) for n in (0, 2))
-    assert (
-        [outcome(turn.score) for turn in (*first, *last)][::2] == ["faster", "faster"]
-        and last[1].score is last[0].score
-        or True
-    )
-    assert last[1].score.measures["speedup"] > 3 and first[1].score.measures["speedup"] < 2.5
+    assert [outcome(turn.score) for turn in (*first, *last)][::2] == ["faster", "faster"]
+    assert last[1].score.measures["speedup"] > 3 * first[1].score.measures["speedup"]
     answer = env.team_answer(episode.transcript)
     assert answer.correct == 1 and answer.measures["speedup"] > 3 and not answer.oracle
     assert answer.measures["speedup"] != last[0].score.measures["speedup"], "measured anew"
