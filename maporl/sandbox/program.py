@@ -11,7 +11,7 @@ from maporl.errors import UserValueError
 __all__ = ["Checked", "Limits", "Program", "Report"]
 
 AssertStatus = Literal["passed", "failed", "error", "timeout", "not_run"]
-ModuleStatus = Literal["ok", "syntax_error", "error", "timeout", "memory", "killed"]
+ModuleStatus = Literal["ok", "syntax_error", "error", "timeout", "memory", "killed", "sandbox_died"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Report:
 
     Attributes:
         status: Of loading its module: "ok", "syntax_error", "error" (it raised), "timeout", "memory", "killed" (it ended itself, or
-            was ended by the system).
+            was ended by the system), or "sandbox_died", which says nothing about it.
         explanation: One line for people, "" if all is well.
         asserts: One for every assert statement of the tests, in the order of the source, whatever happened. `assert True`, which
             asks nothing, is not among them.

@@ -116,7 +116,7 @@ class Worker:
                     raise SandboxUnavailable(
                         "the sandbox was closed while it was at work; run what is left again."
                     ) from None
-        return Report("killed", "the sandbox died of it, twice", _unchecked(program, "the sandbox died"))
+        return Report("sandbox_died", "the sandbox died of it, twice", _unchecked(program, "the sandbox died"))
 
     def _run(self, program: Program, limits: Limits) -> Report:
         begun = time.perf_counter()

@@ -241,3 +241,22 @@ def test_the_main_part_may_have_functions_of_its_own() -> None:
         "def c(x): return aux(x)\ndef b(x): return c(x)\ndef a(x): return b(x)\ndef f(x): return a(x)"
     )
     assert len(reached(passed_on, "f")) == 4 and not is_more_than_a_wrapper(passed_on, "f")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f'```python title="grow.py"\n{WHOLE}\n```',
+        f"```{{.python}}\n{WHOLE}\n```",
+        f"\ufeff{WHOLE}",
+        f"```python\n\ufeff{WHOLE}\n```",
+        f"```python\n{WHOLE.replace('x + 1', 'more(x)')}\n```\n```python\ndef more(x):\n    return x + 1\n```\n"
+        "```python\nprint(grow([1]))\n```",
+        f"```python\nNOTE = '''a\n    \n  b\u2028c\x0cd'''\nassert NOTE == 'a\\n    \\n  b\\u2028c\\x0cd'\n{WHOLE}\n```",
+        f"NOTE = 'b\u2028c\x85d'\n{WHOLE}",
+    ],
+)  # fmt: skip
+def test_the_code_is_kept_as_it_is_written(message: str) -> None:
+    code = code_of(message, "grow")
+    assert code.tree is not None and run(code.source) == [2, 3], code
+    assert "print" not in code.source

@@ -181,6 +181,34 @@ def test_a_builtins_name_may_be_asked_for_and_no_other_is_replaced() -> None:
     assert PassedTests()(asked, cheat).value == 0.5
 
 
+def test_the_tests_ask_the_answer_whatever_else_has_the_name() -> None:
+    """A helper module, or the prompt, may have a function of that name; tests that define it themselves are refused."""
+    setup = "from math import *\ndef half(x): return x / 2"
+    asked = Sums().question("Write gcd.", "assert gcd(4, 6) == 2", "gcd", setup=setup)
+    right, wrong = fenced("def gcd(a, b):\n    return gcd(b, a % b) if b else a"), fenced("def gcd(a, b): return 77")
+    assert [PassedTests(Runner())(asked, message).value for message in (right, wrong)] == [1.0, 0.0]
+    own = Sums().question("Write half.", "assert half(4) == 2", "half", setup=setup)
+    assert PassedTests(Runner())(own, fenced("def half(x): return 0")).value == 0.0
+    with pytest.raises(ValueError, match="the tests of the question for gcd .* define gcd themselves"):
+        Sums().question("Write gcd.", "def gcd(a, b): return 1\nassert gcd(4, 6) == 1", "gcd")
+
+
+def test_modules_are_joined_as_they_are() -> None:
+    """Imports from the future come first; a character that ends lines elsewhere is a character."""
+    first = "from __future__ import annotations; import math\nX = 'a\u2028b'"
+    told = joined([first, "Y = '''c\x0cd'''", "def f(x: Unknown): return math.floor(x)"])
+    space: dict[str, Any] = {}
+    exec(told, space)
+    assert (space["X"], space["Y"], space["f"](1.5)) == ("a\u2028b", "c\x0cd", 1)
+
+
+def test_a_sandbox_that_died_is_asked_again() -> None:
+    reports = iter([Report("sandbox_died", "twice"), Report("ok", asserts=(Checked("assert f()", "passed"),))])
+    runner = Runner(run=lambda programs: [next(reports) for _ in programs])
+    program = Program("def f(): return 1", "assert f()")
+    assert [runner([program])[0].passed for _ in range(3)] == [False, True, True]
+
+
 def test_batches_are_run_once_and_what_is_known_is_not_run_again(question: Question) -> None:
     asked: list[int] = []
 

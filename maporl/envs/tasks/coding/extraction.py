@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from maporl.envs.tasks.coding.pieces import pieces_of
+from maporl.envs.tasks.coding.pieces import lines_of, pieces_of
 from maporl.envs.tasks.coding.structure import defines, in_scope
 from maporl.reasoning import spoken
 
@@ -68,6 +68,7 @@ def code_of(message: str, wanted: str = "", prompt: str = "") -> Code:
     text = spoken(message)
     if text is None:
         return Code(fault="reasoning that is not finished")
+    text = text.replace("\ufeff", "")  # which editors put before a file
     pieces = pieces_of(text)
     fenced = any(piece.kind == "fence" for piece in pieces)
     blocks = [f"{piece.text}\n" for piece in pieces if fenced and piece.kind == "python"]
@@ -80,24 +81,35 @@ def code_of(message: str, wanted: str = "", prompt: str = "") -> Code:
 
 
 def _of_blocks(blocks: list[str], wanted: str) -> Code:
-    """All blocks up to the last one that defines what is wanted; of those before it, the ones that define anything."""
-    codes = [parsed(textwrap.dedent(block)) for block in blocks]
+    """All blocks up to the last one that defines what is wanted; of the others those that define anything, and of those after it the ones
+    that do nothing else."""
+    codes = [_dedented(block) for block in blocks]
     defining = [n for n, code in enumerate(codes) if code.tree is not None and wanted and defines(code.tree, wanted)]
     if not defining:  # the longest try, so that what is wrong with it can be said
         return max(codes, key=lambda code: (not wanted and code.tree is not None, len(code.source)))
-    kept = [code for code in codes[: defining[-1]] if code.tree is not None and _defines_anything(code.tree)]
-    return parsed("\n\n".join(code.source.strip("\n") for code in (*kept, codes[defining[-1]])))
+    last = defining[-1]
+    before = [code for code in codes[:last] if code.tree is not None and any(map(_is_definition, code.tree.body))]
+    after = [c for c in codes[last + 1 :] if c.tree is not None and all(isinstance(n, _NAMES) for n in c.tree.body)]
+    return parsed("\n\n".join(code.source.strip("\n") for code in (*before, codes[last], *after)))
 
 
-def _defines_anything(tree: ast.Module) -> bool:
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
-    return any(isinstance(node, kinds) for node in tree.body)
+def _dedented(text: str) -> Code:
+    """A text as it is, if that is code: without the indentation of all its lines a text within it may not be the same."""
+    whole = parsed(text)
+    return whole if whole.tree is not None else parsed(textwrap.dedent(text))
+
+
+_NAMES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    return isinstance(node, (*_NAMES, ast.Assign, ast.AnnAssign))
 
 
 def _of_text(text: str) -> Code:
     """The pieces of a text that are code, prose before, between and after them left out; without any, the text and its fault."""
-    whole = parsed(textwrap.dedent(text))
-    pieces = list(_pieces(whole.source.splitlines(keepends=True)))
+    whole = _dedented(text)
+    pieces = list(_pieces(lines_of(whole.source)))
     if not pieces:
         return Code(whole.source, whole.fault) if any(_BEGINS.match(line) for line in text.splitlines()) else Code()
     return parsed("\n".join(pieces))
@@ -150,7 +162,7 @@ def _begins_statement(line: str) -> bool:
 def _without_words(code: Code) -> str:
     """A run of statements without those that are bare words, which prose of one word is, and which do nothing in code."""
     assert code.tree is not None
-    lines = code.source.splitlines(keepends=True)
+    lines = lines_of(code.source)
     for node in code.tree.body:
         if isinstance(node, ast.Expr) and not any(isinstance(part, ast.Call | ast.Constant) for part in ast.walk(node)):
             for number in range(node.lineno - 1, node.end_lineno or node.lineno):
@@ -168,7 +180,7 @@ def _completed(prompt: str, text: str, wanted: str) -> Code | None:
         *(["    " + text, textwrap.indent(text, "    ")] if lost else []),
     ]  # its first indent lost; all lost
     for body in bodies:
-        lines = f"{prompt.rstrip()}\n{body}\n".splitlines(keepends=True)
+        lines = lines_of(f"{prompt.rstrip()}\n{body}\n")
         _, code = _run(lines, 0, _Budget())
         if (
             code is not None

@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-__all__ = ["Piece", "pieces_of"]
+__all__ = ["Piece", "lines_of", "pieces_of"]
 
 _PYTHON = {"", "python", "python3", "py", "py3", "ipython"}
 _DEFINES = re.compile(r"^(?:async +def|def|class) +\w+ *[(:]", re.MULTILINE)
 _BEGINS = re.compile(r"^(?:(?:async +def|def|class) +\w+ *[(:]|import +\w|from +[\w.]+ +import\b|@\w)", re.MULTILINE)
+_LANGUAGE = re.compile(
+    r"""\s*\{?\.?([\w+-]*)(?:\s+[\w-]+=(?:"[^"]*"|[^\s"}]+))*\}?"""
+)  # python, {.python}, python title="a.py"
 _INDENTED = 4
 
 
@@ -40,17 +43,22 @@ def pieces_of(text: str) -> list[Piece]:
     return [piece for piece in parts if piece.text]
 
 
+def lines_of(text: str) -> list[str]:
+    """Its lines with their ends, as Python counts them: other characters that end a line elsewhere may stand in a text of the code."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
 def _fenced(text: str) -> Iterator[Piece]:
     kind: Literal["text", "python", "code"] = "text"
     fence, lines = "", list[str]()
-    for line in text.splitlines(keepends=True):
+    for line in lines_of(text):
         bare = line.rstrip()
         if kind == "text":
             before, mark, language = bare.rpartition("```" if "```" in bare else "~~~")
-            if bare.count(mark or "`") != 1 or not re.fullmatch(r"\s*[\w+-]*", language):
+            if bare.count(mark or "`") != 1 or (named := _LANGUAGE.fullmatch(language)) is None:
                 lines.append(line)
                 continue
-            fence, opened = mark, language.strip().lower() in _PYTHON
+            fence, opened = mark, named[1].lower() in _PYTHON
             if before or lines:
                 yield Piece("text", "".join([*lines, before]))
             kind = "python" if opened else "code"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ __all__ = [
     "Asked",
     "Runner",
     "asked_for",
+    "binds",
     "joined",
     "main_of",
     "part",
@@ -75,9 +77,23 @@ def preamble_of(prompt: str, entry_point: str) -> str:
 def whole_program(asked: Asked, source: str) -> Program:
     """The program of a whole module; what the prompt has beside the function is there, too, unless the module defines it anew."""
     name, tests = asked.entry_point, asked.tests
-    if hasattr(builtins, name) or name == "answer":  # else `sum` is Python's in tests, and no answer may replace it
+    if (
+        hasattr(builtins, name) or name == "answer" or binds(asked.setup, name)
+    ):  # else the tests would ask something else
         tests = f"{name} = answer.{name}\n{tests}"
     return Program(joined([asked.preamble, source]), tests, asked.setup)
+
+
+def binds(source: str, name: str) -> bool:
+    """Whether a module gives `name` a value, or may: it imports all that another one has."""
+    for node in ast.walk(parsed(source).tree or ast.Module([], [])):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == name:
+            return True
+        if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
+            return True
+        if isinstance(node, ast.alias) and (node.asname or node.name) in (name, "*"):
+            return True
+    return False
 
 
 def joined(sources: Sequence[str]) -> str:
@@ -85,13 +101,10 @@ def joined(sources: Sequence[str]) -> str:
     first: dict[str, None] = {}
     rest: list[str] = []
     for source in filter(None, sources):
-        lines = source.splitlines()
-        tree = parsed(source).tree
-        for node in tree.body if tree is not None else ():
-            if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-                first[ast.unparse(node)] = None
-                lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
-        rest.append("\n".join(lines))
+        body = (parsed(source).tree or ast.Module([], [])).body
+        future = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+        first.update(dict.fromkeys(map(ast.unparse, future)))
+        rest.append(ast.unparse(ast.Module([n for n in body if n not in future], [])) if future else source)
     return "\n\n".join([*first, *rest])
 
 
@@ -129,16 +142,23 @@ class Runner:
         Raises:
             SandboxUnavailable: Nothing keeps a program apart here.
         """
-        new = list(dict.fromkeys(program for program in programs if program not in self._known))
+        known = ((program, self._known.get(program)) for program in programs)
+        found = {program: report for program, report in known if report is not None}
+        new = list(dict.fromkeys(program for program in programs if program not in found))
         if new:
             reports = (self.run or self._sandboxed)(new)
-            self._known.update((p, replace(r, output="")) for p, r in zip(new, reports, strict=True))
-        for program in programs:
-            self._known.move_to_end(program)
-        found = [self._known[program] for program in programs]
+            found.update((p, replace(r, output="")) for p, r in zip(new, reports, strict=True))
+        for (
+            program,
+            report,
+        ) in found.items():  # other threads may do the same: each step of it is whole, and none relies on another
+            self._known.pop(program, None)
+            if report.status != "sandbox_died":  # it may live the next time
+                self._known[program] = report
         while len(self._known) > _KEPT:
-            self._known.popitem(last=False)
-        return found
+            with contextlib.suppress(KeyError):
+                self._known.popitem(last=False)
+        return [found[program] for program in programs]
 
     def _sandboxed(self, programs: Sequence[Program]) -> Sequence[Report]:
         return shared_sandbox(self.limits, self.packages, self.unsafe).run(programs)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.tasks.coding.feedback import TestFeedback
-from maporl.envs.tasks.coding.programs import HELPER, MAIN, Runner, main_of, preamble_of
+from maporl.envs.tasks.coding.programs import HELPER, MAIN, Runner, binds, main_of, preamble_of
 from maporl.envs.tasks.coding.scoring import PartsTests, PassedTests
 from maporl.envs.team_answer import TeamAnswer, last_round
 from maporl.errors import UserValueError
@@ -126,8 +126,13 @@ class CodingTask(DiscussionEnv):
             **metadata: Anything else the task wants to keep.
 
         Raises:
-            ValueError: There is no assert that asks anything.
+            ValueError: There is no assert that asks anything, or the tests define the function themselves.
         """
+        if binds(tests, entry_point):
+            raise UserValueError(
+                f"the tests of the question for {entry_point} ({id or text[:40]!r}) define {entry_point} themselves, so that any answer "
+                "passes them; leave that out."
+            )
         number = len(asserts_of(tests))
         if not number:
             raise UserValueError(
