@@ -192,21 +192,26 @@ _ROWS = {"oracle_accuracy": "team accuracy (ORACLE)", "accuracy": "team accuracy
 
 
 def show_table(columns: Mapping[str, Mapping[str, float]], console: Console | None = None, title: str = "") -> None:
-    """Accuracies as rows, evaluations as columns: the team's, the agents' by round, share of parsed answers, lengths."""
+    """Accuracies as rows, evaluations as columns: the team's, the agents' by round, what scores measure beside, parsed answers, lengths."""
     console = console or Console(highlight=False)
     names = list(dict.fromkeys(name for values in columns.values() for name in values))
     rounds = sorted((n for n in names if n.startswith("accuracy_round_")), key=lambda n: int(n.rsplit("_", 1)[1]))
+    measures = [n for n in names if n.startswith("measure/")]
     if title:
         console.print(title, soft_wrap=True, markup=False)
     table = Table("", *columns)
     for index in range(1, len(columns) + 1):
         table.columns[index].justify = "right"
-    for name in [*_ROWS, *rounds, "parse_rate", "reward_mean", "completion_tokens", "questions"]:
+    for name in [*_ROWS, *rounds, *measures, "parse_rate", "reward_mean", "completion_tokens", "questions"]:
         if name in names and not (name == "agent_accuracy" and rounds):
             form = ".0f" if name in ("questions", "completion_tokens") else ".3f"
             cells = [f"{values[name]:{form}}" if name in values else "" for values in columns.values()]
-            table.add_row(_ROWS.get(name, name.replace("accuracy_round_", "agents, round ").replace("_", " ")), *cells)
+            table.add_row(_ROWS.get(name, _label(name)), *cells)
     console.print(table)
+
+
+def _label(name: str) -> str:
+    return name.removeprefix("measure/").replace("accuracy_round_", "agents, round ").replace("_", " ")
 
 
 def print_list(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

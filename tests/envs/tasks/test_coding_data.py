@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from maporl.cli.evaluation import unseen
+from maporl.envs.data import read_rows
 from maporl.envs.tasks.coding.constants import best_constant
 from maporl.envs.tasks.coding.coophumaneval import CoopHumanEval
 from maporl.envs.tasks.coding.humaneval import HumanEval
@@ -85,6 +86,9 @@ def test_helpers_in_prompts_are_there_for_answers_and_tests(humaneval: Path) -> 
 def test_every_reference_of_mbpp_passes(sanitized: Path) -> None:
     env = MBPP(1, data=sanitized)
     references = {f"MBPP/{r['task_id']}": r["code"] for r in rows(sanitized)}
+    first = [row for row in read_rows(sanitized, "train", env.hub) if row.fields["task_id"] < 11]  # of no split
+    scores = env.verifier.score_batch([env._sanitized(r) for r in first], [r.fields["code"] for r in first])
+    assert [score.correct for score in scores] == [True] * 7
     sizes = {}
     for split in ("train", "validation", "test"):
         questions = env.questions(split)
