@@ -18,21 +18,8 @@ from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
-from maporl.benchmarks.experiments.warm_start import (
-    HONEST,
-    MIXED,
-    PROMPTS,
-    PURE,
-    SENSIBLE,
-    SHIPPED,
-    SLIPS,
-    SPEAKERS,
-    Habits,
-    Recipe,
-    chats,
-    corpus,
-    make_warm_start,
-)
+from maporl.benchmarks.experiments.speakers import HONEST, MIXED, PURE, SENSIBLE, SLIPS, SPEAKERS, Habits
+from maporl.benchmarks.experiments.warm_start import PROMPTS, SHIPPED, Recipe, chats, corpus, make_warm_start
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
 from maporl.envs.tasks.vault import Vault
