@@ -105,7 +105,6 @@ class Composed(CodingTask):
         f"{', '.join(step.format('x', 'x') for step in STEPS)}. aux does the first, f does both. {CodingTask.instruction}"
     )
     reads_data: ClassVar[bool] = False
-    default_num_rounds: ClassVar[int] = 1
 
     def __init__(
         self,
