@@ -29,6 +29,7 @@ __all__ = ["SECTIONS", "main"]
 SECTIONS = {
     "competitors": "CoMLRL's MAGRPOTrainer and TRL's GRPOTrainer on the same model, prompts, samples and tokens",
     "yardstick": "the learning yardstick: vowels and digits, ours beside CoMLRL",
+    "rounds": "two rounds of the yardstick: whole discussions, a tree, and CoMLRL's tree",
     "floor": "rollout and update against the same arithmetic in bare tensors",
     "against_generate": "rollout against `generate` with re-encoding",
     "trees": "trees of discussions against as many messages of discussions that do not branch",

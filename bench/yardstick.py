@@ -32,7 +32,7 @@ from maporl.envs.verifiers import TeamVerifier
 from maporl.rollouts.play import rollout
 from maporl.types import Question, Score
 
-__all__ = ["Recipe", "VowelsAndDigits", "make_characters", "ours", "rows", "theirs"]
+__all__ = ["Recipe", "VowelsAndDigits", "make_characters", "our_team", "ours", "recipe_of", "rows", "theirs"]
 
 SECTION = "yardstick"
 ITEMS, GROUP, TOKENS = 100, 8, 32
@@ -121,27 +121,39 @@ class Recipe:
     max_grad_norm: float | None = None
 
 
-def ours(
-    settings: Settings, checkpoint: str | Path, seed: int, items: int = ITEMS, recipe: Recipe | None = None
-) -> list[float]:
-    """The mean reward of each item's 8 samples, in the order in which they were learned from, one item an update."""
+def our_team(
+    settings: Settings, checkpoint: str | Path, seed: int, env: DiscussionEnv, recipe: Recipe | None = None
+) -> Team:
+    """Adapters of the checkpoint, one an agent."""
     recipe = recipe or Recipe()
-    env = VowelsAndDigits()
     lora = LoRA(recipe.r, recipe.alpha, recipe.target_modules)
     policy = Policy.from_pretrained(str(checkpoint), dtype=settings.dtype, device=settings.device, lora=lora)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tie_word_embeddings")  # nothing here is merged or exported
-        team = Team.build(policy, env.possible_agents, 1, sampling=Sampling(max_new_tokens=TOKENS), seed=seed)
-    algorithm = MAGRPO(
-        team,
-        group_size=GROUP,
-        learning_rate=recipe.learning_rate,
-        lr_schedule="constant",
-        standardise=recipe.standardise,
-        loss_agg=recipe.loss_agg,
-        max_grad_norm=recipe.max_grad_norm,
-        seed=seed,
-    )
+        sampling = Sampling(max_new_tokens=TOKENS)
+        return Team.build(policy, env.possible_agents, env.num_rounds, sampling=sampling, seed=seed)
+
+
+def recipe_of(seed: int, recipe: Recipe | None = None) -> dict[str, Any]:
+    """The settings of MAGRPO."""
+    recipe = recipe or Recipe()
+    return {
+        "learning_rate": recipe.learning_rate,
+        "lr_schedule": "constant",
+        "standardise": recipe.standardise,
+        "loss_agg": recipe.loss_agg,
+        "max_grad_norm": recipe.max_grad_norm,
+        "seed": seed,
+    }
+
+
+def ours(
+    settings: Settings, checkpoint: str | Path, seed: int, items: int = ITEMS, recipe: Recipe | None = None
+) -> list[float]:
+    """The mean reward of each item's 8 samples, in the order in which they were learned from, one item an update."""
+    env = VowelsAndDigits()
+    team = our_team(settings, checkpoint, seed, env, recipe)
+    algorithm = MAGRPO(team, group_size=GROUP, **recipe_of(seed, recipe))
     rewards = []
     for item, question in enumerate(env.questions("train")[:items]):
         episodes = rollout(env, team, [question], seed=(seed, item), branching=(GROUP,))

@@ -33,6 +33,7 @@ def grown(
     questions: Sequence[Question] = (QUESTION,),
     record: str = "episodes/iteration_0001",
     protocol: str = "pipeline",
+    joint: str = "aligned",
 ) -> Path:
     """A run folder with a tree for each question, in which the n-th agent says `texts[n]`, in order and from the beginning again."""
 
@@ -42,7 +43,7 @@ def grown(
     env = Arithmetic(len(texts), 1, protocol=protocol)
     speakers = zip(env.possible_agents, texts, strict=True)
     team = Team({(agent, 0): ScriptedAgent(says(cycle(lines))) for agent, lines in speakers})
-    episodes = rollout(env, team, list(questions), seed=0, branching=branching)
+    episodes = rollout(env, team, list(questions), seed=0, branching=branching, joint=joint)
     config = RunConfig(env="arithmetic", num_agents=len(texts), num_rounds=1, env_args={"protocol": protocol})
     folder.mkdir(parents=True, exist_ok=True)
     config.save(folder / "config.yaml")

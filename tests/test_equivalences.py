@@ -82,6 +82,8 @@ def same(one: Trained, other: Trained) -> None:
 
 MAPPO = {"algorithm": "mappo"}
 GROUPED = {"algorithm": "magrpo", "algorithm_args": {"group_size": 2}}
+CROSSED = {"group_size": 2, "rollouts": "tree", "joint": "cross"}
+TREES = {"algorithm": "magrpo", "algorithm_args": CROSSED, "episodes_per_iteration": 8}
 
 
 # Who learns matters most where every learner has a critic; what is seen and paid has nothing to do with the algorithm.
@@ -112,6 +114,15 @@ GROUPED = {"algorithm": "magrpo", "algorithm_args": {"group_size": 2}}
             {"num_rounds": 1, "env_args": {"history": "all"}},
             {"num_rounds": 1, "env_args": {"history": "last_round"}},
         ),
+        (
+            GROUPED,
+            {"num_rounds": 1, "env_args": {"protocol": "round_robin"}},
+            {
+                "num_rounds": 1,
+                "env_args": {"protocol": "round_robin"},
+                "algorithm_args": {"group_size": 2, "rollouts": "tree"},
+            },
+        ),
     ],
     ids=[
         "one agent shares with nobody",
@@ -122,10 +133,11 @@ GROUPED = {"algorithm": "magrpo", "algorithm_args": {"group_size": 2}}
         "one agent debates with nobody",
         "no discount on the future",
         "one round has no history",
+        "one round is no tree",
     ],
 )  # fmt: skip
 def test_two_ways_to_say_one_thing(algorithm: dict, one: dict, other: dict, model: str) -> None:
-    same(trained(model, **algorithm, **one), trained(model, **algorithm, **other))
+    same(trained(model, **{**algorithm, **one}), trained(model, **{**algorithm, **other}))
 
 
 def test_what_is_not_the_same_shows(model: str) -> None:
@@ -150,7 +162,7 @@ def test_a_round_that_is_not_learned_from_is_as_good_as_frozen(model: str) -> No
     assert said == expected_said and torch.equal(learned, expected) and not torch.equal(early, learned)
 
 
-@pytest.mark.parametrize("algorithm", [MAPPO, GROUPED], ids=["mappo", "magrpo"])
+@pytest.mark.parametrize("algorithm", [MAPPO, GROUPED, TREES], ids=["mappo", "magrpo", "trees"])
 def test_batches_of_any_size(algorithm: dict, model: str) -> None:
     """Of sampling: the very same messages; of updates: sums in another order, which Adam's first steps make larger."""
     large = trained(model, microbatch_tokens=100_000, max_batch_tokens=100_000, **algorithm)
@@ -213,9 +225,10 @@ class _StopAfter(Callback):
             raise KeyboardInterrupt
 
 
-def test_stopped_after_every_iteration_is_never_stopped(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", [{}, TREES], ids=["default", "trees"])
+def test_stopped_after_every_iteration_is_never_stopped(algorithm: dict, model: str, tmp_path: Path) -> None:
     settings = SMALL | {"env": LETTERS, "model": model, "num_iterations": 3, "checkpoint_every": 1, "num_threads": 1}
-    settings |= {"num_eval_questions": 2}
+    settings |= {"num_eval_questions": 2} | algorithm
     whole = train(**settings, output_dir=tmp_path / "whole")
 
     with pytest.raises(KeyboardInterrupt):

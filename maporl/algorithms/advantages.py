@@ -119,17 +119,24 @@ def returns_to_go(rewards: Tensor, chains: Sequence[Sequence[int]], gaps: np.nda
 
 
 def group_advantages(
-    returns: Tensor, samples: np.ndarray, keys: np.ndarray, baseline: str, standardise: bool
+    returns: Tensor,
+    samples: np.ndarray,
+    keys: np.ndarray,
+    baseline: str,
+    standardise: bool,
+    shares: np.ndarray | None = None,
 ) -> Tensor:
     """Group-relative advantages: a sample's return minus its group's baseline (MAGRPO 2508.04652, section 4).
 
     Args:
-        returns: [N], one for each joint action a message is part of.
-        samples: [N], equal where rows hold the same completion (cross joint actions); its return is the mean over them.
-        keys: [N], equal for the messages of one group (same question, agent and round); with a baseline a group of one gets 0.
+        returns: [N], one for each discussion a message is part of.
+        samples: [N], equal where rows hold the same completion (in the leaves of a tree, in cross joint actions); its return is the mean
+            over them.
+        keys: [N], equal for the messages of one group (same question, agent, round and node); with a baseline a group of one gets 0.
         baseline: "mean"; "leave_one_out" (mean of the others, = G/(G-1) (R - mean)); "max" (of the group; biased, because it
             holds the sample itself); "none".
         standardise: Divide by the group's standard deviation.
+        shares: [N], what each row counts in these means (`maporl.rollouts.trees.shares`); None: all the same.
 
     Returns:
         [N]; rows of one sample get the same number.
@@ -138,14 +145,15 @@ def group_advantages(
         ValueError: Unknown baseline.
     """
     advantages = torch.zeros_like(returns)
-    for key in np.unique(keys):
-        rows = np.flatnonzero(keys == key)
+    each = torch.ones(len(returns), dtype=torch.float64) if shares is None else torch.as_tensor(shares)
+    order = np.argsort(keys, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
         numbers, inverse = np.unique(samples[rows], return_inverse=True)
-        index = torch.as_tensor(inverse)
-        total = torch.zeros(len(numbers), dtype=torch.float64).index_add_(0, index, returns[rows].double())
-        means = total / torch.bincount(index)
-        group_mean = returns[rows].double().mean()
-        size = len(numbers)
+        index, share, size = torch.as_tensor(inverse), each[rows], len(numbers)
+        none = torch.zeros(size, dtype=torch.float64)
+        weighed = share * returns[rows].double()
+        means = none.index_add(0, index, weighed) / none.index_add(0, index, share)
+        group_mean = weighed.sum() / share.sum()
         if baseline == "mean":
             centred = means - group_mean
         elif baseline == "leave_one_out":

@@ -32,14 +32,16 @@ class Algorithm(ABC):
     """Turns episodes into better agents. It sees episodes and the team, never an environment, a trainer or a configuration.
 
     Attributes:
-        group_size: Discussions of each question that `update` wants to see.
+        group_size: Discussions of each question that `update` wants to see; in a tree, children of each node.
         compares_groups: Where there are several, nothing is learned from a group whose discussions earn the same.
+        rollouts: "linear", or "tree" if `update` wants so many children of every joint action of a round.
         joint: "aligned", or "cross" if `update` wants every combination of the group's samples as an episode of its own.
         reads_state: `update` reads the joint state of every turn, which then has to fit the models' windows.
     """
 
     group_size: int = 1
     compares_groups: bool = True
+    rollouts: str = "linear"
     joint: str = "aligned"
     reads_state: bool = False
 

@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from maporl.agents.models.make_model import without_progress_bars
     from maporl.envs.rendering import print_any, transcript_text
     from maporl.rollouts.play import rollout
+    from maporl.training.evaluation import gold_reader
     from maporl.training.loop import ASK
     from maporl.training.run import RunFolder, load_team
     from maporl.training.threads import torch_settings
@@ -45,9 +46,8 @@ def run(args: argparse.Namespace) -> int:
     env = config.build_env()
     if env.oracle:
         raise UserValueError(
-            f"{args.run!r} discusses with the scores of a verifier, or with feedback, that knows the gold answer ({env.protocol!r}, "
-            f"{env.feedback!r}), and nobody knows that of your question. Ask a team that was trained without show_scores and the score of "
-            "stop, or with a learned verifier, and with feedback that does not read the gold answer."
+            f"in {args.run!r} {gold_reader(env)}, and nobody knows that of your question. Ask a team that was trained without show_scores "
+            "and the score of stop, or with a learned verifier, and with feedback that does not read the gold answer."
         )
     strangers = set(private) - set(env.possible_agents)
     if strangers:

@@ -9,7 +9,7 @@ from rich.console import Console
 from maporl.benchmarks.analysis.trees import RULE, Node, Tree
 from maporl.cli.discussion_text import Page, beginning
 from maporl.printable import printable
-from maporl.rollouts.decisions import Branch
+from maporl.rollouts.trees import Branch
 
 __all__ = ["print_tree", "share_right"]
 

@@ -161,13 +161,14 @@ class Rules:
             )
         return transcript
 
-    def longest(self, question: Question) -> Iterator[tuple[Transcript, Seat]]:
+    def longest(self, question: Question | None) -> Iterator[tuple[Transcript, Seat]]:
         """Every message of the longest possible discussion: what was said before it, and from which seat it is said.
 
         Nothing is scored, and what the task says from outside is the longest that it may say. Everybody answers something else, longer
-        than most answers, so that no protocol ends the discussion early or has little to tell.
+        than most answers, so that no protocol ends the discussion early or has little to tell. Without a question nobody outside says
+        anything.
         """
-        transcript = self.start(question)
+        transcript = self._empty(Question("", "")) if question is None else self.start(question)
         while due := self.due(transcript):
             said = []
             for seat in due:
@@ -176,13 +177,17 @@ class Rules:
                 said.append(Turn(*seat, "", disagreeing))
             before, transcript = transcript, self._append(transcript, said)
             if self._begins_wave(before, said, transcript):
-                (of_protocol,), (of_task,) = self.protocol.feedback([transcript]), self.feedback.longest([transcript])
-                transcript = self._settled(transcript, [*of_protocol, *of_task])
+                outside = (
+                    []
+                    if question is None
+                    else [self.protocol.feedback([transcript]), self.feedback.longest([transcript])]
+                )
+                transcript = self._settled(transcript, [turn for (turns,) in outside for turn in turns])
 
     @property
     def waves(self) -> list[list[Seat]]:
         """Who speaks in each wave of the longest possible discussion."""
-        longest = self.longest(Question("", ""))
+        longest = self.longest(None)
         return [[seat for _, seat in wave] for _, wave in groupby(longest, key=lambda said: len(said[0].turns))]
 
     def _scored(self, said: Sequence[Said]) -> list[list[Turn]]:
@@ -194,10 +199,13 @@ class Rules:
             for i, turn in enumerate(turns)
             if turn.said and turn.score is None and turn.truth is None and self.protocol.scored(turn.agent, turn.round)
         ]
-        messages = [as_sampled(result[n][i]) for n, i in lacking]
-        verdicts = self.verifiers.score([said[n][0].question for n, _ in lacking], messages)
-        for (n, i), (score, truth) in zip(lacking, verdicts, strict=True):
-            result[n][i] = result[n][i].scored(score, truth)
+        # Joint actions share turns: each is scored once.
+        distinct = {(id(said[n][0].question), id(result[n][i])): (n, i) for n, i in lacking}
+        messages = [as_sampled(result[n][i]) for n, i in distinct.values()]
+        verdicts = self.verifiers.score([said[n][0].question for n, _ in distinct.values()], messages)
+        found = dict(zip(distinct, verdicts, strict=True))
+        for n, i in lacking:
+            result[n][i] = result[n][i].scored(*found[id(said[n][0].question), id(result[n][i])])
         same = self.verifiers.equivalent
         return [as_first_said(before.turns, turns, same) for (before, _), turns in zip(said, result, strict=True)]
 

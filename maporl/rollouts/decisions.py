@@ -10,29 +10,25 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
+from statistics import fmean
 
 import numpy as np
 
 from maporl.errors import UserValueError
+from maporl.rollouts.trees import Branch, backed_up, named
 from maporl.types import Completion, Episode, Observation, Seat, Turn
 
 __all__ = [
     "RULES",
-    "Branch",
     "Candidate",
     "Decision",
     "Leaf",
     "Rule",
-    "backed_up",
     "decisions",
     "leaf_value",
     "pairs",
     "positives",
 ]
-
-Branch = tuple[int, ...]
-"""Which one of its siblings each message on the way to a node is."""
 
 Leaf = Callable[[Episode], float | None]
 """What a discussion is worth; None: nobody knows."""
@@ -140,39 +136,11 @@ def leaf_value(episode: Episode) -> float | None:
     return float(np.mean([score.value for score in last]))
 
 
-def backed_up(leaves: Mapping[Branch, float | None]) -> dict[Branch, float | None]:
-    """The value of every node of a tree: a leaf's own, else the mean of its children's (MALT 2412.01928, section 3.2).
-
-    Where all nodes of a level have equally many children, that is the mean over all leaves below. A leaf without a value has no part.
-
-    Args:
-        leaves: Branch -> value.
-
-    Returns:
-        Branch -> value, leaves and inner nodes but the root; None for a node without any leaf that has one. Exact, then rounded once:
-        18 of 36 right leaves are .5 and no more, whatever the means in between.
-
-    Raises:
-        ValueError: A leaf's value is not finite.
-    """
-    for branch, value in leaves.items():
-        if value is not None and not math.isfinite(value):
-            raise UserValueError(f"branch {_path(branch)} is worth {value}; give a number, or None where nobody knows.")
-    exact = {branch: None if value is None else Fraction(value) for branch, value in leaves.items()}
-    for depth in range(max(map(len, leaves), default=0) - 1, 0, -1):
-        children: dict[Branch, list[Fraction]] = defaultdict(list)
-        for branch, worth in exact.items():
-            if len(branch) == depth + 1:
-                children[branch[:depth]] += [] if worth is None else [worth]
-        exact |= {branch: sum(found, Fraction()) / len(found) if found else None for branch, found in children.items()}
-    return {branch: None if worth is None else float(worth) for branch, worth in exact.items()}
-
-
 def decisions(episodes: Sequence[Episode], value: Leaf = leaf_value) -> list[Decision]:
     """The decisions of trees of discussions, each candidate with its value: tree by tree, those near the root first.
 
-    Of a wave in which several speak at once every agent has a decision of its own, whose i-th candidate is part of the i-th joint
-    message.
+    Of a wave in which several speak at once every agent has a decision of its own, with candidates that are parts of joint messages;
+    one that is part of several (cross joint actions) is named after the first, and worth their mean.
 
     Args:
         episodes: Leaves, as `rollout` gives them; some with an overflowed prompt have no part, in the mean of their parents either.
@@ -190,11 +158,12 @@ def decisions(episodes: Sequence[Episode], value: Leaf = leaf_value) -> list[Dec
 def _of_tree(number: int, leaves: Sequence[Episode], value: Leaf) -> list[Decision]:
     twice = [branch for branch, times in Counter(e.branch for e in leaves).items() if times > 1]
     if twice:
+        name = _name(number, twice[0], "")
         raise UserValueError(
-            f"tree {number} has two leaves {_name(number, twice[0], '')!r}; give the starts of each play numbers of their own (`first`)."
+            f"tree {number} has two leaves {name!r}; give the starts of each play numbers of their own (`first`)."
         )
     values = backed_up({e.branch: None if e.overflow else value(e) for e in leaves})
-    found: dict[tuple[Branch, str], dict[Branch, tuple[Turn, Episode, int]]] = {}
+    found: dict[tuple[Branch, str], dict[int, dict[Branch, tuple[Turn, Episode, int]]]] = {}
     waves = [(e, e.waves) for e in leaves]
     for depth in range(max(map(len, values), default=0)):
         for e, said in waves:
@@ -202,26 +171,22 @@ def _of_tree(number: int, leaves: Sequence[Episode], value: Leaf) -> list[Decisi
                 together = len(said[depth]) > 1
                 for place, turn in said[depth]:
                     at = found.setdefault((e.branch[:depth], turn.agent if together else ""), {})
-                    at.setdefault(e.branch[: depth + 1], (turn, e, place))
+                    at.setdefault(id(turn.completion), {}).setdefault(e.branch[: depth + 1], (turn, e, place))
     made = []
-    for (parent, agent), children in found.items():
-        candidates = tuple(
-            Candidate(_name(number, branch, agent), turn.completion, values[branch])
-            for branch, (turn, _, _) in children.items()
-            if turn.completion is not None and values[branch] is not None
-        )
+    for (parent, agent), several in found.items():
+        candidates = []
+        for children in several.values():
+            (branch, (turn, episode, place)), *_ = children.items()
+            worth = [known for child in children if (known := values[child]) is not None]
+            if turn.completion is not None and worth:
+                candidates.append(Candidate(_name(number, branch, agent), turn.completion, fmean(worth)))
         if candidates:
-            _, episode, place = next(iter(children.values()))
-            made.append(Decision.at(episode, place, _name(number, parent, agent), candidates))
+            made.append(Decision.at(episode, place, _name(number, parent, agent), tuple(candidates)))
     return made
 
 
 def _name(number: int, branch: Branch, agent: str) -> str:
-    return _path((number, *branch)) + (f":{agent}" if agent else "")
-
-
-def _path(branch: Branch) -> str:
-    return ".".join(map(str, branch))
+    return named((number, *branch)) + (f":{agent}" if agent else "")
 
 
 # -- rules ---------------------------------------------------------------------------------------------------------------

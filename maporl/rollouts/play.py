@@ -7,8 +7,9 @@ from. A group of whole discussions is the tree that branches at its root alone, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,9 +17,10 @@ from maporl.agents.team import Team, act_together
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.rules import Rules
 from maporl.errors import UserValueError
-from maporl.types import Completion, Episode, Question, Seat, Transcript, Turn
+from maporl.rollouts.trees import JOINT
+from maporl.types import Completion, Episode, Observation, Question, Seat, Transcript, Turn
 
-__all__ = ["Play", "cross", "episode", "rollout", "rollout_together"]
+__all__ = ["Play", "episode", "rollout", "rollout_together"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,11 @@ class Play:
         first: Number of the first start, on which its random streams depend: pieces of a play whose numbers go on give the same
             episodes as the whole.
         waves: Of how many waves; the discussions may then be unfinished. None: until they are over.
+        joint: In which joint actions a wave of several speakers is gone on from: "aligned", the g-th candidates of all of them, or
+            "cross", every combination of their candidates. No more is sampled of a wave for it, and no message is scored twice.
 
     Raises:
-        ValueError: A branching below 1, or several candidates of what is decoded greedily.
+        ValueError: A branching below 1, several candidates of what is decoded greedily, or an unknown word.
     """
 
     env: DiscussionEnv
@@ -49,8 +53,11 @@ class Play:
     branching: Sequence[int] = ()
     first: int = 0
     waves: int | None = None
+    joint: str = "aligned"
 
     def __post_init__(self) -> None:
+        if self.joint not in JOINT:
+            raise UserValueError(f"joint is {self.joint!r}: use one of {list(JOINT)}.")
         if any(width < 1 for width in self.branching):
             raise UserValueError(f"branching is {list(self.branching)}; every wave needs at least 1 candidate.")
         if self.greedy and any(width > 1 for width in self.branching):
@@ -61,6 +68,13 @@ class Play:
     def width(self, wave: int) -> int:
         """How many candidates there are of wave `wave`, from 0."""
         return self.branching[wave] if wave < len(self.branching) else 1
+
+    def joint_actions(self, wave: int, speakers: int) -> list[tuple[int, ...]]:
+        """Of a wave: which candidate of each speaker."""
+        each = range(self.width(wave))
+        return (
+            list(itertools.product(each, repeat=speakers)) if self.joint == "cross" else [(g,) * speakers for g in each]
+        )
 
 
 def rollout(
@@ -73,6 +87,7 @@ def rollout(
     branching: Sequence[int] = (),
     first: int = 0,
     waves: int | None = None,
+    joint: str = "aligned",
 ) -> list[Episode]:
     """Play discussions from every start.
 
@@ -86,7 +101,7 @@ def rollout(
         The episodes of every start, in order: one, or the leaves of its tree, those of a group in the order of their branches. The turns
         of a given prefix are part of a transcript, but `given`. `maporl.rollouts.decisions` tells what the nodes of a tree are worth.
     """
-    return rollout_together([Play(env, team, starts, seed, greedy, branching, first, waves)])[0]
+    return rollout_together([Play(env, team, starts, seed, greedy, branching, first, waves, joint)])[0]
 
 
 def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
@@ -97,16 +112,16 @@ def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
     """
     games = [(n, game) for n, play in enumerate(plays) for game in _started(play)]
     try:
-        while any(due := [game.due for _, game in games]):
-            games = [(n, g) for (n, game), seats in zip(games, due, strict=True) for g in game.branched(seats)]
-            asked = [(game, seat) for _, game in games for seat in game.asked]
+        while asked := [game for _, game in games if game.due]:
             completions = act_together(
-                [game.play.team.member(*seat) for game, seat in asked],
-                [game.rules.observe(game.transcript, seat) for game, seat in asked],
-                [game.rng(seat) for game, seat in asked],
-                [game.play.greedy for game, _ in asked],
+                [game.play.team.member(*seat) for game in asked for _, seat in game.candidates],
+                [view for game in asked for view in game.observations],
+                [game.rng(*candidate) for game in asked for candidate in game.candidates],
+                [game.play.greedy for game in asked for _ in game.candidates],
             )
-            _continue(asked, completions)
+            said = iter(completions)
+            longer = _continued({game: game.children(said) for game in asked})
+            games = [(n, child) for n, game in games for child in longer.get(game, [game])]
     finally:
         for team in {id(play.team): play.team for play in plays}.values():
             team.forget()
@@ -124,7 +139,7 @@ def _started(play: Play) -> list[_Game]:
     return [_Game(play, play.first + n, rules, start, len(start.turns)) for n, start in enumerate(begun)]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Game:
     """One discussion of a play, so far.
 
@@ -135,7 +150,7 @@ class _Game:
         transcript: What has been said.
         given: How many turns of that it began with.
         branch: See `Episode`.
-        asked: Who speaks in the wave in progress.
+        first: How many joint actions its first wave has.
     """
 
     play: Play
@@ -144,28 +159,43 @@ class _Game:
     transcript: Transcript
     given: int
     branch: tuple[int, ...] = ()
-    asked: tuple[Seat, ...] = ()
+    first: int = 1
 
-    @property
+    @cached_property
     def due(self) -> tuple[Seat, ...]:
         over = self.play.waves is not None and len(self.branch) >= self.play.waves
         return () if over else self.rules.due(self.transcript)
 
-    def branched(self, seats: tuple[Seat, ...]) -> list[_Game]:
-        """The discussions in which this one goes on, when `seats` are due: one for each candidate of their wave."""
-        if not seats:
-            self.asked = ()
-            return [self]
-        width = self.play.width(len(self.branch))
-        return [replace(self, branch=(*self.branch, candidate), asked=seats) for candidate in range(width)]
+    @cached_property
+    def candidates(self) -> list[tuple[int, Seat]]:
+        """What is sampled next: so many messages from every seat that is due."""
+        return list(itertools.product(range(self.play.width(len(self.branch))), self.due))
 
-    def rng(self, seat: Seat) -> np.random.Generator:
-        """The random stream of the next message from a seat; a second one from it in a round, and one of an inner branch, has another."""
+    @property
+    def observations(self) -> list[Observation]:
+        """What the speaker of each of these is shown: of those from one seat the same."""
+        shown = {seat: self.rules.observe(self.transcript, seat) for seat in self.due}
+        return [shown[seat] for _, seat in self.candidates]
+
+    def rng(self, candidate: int, seat: Seat) -> np.random.Generator:
+        """The random stream of a candidate of the next message from a seat; a second one from it in a round, and one of an inner branch,
+        has another."""
         seed = [self.play.seed] if isinstance(self.play.seed, int | np.integer) else self.play.seed
-        candidate, *inner = self.branch
-        number, before = self.number * self.play.width(0) + candidate, self.transcript.times(seat)
+        root, *inner = (*self.branch, candidate)
+        number = self.number * (self.first if inner else self.play.width(0)) + root
+        before = self.transcript.times(seat)
         more = [before, *inner] if any(inner) else [before] if before else []
         return np.random.default_rng([*map(int, seed), number, self.rules.agents.index(seat.agent), seat.round, *more])
+
+    def children(self, completions: Iterator[Completion]) -> list[tuple[_Game, list[Turn]]]:
+        """The discussions in which it goes on, one for each joint action of its candidates, which are the next of `completions`, each
+        with what is said in it: joint actions share turns."""
+        said = {at: Turn(*at[1], (c := next(completions)).text, completion=c) for at in self.candidates}
+        joint = self.play.joint_actions(len(self.branch), len(self.due))
+        first = self.first if self.branch else len(joint)
+        games = [replace(self, branch=(*self.branch, n), first=first) for n in range(len(joint))]
+        turns = [[said[at] for at in zip(chosen, self.due, strict=True)] for chosen in joint]
+        return list(zip(games, turns, strict=True))
 
     def episode(self) -> Episode:
         return episode(
@@ -173,18 +203,17 @@ class _Game:
         )
 
 
-def _continue(asked: Sequence[tuple[_Game, Seat]], completions: Sequence[Completion]) -> None:
-    """Every discussion goes on with what was said in it; those of one task together, so that its verifiers are asked once."""
-    said: dict[_Game, list[Turn]] = {}
-    for (game, seat), completion in zip(asked, completions, strict=True):
-        said.setdefault(game, []).append(Turn(*seat, completion.text, completion=completion))
-    tasks: dict[int, list[_Game]] = {}
-    for game in said:
-        tasks.setdefault(id(game.play.env), []).append(game)
-    for games in tasks.values():
-        longer = games[0].rules.extend([(game.transcript, said[game]) for game in games])
-        for game, transcript in zip(games, longer, strict=True):
-            game.transcript = transcript
+def _continued(children: Mapping[_Game, Sequence[tuple[_Game, list[Turn]]]]) -> dict[_Game, list[_Game]]:
+    """The children of every discussion, with what was said in them; those of one task together, so that its verifiers are asked once."""
+    tasks: dict[int, list[tuple[_Game, _Game, list[Turn]]]] = {}
+    for game, of_game in children.items():
+        tasks.setdefault(id(game.play.env), []).extend((game, *child) for child in of_game)
+    longer: dict[_Game, list[_Game]] = {}
+    for said in tasks.values():
+        transcripts = said[0][0].rules.extend([(child.transcript, turns) for _, child, turns in said])
+        for (game, child, _), transcript in zip(said, transcripts, strict=True):
+            longer.setdefault(game, []).append(replace(child, transcript=transcript))
+    return longer
 
 
 def episode(
@@ -202,31 +231,3 @@ def episode(
     )
     future = rules.shaping.contains_future
     return Episode(transcript, rules.rewards(transcript), learns, given, future, group, branch, rules)
-
-
-def cross(env: DiscussionEnv, team: Team, episodes: Sequence[Episode]) -> list[Episode]:
-    """Every combination of the group's samples as an episode (MAGRPO's cross joint actions): G^N for one round of N agents.
-
-    Nothing is sampled again and no message is scored again; only what depends on the joint action is.
-
-    Raises:
-        ValueError: More than one round, or agents that hear one another: a message that answers another cannot be recombined.
-    """
-    once = env.protocol.once_a_round and all(len(e.said) == len(e.transcript.agents) for e in episodes)
-    if env.num_rounds > 1 or not (env.protocol.simultaneous or len(env.possible_agents) == 1) or not once:
-        raise UserValueError(
-            f"joint is 'cross' with {env.num_rounds} rounds of protocol {env.protocol.name!r}: a message that answers another cannot be "
-            "recombined. Use one round of 'debate', or joint='aligned'."
-        )
-    rules, joint, groups = env.rules, [], []
-    for number in dict.fromkeys(e.group for e in episodes):
-        members = [e for e in episodes if e.group == number]
-        start = members[0].transcript.before(members[0].said[0][0])
-        samples = [[turn for _, turn in member.said] for member in members]
-        for choice in itertools.product(samples, repeat=len(start.agents)):
-            joint.append((start, [source[seat] for seat, source in enumerate(choice)]))
-            groups.append(number)
-    return [
-        episode(rules, team, transcript, group=group)
-        for transcript, group in zip(rules.extend(joint), groups, strict=True)
-    ]

@@ -19,7 +19,8 @@ class _Output(io.TextIOBase):
     """What is printed, as far as there is room."""
 
     def __init__(self, most: int) -> None:
-        self.kept, self.left = [], most  # type: ignore[var-annotated]
+        self.kept: list[str] = []
+        self.left = most
 
     def write(self, text: str) -> int:
         self.kept.append(text[: self.left])
@@ -54,7 +55,7 @@ def answer(stream: int, most_output: int) -> None:
         except BaseException as error:
             reply = {"error": _name(error), "text": _text(error)}
         try:
-            wire.send(stream, {**reply, "nonce": asked.get("nonce")})
+            wire.send(stream, {**reply, "nonce": asked.get("nonce"), "printed": bool(output.kept)})
         except wire.TooLong as error:
             wire.send(
                 stream,
@@ -79,7 +80,7 @@ class _Loading:
             return {"status": "memory", "text": "it needs more memory than it may use"}
         except BaseException as error:
             return {"status": "error", "text": f"{_name(error)}: {_text(error)}"}
-        return {"status": "ok"}
+        return {"status": "ok", "calls": [name for name, value in vars(self.module).items() if callable(value)]}
 
 
 def _done(asked: dict[str, Any], held: list[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import itertools
 import os
 import random
@@ -42,10 +43,11 @@ class _Module:
         self.source, self.seconds, self.strikes_left = work["source"], work["seconds"], work["timeouts"]
         self.lives = itertools.count(1)
         self.life = 0
-        self.lost = False
+        self.lost, self.printed = False, False
+        self.calls: frozenset[str] = frozenset()  # what it defines that can be called
         self.left, self.used = self.seconds, 0.0
         self.last = ""  # what it did last, for people
-        self.nonce = 0
+        self.nonce = ""
 
     def load(self) -> tuple[str, str]:
         """(status, explanation) of loading it."""
@@ -58,11 +60,12 @@ class _Module:
         except (wire.Closed, wire.TooLong):
             self.lost = True
             return "killed", "it ended its process while it was loaded"
+        self.calls = frozenset(map(str, reply.get("calls", ())))
         return str(reply.get("status", "killed")), str(reply.get("text", ""))
 
     def output(self) -> str:
         """What it has printed since it was loaded; "" of a process that is lost."""
-        if self.lost:
+        if self.lost or not self.printed:
             return ""
         try:
             self.left = 1.0
@@ -92,13 +95,14 @@ class _Module:
         return value
 
     def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
-        self.nonce = random.SystemRandom().getrandbits(62)  # so that nobody can have answered before it was asked
+        self.nonce = os.urandom(8).hex()  # so that nobody can have answered before it was asked
         begun = time.perf_counter()
         try:
             wire.send(self.stream, {**message, "nonce": self.nonce})
             while True:
                 reply = wire.receive(self.stream, self.left - (time.perf_counter() - begun))
                 if reply.get("nonce") == self.nonce:
+                    self.printed = bool(reply.get("printed"))
                     return reply
         finally:
             took = time.perf_counter() - begun
@@ -177,7 +181,7 @@ class _Remote:
 def _handed_back(value: Any) -> Any:
     if isinstance(value, _Remote):
         return value._number
-    raise TypeError(f"the tests hand a {type(value).__name__} to the answer, which cannot be copied")
+    raise ModuleError(f"the tests hand a {type(value).__name__} to the answer, which cannot be copied")
 
 
 class _Names(dict):  # type: ignore[type-arg]
@@ -185,27 +189,28 @@ class _Names(dict):  # type: ignore[type-arg]
 
     def __init__(self, module: _Module) -> None:
         super().__init__(vars(builtins), answer=_Remote(module, 0, "module", False))
+        self.module = module
 
     def __missing__(self, name: str) -> Any:
         if name.startswith("__"):
             raise KeyError(name)
         answer = self["answer"]
+        if name in self.module.calls:
+            function = self[name] = _Remote(self.module, 0, "function", True, (name,))
+            return function
         try:
-            value = getattr(answer, name)
+            return getattr(answer, name)
         except AttributeError:
             raise NameError(f"the answer defines no {name!r}") from None
         finally:
-            answer._module.last = ""
-        if isinstance(value, _Remote) and value._calls:
-            self[name] = value
-        return value
+            self.module.last = ""
 
 
 class _Verdicts:
     """What has come of the asserts so far."""
 
-    def __init__(self, module: _Module, number: int) -> None:
-        self.module = module
+    def __init__(self, module: _Module, loading: dict[str, str], number: int) -> None:
+        self.module, self.loading = module, loading
         self.found = [["not_run", "", 0.0] for _ in range(number)]
         self.said = time.monotonic()
 
@@ -239,8 +244,11 @@ class _Verdicts:
 
     def tell_now_and_then(self) -> None:
         if time.monotonic() - self.said > _SILENCE:
-            wire.send(self.module.host, {"asserts": self.found})
+            self.tell()
             self.said = time.monotonic()
+
+    def tell(self, **more: Any) -> None:
+        wire.send(self.module.host, {**self.loading, "asserts": self.found, **more})
 
 
 def ask(host: int) -> None:
@@ -252,11 +260,20 @@ def ask(host: int) -> None:
             return
 
 
+@functools.lru_cache(maxsize=64)
+def _compiled(setup: str, tests: str) -> tuple[Any, Any]:
+    """Many answers to one question are checked one after the other."""
+    reporting = asserts.reporting(tests)
+    return (
+        compile(setup, "<setup>", "exec", dont_inherit=True),
+        compile(reporting, "<tests>", "exec", dont_inherit=True),
+    )
+
+
 def _asked(host: int, work: dict[str, Any]) -> None:
     module = _Module(host, _given(host), work)
     status, text = module.load()
-    wire.send(host, {"status": status, "text": text})
-    verdicts = _Verdicts(module, work["asserts"])
+    verdicts = _Verdicts(module, {"status": status, "text": text}, work["asserts"])
     stopped = ""
     if status == "ok" and work["asserts"]:
         random.seed(0)  # tests that draw their inputs draw the same ones for everybody
@@ -270,11 +287,11 @@ def _asked(host: int, work: dict[str, Any]) -> None:
             asserts.ERRORS: (Exception, _Lost),
         }
         try:
-            exec(compile(work["setup"], "<setup>", "exec", dont_inherit=True), names)
-            exec(compile(asserts.reporting(work["tests"]), "<tests>", "exec", dont_inherit=True), names)
+            for code in _compiled(work["setup"], work["tests"]):
+                exec(code, names)
         except _Enough:
             stopped = f"after {work['timeouts']} asserts that had to be cut off no more are run"
         except BaseException as error:
             stopped = f"the tests were stopped by {type(error).__name__}: {error}"[:500]
-    wire.send(host, {"asserts": verdicts.found, "stopped": stopped, "output": module.output(), "done": True})
+    verdicts.tell(stopped=stopped, output=module.output(), done=True)
     os.close(module.stream)

@@ -135,7 +135,7 @@ def decoded(data: Any, stayed: Callable[[Any], Any]) -> Any:
     """The value that was `encoded`.
 
     Raises:
-        ValueError, TypeError: It was not.
+        TooLong, ValueError, TypeError: It was not.
     """
     if not isinstance(data, list | dict):
         return data
@@ -156,7 +156,7 @@ def decoded(data: Any, stayed: Callable[[Any], Any]) -> Any:
         return {"float": float, "Fraction": Fraction, "Decimal": Decimal}[name](held)
     if name == "stays":
         return stayed(held)
-    raise ValueError(f"nothing is encoded as {name!r}")
+    raise TooLong(f"nothing is encoded as {name!r}")
 
 
 def shown(value: Any, most: int = 200) -> str:

@@ -102,9 +102,9 @@ class Worker:
         found = self._followed(work, limits, seconds)
         if not found.get("done"):  # whatever it is busy with, it is of no more use
             self._end_asker()
-        status, text = found.get("status", "killed"), found.get("text", "")
+        status, text = found.get("status", "killed"), found.get("text", found.get("stopped", ""))
         ended = self._end("module", status == "killed")
-        if status == "killed":
+        if found.get("status") == "killed":
             text = f"{text} ({ended})"
         verdicts = found.get("asserts") or [["not_run", "", 0.0]] * len(sources)
         reason = text or found.get("stopped") or "the tests did not get there"

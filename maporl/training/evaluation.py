@@ -19,7 +19,7 @@ from maporl.rollouts.play import rollout
 from maporl.rollouts.records import record, write_records
 from maporl.types import Episode, Question, Transcript
 
-__all__ = ["TEAM_ANSWERS", "Evaluation", "check_oracle", "check_team_answer", "evaluate", "subset"]
+__all__ = ["TEAM_ANSWERS", "Evaluation", "check_oracle", "check_team_answer", "evaluate", "gold_reader", "subset"]
 
 
 TEAM_ANSWERS: dict[str, Callable[[DiscussionEnv, Transcript], TeamAnswer]] = {
@@ -130,7 +130,7 @@ def check_oracle(env: DiscussionEnv, allow_oracle: bool) -> None:
     """Raise a ValueError if the gold answer has a part in this environment's discussions, unless that is allowed."""
     if env.oracle and not allow_oracle:
         raise UserValueError(
-            f"{_gold_reader(env)}: what the team then answers is an oracle's, not a result. {_HOW_NOT}, or pass --allow_oracle to get a "
+            f"{gold_reader(env)}: what the team then answers is an oracle's, not a result. {_HOW_NOT}, or pass --allow_oracle to get a "
             "figure labelled oracle."
         )
 
@@ -138,7 +138,7 @@ def check_oracle(env: DiscussionEnv, allow_oracle: bool) -> None:
 _HOW_NOT = "Use a learned verifier, leave show_scores and the score of stop out, or give feedback that does not read the gold answer"
 
 
-def _gold_reader(env: DiscussionEnv) -> str:
+def gold_reader(env: DiscussionEnv) -> str:
     """What of a discussion knows the gold answer."""
     if env.feedback.uses_gold:
         return f"feedback {env.feedback!r} looks at the gold answer (or does not say with uses_gold = False that it does not)"

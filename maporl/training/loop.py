@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.quality import auroc, ece
 from maporl.errors import UserValueError
 from maporl.rollouts.measures import mean_measures
-from maporl.rollouts.play import cross, rollout
+from maporl.rollouts.play import rollout
+from maporl.rollouts.trees import Size, branching_by_round, check_size, size_of
 from maporl.training.callbacks import Callback
 from maporl.types import Episode, Observation, Question
 
@@ -35,15 +36,16 @@ class Collector:
     Attributes:
         env: The task; questions come from its training split.
         team: Who discusses.
-        episodes_per_iteration: Discussions sampled for one update, the leaves of all trees; a multiple of those of one.
+        episodes_per_iteration: Discussions sampled for one update, the leaves of all trees; a multiple of those of one. Where joint
+            actions are crossed, those of the last wave count no more than the messages that they are made of.
         branching: Candidates of every wave of a tree (see `Play`); (8,) are groups of eight discussions of the same question.
-        joint: "aligned", or "cross" for every combination of a group's samples.
+        joint: "aligned", or "cross" for every combination of the candidates of a wave.
         seed: Of questions and sampling.
         curriculum: Iteration -> the round, from 0, whose messages are learned from (`LastRoundFirst`); None: all of them.
         stream: Which of the seed's random streams messages are sampled from.
 
     Raises:
-        ValueError: episodes_per_iteration is no multiple of the leaves of a tree.
+        ValueError: episodes_per_iteration is no multiple of the leaves of a tree, a tree is too large, or rounds cannot be crossed.
     """
 
     env: DiscussionEnv
@@ -56,31 +58,43 @@ class Collector:
     stream: int = TRAIN
 
     def __post_init__(self) -> None:
-        number, size = self.episodes_per_iteration, self.leaves
-        if number < 1 or number % size:
-            what = f"group_size {size}" if len(self.branching) < 2 else f"branching {list(self.branching)}, {size}"
+        widths, waves = list(self.branching), self.env.rules.waves
+        if self.joint == "cross" and not len({wave[0].round for wave in waves}) == len(waves) <= len(widths):
             raise UserValueError(
-                f"episodes_per_iteration is {number}; the algorithm needs a multiple of its {what}, and at least one."
+                f"joint is 'cross' with {self.env.num_rounds} rounds of protocol {self.env.protocol.name!r} and branching {widths}: a "
+                "message that answers another cannot be recombined. Use 'debate', with one round or a tree, or joint='aligned'."
+            )
+        number, size = self.episodes_per_iteration, self.size.discussions
+        what = f"{'crossed ' * (self.joint == 'cross')}branching {widths}" if len(widths) > 1 else f"group_size {size}"
+        check_size(self.size, what)
+        if number < 1 or number % size:
+            raise UserValueError(
+                f"episodes_per_iteration is {number}; the algorithm needs a multiple of its {what}"
+                f"{f', {size}' * (len(widths) > 1)}, and at least one."
             )
 
     @classmethod
     def of(cls, algorithm: Algorithm, env: DiscussionEnv, episodes_per_iteration: int, **settings: Any) -> Collector:
         """What an algorithm wants to see."""
-        branching, joint = (algorithm.group_size,), algorithm.joint
-        return cls(env, algorithm.team, episodes_per_iteration, branching=branching, joint=joint, **settings)
+        group = algorithm.group_size
+        branching = branching_by_round(env.rules.waves, group) if algorithm.rollouts == "tree" else (group,)
+        return cls(env, algorithm.team, episodes_per_iteration, branching=branching, joint=algorithm.joint, **settings)
+
+    @cached_property
+    def size(self) -> Size:
+        """Of the tree of one question."""
+        return size_of(self.env.rules.waves, self.branching, self.joint)
 
     @property
-    def leaves(self) -> int:
-        """Discussions of one question."""
-        return math.prod(self.branching)
+    def trees(self) -> int:
+        """Questions of an iteration."""
+        return self.episodes_per_iteration // self.size.discussions
 
     def collect(self, iteration: int) -> list[Episode]:
         """The experience of an iteration (from 0): a function of the seed, of `iteration` and of the team's weights alone."""
-        pool, number = self.env.questions("train"), self.episodes_per_iteration // self.leaves
-        questions, seed = draw(pool, number, self.seed, iteration), (self.seed, self.stream, iteration)
-        episodes = rollout(self.env, self.team, questions, seed=seed, branching=self.branching)
-        if self.joint == "cross":
-            episodes = cross(self.env, self.team, episodes)
+        questions = draw(self.env.questions("train"), self.trees, self.seed, iteration)
+        seed = (self.seed, self.stream, iteration)
+        episodes = rollout(self.env, self.team, questions, seed=seed, branching=self.branching, joint=self.joint)
         return episodes if self.curriculum is None else learning_from(episodes, self.curriculum(iteration))
 
 

@@ -54,6 +54,7 @@ class Preflight:
         tokens_per_s: Sampled.
         sample_s: Seconds that the discussions took.
         update_s: Seconds of an update from them; None where none was tried, for there was nothing to learn.
+        iteration_messages: Messages that an iteration samples, at most.
         iteration_s, run_s: Seconds that an iteration, and the run with its evaluations, can be expected to take: in proportion to the
             discussions; without the updates where none was tried.
         peak_memory: GB, of the GPU if there is one, else of this process.
@@ -72,6 +73,7 @@ class Preflight:
     tokens_per_s: float
     sample_s: float
     update_s: float | None
+    iteration_messages: int
     iteration_s: float
     run_s: float
     peak_memory: float
@@ -92,7 +94,9 @@ class Preflight:
             "of the groups with different rewards": self.groups_that_differ,
         }
         found = [f"{share:.0%} {what}" for what, share in shares.items() if share is not None]
-        what = "an iteration" if self.update_s is not None else "sampling an iteration"
+        what = (
+            f"{'an' if self.update_s is not None else 'sampling an'} iteration of {self.iteration_messages:,} messages"
+        )
         return [
             f"{self.discussions} discussions, {self.messages} messages: reward {self.reward_mean:.3f} (spread {self.reward_std:.3f})",
             ", ".join(found),
@@ -131,7 +135,7 @@ def preflight(trainer: Trainer, run: Run, collector: Collector, algorithm: Algor
     Returns:
         None if no message was said from which somebody could learn.
     """
-    size, whole = collector.leaves, collector.episodes_per_iteration
+    size, whole = collector.size.discussions, collector.episodes_per_iteration
     number = min(max(DISCUSSIONS // size, 1) * size, whole)
     began = time.perf_counter()
     episodes = replace(collector, episodes_per_iteration=number, stream=PREFLIGHT).collect(0)
@@ -156,6 +160,7 @@ def preflight(trainer: Trainer, run: Run, collector: Collector, algorithm: Algor
         tokens_per_s=sum(tokens.values()) / sample_s,
         sample_s=sample_s,
         update_s=update_s,
+        iteration_messages=collector.trees * collector.size.messages,
         iteration_s=iteration_s,
         run_s=iteration_s * run.config.num_iterations + _evaluated(run, trainer) * sample_s / number,
         peak_memory=peak_bytes(torch.device(run.config.resolved_device)) / 1e9,
@@ -268,11 +273,9 @@ class _Tried:
         longer = (
             f", raise --max_new_tokens ({cut:.0%} are cut off at {run.config.max_new_tokens})" if cut >= 0.5 else ""
         )
-        failed = next(
-            (t.score.explanation for t in self.turns if t.score is not None and t.score.status == "error"), ""
-        )
-        if failed:
-            return f"What failed first: {failed}"
+        failed = [t.score.explanation for t in self.turns if t.score is not None and t.score.status == "error"]
+        if failed and failed[0]:
+            return f"What failed first: {failed[0]}"
         return f"Ask for it in the prompt (--env_args.instruction, --prompts){longer}, or warm up on the format (maporl sft)"
 
 

@@ -165,9 +165,9 @@ class Trainer(ABC):
         return config
 
     @classmethod
-    def branching_of(cls, config: RunConfig, env: DiscussionEnv) -> tuple[int, ...]:
-        """Of the trees that it samples (`Play.branching`): what a training costs is planned by it."""
-        return ()
+    def messages_of(cls, config: RunConfig, env: DiscussionEnv) -> int:
+        """Messages that it samples in an iteration, at most: what a training costs is planned by it."""
+        return config.episodes_per_iteration * sum(map(len, env.rules.waves))
 
     @abstractmethod
     def __init__(self, run: Run) -> None:

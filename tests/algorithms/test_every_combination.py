@@ -19,6 +19,7 @@ from maporl.agents.models.policy import LoRA, Policy
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
 from maporl.algorithms import MAGRPO, Algorithm
+from maporl.algorithms.magrpo import MARLOO
 from maporl.training.callbacks import Callback
 from maporl.training.loop import Collector, learn
 from maporl.types import Episode, Question, Score
@@ -127,7 +128,8 @@ def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], ch
     team = Team.build(policy, env.possible_agents, env.num_rounds, **arguments)
     before = {n: p.clone() for n, p in policy.model.named_parameters()}
     algorithm_class = registry.load("algorithm", cell["algorithm"])
-    group = {"group_size": 2} if issubclass(algorithm_class, MAGRPO) else {}
+    trees = {"rollouts": "tree" if algorithm_class is MARLOO else "linear"}
+    group = {"group_size": 2, **trees} if issubclass(algorithm_class, MAGRPO) else {}
     algorithm = algorithm_class(team, learning_rate=1e-3, num_epochs=1, num_minibatches=1, **group)
 
     seen = Seen()

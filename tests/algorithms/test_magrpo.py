@@ -16,7 +16,8 @@ from maporl.algorithms import MAGRPO
 from maporl.algorithms.algorithm import Update
 from maporl.algorithms.magrpo import MAREINFORCE, MAREMAX, MARLOO
 from maporl.envs import DiscussionEnv
-from maporl.rollouts.play import cross, rollout
+from maporl.rollouts.play import rollout
+from maporl.training.loop import Collector
 from maporl.types import Completion, Episode, Question, Score
 
 VARIANTS = [MAGRPO, MARLOO, MAREMAX, MAREINFORCE]
@@ -192,9 +193,8 @@ def test_cross_compares_a_sample_over_all_joint_actions_that_hold_it(
     env, team = Pair(num_agents=2, num_rounds=1), make_team(2, 1)
     asked = env.questions("train")[:2]
     sampled = rollout(env, team, asked, seed=0, branching=(3,))
-    calls = team.policies[0].sampler_calls
-    joint = cross(env, team, sampled)
-    assert len(joint) == 2 * 3**2 and team.policies[0].sampler_calls == calls
+    joint = rollout(env, team, asked, seed=0, branching=(3,), joint="cross")
+    assert len(joint) == 2 * 3**2
     algorithm = MAGRPO(team, group_size=3, joint="cross")
     assert algorithm.joint == "cross" and algorithm.group_size == 3
     recorded = Recorded(algorithm, monkeypatch)
@@ -225,21 +225,20 @@ def test_cross_compares_a_sample_over_all_joint_actions_that_hold_it(
 def test_cross_trains(make_team: Callable) -> None:
     env, team = Pair(num_agents=2, num_rounds=1), make_team(2, 1)
     asked = env.questions("train")[:2]
-    joint = cross(env, team, rollout(env, team, asked, seed=0, branching=(3,)))
+    joint = rollout(env, team, asked, seed=0, branching=(3,), joint="cross")
     metrics = MAGRPO(team, group_size=3, joint="cross").update(joint).metrics
     assert metrics["train/first_ratio_error"] < 1e-4
     assert metrics["train/grad_norm/agent_0"] > 0 and metrics["train/grad_norm/agent_1"] > 0
 
 
 def test_what_cannot_be_recombined(make_team: Callable) -> None:
-    with pytest.raises(ValueError, match="joint is 'cross' with 2 rounds.*Use num_rounds=1, or joint='aligned'"):
+    with pytest.raises(ValueError, match="joint is 'cross' with 2 rounds.*Use rollouts='tree', num_rounds=1"):
         MAGRPO(make_team(2, 2), group_size=2, joint="cross")
     team = make_team(2, 1)
     for arguments in ({"num_rounds": 2}, {"num_rounds": 1, "protocol": "round_robin"}):
         env = Pair(num_agents=2, **arguments)
-        episodes = rollout(env, team, env.questions("train")[:1], seed=0, branching=(2,))
         with pytest.raises(ValueError, match="a message that answers another cannot be recombined"):
-            cross(env, team, episodes)
+            Collector(env, team, 2, branching=(2,), joint="cross")
 
 
 # -- settings ------------------------------------------------------------------------------------------------------------------

@@ -473,7 +473,9 @@ class TestAfterwards:
         import shutil
 
         other = shutil.copytree(trained, tmp_path / "other")
-        RunFolder(other).config.merged({"env": env, "num_rounds": 1}).save(other / "config.yaml")
+        RunFolder(other).config.merged({"env": env, "num_rounds": 1, "env_args": {"protocol": "debate"}}).save(
+            other / "config.yaml"
+        )
         code, out, err = run("ask", other, "What is 3 + 4?", "--temperature", "1", "--max_new_tokens", "8")
         assert code == 0 and "[round 1] agent_0:" in out, err
 
@@ -563,7 +565,7 @@ class TestCatalogue:
         assert out.startswith("ippo: ") and "\nmappo: " in out and "\nmagrpo: " in out
         assert "gae_lambda=0.95" in out and "max_grad_norm=1.0" in out, "settings of the class and of its parents"
         code, out, _ = run("algorithms", "magrpo")
-        assert code == 0 and "--algorithm_args.group_size 8\n      Discussions of one question" in out
+        assert code == 0 and "--algorithm_args.group_size 8\n      Samples that are compared" in out
         assert "--algorithm_args.learning_rate" not in out, "a flag of its own"
         code, out, _ = run("algorithms", "sft")
         assert code == 0 and "--algorithm_args.keep 0.1\n      The share" in out, "settings of a trainer"

@@ -25,7 +25,8 @@ from maporl.algorithms.magrpo import _group_keys
 from maporl.envs import DiscussionEnv, check_env
 from maporl.envs.protocols import Debate, Protocol, RoundRobin
 from maporl.envs.verifiers import TranscriptVerifier
-from maporl.rollouts.play import cross, rollout
+from maporl.rollouts.play import rollout
+from maporl.training.loop import Collector
 from maporl.types import Completion, Episode, Observation, Question, Score, Transcript, Turn
 
 LEADER, ONE, TWO = "agent_0", "agent_1", "agent_2"
@@ -248,7 +249,7 @@ class TestALeaderWhoSpeaksTwice:
         advantages = chain_turns(batch.rewards, values, batch.chains, batch.gaps, gamma_round=0.5, gae_lambda=0.5)
         assert advantages.tolist()[:6] == [0.53125, 2.125, 4.5, 6, 22.5, 30]
         # A message is compared with the same one of the other discussion, never the first with the second.
-        keys = _group_keys(replace(batch, groups=np.zeros(12, np.int64)))
+        keys = _group_keys(batch, played)
         assert len({*keys[:6]}) == 6 and (keys[:6] == keys[6:]).all()
 
     def test_who_is_resumed_between_both_is_compared_with_second_messages(self) -> None:
@@ -501,4 +502,4 @@ def test_what_compares_rounds_asks_for_one_message_each() -> None:
     env = Digits(2, 1, protocol=Twice(1))
     team = Team({(a, 0): ScriptedAgent(lambda o, rng: "x") for a in env.possible_agents})
     with pytest.raises(ValueError, match="cannot be recombined"):
-        cross(env, team, rollout(env, team, env.questions("train")[:1], seed=0, branching=(2,)))
+        Collector(env, team, 2, branching=(2, 2), joint="cross")

@@ -10,7 +10,7 @@ from discussion_toys import Contains, Digits
 from maporl.agents import ScriptedAgent, Team
 from maporl.envs import DiscussionEnv
 from maporl.envs.protocols import Debate
-from maporl.rollouts.play import cross, rollout
+from maporl.rollouts.play import rollout
 from maporl.training.evaluation import evaluate
 from maporl.types import Question, Score, Transcript, Turn
 
@@ -106,13 +106,15 @@ def test_rounds_that_end_together_are_scored_together() -> None:
 
 def test_all_joint_actions_of_a_group_are_scored_together() -> None:
     judge = WholeRounds()
-    env, episodes = discussed(4, group_size=4, num_rounds=1, team_verifier=judge, shaping="team_score")
-    assert judge.batches == [4]
-    joint = cross(env, team(env), episodes)
-    assert len(joint) == 16 and judge.batches == [4, 16]
+    env = Digits(2, 2, team_verifier=judge, shaping="team_score")
+    joint = rollout(env, team(env), asked(env, 1), seed=0, branching=(4, 2), joint="cross")
+    assert len(joint) == 16 * 4 and judge.batches == [16, 16 * 4]
     scores = [e.transcript.team_scores for e in joint]
-    expected = [both_right(e.transcript.question, {t.agent: t.text for t in e.transcript.turns}) for e in joint]
-    assert scores == [(score,) for score in expected]
+    expected = [
+        tuple(both_right(e.transcript.question, {t.agent: t.text for t in e.transcript.round(r)}) for r in range(2))
+        for e in joint
+    ]
+    assert scores == expected
 
 
 def test_a_function_of_one_round_is_called_for_every_round() -> None:
@@ -137,8 +139,7 @@ def test_joint_actions_begin_as_their_samples_did() -> None:
             return [(Turn("bank", 0, f"Lesson {n}.", kind="feedback"),) for n in range(len(transcripts))]
 
     env = Digits(2, 1, protocol=Taught(1))
-    episodes = rollout(env, team(env), asked(env, 1), seed=0, branching=(4,))
-    joint = cross(env, team(env), episodes)
+    joint = rollout(env, team(env), asked(env, 1), seed=0, branching=(4,), joint="cross")
     assert env.protocol.asked == 1 and len(joint) == 16
     assert {tuple(t.kind for t in e.transcript.turns) for e in joint} == {("feedback", "said", "said")}
     assert [e.rewards[0] for e in joint] == [0.0] * 16

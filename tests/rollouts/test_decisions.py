@@ -18,9 +18,10 @@ from maporl.agents.team import Team
 from maporl.envs import DiscussionEnv
 from maporl.envs.protocols import RoundRobin
 from maporl.envs.verifiers import TranscriptVerifier
-from maporl.rollouts.decisions import RULES, Candidate, Decision, backed_up, decisions, leaf_value, pairs, positives
-from maporl.rollouts.play import cross, rollout
+from maporl.rollouts.decisions import RULES, Candidate, Decision, decisions, leaf_value, pairs, positives
+from maporl.rollouts.play import rollout
 from maporl.rollouts.resampling import resample
+from maporl.rollouts.trees import backed_up
 from maporl.types import Completion, Episode, Observation, Question, Score, Transcript
 
 NUMBERS = ScriptedAgent(lambda o, rng: str(rng.integers(2**60)))
@@ -162,10 +163,15 @@ class TestDecisions:
         ):
             decisions([*tree((2,)), *tree((2,), first=1), *tree((2,), first=1)])
         assert len(decisions([*tree((2,)), *tree((2,), first=1)])) == 2 * (1 + 2 + 2)
+
+    def test_a_sample_of_several_joint_actions_is_one_candidate(self) -> None:
         env = Digits(num_agents=2, num_rounds=1)
-        joint = cross(env, seated(env), rollout(env, seated(env), env.questions("train")[:1], seed=0, branching=(2,)))
-        with pytest.raises(ValueError, match="tree 0 has two leaves '0'"):
-            decisions(joint)
+        joint = rollout(env, seated(env), env.questions("train")[:1], seed=0, branching=(2,), joint="cross")
+        found = decisions(joint, lambda e: [0.0, 1.0, 0.5, 0.25][e.branch[0]])  # a c, a d, b c, b d
+        assert [(d.id, [c.id for c in d.candidates], d.values) for d in found] == [
+            ("0:agent_0", ["0.0:agent_0", "0.2:agent_0"], [0.5, 0.375]),
+            ("0:agent_1", ["0.0:agent_1", "0.1:agent_1"], [0.25, 0.625]),
+        ]
 
 
 class TestRules:

@@ -16,7 +16,7 @@ from maporl.agents.team import Team
 from maporl.envs import DiscussionEnv
 from maporl.envs.tasks.arithmetic import Arithmetic
 from maporl.envs.verifiers import VerifierFailed
-from maporl.rollouts.play import Play, cross, rollout, rollout_together
+from maporl.rollouts.play import Play, rollout, rollout_together
 from maporl.types import Episode, Question, Score
 
 
@@ -172,14 +172,15 @@ def test_truncated_messages_are_marked(make_team: Callable) -> None:
     assert all(c.truncated == (int(c.completion_ids[-1]) >= 60) for c in said)
 
 
-def test_an_exception_in_a_users_reward_propagates(make_team: Callable) -> None:
+@pytest.mark.parametrize("slot", ["verifier", "team_verifier"])
+def test_an_exception_in_a_users_reward_propagates(make_team: Callable, slot: str) -> None:
     def broken(question: Question, response: str) -> float:
         raise RuntimeError("my reward is broken")
 
-    env = Talk(num_agents=2, num_rounds=1, verifier=broken)
+    env = Talk(num_agents=2, num_rounds=1, **{slot: broken})
     with pytest.raises(VerifierFailed, match="RuntimeError: my reward is broken") as error:
         rollout(env, make_team(2, 1, tokens=2), env.questions("train")[:2], seed=0)
-    assert error.value.verifier is env.verifier and isinstance(error.value.__cause__, RuntimeError)
+    assert error.value.verifier is getattr(env.verifiers, slot) and isinstance(error.value.__cause__, RuntimeError)
 
 
 def test_a_team_without_a_seat_for_somebody(make_team: Callable) -> None:
@@ -188,21 +189,21 @@ def test_a_team_without_a_seat_for_somebody(make_team: Callable) -> None:
         rollout(env, make_team(2, 1), env.questions("train")[:1], seed=0)
 
 
-def test_cross_recombines_without_speaking_or_scoring_again(make_team: Callable) -> None:
+def test_cross_combines_what_is_sampled_and_scored_once(make_team: Callable) -> None:
     env, team = Talk(num_agents=2, num_rounds=1, shaping="team_mean"), make_team(2, 1)
-    sampled = rollout(env, team, env.questions("train")[:2], seed=0, branching=(3,), first=7)
+    aligned = rollout(env, team, env.questions("train")[:2], seed=0, branching=(3,), first=7)
     before = team.policies[0].sampler_calls, list(env.verifier.batches)
-    joint = cross(env, team, sampled)
-    assert (team.policies[0].sampler_calls, list(env.verifier.batches)) == before
-    assert [e.group for e in joint] == [7] * 9 + [8] * 9
-    originals = {id(turn.completion): (turn, e.observation(i)) for e in sampled for i, turn in e.said}
+    joint = rollout(env, team, env.questions("train")[:2], seed=0, branching=(3,), first=7, joint="cross")
+    assert (team.policies[0].sampler_calls, env.verifier.batches) == (2 * before[0], 2 * before[1])
+    assert [e.group for e in joint] == [7] * 9 + [8] * 9 and [e.branch for e in joint[:9]] == [(k,) for k in range(9)]
     for e in joint:
+        one, other = (aligned[3 * (e.group - 7) + g] for g in divmod(e.branch[0], 3))  # whose samples it holds
+        assert e.transcript.turns == (one.transcript.turns[0], other.transcript.turns[1])
         values = [t.score.value for t in e.transcript.turns]  # type: ignore[union-attr]
         assert e.rewards == pytest.approx([np.mean(values)] * 2) and e.learns == (True, True)
-        for i, turn in e.said:
-            assert originals[id(turn.completion)] == (turn, e.observation(i))  # the very same sample
-    pairs = {tuple(map(id, e.completions)) for e in joint}
-    assert len(pairs) == 18
+    assert len({id(c) for e in joint for c in e.completions}) == 12  # joint actions share them
+    with pytest.raises(ValueError, match=r"joint is 'all': use one of \['aligned', 'cross'\]"):
+        Play(env, team, (), 0, joint="all")
 
 
 def test_a_frozen_and_a_trained_seat_of_one_adapter_group(make_team: Callable) -> None:

@@ -195,7 +195,7 @@ def test_the_terminal_shows_it_and_how_many_questions_each_split_has(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("preflight  ") and "8 discussions, 32 messages: reward 0." in lines[0]
     assert "100% with a readable answer" in lines[1] and "ended by themselves" in lines[1]
-    assert "tokens/s; an iteration takes about 0:0" in lines[2] and "GB" in lines[2]
+    assert "tokens/s; an iteration of 32 messages takes about 0:0" in lines[2] and "GB" in lines[2]
     validation = 200 - (training := int(lines[3].split()[1]))
     assert lines[3].split() == ["questions", f"{training}", "train,", f"{validation}", "validation"]
     assert lines[4].startswith("validation before") and f"(4 of {validation} questions)" in lines[4]

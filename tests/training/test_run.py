@@ -121,7 +121,7 @@ class TestFolder:
         files = sorted(p.name for p in (finished.path / "evaluations").iterdir())
         assert files == ["iteration_0000.jsonl", "iteration_0002.jsonl", "iteration_0004.jsonl", "test.jsonl"]
         records = [json.loads(line) for line in (finished.path / "evaluations" / "test.jsonl").open()]
-        assert len(records) == SMALL["num_eval_questions"]
+        assert len(records) == SMALL["num_eval_questions"] and all(r["greedy"] for r in records)
         test_ids = {q.id for q in Letters().questions("test")}
         assert {r["question_id"] for r in records} <= test_ids
         assert [(t["agent"], t["round"]) for t in records[0]["turns"]] == [

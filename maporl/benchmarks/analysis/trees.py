@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maporl.errors import UserValueError
-from maporl.rollouts.decisions import Branch, Decision, backed_up, decisions, leaf_value, pairs
+from maporl.rollouts.decisions import Decision, decisions, leaf_value, pairs
 from maporl.rollouts.records import Record, read_records
 from maporl.rollouts.store import EpisodeStore
+from maporl.rollouts.trees import Branch, backed_up
 from maporl.training.run_folder import RunFolder
 from maporl.types import Episode, Views
 
@@ -64,6 +65,7 @@ class Tree:
         pairs: Number of pairs of each decision.
         right: Discussions that the team gets right; None without a gold answer.
         leaves: Discussions.
+        messages: Of them all, each once: joint actions, and leaves, share theirs.
     """
 
     record: str
@@ -74,10 +76,7 @@ class Tree:
     pairs: tuple[int, ...]
     right: float | None
     leaves: int
-
-    @property
-    def messages(self) -> int:
-        return sum(len(node.said) for node in self.nodes.values())
+    messages: int
 
     @property
     def compared(self) -> int:
@@ -130,13 +129,7 @@ class KeptTrees:
         for number, record in enumerate(records):
             if "whole" in record:  # else it was not kept with tokens: a list of discussions
                 groups[record["whole"]["group"]].append(number)
-        grown = {
-            group: members
-            for group, members in groups.items()
-            if len(members)
-            == len({tuple(records[n]["whole"]["branch"]) for n in members})
-            > 1  # joint actions have no branches
-        }
+        grown = {group: members for group, members in groups.items() if len(members) > 1}
         if not grown:
             return []
         episodes = EpisodeStore(file.parent).read(file.stem, self._views)
@@ -159,40 +152,40 @@ class KeptTrees:
 
 def _tree(record: str, number: int, leaves: Sequence[tuple[Record, Episode]]) -> Tree:
     found = decisions([episode for _, episode in leaves], _value)
-    marks: dict[str, str] = {}
+    marks: dict[int, str] = {}
     counts = []
     for decision in found:
         made = pairs(decision, RULE)
         counts.append(len(made))
         for better, worse in made:
-            marks |= {better.id: "chosen", worse.id: "rejected"}
+            marks |= {id(better.completion): "chosen", id(worse.completion): "rejected"}
     right = [r["team_correct"] if r["gold"] else None for r, _ in leaves]
-    nodes = {node.branch: node for node in _nodes(number, leaves, right, marks)}
-    return Tree(record, number, leaves[0][0], nodes, tuple(found), tuple(counts), _sum(right), len(leaves))
+    nodes = {node.branch: node for node in _nodes(leaves, right, marks)}
+    messages = len({id(c) for _, e in leaves for c in e.completions})
+    return Tree(record, number, leaves[0][0], nodes, tuple(found), tuple(counts), _sum(right), len(leaves), messages)
 
 
 def _nodes(
-    number: int, leaves: Sequence[tuple[Record, Episode]], right: Sequence[float | None], marks: dict[str, str]
+    leaves: Sequence[tuple[Record, Episode]], right: Sequence[float | None], marks: Mapping[int, str]
 ) -> Iterator[Node]:
     values = backed_up({e.branch: None if e.overflow else _value(e) for _, e in leaves})
-    said: dict[Branch, tuple[Record, ...]] = {}
+    said: dict[Branch, tuple[tuple[Record, str], ...]] = {}
     below: dict[Branch, list[int]] = defaultdict(list)
     for n, (record, episode) in enumerate(leaves):
         for depth, wave in enumerate(episode.waves, 1):
             branch = episode.branch[:depth]
-            said.setdefault(branch, tuple(record["turns"][place] for place, _ in wave))
+            marked = ((record["turns"][place], marks.get(id(turn.completion), "")) for place, turn in wave)
+            said.setdefault(branch, tuple(marked))
             below[branch].append(n)
     children: dict[Branch, list[Branch]] = defaultdict(list)
     for branch in sorted(said):  # a tuple comes before those that it begins
         children[branch[:-1]].append(branch)
     answers = {e.branch: r["team_answer"] for r, e in leaves}
     for branch in sorted(said):
-        name = ".".join(map(str, (number, *branch)))
-        ids = [name + (f":{turn['agent']}" if len(said[branch]) > 1 else "") for turn in said[branch]]
         yield Node(
             branch,
-            said[branch],
-            tuple(marks.get(id, "") for id in ids),
+            tuple(turn for turn, _ in said[branch]),
+            tuple(mark for _, mark in said[branch]),
             values[branch],
             _sum([right[n] for n in below[branch]]),
             len(below[branch]),

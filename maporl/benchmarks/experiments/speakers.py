@@ -17,8 +17,7 @@ sensible, it guesses another digit; clear and not sensible too. With all views i
 give it, the opposites a wrong one. Those chats are part of the corpus at the same rates, so that single-agent rows start
 from a model that understands their prompts.
 
-In a pipeline, where each speaks once, "round 1" is that nobody has spoken yet: the generator is honest or not, verifier and refiner are
-sensible or not.
+In a pipeline, where each speaks once, "round 1" is the generator's: verifier and refiner are sensible or not.
 """
 
 from __future__ import annotations

@@ -8,9 +8,8 @@ right everywhere.) Only combinations of the training split are used.
 
 What they say: `maporl.benchmarks.experiments.speakers`.
 
-The corpus is a curriculum: first pure habits (everybody honest; sensible where the probability is above one half), then the
-real ones. Which digit to copy depends on item and view together, which a model of this size notices sooner when the
-examples agree with one another. The second part then overwrites the rates.
+The corpus is a curriculum: first pure habits (everybody honest; sensible where that is likelier than not), then the real ones, which
+overwrite the rates. Which digit to copy depends on item and view together: a model of this size notices it sooner when examples agree.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ from maporl.types import Observation
 __all__ = ["PROMPTS", "Recipe", "chats", "corpus", "make_warm_start", "prompts_of"]
 
 Row = dict[str, Chat]
-
 SHIPPED = Path(model_path(EMBEDDED))
 """The embedded model: weights of the default recipe, so that the demo begins at once. A test cooks them again and compares what they do."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.training.config import RunConfig
 from maporl.training.display import print_list
 from maporl.training.evaluation import subset
-from maporl.types import Question
 
 __all__ = ["Expected", "expected", "print_expected"]
 
@@ -72,16 +70,13 @@ def _trained(config: RunConfig) -> int:
     )  # the first, the test, the last, and those in between
     if not getattr(registry.load("algorithm", config.algorithm), "evaluated", True):
         evaluations = 0
-    branching = config.trainer.branching_of(config, env)
-    trees = max(config.episodes_per_iteration // math.prod(branching), 1)
-    waves = enumerate(env.rules.waves, 1)
-    messages = sum(len(seats) * math.prod(branching[:depth]) for depth, seats in waves)
-    return n * trees * messages + evaluations * config.num_eval_questions * _spoken(env)
+    messages = config.trainer.messages_of(config, env)
+    return n * messages + evaluations * config.num_eval_questions * _spoken(env)
 
 
 def _spoken(env: DiscussionEnv) -> int:
     """Messages of a discussion, at most: as if it did not end early."""
-    return sum(1 for _ in env.rules.longest(Question("", "")))
+    return sum(map(len, env.rules.waves))
 
 
 def _hear(env: DiscussionEnv) -> bool:

@@ -150,6 +150,5 @@ def _what(kind: Outcome, speedup: float) -> str:
     if kind in ("faster", "slower"):
         how = "no" if kind == "slower" else "significantly" if speedup >= FLOOR else "slightly"
         return f"{how} faster than the original: {speedup:.3g} times as fast"
-    return {"right": "right", "incorrect": "wrong", "not_compilable": "nothing that can be read or built"}.get(
-        kind, "noted"
-    )
+    words = {"right": "right", "incorrect": "wrong", "not_compilable": "nothing that can be read or built"}
+    return words.get(kind, "noted, and nobody has said yet how good it is")

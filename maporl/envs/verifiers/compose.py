@@ -72,7 +72,14 @@ class Composite(Verifier):
     def score_completions(self, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
         columns = [judged(part, questions, completions) for part in self.parts]
         together = [(self._combine(scores), scores) for scores in zip(*columns, strict=True)]
-        return [replace(whole, judge_tokens=sum(s.judge_tokens for s in scores)) for whole, scores in together]
+        return [
+            replace(
+                whole,
+                judge_tokens=sum(s.judge_tokens for s in scores),
+                measures=merged_metrics(s.measures for s in scores),
+            )
+            for whole, scores in together
+        ]
 
     def _combine(self, scores: Sequence[Score]) -> Score:
         raise NotImplementedError

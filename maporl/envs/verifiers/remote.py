@@ -148,4 +148,9 @@ def _checked_score(score: Any) -> Score:
     tokens = score.get("judge_tokens", 0)
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
         raise Unusable(f"judge_tokens {repr(tokens)[:80]}, which is no number of tokens")
-    return Score(float(value), correct, answer, status, str(score.get("explanation") or ""), tokens)
+    measures = score.get("measures", {})
+    if not isinstance(measures, Mapping) or any(
+        isinstance(m, bool) or not isinstance(m, int | float) for m in measures.values()
+    ):
+        raise Unusable(f"measures {repr(measures)[:80]}, which are no numbers by name")
+    return Score(float(value), correct, answer, status, str(score.get("explanation") or ""), tokens, dict(measures))

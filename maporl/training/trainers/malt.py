@@ -26,6 +26,7 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
 from maporl.rollouts.decisions import Decision, decisions, pairs
 from maporl.rollouts.preferences import imitated, write_decisions
+from maporl.rollouts.trees import size_of
 from maporl.settings import called, parameters
 from maporl.training.config import RunConfig
 from maporl.training.evaluation import check_oracle, check_team_answer
@@ -57,8 +58,9 @@ class MALT(Trainer):
         return config.merged({"env_args": {"protocol": "pipeline"}, "num_rounds": config.num_rounds or 1})
 
     @classmethod
-    def branching_of(cls, config: RunConfig, env: DiscussionEnv) -> tuple[int, ...]:
-        return branching_of(_settings(config).branching, env)
+    def messages_of(cls, config: RunConfig, env: DiscussionEnv) -> int:
+        size = size_of(env.rules.waves, branching_of(_settings(config).branching, env))
+        return max(config.episodes_per_iteration // size.discussions, 1) * size.messages
 
     def __init__(self, run: Run) -> None:
         config, env = run.config, run.env

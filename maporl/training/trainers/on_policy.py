@@ -6,11 +6,16 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from maporl import registry
 from maporl.algorithms.algorithm import Update
 from maporl.algorithms.batch import discount_between_rounds
+from maporl.envs.discussion import DiscussionEnv
 from maporl.rollouts.records import sampled_records
 from maporl.rollouts.store import EpisodeStore
+from maporl.rollouts.trees import branching_by_round, size_of
+from maporl.settings import parameters
 from maporl.training.callbacks import Callback, Callbacks
+from maporl.training.config import RunConfig
 from maporl.training.evaluation import check_oracle, check_team_answer
 from maporl.training.loop import Collector, check_context, learn
 from maporl.training.preflight import Preflight, preflight
@@ -23,6 +28,17 @@ __all__ = ["OnPolicy", "RecordDiscussions"]
 
 class OnPolicy(Trainer):
     """Trains by an `Algorithm`: each iteration samples discussions and learns from them."""
+
+    @classmethod
+    def messages_of(cls, config: RunConfig, env: DiscussionEnv) -> int:
+        algorithm = registry.load("algorithm", config.algorithm)
+        given: dict[str, Any] = {name: getattr(algorithm, name, None) for name in ("rollouts", "group_size", "joint")}
+        given |= {name: p.default for name, p in parameters(algorithm).items()} | dict(config.algorithm_args)
+        if given["rollouts"] != "tree":
+            return super().messages_of(config, env)
+        waves = env.rules.waves
+        size = size_of(waves, branching_by_round(waves, given["group_size"]), given["joint"])
+        return config.episodes_per_iteration // size.discussions * size.messages
 
     def __init__(self, run: Run) -> None:
         config, env = run.config, run.env

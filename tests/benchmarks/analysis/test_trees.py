@@ -59,15 +59,18 @@ def test_a_tree_that_nobody_scored_has_no_values(tmp_path: Path) -> None:
     assert {node.value for node in tree.nodes.values()} == {None} and (tree.right, tree.compared) == (6.0, 0)
 
 
-def test_recombined_messages_are_no_trees(tmp_path: Path) -> None:
-    """MAGRPO's cross joint actions: a group of discussions without branches of their own."""
-    run = small_run(tmp_path / "run")
-    file = run / "episodes" / "iteration_0001.jsonl"
-    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    for record in records:
-        record["whole"]["branch"] = []
-    file.write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert KeptTrees(run).read("episodes/iteration_0001") == []
+def test_a_message_of_several_joint_actions_is_one_and_has_its_mark_in_each(tmp_path: Path) -> None:
+    texts = [[f"Answer: {a}" for a in answers] for answers in ((7, 8), (7, 9))]
+    run = grown(tmp_path / "run", (2,), texts, protocol="debate", joint="cross")
+    _, (tree,) = KeptTrees(run).newest()
+    assert (tree.messages, tree.leaves, len(tree.decisions)) == (4, 4, 2)
+    # 7 is worth (1 + .5) / 2, its sibling (.5 + 0) / 2, of both agents.
+    assert {node.branch[0]: (node.value, node.marks) for node in tree.nodes.values()} == {
+        0: (1.0, ("chosen", "chosen")),
+        1: (0.5, ("chosen", "rejected")),
+        2: (0.5, ("rejected", "chosen")),
+        3: (0.0, ("rejected", "rejected")),
+    }
 
 
 def test_discussions_that_share_nothing_are_no_trees(tmp_path: Path) -> None:

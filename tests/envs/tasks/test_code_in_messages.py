@@ -122,11 +122,15 @@ def test_what_is_too_long_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None
     assert extraction.parsed("y" * (LONGEST + 1)).fault.startswith("longer than")
 
 
-def test_a_text_is_tried_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    tries = []
-    monkeypatch.setattr(extraction, "parsed", lambda text, real=extraction.parsed: tries.append(1) or real(text))
-    code_of("if so\n" * 5000, "grow", PROMPT)
-    assert len(tries) < 3 * extraction._TRIES + 20
+def test_what_is_parsed_of_a_message_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that begin like code and are none, and such that only the end of them all says so."""
+    lengths: list[int] = []
+    real = extraction.parsed
+    monkeypatch.setattr(extraction, "parsed", lambda text: lengths.append(len(text)) or real(text))
+    for line in ("if so\n", "@a\n"):
+        lengths.clear()
+        code_of(line * (LONGEST // 4 // len(line)), "grow", PROMPT)
+        assert sum(lengths) < 5 * extraction._BUDGET and len(lengths) > 1
 
 
 # What a syntax tree says.

@@ -220,6 +220,8 @@ def played(env: CodingTask, *messages: str) -> Transcript:
         ("passed_or_not", 2, (AUX, ZERO), "Not all visible asserts pass."),
         ("passed_or_not", 2, (AUX, MAIN), "All visible asserts pass."),
         ("passed_or_not", 2, ("Nothing.", "Nothing."), "Not all visible asserts pass."),
+        ("passed_or_not", 0, (AUX, MAIN), "It can be loaded."),
+        ("passed_count", 0, ("Nothing.", "Nothing."), "It cannot be loaded."),
         ("none", 2, (AUX, MAIN), None),
     ],
 )
@@ -247,6 +249,21 @@ def test_scores_and_feedback_of_a_wave_are_one_run(monkeypatch: pytest.MonkeyPat
     team = Team({(a, r): speaker for a in (H, M) for r in (0, 1)})
     rollout(env, team, env.questions("test"), seed=0)
     assert asked == [4, 4]
+
+
+def test_trees_hear_the_tests_at_every_node() -> None:
+    env = Sums(num_rounds=2)
+    speaker = ScriptedAgent(
+        lambda o, g: AUX if o["agent"] == H else f"{ZERO if g.random() < 0.5 else MAIN}\n# {g.integers(9**9)}"
+    )
+    team = Team({(a, r): speaker for a in (H, M) for r in (0, 1)})
+    leaves = rollout(env, team, env.questions("test")[:1], seed=0, branching=(2, 2))
+    assert [leaf.branch for leaf in leaves] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for leaf in leaves:
+        first, said = leaf.transcript.turns[1].text, leaf.transcript.turns[2]
+        assert (said.agent, said.kind) == ("tests", "feedback")
+        assert ("1 of 1" in said.text) is first.startswith(MAIN) and ("0 of 1" in said.text) is first.startswith(ZERO)
+        assert leaf.transcript.turns[2] == leaves[leaf.branch[0] * 2].transcript.turns[2]
 
 
 def test_the_longest_that_they_may_say_is_longer_than_what_they_say() -> None:
@@ -282,6 +299,7 @@ def test_forms() -> None:
     assert debate.team_verifier is None and alone.possible_agents == ["agent_0"]
     assert pipeline.possible_agents == ["coder_0", "tester_0", "fixer_0"]
     assert Sums(2, protocol="debate").possible_agents == ["agent_0", "agent_1"]
+    assert Sums(2, protocol="pipeline").possible_agents == ["coder_0", "fixer_0"]
     many = Sums(3, protocol={"name": "round_robin"})
     assert isinstance(many.verifier, PassedTests)
     for env in (parts, debate, alone, pipeline):
@@ -310,6 +328,17 @@ def test_of_whole_answers_the_one_that_passes_most_visible_asserts_counts() -> N
     assert [t.agent for t in told.turns] == ["coder_0", "tests", "tester_0", "fixer_0"]
     assert told.turns[1].text.startswith("coder_0: It defines total.\n0 of 1 visible asserts pass.")
     assert env.team_answer().correct == 1.0 and [bool(t.score) for t in told.turns] == [False, False, False, True]
+
+
+def test_who_has_a_role_is_told_of_answers_only() -> None:
+    env = Sums(protocol="pipeline", num_rounds=1)
+    for tester in ("It is wrong.", fenced("total([2])  # gives 0"), fenced("def check():\n    assert total([2]) == 4")):
+        assert [t.agent for t in played(env, ZERO, tester, ALONE).turns] == ["coder_0", "tests", "tester_0", "fixer_0"]
+    assert "line 1: expected ':'" in played(env, fenced("def total(xs)\n    return 0")).turns[-1].text
+    told = played(Sums(2, protocol="debate"), ZERO, "Nothing.").turns[-1].text
+    assert told.startswith("agent_0: It defines total.") and "agent_1: no code." in told
+    longest = [t.turns[-1].text for t, _ in env.rules.longest(env.questions("test")[0]) if t.turns]
+    assert len(longest) == 2 and min(map(len, longest)) > 200
 
 
 def test_the_share_and_all_passed_are_metrics() -> None:

@@ -81,6 +81,7 @@ def test_gold_answers_stay_here(toy: ToyServer) -> None:
         ({"scores": [{"value": 0.5, "correct": "yes"}]}, "a score that is none"),
         ({"scores": [{"value": 0.5, "correct": 1}]}, "a score that is none"),
         ({"scores": [{"value": 0.5, "status": "maybe"}]}, "a score that is none"),
+        ({"scores": [{"value": 0.5, "measures": {"speed": "fast"}}]}, "measures {'speed': 'fast'}"),
         ((302, b"elsewhere"), "status 302"),
         ((429, b"too many"), "status 429"),
         ((503, {"detail": "loading"}), "status 503"),

@@ -23,7 +23,7 @@ class CoopHumanEval(CheckedRows):
     """A team writes the functions of CoopHumanEval."""
 
     metadata: dict[str, Any] = {"name": "coophumaneval"}
-    hub: ClassVar[HubSource] = HubSource(train=("OpenMLRL/CoopHumanEval", ("test",)), test=None)
+    hub: ClassVar[HubSource] = HubSource(train=("OpenMLRL/CoopHumanEval", ("all",)), test=None)
     default_test_rows: ClassVar[int] = 16
 
     def asks(self, task_id: str) -> str:

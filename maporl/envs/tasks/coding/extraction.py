@@ -17,7 +17,8 @@ __all__ = ["LONGEST", "Code", "code_of", "parsed"]
 LONGEST = 65_536
 """Characters of a message; a longer one is no answer to a question for one function."""
 
-_TRIES = 200  # texts that are parsed to find what of a message is code
+_BUDGET = 20 * LONGEST
+"""Characters that are parsed in all to find what of a message is code: a text may be tried from many of its lines."""
 _PYTHON = {"", "python", "python3", "py", "py3", "ipython"}
 _BEGINS = re.compile(r"(?:async\s+def|def|class|import|from|@|if|for|while|try|with|\w+\s*(?::[^=\n]+)?=[^=])")
 
@@ -123,22 +124,33 @@ def _of_text(text: str) -> Code:
 
 def _pieces(lines: list[str]) -> Iterator[str]:
     """The longest runs of statements that begin like code, from the top."""
-    start, tries = 0, iter(range(_TRIES))
+    start, budget = 0, _Budget()
     while start < len(lines):
         if not _BEGINS.match(lines[start]):
             start += 1
             continue
-        end, code = _run(lines, start, tries)
+        end, code = _run(lines, start, budget)
         if code is not None:
             yield _without_words(code)
         start = max(end, start + 1)
 
 
-def _run(lines: list[str], start: int, tries: Iterator[int]) -> tuple[int, Code | None]:
-    """The end of the longest run of whole statements from line `start`, and the run; None if there is none, or no try is left."""
+class _Budget:
+    """How many characters may still be parsed."""
+
+    def __init__(self) -> None:
+        self.left = _BUDGET
+
+    def allows(self, text: str) -> bool:
+        self.left -= len(text)
+        return self.left >= 0
+
+
+def _run(lines: list[str], start: int, budget: _Budget) -> tuple[int, Code | None]:
+    """The end of the longest run of whole statements from line `start`, and the run; None if there is none, or the budget is spent."""
     end = len(lines)
-    for _ in tries:
-        code = parsed("".join(lines[start:end]))
+    while budget.allows(text := "".join(lines[start:end])):
+        code = parsed(text)
         if code.tree is not None:
             return end, code
         broken = re.match(r"line (\d+)", code.fault)
@@ -176,7 +188,7 @@ def _completed(prompt: str, text: str, wanted: str) -> Code | None:
     ]  # its first indent lost; all lost
     for body in bodies:
         lines = f"{prompt.rstrip()}\n{body}\n".splitlines(keepends=True)
-        _, code = _run(lines, 0, iter(range(_TRIES)))
+        _, code = _run(lines, 0, _Budget())
         if (
             code is not None
             and code.tree is not None

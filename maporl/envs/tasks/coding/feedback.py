@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,6 @@ __all__ = ["SOURCE", "Detailed", "PassedCount", "PassedOrNot", "TestFeedback"]
 
 SOURCE = "tests"
 """Under whose name the feedback is shown; no agent's."""
-TESTER = "tester"
-"""The role of who writes about code, and none that is run."""
 
 _SHORT = 200  # characters of one assert, and of what came of it
 _MOST = 8  # failing asserts that are told
@@ -39,8 +38,8 @@ class _Written:
 class TestFeedback(Feedback):
     """Base of what the tests say. It tells visible asserts only, of which at least one is always hidden unless a task shows all.
 
-    After a wave it speaks of every message of it, of code that is written in parts once all have been written (a round is over). A
-    tester's message is not run.
+    After a wave it speaks of every message of it, of code that is written in parts once all have been written (a round is over). Of an
+    agent that has a role it speaks only if its message answers the question: a tester's does not.
 
     Args:
         runner: Runs the asserts; None: this process's sandbox. A coding task puts its own in the place of that.
@@ -50,25 +49,33 @@ class TestFeedback(Feedback):
     __test__ = False  # pytest takes it for tests
 
     def __init__(self, runner: Runner | None = None) -> None:
-        self.runner = runner or Runner()
+        self.runner = runner
+
+    def run_by(self, runner: Runner) -> TestFeedback:
+        """The same feedback with a task's runner, if it has none of its own."""
+        twin = copy.copy(self)
+        twin.runner = self.runner or runner
+        return twin
 
     def __call__(self, transcripts: Sequence[Transcript]) -> list[list[Turn]]:
         work = [_written(transcript) for transcript in transcripts]
         runnable = [one for written in work for one in written if one.code.tree is not None]
-        reports = iter(self.runner([whole_program(one.asked, one.code.source) for one in runnable]))
+        run = self.runner or Runner()
+        reports = iter(run([whole_program(one.asked, one.code.source) for one in runnable]))
         said = [[self._told(one, next(reports) if one.code.tree is not None else None) for one in w] for w in work]
         return [[_turn(t, "\n\n".join(texts))] if texts else [] for t, texts in zip(transcripts, said, strict=True)]
 
     def longest(self, transcripts: Sequence[Transcript]) -> list[list[Turn]]:
         return [
-            [_turn(t, "\n\n".join(self._longest(one) for one in w))] if (w := _written(t)) else [] for t in transcripts
+            [_turn(t, "\n\n".join(map(self._longest, work)))] if (work := _written(t, every=True)) else []
+            for t in transcripts
         ]
 
     def _told(self, work: _Written, report: Report | None) -> str:
         visible: Sequence[Checked] = () if report is None else report.asserts[: work.asked.visible]
         number = len(visible) if report is not None else _visible(work.asked)
         return self._of_author(
-            work, self.said(work.remarks, visible, number, "" if report is None else report.explanation)
+            work, self.said(work.remarks, visible, number, work.code.fault if report is None else report.explanation)
         )
 
     def _longest(self, work: _Written) -> str:
@@ -100,7 +107,8 @@ class Detailed(TestFeedback):
 
     def said(self, remarks: Sequence[str], visible: Sequence[Checked], number: int, problem: str) -> str:
         failing = [checked for checked in visible if not checked.passed]
-        lines = [*remarks, _short(f"It cannot be loaded: {problem}.") if problem else "", _counted(visible, number)]
+        untold = problem and not any(problem in remark for remark in remarks)
+        lines = [*remarks, _short(f"It cannot be loaded: {problem}.") if untold else "", _counted(visible, number)]
         lines += [f"{_short(c.source)}: {_short(c.explanation or c.status)}" for c in failing[:_MOST] if not problem]
         return "\n".join(filter(None, lines))
 
@@ -109,15 +117,22 @@ class PassedCount(TestFeedback):
     """How many of the visible asserts pass."""
 
     def said(self, remarks: Sequence[str], visible: Sequence[Checked], number: int, problem: str) -> str:
-        return _counted(visible, number) or ("It cannot be loaded." if problem else "It can be loaded.")
+        return _counted(visible, number) or _loaded(problem)
 
 
 class PassedOrNot(TestFeedback):
     """Whether all visible asserts pass."""
 
     def said(self, remarks: Sequence[str], visible: Sequence[Checked], number: int, problem: str) -> str:
+        if not number:
+            return _loaded(problem)
         good = not problem and len(visible) == number and all(checked.passed for checked in visible)
         return "All visible asserts pass." if good else "Not all visible asserts pass."
+
+
+def _loaded(problem: str) -> str:
+    """All that can be said where no assert is visible."""
+    return "It cannot be loaded." if problem else "It can be loaded."
 
 
 def _counted(visible: Sequence[Checked], number: int) -> str:
@@ -137,18 +152,27 @@ def _visible(asked: Asked) -> int:
     return len(asserts_of(asked.tests)[: asked.visible]) if asked.tests else 0
 
 
-def _written(transcript: Transcript) -> list[_Written]:
-    """What there is to be run of the wave that is over."""
+def _written(transcript: Transcript, *, every: bool = False) -> list[_Written]:
+    """What there is to be run of the wave that is over; `every`: as if every message of it were an answer."""
     asked, last = asked_for(transcript.question), transcript.turns[-1]
     if main_of(transcript.agents) is not None:
         if last.round >= transcript.completed_rounds:
             return []
         return [_of_parts(asked, {turn.agent: turn.text for turn in transcript.round(last.round)})]
     wave = [turn for turn in transcript.turns if turn.said and turn.heard == last.heard]
-    writers = [turn for turn in wave if turn.agent.rpartition("_")[0] != TESTER]
-    codes = [(turn.agent, code_of(turn.text, asked.entry_point, asked.prompt)) for turn in writers]
+    codes = [(turn.agent, code_of(turn.text, asked.entry_point, asked.prompt)) for turn in wave]
+    codes = [
+        (agent, code)
+        for agent, code in codes
+        if every or agent.startswith("agent_") or _answers(code, asked.entry_point)
+    ]
     many = len(transcript.agents) > 1
     return [_Written(asked, code, (_remark(code, asked.entry_point),), agent if many else "") for agent, code in codes]
+
+
+def _answers(code: Code, wanted: str) -> bool:
+    """Whether code is an answer, or the try of one, and not only words about it or examples."""
+    return bool(code.source) and (code.tree is None or not wanted or defines(code.tree, wanted))
 
 
 def _of_parts(asked: Asked, responses: Mapping[str, str]) -> _Written:
@@ -159,7 +183,7 @@ def _of_parts(asked: Asked, responses: Mapping[str, str]) -> _Written:
         uses = any(calls(function, "aux") for function in reached(parts.main.tree, asked.entry_point).values())
         uses = uses and "aux" not in functions(parts.main.tree)
         remarks[1] += " It calls aux." if uses else " It does not call aux."
-    return _Written(asked, parts.whole, tuple(remarks))
+    return _Written(asked, parts.main if parts.main.tree is None else parts.whole, tuple(remarks))
 
 
 def _remark(code: Code, wanted: str) -> str:

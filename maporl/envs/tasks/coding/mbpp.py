@@ -45,7 +45,7 @@ class MBPP(CheckedRows):
 
     metadata: dict[str, Any] = {"name": "mbpp"}
     hub: ClassVar[HubSource] = HubSource(
-        train=("google-research-datasets/mbpp", ("train", "validation", "test")), test=None, config="sanitized"
+        train=("google-research-datasets/mbpp", ("all",)), test=None, config="sanitized"
     )
     default_test_rows: ClassVar[int] = 15
     has_validation: ClassVar[bool] = True

@@ -6,7 +6,7 @@ import ast
 import builtins
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from maporl.envs.tasks.coding.extraction import Code, code_of, parsed
@@ -107,7 +107,8 @@ def part(asked: Asked, message: str, *, main: bool) -> Code:
 
 @dataclass
 class Runner:
-    """Runs programs in this process's sandbox, and remembers the latest reports: feedback asks about what has just been scored.
+    """Runs programs in this process's sandbox, and remembers the latest reports, without what was printed: feedback asks about
+    what has just been scored.
 
     Args:
         limits: Of a program.
@@ -130,7 +131,8 @@ class Runner:
         """
         new = list(dict.fromkeys(program for program in programs if program not in self._known))
         if new:
-            self._known.update(zip(new, (self.run or self._sandboxed)(new), strict=True))
+            reports = (self.run or self._sandboxed)(new)
+            self._known.update((p, replace(r, output="")) for p, r in zip(new, reports, strict=True))
         for program in programs:
             self._known.move_to_end(program)
         found = [self._known[program] for program in programs]

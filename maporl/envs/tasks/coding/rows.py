@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from maporl.envs.data import HubSource, Row, read_rows
 from maporl.envs.tasks.coding.task import CodingTask
 from maporl.errors import UserValueError
+from maporl.sandbox.asserts import asserts_of
 from maporl.types import Question
 
 __all__ = ["CheckedRows", "by_name"]
@@ -86,6 +87,8 @@ def by_name(row: Row, test: str, entry_point: str) -> str:
         raise row.error(
             f"field 'test' must define check(candidate) about another function than {entry_point!r} by that name."
         )
+    if not asserts_of(test):
+        raise row.error("field 'test' has no assert that asks anything.")
     argument = checks[-1].args.args[0].arg if checks[-1].args.args else ""
     checks[-1].args.args = []
     for node in ast.walk(checks[-1]):

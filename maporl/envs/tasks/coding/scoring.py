@@ -34,7 +34,7 @@ def _judged(asked: Asked, code: Code, value: float, report: Report, measures: Ma
     )
     late = report.status == "timeout" or any(checked.status == "timeout" for checked in report.asserts)
     status = "timeout" if late and not report.num_passed else "ok"
-    said = f"{said}; {why}"[:_LONGEST_WHY] if why else said
+    said = " ".join(f"{said}; {why}".split())[:_LONGEST_WHY] if why else said
     return Score(value, report.passed, code.source or None, status, said, measures={**measures, **shares})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from maporl.envs.discussion import DiscussionEnv
-from maporl.envs.tasks.coding.feedback import TESTER, TestFeedback
+from maporl.envs.tasks.coding.feedback import TestFeedback
 from maporl.envs.tasks.coding.programs import HELPER, MAIN, Runner, main_of, preamble_of
 from maporl.envs.tasks.coding.scoring import PartsTests, PassedTests
 from maporl.envs.team_answer import TeamAnswer, last_round
@@ -33,13 +33,23 @@ PIPELINE: Mapping[str, Any] = {
     "name": "pipeline",
     "roles": {
         "coder": "You are the coder: write the function that is asked for.",
-        TESTER: "You are the tester: read the code, say on which inputs it goes wrong and why. Do not write the function anew.",
+        "tester": "You are the tester: read the code, say on which inputs it goes wrong and why. Do not write the function anew.",
         "fixer": "You are the fixer: correct the code where it is wrong, and answer with the whole function.",
     },
 }
 """One writes, one tests, one corrects, whose code counts."""
 
-_WORDS = {"parts": PARTS, "pipeline": PIPELINE}
+
+def _form(protocol: Any, num_agents: int | None) -> Any:
+    """What a coding task means by the word of a protocol."""
+    if protocol is None:
+        protocol = "parts" if num_agents in (None, 2) else "debate"
+    if protocol == "parts":
+        return PARTS
+    if protocol == "pipeline" and num_agents in (None, 2, 3):
+        roles = {role: told for role, told in PIPELINE["roles"].items() if num_agents != 2 or role != "tester"}
+        return {**PIPELINE, "roles": roles}
+    return protocol
 
 
 class CodingTask(DiscussionEnv):
@@ -48,8 +58,8 @@ class CodingTask(DiscussionEnv):
     Args:
         num_agents, num_rounds: Of the discussion.
         protocol: "parts" (the default of two agents): a helper writes ``aux``, a main programmer the function, at once. "debate" (the
-            default of any other number): everybody writes the whole function. "pipeline": a coder, a tester and a fixer. Or as in
-            `DiscussionEnv`; whoever has the role "main" writes the main part, and the others what comes before it.
+            default of any other number): everybody writes the whole function. "pipeline": a coder, a tester and a fixer (of two agents
+            without the tester). Or as in `DiscussionEnv`; whoever has the role "main" writes the main part, the others what precedes it.
         visible: How many asserts feedback may tell: so many from the first, or, below 1, that share of them, of which at least one
             stays hidden; or "all", which makes every answer an oracle's.
         limits: Of a program, where they differ from `maporl.sandbox.Limits`, such as ``{"seconds": 2}``.
@@ -83,12 +93,9 @@ class CodingTask(DiscussionEnv):
             )
         self.visible = visible
         self.runner = Runner(called("limits", "limits", Limits, limits or {}), tuple(packages), unsafe)
-        if protocol is None:
-            protocol = "parts" if num_agents in (None, 2) else "debate"
-        known = _WORDS.get(protocol, protocol) if isinstance(protocol, str) else protocol
-        super().__init__(num_agents, num_rounds, protocol=known, **arguments)
+        super().__init__(num_agents, num_rounds, protocol=_form(protocol, num_agents), **arguments)
         if isinstance(self.feedback, TestFeedback):
-            self.feedback = type(self.feedback)(self.runner)
+            self.feedback = self.feedback.run_by(self.runner)
 
     def own_verifiers(self) -> tuple[Any, Any]:
         if main_of(self.possible_agents) is None:
