@@ -1,6 +1,6 @@
-"""What checking code takes of an iteration: seconds in the sandbox beside seconds on the clock, for MAGRPO on HumanEval in parts.
+"""What checking code takes of an iteration: seconds in the sandbox beside seconds on the clock, for MAGRPO on code in parts.
 
-python -m bench.checking MODEL HumanEval.jsonl
+python -m bench.checking MODEL HumanEval.jsonl  on HumanEval; without a file on `composed`, with a start of that task
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from maporl.envs.tasks.coding.constants import best_constant
@@ -56,7 +57,8 @@ class Checking(Callback):
         )
 
     def on_evaluation(self, name: str, iteration: int, evaluation: Evaluation) -> None:
-        found = {part: evaluation.metrics[f"eval/measure/{part}"] / most for part, most in PARTS.items()}
+        split = "test" if name == "test" else "eval"
+        found = {part: evaluation.metrics[f"{split}/measure/{part}"] / most for part, most in PARTS.items()}
         self._told(f"{name} after {iteration}: " + ", ".join(f"{part} {share:.3f}" for part, share in found.items()))
 
 
@@ -64,24 +66,29 @@ _run = Sandbox.run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate, train for some iterations, evaluate again; print what each took and earned."""
+    """What constants earn, an evaluation, some iterations, another evaluation: what each took and earned, printed."""
     parser = argparse.ArgumentParser(prog="python -m bench.checking", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="folder or hub id")
-    parser.add_argument("data", type=Path, help="HumanEval.jsonl")
+    parser.add_argument("data", type=Path, nargs="?", help="HumanEval.jsonl; left out: composed, which has no data")
     parser.add_argument("--questions", type=int, default=12, help="that are tested, the first ones [12]")
-    parser.add_argument("--iterations", type=int, default=2, help="of 2 questions, 4 discussions each [2]")
+    parser.add_argument("--iterations", type=int, default=2, help="how many [2]")
+    parser.add_argument("--groups", type=int, default=2, help="questions of an iteration, 4 discussions each [2]")
     parser.add_argument("--tokens", type=int, default=128, help="of a message, at most [128]")
     args = parser.parse_args(argv)
-    env_args = {"test_rows": args.questions, "limits": {"seconds": 2}}
-    questions = HumanEval(1, data=args.data, **env_args).questions("test")
-    for each in (False, True):
-        best = best_constant(questions, each=each)
-        print(f"constant {best.value}: passed {best.passed_mean:.3f}, all_passed {best.solved:.3f}", flush=True)
+    env_args: dict[str, Any] = {"limits": {"seconds": 2}}
+    task: dict[str, Any] = {"env": "composed"}
+    if args.data is not None:
+        env_args["test_rows"] = args.questions
+        task = {"env": "humaneval", "data": str(args.data)}
+        questions = HumanEval(1, data=args.data, **env_args).questions("test")
+        for each in (False, True):
+            best = best_constant(questions, each=each)
+            print(f"constant {best.value}: passed {best.passed_mean:.3f}, all_passed {best.solved:.3f}", flush=True)
     checking = Checking()
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(Sandbox, "run", lambda s, p: checking.run(s, p)):
         train(
-            env="humaneval", data=str(args.data), env_args=env_args, model=args.model, algorithm="magrpo", num_rounds=1,
-            num_iterations=args.iterations, episodes_per_iteration=8, algorithm_args={"group_size": 4}, learning_rate=1e-4,
+            **task, env_args=env_args, model=args.model, algorithm="magrpo", num_rounds=1, num_iterations=args.iterations,
+            episodes_per_iteration=4 * args.groups, algorithm_args={"group_size": 4}, learning_rate=1e-4,
             max_new_tokens=args.tokens, num_eval_questions=args.questions, eval_every=1000, preflight="off", trackers=(),
             output_dir=f"{folder}/run", callbacks=[checking],
         )  # fmt: skip

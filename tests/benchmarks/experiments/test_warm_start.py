@@ -260,7 +260,7 @@ def test_the_recipe_makes_the_shipped_weights_again(tmp_path: Path) -> None:
 
 def test_composed_teaches_the_form_and_no_word() -> None:
     """Whoever is asked names itself last, writes its part or the whole, and every step as often for every word."""
-    rows = chats(Recipe(task="composed"), MIXED, COUNT, np.random.default_rng(0))
+    rows = chats(Recipe(task="composed", num_rounds=1), MIXED, COUNT, np.random.default_rng(0))
     steps: dict[str, Counter[str]] = defaultdict(Counter)
     kinds: Counter[str] = Counter()
     for asked, said in ([m["content"] for m in row["messages"]] for row in rows):

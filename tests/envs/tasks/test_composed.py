@@ -82,7 +82,7 @@ def test_who_knows_the_form_only_is_right_in_one_case_of_sixteen() -> None:
 
 
 def test_a_team_that_knows_the_words_is_right_in_the_sandbox() -> None:
-    env = Composed(limits={"seconds": 1})
+    env = Composed(num_rounds=1, limits={"seconds": 1})
     question = env.questions("test")[0]
     env.reset(options={"question": question})
     assert env.observe(H)["private"].startswith("First ") and env.observe(M)["private"].startswith("Then ")
