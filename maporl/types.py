@@ -16,7 +16,18 @@ from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
-__all__ = ["Completion", "Episode", "Message", "Observation", "Question", "Score", "Seat", "Transcript", "Turn"]
+__all__ = [
+    "Check",
+    "Completion",
+    "Episode",
+    "Message",
+    "Observation",
+    "Question",
+    "Score",
+    "Seat",
+    "Transcript",
+    "Turn",
+]
 
 
 class Message(TypedDict):
@@ -94,6 +105,14 @@ class Question:
         return hashlib.sha256("\x1e".join(["asked", *parts]).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+class Check(NamedTuple):
+    """What came of one of the things that a response was checked for, such as an assert."""
+
+    source: str
+    status: str  # "passed", "failed", "error" (it raised), "timeout" or "not_run"
+    explanation: str = ""  # one line for people; "" if it passed
+
+
 @dataclass(frozen=True)
 class Score:
     """A verifier's verdict on one response.
@@ -106,6 +125,7 @@ class Score:
         explanation: One line for people.
         judge_tokens: What a language model read and wrote to give it: a cost where the score has a part in an answer.
         measures: Further figures about the response, such as the parts of the value, or a speed-up.
+        checks: What came of each thing that it was checked for, in order.
     """
 
     value: float
@@ -115,6 +135,7 @@ class Score:
     explanation: str = ""
     judge_tokens: int = 0
     measures: Mapping[str, float] = field(default_factory=dict, hash=False)
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)

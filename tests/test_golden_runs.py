@@ -44,6 +44,7 @@ COMMON: dict[str, Any] = {
     "num_threads": 1,
     "device": "cpu",
     "trackers": (),
+    "preflight": "off",
     "seed": 3,
 }
 GROUPS = {"group_size": 4}
@@ -79,9 +80,10 @@ def cell(env: str, algorithm: str, env_args: dict[str, Any] | None = None, **set
 
 
 CELLS: dict[str, dict[str, Any]] = {
-    "ippo_debate": cell("two_witnesses", "ippo"),
+    # Twice with the tries before a run, which must leave no trace.
+    "ippo_debate": cell("two_witnesses", "ippo", preflight="stop"),
     "mappo_shared_discounted_team": cell("two_witnesses", "mappo", {"shaping": "discounted_team"}, team="shared"),
-    "magrpo_seats": cell("two_witnesses", "magrpo", team="per_agent_round"),
+    "magrpo_seats": cell("two_witnesses", "magrpo", team="per_agent_round", preflight="stop"),
     "mareinforce_vault": cell("vault", "mareinforce", {"shaping": "own_score", **NEAR}),
     "marloo_round_robin": cell("arithmetic", "marloo", {"protocol": "round_robin", **NEAR}, team="shared"),
     "maremax_last_round": cell("vault", "maremax", {"history": "last_round", **NEAR}, num_rounds=3),

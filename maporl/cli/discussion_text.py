@@ -7,23 +7,36 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
+from pygments.lexers.python import PythonLexer
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
+from rich.syntax import Syntax
 from rich.text import Text
 
 from maporl.benchmarks.analysis.collaboration import answer_of
+from maporl.envs.tasks.coding.pieces import pieces_of
 from maporl.printable import printable
-from maporl.rollouts.records import messages_of
+from maporl.rollouts.records import checks_of, messages_of
+from maporl.types import Check
 
 __all__ = ["Page", "beginning", "marks", "print_discussion", "team_verdict"]
 
 Record = Mapping[str, Any]
 
 STYLES = {"right": "green", "wrong": "red", "unknown": "yellow", "not judged": "dim", "half right": "yellow"}
+CHECKS = {"passed": "green", "failed": "red", "error": "red", "timeout": "yellow", "not_run": "dim"}
+
+MOST_CHECKS = 12
+"""Asserts that have a line each; of more than that, so many of those that do not pass, and the others are counted."""
+
+LONGEST_LINE, LONGEST_CODE = 300, 65_536
+"""Characters of an assert, or of what came of it; and of code that is coloured."""
 
 
 def marks(record: Record) -> str:
@@ -54,18 +67,21 @@ def print_discussion(record: Record, title: str, console: Console) -> None:
     page = Page(console)
     page.opening(record, title)
     before: dict[str, Record] = {}
-    current = None
-    for turn in record["turns"]:
-        if turn["round"] != current:
-            current = turn["round"]
-            page.rule(f"round {current + 1}")
-        if turn.get("kind") == "feedback":
-            page.feedback(turn)
-            continue
-        page.turn(turn, before.get(turn["agent"]), person=record.get("person") == turn["agent"])
-        before[turn["agent"]] = turn
+    teams = record.get("team_scores", [])
+    for number, turns in groupby(record["turns"], key=lambda turn: turn["round"]):
+        page.rule(f"round {number + 1}")
+        for turn in turns:
+            if turn.get("kind") == "feedback":
+                page.feedback(turn)
+                continue
+            page.turn(turn, before.get(turn["agent"]), person=record.get("person") == turn["agent"])
+            before[turn["agent"]] = turn
+        if number < len(teams):
+            page.together(teams[number])
     page.rule("the team")
     page.line(*_team_line(record))
+    if _is_code(record["team_answer"]):
+        page.body(record["team_answer"])
     if record["overflow"]:
         page.line(("A prompt did not fit the model's window: nothing was sampled there.", "yellow"))
     if record["ablated"]:
@@ -92,7 +108,9 @@ class Page:
         for agent, told in record["private"].items():
             self.line((f"  {agent} alone knows: {told}", "italic"))
         if record["gold"]:
-            self.line((f"Gold answer: {record['gold']}", "bold"))
+            self.line((f"Gold answer: {_in_a_line(record['gold'])}", "bold"))
+        if _is_code(record["gold"]):
+            self.body(record["gold"])
 
     def rule(self, title: str) -> None:
         if self.console.is_terminal:
@@ -101,15 +119,39 @@ class Page:
             self.console.print(f"--- {title}", markup=False)
 
     def body(self, words: str, before: str | None = None) -> None:
-        """A text, indented; on a terminal the words that were not in `before` stand out."""
+        """A text, indented; on a terminal the words that were not in `before` stand out, and Python is coloured."""
+        safe = self._safe(words)
         if not self.console.is_terminal:
-            lines = (f"  {line}".rstrip() for line in self._safe(words).split("\n"))
+            lines = (f"  {line}".rstrip() for line in safe.split("\n"))
             self.console.print("\n".join(lines), markup=False, soft_wrap=True)
             return
-        text = Text()
-        for piece, new in _compared(before, words):
-            text.append(self._safe(piece), style="bold" if new else "")
+        text, at = _coloured(safe), 0
+        for piece, new in _compared(None if before is None else self._safe(before), safe):
+            if new:
+                text.stylize("bold", at, at + len(piece))
+            at += len(piece)
         self.console.print(Padding(text, (0, 0, 0, 2)))
+
+    def checks(self, checks: Sequence[Check]) -> None:
+        """A line an assert: its verdict, itself, and what came of it."""
+        some = [c for c in checks if c.status != "passed"][:MOST_CHECKS] if len(checks) > MOST_CHECKS else checks
+        for source, status, explanation in some:
+            told = f": {beginning(explanation, LONGEST_LINE)}" if explanation else ""
+            verdict = (f"  {status.replace('_', ' '):<7}  ", CHECKS.get(status, ""))
+            self.line(verdict, (beginning(source, LONGEST_LINE), ""), (told, ""))
+        left = Counter(check.status for check in checks)
+        left.subtract(check.status for check in some)
+        if others := [f"{number} {status.replace('_', ' ')}" for status, number in left.items() if number]:
+            self.line((f"  others: {', '.join(others)}", "dim"))
+
+    def together(self, score: Record) -> None:
+        """The verdict on a round of everybody's."""
+        verdict = {True: "right", False: "wrong"}.get(score["correct"], "unknown")
+        checks = [Check(*check) for check in score.get("checks", ())]
+        said = f"  {_passed(checks)} asserts pass" if checks else f"  {beginning(score['explanation'], LONGEST_LINE)}"
+        pieces = [("together", "bold cyan"), ("  ", ""), (verdict, STYLES[verdict]), (said.rstrip(), "")]
+        self.line(*pieces, (f"  score {score['value']:.2f}", "dim"))
+        self.checks(checks)
 
     def feedback(self, turn: Record) -> None:
         self.line((turn["agent"], "bold"), ("  feedback", "dim"))
@@ -117,13 +159,13 @@ class Page:
 
     def turn(self, turn: Record, before: Record | None, *, person: bool) -> None:
         verdict = _verdict(turn)
-        said = answer_of(turn)
         pieces = [
             (turn["agent"] + (" (a person)" if person else ""), "bold cyan"),
             ("  ", ""),
             (verdict, STYLES[verdict]),
         ]
-        pieces.append((f"  answer {said}" if said is not None else "  no answer", ""))
+        if turn["score"] or turn["truth"]:
+            pieces.append((f"  {_outcome(turn)}", ""))
         if (
             turn["score"] and turn["truth"] and turn["score"]["value"] != turn["truth"]["value"]
         ):  # else the verdict says it
@@ -142,6 +184,7 @@ class Page:
             pieces.append((f"  | {_change(before, turn)}", "magenta"))
         self.line(*pieces)
         self.body(turn["text"] or "(said nothing)", None if before is None else before["text"])
+        self.checks(checks_of(turn))
 
 
 def _verdict(turn: Record) -> str:
@@ -150,17 +193,55 @@ def _verdict(turn: Record) -> str:
     return {True: "right", False: "wrong"}.get(turn["truth"]["correct"], "unknown")
 
 
+def _is_code(answer: str | None) -> bool:
+    return answer is not None and "\n" in answer.strip()
+
+
+def _in_a_line(answer: str) -> str:
+    """An answer; code, which has several lines, stands elsewhere."""
+    return f"{len(answer.strip().splitlines())} lines" if _is_code(answer) else answer
+
+
+def _passed(checks: Sequence[Check]) -> str:
+    return f"{sum(check.status == 'passed' for check in checks)} of {len(checks)}"
+
+
+def _outcome(turn: Record) -> str:
+    """What a message comes to: of code how many of its asserts pass, else its answer."""
+    if checks := checks_of(turn):
+        return f"{_passed(checks)} asserts pass"
+    answer = answer_of(turn)
+    return "no answer" if answer is None else f"answer {_in_a_line(answer)}"
+
+
 def _change(before: Record, turn: Record) -> str:
     """What is new since the agent's previous message."""
     if before["text"] == turn["text"]:
         return "word for word as before"
-    old, new = answer_of(before), answer_of(turn)
-    was, now = _verdict(before), _verdict(turn)
-    if old == new:
-        changed = "still no answer" if new is None else "same answer"
+    if not (turn["score"] or turn["truth"]):
+        return "another text"
+    if checks_of(turn):
+        old, new = _outcome(before), _outcome(turn)
+        same = f"still {new}"
     else:
-        changed = f"{'no answer' if old is None else old} -> {'no answer' if new is None else new}"
+        old, new = (_outcome(one).removeprefix("answer ") for one in (before, turn))
+        same = "still no answer" if answer_of(turn) is None else "same answer"
+    was, now = _verdict(before), _verdict(turn)
+    changed = same if answer_of(before) == answer_of(turn) or old == new else f"{old} -> {new}"
     return changed if was == now else f"{changed}, {was} -> {now}"
+
+
+def _coloured(words: str) -> Text:
+    """A text whose Python is coloured in the terminal's own colours."""
+    text = Text()
+    for kind, part in pieces_of(words):
+        if kind == "python" and len(part) <= LONGEST_CODE:
+            syntax = Syntax("", PythonLexer(stripnl=False, ensurenl=False), theme="ansi_dark", word_wrap=True)
+            code = syntax.highlight(part)
+            text.append_text(code if code.plain == part else Text(part))
+        else:
+            text.append(part, style="dim" if kind == "fence" else "")
+    return text
 
 
 def _compared(before: str | None, text: str) -> list[tuple[str, bool]]:
@@ -176,7 +257,7 @@ def _compared(before: str | None, text: str) -> list[tuple[str, bool]]:
 
 def _team_line(record: Record) -> list[tuple[str, str]]:
     answer = record["team_answer"]
-    pieces = [("The team gave no answer" if answer is None else f"Team answer: {answer}", "bold")]
+    pieces = [("The team gave no answer" if answer is None else f"Team answer: {_in_a_line(answer)}", "bold")]
     if record["tied"] > 1:
         pieces.append((f" (the first spoken of {record['tied']} that tied)", ""))
     verdict = team_verdict(record)
@@ -188,6 +269,8 @@ def _team_line(record: Record) -> list[tuple[str, str]]:
 
 
 def _ablated_line(ablated: Record) -> list[tuple[str, str]]:
-    answers = ", ".join(f"{turn['agent']} {_verdict(turn)} ({answer_of(turn)})" for turn in ablated["turns"])
+    answers = ", ".join(
+        f"{turn['agent']} {_verdict(turn)} ({_outcome(turn).removeprefix('answer ')})" for turn in ablated["turns"]
+    )
     verdict = f"team {ablated['team_correct']:.2f}"
     return [(f"The last round again, without the others' messages: {answers}; {verdict}", "dim")]

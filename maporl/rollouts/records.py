@@ -14,12 +14,15 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.team_answer import TeamAnswer
 from maporl.errors import UserTypeError
 from maporl.text_files import read_jsonl
-from maporl.types import Completion, Episode, Score, Turn
+from maporl.types import Check, Completion, Episode, Score, Turn
 
 __all__ = [
     "VERSION",
     "Record",
+    "checks_of",
     "costs_of",
+    "decode_score",
+    "encode_score",
     "encode_turn",
     "messages_of",
     "read_records",
@@ -83,7 +86,7 @@ def record(
         "agents": list(transcript.agents),
         "num_rounds": transcript.num_rounds,
         "turns": turns,
-        **({"team_scores": [_score(score) for score in transcript.team_scores]} if transcript.team_scores else {}),
+        **({"team_scores": [encode_score(score) for score in scores]} if (scores := transcript.team_scores) else {}),
         "ablated": None,
     }
 
@@ -118,8 +121,8 @@ def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None
         "agent": turn.agent,
         "round": turn.round,
         "text": turn.text,
-        "score": _score(turn.score),
-        "truth": _score(turn.truth),
+        "score": None if turn.score is None else _score(turn.score),
+        "truth": None if turn.truth is None else _score(turn.truth, () if turn.score is None else turn.score.checks),
         "reward": reward if turn.said else None,
         "advantage": advantage,
         "prompt_tokens": len(completion.prompt_ids),
@@ -157,13 +160,33 @@ def costs_of(record: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _score(score: Score | None) -> Record | None:
-    if score is None:
-        return None
-    said = {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}
+def checks_of(turn: Mapping[str, Any]) -> list[Check]:
+    """What the response of an encoded turn was checked for, and what came of it; by the ground truth, if that says it."""
+    found = [score["checks"] for score in (turn["truth"], turn["score"]) if score and "checks" in score]
+    return [Check(*check) for check in found[0]] if found else []
+
+
+def encode_score(score: Score) -> Record:
+    """A whole score, ready for JSON."""
+    return _score(score) | {"explanation": score.explanation}
+
+
+def decode_score(encoded: Mapping[str, Any], checks: tuple[Check, ...] = (), **more: Any) -> Score:
+    """The score again; `checks` are those of one that has none of its own, and `more` is what was left out of it."""
+    own = encoded.get("checks")
+    return Score(**{**encoded, **more, "checks": checks if own is None else tuple(Check(*check) for check in own)})
+
+
+def _score(score: Score, known: tuple[Check, ...] = ()) -> Record:
+    """A score without its explanation, and without its checks where they are those that are known."""
+    said: Record = {"value": score.value, "correct": score.correct, "answer": score.answer, "status": score.status}
     if score.judge_tokens:
         said["judge_tokens"] = score.judge_tokens
-    return {**said, "measures": dict(score.measures)} if score.measures else said
+    if score.measures:
+        said["measures"] = dict(score.measures)
+    if score.checks != known:
+        said["checks"] = [list(check if check.explanation else check[:2]) for check in score.checks]
+    return said
 
 
 def write_records(path: str | Path, records: Iterable[Mapping[str, Any]], *, append: bool = False) -> None:

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from maporl.atomic_files import write_whole
 from maporl.errors import UserValueError
-from maporl.rollouts.records import Record, read_records, write_records
-from maporl.types import Completion, Episode, Question, Score, Transcript, Turn, Views
+from maporl.rollouts.records import Record, decode_score, encode_score, read_records, write_records
+from maporl.types import Completion, Episode, Question, Transcript, Turn, Views
 
 __all__ = ["EpisodeStore", "encode_whole"]
 
@@ -103,8 +103,7 @@ def encode_whole(episode: Episode) -> dict[str, Any]:
         "private": dict(q.private),
         "origin": q.origin,
         "team": dict(q.team),
-        "team_scores": [_encoded(score) for score in t.team_scores],
-        "verdict": None if t.verdict is None else _encoded(t.verdict),
+        "verdict": None if t.verdict is None else encode_score(t.verdict),
         "ended": t.ended,
         "completed_rounds": t.completed_rounds,
         "rewards": list(episode.rewards),
@@ -117,10 +116,6 @@ def encode_whole(episode: Episode) -> dict[str, Any]:
         "flags": [None if u.completion is None else _flags(u.completion) for u in t.turns],
         "explanations": [[None if s is None else s.explanation for s in (u.score, u.truth)] for u in t.turns],
     }
-
-
-def _encoded(score: Score) -> dict[str, Any]:
-    return vars(score) | {"measures": dict(score.measures)}
 
 
 Tokens = dict[tuple[int, int], tuple[int, Completion]]
@@ -162,10 +157,10 @@ def _episode(record: Record, number: int, tokens: Tokens, said: dict[int, Comple
         tuple(record["agents"]),
         record["num_rounds"],
         tuple(turns),
-        tuple(Score(**score) for score in whole["team_scores"]),
+        tuple(map(decode_score, record.get("team_scores", ()))),
         whole["ended"],
         whole["completed_rounds"],
-        None if whole["verdict"] is None else Score(**whole["verdict"]),
+        None if whole["verdict"] is None else decode_score(whole["verdict"]),
         len(turns),
     )
     return Episode(
@@ -188,10 +183,10 @@ def _turn(
     explanations: Sequence[str | None],
     heard: int | None,
 ) -> Turn:
-    score, truth = (
-        None if given is None else Score(**given, explanation=explanation or "")
-        for given, explanation in zip((turn["score"], turn["truth"]), explanations, strict=True)
-    )
+    told = [explanation or "" for explanation in explanations]
+    score = None if turn["score"] is None else decode_score(turn["score"], explanation=told[0])
+    known = () if score is None else score.checks
+    truth = None if turn["truth"] is None else decode_score(turn["truth"], known, explanation=told[1])
     completion = None
     if tokens is not None and flags is not None:
         number, ids = tokens

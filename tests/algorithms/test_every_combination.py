@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -31,17 +32,26 @@ TEAMS: dict[str, dict[str, Any]] = {
     "round_1_frozen": {"sharing": "shared", "frozen": ["round_1"]},
     "train_one": {"sharing": "per_agent", "frozen": ["SECOND"]},
 }
+TASKS = {  # tasks of a kind stand for each other, by turns
+    "sums": ["arithmetic", "tricks"],
+    "views": ["two_witnesses", "vault", "shared_numbers", "requests"],
+    "rows": ["gsm8k", "math", "csqa", "anli", "strategyqa"],
+    "texts": ["tldr", "arxiv"],
+    "programs": ["humaneval", "coophumaneval", "mbpp", "faster_code"],
+}
 FACTORS = {
     "algorithm": [
         name for name in registry.names("algorithm") if issubclass(registry.load("algorithm", name), Algorithm)
     ],
-    "task": registry.names("env"),
+    "tasks": list(TASKS),
     "protocol": registry.names("protocol"),
     "team": list(TEAMS),
     # One of each kind: own and team's values, now and in the future, and of joint actions.
     "shaping": ["own_score", "team_mean", "last_round_team", "discounted_team", "outcome_credit", "team_score"],
 }
 CELLS = pairwise(FACTORS)
+TURNS = {kind: itertools.cycle(tasks) for kind, tasks in TASKS.items()}
+CASES = [(next(TURNS[cell["tasks"]]), cell) for cell in CELLS]
 ROWS: dict[str, list[dict[str, Any]]] = {
     "gsm8k": [{"question": f"Ann has {n} pens and buys 2. How many?", "answer": f"#### {n + 2}"} for n in range(12)],
     "math": [{"problem": f"What is ${n}+1$?", "answer": str(n + 1)} for n in range(12)],
@@ -106,21 +116,27 @@ class Seen(Callback):
         self.episodes.extend(episodes)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
-def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], checkpoint: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    "name, cell", CASES, ids=lambda given: given if isinstance(given, str) else "-".join(given.values())
+)
+def test_every_two_train_together(
+    name: str, cell: dict[str, str], data: dict[str, str], checkpoint: Callable[..., Path]
+) -> None:
     """Two iterations of learning: the adapters of those who spoke move, in every B matrix; everything else stays bit for bit."""
-    task = registry.load("env", cell["task"])
+    task = registry.load("env", name)
     # A task that scores whole discussions alone has no truth of a message.
     truth = task.default_verifier or (lambda question, response: False)
     judges = {"verifier": readable, "ground_truth": truth, "shaping": cell["shaping"]}
     if cell["shaping"] == "team_score":
         judges["team_verifier"] = all_readable
-    rows = {"data": data[cell["task"]]} if cell["task"] in data else {}
-    env = task(num_agents=2, num_rounds=2, protocol=cell["protocol"], **judges, **rows)
+    rows = {"data": data[name]} if name in data else {}
+    # A pipeline of programs has three roles of its own.
+    agents = 3 if (cell["tasks"], cell["protocol"]) == ("programs", "pipeline") else 2
+    env = task(num_agents=agents, num_rounds=2, protocol=cell["protocol"], **judges, **rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # so few rows have no validation or test part
         env.questions("train")
-    policy = Policy.from_pretrained(str(checkpoint()), lora=LoRA(r=2))
+    policy = Policy.from_pretrained(str(checkpoint(vocab_size=512)), lora=LoRA(r=2))  # words: fewer tokens
     policy.add_adapter("bystander", seed=3)
     team_map = TEAMS[cell["team"]]
     frozen = [env.possible_agents[1] if word == "SECOND" else word for word in team_map.get("frozen", ())]
@@ -143,7 +159,9 @@ def test_every_two_train_together(cell: dict[str, str], data: dict[str, str], ch
     )  # a stage of a pipeline that nobody scores: its messages earn alike, and a group compares nothing else
     for adapter in learners:
         paid = {e.rewards[i] for e in seen.episodes for i, t in e.said if team.member(*t.seat).adapter == adapter}
-        if group and len(paid) == 1:
+        # In a tree the lessons of a last round earn what their siblings earn: nobody hears them.
+        unheard = cell["protocol"] == "lessons" and "tree" in group.values() and adapter.endswith("_round_2")
+        if group and (len(paid) == 1 or unheard):
             alike.add(adapter)
             continue
         b = [p for n, p in policy.model.named_parameters() if f".lora_B.{adapter}." in n]
@@ -164,11 +182,11 @@ def test_every_pair_of_values_has_a_cell() -> None:
     sizes = [len(values) for values in FACTORS.values()]
     assert len(held) == (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
     assert all(cell[name] in values for cell in CELLS for name, values in FACTORS.items())
-    assert len(CELLS) <= 1.25 * sorted(sizes)[-1] * sorted(sizes)[-2]
+    assert len(CELLS) <= 1.35 * sorted(sizes)[-1] * sorted(sizes)[-2]
     assert pairwise({"a": "xy", "b": "xy", "c": "xy"}) and len(pairwise({"a": "xy", "b": "xy", "c": "xy"})) <= 5
 
 
 def test_nothing_registered_is_left_out() -> None:
     assert {"ippo", "mappo", "magrpo"} <= set(FACTORS["algorithm"])
-    assert set(ROWS) <= set(FACTORS["task"]) and len(FACTORS["task"]) >= 7
+    assert {name for name, _ in CASES} == set(registry.names("env")) >= set(ROWS)
     assert set(FACTORS["shaping"]) <= set(registry.names("shaping"))

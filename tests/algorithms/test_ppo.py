@@ -329,8 +329,7 @@ def test_the_kl_metric_is_the_distance_to_the_reference(make_team: Callable) -> 
 # -- critics learn -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algorithm", [IPPO, MAPPO])
-@pytest.mark.parametrize("credit", ["token", "turn"])
+@pytest.mark.parametrize("algorithm, credit", [(IPPO, "token"), (MAPPO, "turn")])
 def test_critics_learn_what_to_expect(make_team: Callable, algorithm: type[PPO], credit: str) -> None:
     # The reward depends on the question alone.
     asked = [Question(text, str(n % 2), id=str(n)) for n in range(6) for text in [("7777777", "What is it?")[n % 2]]]

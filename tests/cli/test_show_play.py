@@ -137,6 +137,39 @@ class TestText:
         assert "  I say x.\ntally  feedback\n  One says R, one x.\n--- round 2\n" in shown(one)
         assert marks(one) == marks(record())
 
+    def test_code_and_what_came_of_its_asserts(self) -> None:
+        checks = [
+            ["assert f(1) == 1", "passed"],
+            ["assert f(2) == 1", "failed", "f(2)\ngave 2"],
+            ["assert f(3) == 1", "not_run"],
+        ]
+        code = "```python\ndef f(x):\n    return 1\n```"
+        one = record(gold="assert f(1) == 1\nassert f(2) == 1", team_answer="def f(x):\n    return 1")
+        for n, each in enumerate(one["turns"]):
+            each["text"] = code.replace("1", "x") if n < 2 else code
+            each["score"]["checks"] = checks if n < 2 else [check[:1] + ["passed"] for check in checks]
+        many = [[f"assert f({n}) == {n}", "error" if n % 2 else "passed"] for n in range(100)]
+        one["team_scores"] = [
+            {**verdict(None, False), "explanation": "no", "checks": many},
+            {**verdict(None, None), "explanation": "late"},
+        ]
+        text = shown(one)
+        assert (
+            "agent_0  right  1 of 3 asserts pass\n  ```python\n  def f(x):\n      return x\n  ```\n"
+            "  passed   assert f(1) == 1\n  failed   assert f(2) == 1: f(2) gave 2\n  not run  assert f(3) == 1\n"
+        ) in text
+        assert (
+            "agent_1  right  3 of 3 asserts pass  | 1 of 3 asserts pass -> 3 of 3 asserts pass, wrong -> right\n"
+            in text
+        )
+        assert "together  wrong  50 of 100 asserts pass  score 0.00\n  error    assert f(1) == 1\n" in text
+        assert text.count("  error  ") == 12 and "  others: 50 passed, 38 error\n--- round 2" in text
+        assert "together  unknown  late  score 0.00\n--- the team\nTeam answer: 2 lines" in text
+        assert "Gold answer: 2 lines\n  assert f(1) == 1\n  assert f(2) == 1\n" in text
+        coloured = shown(one, force_terminal=True, width=100, color_system="standard")
+        assert "\x1b[94mdef\x1b[0m" in coloured and "\x1b[32m  passed   \x1b[0massert f(1) == 1" in coloured
+        assert "return\x1b[0m \x1b[1;94m1\x1b[0m" in coloured  # new since the agent's message before, and coloured
+
     @pytest.mark.parametrize("terminal", [True, False])
     @pytest.mark.parametrize(
         "nasty",

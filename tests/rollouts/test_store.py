@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ from toy_discussions import readable_share
 
 from maporl.algorithms import MAPPO
 from maporl.envs.tasks.arithmetic import Arithmetic
-from maporl.envs.verifiers import TranscriptVerifier
+from maporl.envs.verifiers import Function, TranscriptVerifier
 from maporl.rollouts.play import rollout
-from maporl.rollouts.records import read_records, record
+from maporl.rollouts.records import checks_of, read_records, record
 from maporl.rollouts.store import EpisodeStore
-from maporl.types import Episode, Question, Score
+from maporl.types import Check, Episode, Question, Score
 
 
 @pytest.fixture
@@ -82,6 +83,27 @@ def test_measures_come_back_with_their_scores(make_team: Callable, tmp_path: Pat
     for score in (again.turns[0].score, again.verdict if whole else again.team_scores[1]):
         assert score is not None and score.measures == {"passed": 0.25, "parses": 1.0} and hash(score)
     assert read_records(tmp_path / "shard.jsonl")[0]["turns"][0]["score"]["measures"]["passed"] == 0.25
+
+
+def test_checks_come_back_and_are_written_once(make_team: Callable, tmp_path: Path) -> None:
+    """Those of the ground truth only where they are not the verifier's; of rounds, too."""
+    held, failed = Check("assert f(1) == 1", "passed"), Check("assert f(2) == 1", "failed", "f(2) gave 2")
+
+    def by(*checks: Check) -> Score:
+        return Score(0.5, None, "def f(x):\n    return x", checks=checks, explanation="half")
+
+    env = Arithmetic(2, 2, verifier=lambda *a: by(held, failed), team_verifier=lambda *a: by(failed))
+    for truth in ((held, failed), (held,), ()):
+        env.verifiers = replace(env.verifiers, ground_truth=Function(lambda *a, truth=truth: by(*truth)))
+        episodes = rollout(env, make_team(2, 2), env.questions("train")[:2], seed=0)
+        again = written(env, episodes, tmp_path).read("shard")
+        assert again == episodes and hash(again[0].transcript.turns[0].score) and again[0].transcript.team_scores
+        turn = read_records(tmp_path / "shard.jsonl")[0]["turns"][0]
+        assert turn["score"]["checks"] == [
+            ["assert f(1) == 1", "passed"],
+            ["assert f(2) == 1", "failed", "f(2) gave 2"],
+        ]
+        assert ("checks" in turn["truth"]) == (truth != (held, failed)) and checks_of(turn) == list(truth)
 
 
 def test_a_shard_that_is_none(tmp_path: Path, env: Arithmetic) -> None:

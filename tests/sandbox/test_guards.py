@@ -31,9 +31,13 @@ def descendants() -> set[int]:
     return found
 
 
+_before: set[int] = set()  # what other tests of this process have left running
+
+
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     before = descendants()
+    _before.update(before)
     sandbox = Sandbox(Limits(seconds=1.0, memory_mb=256, files_mb=4), workers=1)
     try:
         sandbox.isolation  # noqa: B018
@@ -46,13 +50,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 def run(sandbox: Sandbox, source: str, tests: str = "assert f() == 'refused'") -> Report:
     """What comes of a program; nothing but the sandbox's own processes is there afterwards."""
-    kept = [worker for worker in sandbox._workers if worker.process is not None]
     (report,) = sandbox.run([Program(source, tests)])
     for _ in range(100):  # what was killed may take a moment to go
-        if len(descendants()) <= 3 * len(kept):  # who waits for the zygote, the zygote, the process of the tests
+        own = descendants() - _before
+        if len(own) <= 3:  # who waits for the zygote, the zygote, the process of the tests
             break
         time.sleep(0.01)
-    assert len(descendants()) <= 3 * len(kept)
+    assert len(own) <= 3
     return report
 
 

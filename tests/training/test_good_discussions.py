@@ -358,6 +358,7 @@ def test_nothing_good_is_a_failed_run(config: RunConfig) -> None:
     assert RunFolder(config.folder).status == "failed"
 
 
+@pytest.mark.slow
 def test_it_teaches(tmp_path: Path) -> None:
     """The warm-started team's better habits are copied: it ends with a right answer more often."""
     make_warm_start(tmp_path / "start")

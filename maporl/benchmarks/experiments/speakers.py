@@ -31,8 +31,8 @@ import numpy as np
 
 from maporl.agents.simulated_human import answer
 from maporl.envs.tasks import tricks
-from maporl.envs.tasks.coding.composed import guessed
 from maporl.envs.tasks.combinations import ITEMS
+from maporl.envs.tasks.composed import guessed
 from maporl.envs.tasks.requests import ATTRIBUTES
 from maporl.types import Observation
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from maporl.benchmarks.analysis.collaboration import Said, rounds_of, vote_correct
 from maporl.benchmarks.report.packing import Packed, Pieces, finite
+from maporl.envs.tasks.coding.pieces import pieces_of
+from maporl.rollouts.records import checks_of
 
-__all__ = ["FLAGS", "Discussions", "encoded_turn"]
+__all__ = ["FLAGS", "Discussions", "cuts", "encoded_turn"]
 
 FLAGS = (
     "oracle",
@@ -132,6 +134,8 @@ def _text(record: Mapping[str, Any]) -> str:
         "answer": record["team_answer"],
         "tied": record.get("tied"),
         "turns": [encoded_turn(turn) for turn in record["turns"]],
+        "teams": [_team(score) for score in record.get("team_scores", ())],
+        "asked": cuts(record["question"]),
         "ablated": {"correct": finite(again["team_correct"]), "turns": [encoded_turn(t) for t in again["turns"]]}
         if again
         else None,
@@ -154,7 +158,29 @@ def encoded_turn(turn: Mapping[str, Any]) -> list[Any]:
         int(turn.get("completion_tokens") or 0),
         int(bool(turn["truncated"])),
         int(turn.get("kind") == "feedback"),
+        checks_of(turn),
+        cuts(str(turn["text"])),
     ]
+
+
+def _team(score: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict on a round of everybody's."""
+    measures = {name: finite(value) for name, value in score.get("measures", {}).items()}
+    return {
+        "score": _score(score),
+        "explanation": score["explanation"],
+        "measures": measures,
+        "checks": score.get("checks", []),
+    }
+
+
+def cuts(text: str) -> list[Any] | None:
+    """Where the code is: kind and length of every piece, one after the other; None for prose. A script counts in UTF-16."""
+    pieces = pieces_of(text)
+    if all(piece.kind == "text" for piece in pieces):
+        return None
+    lengths = [len(piece.text.encode("utf-16-le", "surrogatepass")) // 2 for piece in pieces]
+    return [part for piece, length in zip(pieces, lengths, strict=True) for part in (piece.kind, length)]
 
 
 def _score(score: Mapping[str, Any] | None) -> list[Any] | None:

@@ -34,6 +34,8 @@ SCRIPTS = (
     "search.js",
     "list.js",
     "diff.js",
+    "code.js",
+    "checks.js",
     "discussion.js",
     "reader.js",
     "controls.js",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maporl.benchmarks.analysis.trees import KeptTrees, Tree, kept_names
-from maporl.benchmarks.report.discussions import encoded_turn
+from maporl.benchmarks.report.discussions import cuts, encoded_turn
 from maporl.benchmarks.report.packing import Packed, Pieces, clean, finite
 
 __all__ = ["Trees"]
@@ -123,5 +123,6 @@ def _text(tree: Tree, kept: KeptTrees) -> str:
         }
         for decision, pairs in zip(tree.decisions, tree.pairs, strict=True)
     ]
-    shown = {"private": tree.first["private"], "nodes": nodes, "decisions": decisions}
+    asked = cuts(tree.first["question"])
+    shown = {"private": tree.first["private"], "asked": asked, "nodes": nodes, "decisions": decisions}
     return json.dumps(clean(shown), separators=(",", ":"))

@@ -77,6 +77,7 @@ class Composite(Verifier):
                 whole,
                 judge_tokens=sum(s.judge_tokens for s in scores),
                 measures=merged_metrics(s.measures for s in scores),
+                checks=tuple(check for s in scores for check in s.checks),
             )
             for whole, scores in together
         ]

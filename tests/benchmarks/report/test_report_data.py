@@ -52,7 +52,7 @@ class TestIndex:
         plain, (index, pieces) = indexed(record()), indexed(record(turns=[*record()["turns"], *heard]))
         for name in ("first", "marks", "flags", "correct"):
             assert index[name] == plain[0][name], name
-        assert [t[-1] for t in pieces[0][0]["turns"]] == [0, 0, 0, 0, 1]
+        assert [t[10] for t in pieces[0][0]["turns"]] == [0, 0, 0, 0, 1]
 
     def test_a_tie_in_the_first_round_counts_by_expectation(self) -> None:
         turns = [turn("a", 0, "4", "4", True), turn("b", 0, "5", "5", False), turn("a", 1, "4", "4", True)]

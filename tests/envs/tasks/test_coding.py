@@ -14,11 +14,12 @@ from maporl.envs import check_env
 from maporl.envs.tasks.coding import CodingTask, PartsTests, PassedTests, Runner
 from maporl.envs.tasks.coding.constants import best_constant
 from maporl.envs.tasks.coding.programs import joined
+from maporl.envs.verifiers import Function, WeightedSum
 from maporl.rollouts.play import rollout
 from maporl.sandbox import Checked, Program, Report
 from maporl.sandbox.asserts import asserts_of
 from maporl.training.evaluation import evaluate
-from maporl.types import Question, Transcript
+from maporl.types import Check, Question, Transcript
 
 H, M = "helper_0", "main_0"
 HEAD = 'def total(xs):\n    """The sum of the squares of the even numbers."""\n'
@@ -44,6 +45,28 @@ def question() -> Question:
 
 def fenced(code: str) -> str:
     return f"```python\n{code}\n```" if "\n" in code else code
+
+
+def test_every_assert_has_its_verdict_in_the_score(question: Question) -> None:
+    sources = asserts_of(TESTS)
+    half = PassedTests()(question, fenced("def total(xs):\n    return xs[0] * xs[0] if xs else 0"))
+    assert half.checks == (
+        Check(sources[0], "passed"),
+        Check(sources[1], "failed", "total([1, 2, 4]) gave 1"),
+        Check(sources[2], "passed"),
+        Check(sources[3], "failed", "total([3]) gave 9"),
+    )
+    broken, team = (
+        PassedTests()(question, fenced("def total(xs)\n    return 0")),
+        PartsTests()(question, {H: AUX, M: ZERO}),
+    )
+    assert broken.checks == tuple(Check(source, "not_run", broken.explanation) for source in sources)
+    assert broken.explanation.startswith("line 1: ")
+    assert [check.status for check in team.checks] == ["failed", "failed", "passed", "passed"]
+    mixed = WeightedSum((PassedTests(), Function(lambda question, text: 1.0)))(question, ALONE)
+    assert [check.status for check in mixed.checks] == ["passed"] * 4
+    alone = PassedTests()(Question("Write it.", ""), ALONE)  # nobody has tests, but there is an answer
+    assert (alone.answer, alone.correct, alone.checks) == (ALONE, None, ())
 
 
 # MAGRPO's reward.

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from maporl.envs.tasks.coding.composed import MEANINGS, NUMBERS, STEPS, WORDS, Composed, ceiling, guessed, written
+from maporl.envs.tasks.composed import MEANINGS, NUMBERS, STEPS, WORDS, Composed, ceiling, guessed, written
 from maporl.types import Question
 
 H, M = "helper_0", "main_0"

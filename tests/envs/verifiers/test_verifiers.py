@@ -263,12 +263,12 @@ def test_no_text_makes_a_verifier_raise(gold: str, response: str) -> None:
     "piece",
     [*PIECES, "1", " ", "\n", "A", "{", "answer to the ", "not (A) ", "1 1/", "neutral ", "5 ft 6 ", "(5 a ", "for 5 "],
 )
-def test_a_hundred_kilobytes_take_no_time(piece: str) -> None:
-    text = piece * (100_000 // len(piece))
+def test_forty_kilobytes_take_no_time(piece: str) -> None:
+    text = piece * (40_000 // len(piece))
     start = time.perf_counter()
     for verifier in ALL:
         verifier(Question("?", "5", metadata={"choices": {"A": "x", "B": "y"}}), text)
-    assert time.perf_counter() - start < 5  # .5 s; anything quadratic takes minutes
+    assert time.perf_counter() - start < 2  # .2 s; anything quadratic takes many seconds
 
 
 @pytest.mark.parametrize("verifier", ALL, ids=repr)

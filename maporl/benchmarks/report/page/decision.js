@@ -60,8 +60,8 @@ function decisionNode(tree, decision, current) {
   );
 }
 
-const wholeNode = (text) => messageNode(text, undefined, {pattern: null, changes: false});
-const promptNode = ([role, text]) => el("div.shown", el("b", plain(role)), wholeNode(text));
+const wholeNode = (said) => messageNode(said, undefined, {pattern: null, changes: false});
+const promptNode = ([role, text]) => el("div.shown", el("b", plain(role)), wholeNode({text, pieces: [["text", text]]}));
 
 function candidateNode(tree, nodes, place, current) {
   const [node] = nodes;
@@ -77,7 +77,8 @@ function candidateNode(tree, nodes, place, current) {
       outcomeNode(node),
       node.answer === null ? null : el("b", answerNodes(node.answer)),
     ),
-    wholeNode(turn.text),
+    wholeNode(turn),
+    turn.checks.length ? checksNode(turn.checks) : null,
     el("footer", factsOf(turn)),
   );
 }

@@ -1,4 +1,4 @@
-// What changed between two messages of an agent, word by word.
+// What changed between two messages of an agent: word by word, or, of code, line by line.
 
 const LONGEST_DIFF = 1200; // words that differ on either side; a longer comparison would halt the page
 
@@ -6,15 +6,19 @@ const wordsOf = (text) => text.match(/\s+|[\p{L}\p{N}_.,']+|[^\s\p{L}\p{N}_]/gu)
 
 // [[kind, text], ...] with kind "same", "new" or "gone"; null if too much differs to say.
 function difference(before, after) {
-  const a = wordsOf(before);
-  const b = wordsOf(after);
+  const parts = compared(wordsOf(before), wordsOf(after));
+  return parts && grouped(parts);
+}
+
+// The same of two lists of words or lines, one by one.
+function compared(a, b) {
   let start = 0;
   while (start < a.length && start < b.length && a[start] === b[start]) start++;
   let end = 0;
   while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
   const middle = common(a.slice(start, a.length - end), b.slice(start, b.length - end));
-  if (!middle) return null;
-  return grouped([["same", a.slice(0, start).join("")], ...middle, ["same", end ? a.slice(-end).join("") : ""]]);
+  const same = (part) => ["same", part];
+  return middle && [...a.slice(0, start).map(same), ...middle, ...a.slice(a.length - end).map(same)];
 }
 
 const FEW = 3; // words in common between two changes of a long message are a coincidence, and read better as changed

@@ -5,24 +5,37 @@ const KEPT = 0.3; // a message that keeps less of the one before is new, and sho
 
 const TURN = [
   "agent", "round", "text", "score", "truth", "reward", "advantage", "prompt", "completion", "truncated", "feedback",
+  "checks", "cuts",
 ];
 
 function turnOf(packed) {
   const turn = Object.fromEntries(TURN.map((name, k) => [name, packed[k]]));
   const [score, truth] = [turn.score, turn.truth === "same" ? turn.score : turn.truth];
-  const judged = ([value, correct, answer, status]) => ({value, correct, answer, status});
-  turn.score = score && judged(score);
-  turn.truth = truth && judged(truth);
+  turn.score = score && scoreOf(score);
+  turn.truth = truth && scoreOf(truth);
   turn.answer = turn.truth?.answer ?? turn.score?.answer ?? null;
-  turn.verdict =
-    turn.truth?.correct === true ? VERDICTS[1] : turn.truth?.correct === false ? VERDICTS[0] : VERDICTS["?"];
+  turn.verdict = saidBy(turn.truth);
+  turn.pieces = piecesOf(turn.text, turn.cuts);
   return turn;
 }
+
+const scoreOf = ([value, correct, answer, status]) => ({value, correct, answer, status});
+const saidBy = (score) => VERDICTS[score?.correct === true ? 1 : score?.correct === false ? 0 : "?"];
 
 const sign = ({name, sign, word}) =>
   el(`span.sign.${name}`, el("span", {"aria-hidden": "true"}, sign), el("span.hidden", ` ${word} `));
 
-const answerNodes = (answer) => (answer === null ? el("em", "no answer") : el("bdi", textNodes(answer)));
+// An answer of several lines is code, which stands elsewhere.
+const answerNodes = (answer) =>
+  answer === null
+    ? el("em", "no answer")
+    : answer.includes("\n")
+      ? el("em", many(answer.trim().split("\n").length, "line"))
+      : el("bdi", textNodes(answer));
+
+// What a message comes to: of code how many of its asserts pass, else its answer; nothing where nobody looked for one.
+const outcomeOf = (turn) =>
+  turn.checks.length ? el("bdi", passedOf(turn.checks)) : turn.score || turn.truth ? answerNodes(turn.answer) : el("bdi");
 
 function discussionNode(text, {pattern, changes}) {
   const turns = text.turns.map(turnOf);
@@ -30,6 +43,7 @@ function discussionNode(text, {pattern, changes}) {
   const before = new Map(); // agent -> its message of an earlier round
   const body = rounds.map(([round, members]) => {
     const node = roundNode(`Round ${round + 1}`, members, {before, agents: text.agents, pattern, changes});
+    if (text.teams[round]) node.append(togetherNode(text.teams[round], text.teams[round - 1], pattern));
     members.forEach((turn) => before.set(turn.agent, turn));
     return node;
   });
@@ -68,12 +82,12 @@ function roundNode(title, members, {before, agents, pattern, changes}, more = nu
 }
 
 function tallyNode(members) {
-  if (members.length < 2) return null;
+  if (members.length < 2 || !members.some((turn) => turn.score || turn.truth)) return null;
   const votes = [...Map.groupBy(members, (turn) => turn.answer)].sort((a, b) => b[1].length - a[1].length);
   const shown = votes
     .slice(0, 4)
-    .map(([answer, given]) =>
-      el("span.vote", sign(given[0].verdict), answerNodes(answer), given.length > 1 ? ` ×${given.length}` : ""),
+    .map(([, given]) =>
+      el("span.vote", sign(given[0].verdict), outcomeOf(given[0]), given.length > 1 ? ` ×${given.length}` : ""),
     );
   return el("span.tally", shown, votes.length > 4 ? `and ${votes.length - 4} more` : null);
 }
@@ -83,38 +97,57 @@ function feedbackNode(turn, pattern) {
   return el(
     "article.card.feedback",
     el("header", el("h5", el("bdi", textNodes(turn.agent))), el("em", "feedback")),
-    messageNode(turn.text, undefined, {pattern, changes: false}),
+    messageNode(turn, undefined, {pattern, changes: false}),
+  );
+}
+
+// The verdict on what all have said in a round, as one.
+function togetherNode(team, earlier, pattern) {
+  const score = scoreOf(team.score);
+  const verdict = saidBy(score);
+  const facts = [factNode("score", figure(score.value))];
+  for (const [name, value] of Object.entries(team.measures)) facts.push(factNode(plain(name), figure(value)));
+  const outcome = (one) => el("bdi", one.checks.length ? passedOf(one.checks) : saidBy(scoreOf(one.score)).word);
+  const changed = earlier && outcome(earlier).textContent !== outcome(team).textContent;
+  return el(
+    `article.card.together.${verdict.name}`,
+    el("header", el("h5", "Together"), changedNode(changed && outcome(earlier), outcome(team)), sign(verdict)),
+    team.checks.length
+      ? checksNode(team.checks, pattern)
+      : el("p.note", {dir: "auto"}, textNodes(team.explanation, pattern)),
+    el("footer", facts),
   );
 }
 
 function cardNode(turn, earlier, {agents, pattern, changes}) {
-  const changed = earlier && earlier.answer !== turn.answer;
-  const answer = el(
-    changed ? "span.answer.changed" : "span.answer",
-    {},
-    changed
-      ? [
-          el("s", answerNodes(earlier.answer)),
-          el("span", {"aria-hidden": "true"}, " → "),
-          el("span.hidden", " changed to "),
-        ]
-      : null,
-    answerNodes(turn.answer),
-  );
+  const was = earlier && outcomeOf(earlier);
+  const now = outcomeOf(turn);
+  const changed = earlier && (turn.checks.length ? was.textContent !== now.textContent : earlier.answer !== turn.answer);
   const card = el(
     `article.card.${turn.verdict.name}`,
-    el("header", el("h5", el("bdi", textNodes(turn.agent))), answer, sign(turn.verdict)),
-    messageNode(turn.text, earlier?.text, {pattern, changes}),
+    el("header", el("h5", el("bdi", textNodes(turn.agent))), changedNode(changed && was, now), sign(turn.verdict)),
+    messageNode(turn, earlier, {pattern, changes}),
+    turn.checks.length ? checksNode(turn.checks, pattern) : null,
     el("footer", factsOf(turn), earlier && turn.text === earlier.text ? el("em", "as before") : null),
   );
   card.style.setProperty("--column", agents.indexOf(turn.agent) + 1 || "auto");
   return card;
 }
 
+// What a message comes to, after what the one before came to if that was another.
+const changedNode = (was, now) =>
+  el(
+    was ? "span.answer.changed" : "span.answer",
+    {},
+    was ? [el("s", was), el("span", {"aria-hidden": "true"}, " → "), el("span.hidden", " changed to ")] : null,
+    now,
+  );
+
+const factNode = (name, value, title = null) => el("span", {title}, `${name} `, el("b", value));
+
 function factsOf(turn) {
-  const fact = (name, value, title = null) => el("span", {title}, `${name} `, el("b", value));
   const facts = [];
-  if (turn.score) facts.push(fact("score", figure(turn.score.value), "The verifier's"));
+  if (turn.score) facts.push(factNode("score", figure(turn.score.value), "The verifier's"));
   if (turn.score && turn.truth && turn.score.correct !== turn.truth.correct)
     facts.push(
       el(
@@ -123,29 +156,40 @@ function factsOf(turn) {
         turn.score.correct === null ? "unknown" : turn.score.correct ? "right" : "wrong",
       ),
     );
-  if (turn.reward !== null) facts.push(fact("reward", figure(turn.reward), "What shaping paid for this message"));
-  if (turn.advantage !== null) facts.push(fact("advantage", (turn.advantage > 0 ? "+" : "") + figure(turn.advantage)));
-  facts.push(fact("tokens", count(turn.completion), `${count(turn.prompt)} read, ${count(turn.completion)} written`));
+  if (turn.reward !== null) facts.push(factNode("reward", figure(turn.reward), "What shaping paid for this message"));
+  if (turn.advantage !== null) facts.push(factNode("advantage", (turn.advantage > 0 ? "+" : "") + figure(turn.advantage)));
+  facts.push(factNode("tokens", count(turn.completion), `${count(turn.prompt)} read, ${count(turn.completion)} written`));
   if (turn.truncated) facts.push(el("span.alert", "cut off"));
   const status = (turn.truth ?? turn.score)?.status;
   if (status && status !== "ok" && status !== "no_answer") facts.push(el("span.alert", plain(status)));
   return facts;
 }
 
-function messageNode(text, earlier, {pattern, changes}) {
+// A message, {text, pieces}, and what changed since the same agent's earlier one.
+function messageNode({text, pieces}, earlier, {pattern, changes}) {
   const node = el("div.message", {dir: "auto"});
-  const whole = () => node.replaceChildren(...changedNodes(text, earlier, pattern, changes));
+  const whole = () => node.replaceChildren(...piecesNodes(pieces, changes ? earlier?.pieces : undefined, pattern));
   if (text.length <= SHOWN) whole();
   else {
     const more = el("button.more", {type: "button", onclick: whole}, `Show all ${count(text.length)} characters`);
-    node.append(...textNodes(text.slice(0, SHOWN).replace(/[\ud800-\udbff]$/, ""), pattern), "… ", more);
+    node.append(...piecesNodes(beginningOf(pieces), undefined, pattern), "… ", more);
   }
   if (!text) node.append(el("em", "empty message"));
   return node;
 }
 
-function changedNodes(text, earlier, pattern, changes) {
-  const parts = changes && earlier !== undefined ? difference(earlier, text) : null;
+// Pieces of a text as far as its beginning that is shown at first.
+function beginningOf(pieces) {
+  let left = SHOWN;
+  return pieces.flatMap(([kind, part]) => {
+    const shown = part.slice(0, left).replace(/[\ud800-\udbff]$/, "");
+    left = Math.max(left - part.length, 0);
+    return shown ? [[kind, shown]] : [];
+  });
+}
+
+function changedNodes(text, earlier, pattern) {
+  const parts = earlier === undefined ? null : difference(earlier, text);
   if (!parts || kept(parts) < KEPT) return textNodes(text, pattern);
   const tags = {new: "ins", gone: "del"};
   return parts.flatMap(([kind, part]) =>
@@ -155,24 +199,20 @@ function changedNodes(text, earlier, pattern, changes) {
 
 function questionNode(question, text, pattern) {
   const views = Object.entries(text.private);
-  const long = question.text.length > SHOWN;
-  const body = el(
-    "div.question",
-    {dir: "auto"},
-    textNodes(long ? question.text.slice(0, SHOWN) : question.text, pattern),
-  );
-  if (long)
-    body.append(
-      "… ",
-      el(
-        "button.more",
-        {type: "button", onclick: () => body.replaceChildren(...textNodes(question.text, pattern))},
-        `Show all ${count(question.text.length)} characters`,
-      ),
-    );
+  const pieces = piecesOf(question.text, text.asked);
+  const body = el("div.question", {dir: "auto"});
+  const show = (some) => body.replaceChildren(...piecesNodes(some, undefined, pattern));
+  if (question.text.length <= SHOWN) show(pieces);
+  else {
+    show(beginningOf(pieces));
+    const more = {type: "button", onclick: () => show(pieces)};
+    body.append("… ", el("button.more", more, `Show all ${count(question.text.length)} characters`));
+  }
   return [
     body,
-    el("p.gold", el("span", "Gold answer "), el("b", el("bdi", textNodes(question.gold, pattern)))),
+    question.gold.includes("\n")
+      ? details("Gold answer", codeNode(question.gold, {pattern}))
+      : el("p.gold", el("span", "Gold answer "), el("b", el("bdi", textNodes(question.gold, pattern)))),
     views.length
       ? el(
           "dl.private",

@@ -33,6 +33,7 @@ function sideNode(i, text, options) {
         .filter((flag) => store.has(i, flag))
         .map((flag) => el(`span.badge.${flag}`, {title: CASE.get(flag).about}, flag)),
     ),
+    text.answer?.includes("\n") ? details("The team's answer", codeNode(text.answer, options)) : null,
     discussionNode(text, options),
   );
 }

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from maporl.envs.tasks.coding.pieces import pieces_of
 from maporl.envs.tasks.coding.structure import defines, in_scope
 from maporl.reasoning import spoken
 
@@ -19,7 +20,6 @@ LONGEST = 65_536
 
 _BUDGET = 20 * LONGEST
 """Characters that are parsed in all to find what of a message is code: a text may be tried from many of its lines."""
-_PYTHON = {"", "python", "python3", "py", "py3", "ipython"}
 _BEGINS = re.compile(r"(?:async\s+def|def|class|import|from|@|if|for|while|try|with|\w+\s*(?::[^=\n]+)?=[^=])")
 
 
@@ -68,34 +68,15 @@ def code_of(message: str, wanted: str = "", prompt: str = "") -> Code:
     text = spoken(message)
     if text is None:
         return Code(fault="reasoning that is not finished")
-    blocks = list(_fenced(text))
+    pieces = pieces_of(text)
+    fenced = any(piece.kind == "fence" for piece in pieces)
+    blocks = [f"{piece.text}\n" for piece in pieces if fenced and piece.kind == "python"]
     found = _of_blocks(blocks, wanted) if blocks else _of_text(text)
     if found.tree is not None and (not wanted or defines(found.tree, wanted)):
         return found
     if prompt and (whole := _completed(prompt, blocks[0] if blocks else text, wanted)) is not None:
         return whole
     return found if found.source else Code(fault="no code")
-
-
-def _fenced(text: str) -> Iterator[str]:
-    """The Python in code fences; one that is not closed goes on to the end, and words may stand before a fence."""
-    block: list[str] | None = None
-    fence = language = ""
-    for line in text.splitlines(keepends=True):
-        bare = line.rstrip()
-        if block is None:
-            before, fence, language = bare.rpartition("```") if "```" in bare else bare.rpartition("~~~")
-            if bare.count(fence or "`") == 1 and re.fullmatch(r"\s*[\w+-]*", language):
-                block = []
-        elif bare.endswith(fence):
-            block.append(bare.rstrip(fence[0]) + "\n")
-            if language.strip().lower() in _PYTHON:
-                yield "".join(block)
-            block = None
-        else:
-            block.append(line)
-    if block is not None and language.strip().lower() in _PYTHON:
-        yield "".join(block)
 
 
 def _of_blocks(blocks: list[str], wanted: str) -> Code:

@@ -11,7 +11,8 @@ from maporl.envs.tasks.coding.programs import Asked, Runner, asked_for, joined, 
 from maporl.envs.tasks.coding.structure import calls, functions, ignores, is_more_than_a_wrapper, reached, returns
 from maporl.envs.verifiers import TeamVerifier, Verifier
 from maporl.sandbox import Program, Report
-from maporl.types import Question, Score
+from maporl.sandbox.asserts import asserts_of
+from maporl.types import Check, Question, Score
 
 __all__ = ["MOST", "PartsTests", "PassedTests", "Parts", "earned", "parts_of"]
 
@@ -35,19 +36,30 @@ def _judged(asked: Asked, code: Code, value: float, report: Report, measures: Ma
     late = report.status == "timeout" or any(checked.status == "timeout" for checked in report.asserts)
     status = "timeout" if late and not report.num_passed else "ok"
     said = " ".join(f"{said}; {why}".split())[:_LONGEST_WHY] if why else said
-    return Score(value, report.passed, code.source or None, status, said, measures={**measures, **shares})
+    checks = tuple(Check(checked.source, checked.status, checked.explanation) for checked in report.asserts)
+    return Score(value, report.passed, code.source or None, status, said, 0, {**measures, **shares}, checks)
 
 
 def _share(report: Report) -> float:
     return report.num_passed / len(report.asserts) if report.asserts else 0.0
 
 
-def _without_code(code: Code, measures: Mapping[str, float]) -> Score:
+def _not_run(asked: Asked, code: Code, value: float, fault: str, measures: Mapping[str, float]) -> Score:
+    """The score of what cannot be run."""
     shares = {"passed": 0.0, "all_passed": 0.0, "visible_passed": 0.0}
-    return Score(0.0, False, code.source or None, "no_answer", code.fault, measures={**measures, **shares})
+    checks = tuple(Check(source, "not_run", fault) for source in _sources(asked.tests))
+    return Score(value, False, code.source or None, "no_answer", fault, 0, {**measures, **shares}, checks)
 
 
-_NO_TESTS = Score(0.0, None, status="not_applicable", explanation="this question has no tests")
+def _sources(tests: str) -> tuple[str, ...]:
+    try:
+        return asserts_of(tests)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a question that no task has made
+        return ()
+
+
+def _without_tests(code: Code) -> Score:
+    return Score(0.0, None, code.source or None, "not_applicable", "this question has no tests")
 
 
 @dataclass
@@ -55,7 +67,7 @@ class PassedTests(Verifier):
     """The share of a question's asserts that the module in a message passes; right if all do.
 
     A module that does not parse, and a message without one, pass none. `Score.measures` has "passed", the share, "all_passed", and
-    "visible_passed", the share of the asserts that feedback may tell.
+    "visible_passed", the share of the asserts that feedback may tell; `Score.checks` what came of each assert.
 
     Args:
         runner: Runs the asserts.
@@ -74,7 +86,7 @@ class PassedTests(Verifier):
         return [
             _judged(a, code, _share(reports[n]), reports[n], {})
             if n in reports
-            else _without_code(code, {}) if a.tests else _NO_TESTS
+            else _not_run(a, code, 0.0, code.fault, {}) if a.tests else _without_tests(code)
             for n, (a, code) in enumerate(zip(asked, codes, strict=True))
         ]  # fmt: skip
 
@@ -160,7 +172,8 @@ def earned(asked: Asked, parts: Parts, report: Report | None) -> dict[str, float
 class PartsTests(TeamVerifier):
     """MAGRPO's reward of code that a team writes in parts, over its maximum of 4; right if all asserts pass.
 
-    `Score.measures` has the parts of the reward (`earned`), "reward", their sum, "all_passed" and "visible_passed".
+    `Score.measures` has the parts of the reward (`earned`), "reward", their sum, "all_passed" and "visible_passed"; `Score.checks` what
+    came of each assert.
 
     Args:
         runner: Runs the asserts.
@@ -184,7 +197,7 @@ class PartsTests(TeamVerifier):
     @staticmethod
     def _score(asked: Asked, parts: Parts, report: Report | None) -> Score:
         if not asked.tests:
-            return _NO_TESTS
+            return _without_tests(parts.whole)
         measures = earned(asked, parts, report)
         measures["reward"] = sum(measures.values())
         value = measures["reward"] / MOST
@@ -195,8 +208,7 @@ class PartsTests(TeamVerifier):
             or parts.whole.fault
             or f"the main part does not define {asked.entry_point}, or it returns nothing"
         )
-        measures |= {"all_passed": 0.0, "visible_passed": 0.0}
-        return Score(value, False, parts.whole.source or None, "no_answer", fault, measures=measures)
+        return _not_run(asked, parts.whole, value, fault, measures)
 
     def prepare(self) -> None:
         """See `Verifier.prepare`."""
