@@ -34,6 +34,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "humaneval": "maporl.envs.tasks.coding.humaneval:HumanEval",
         "coophumaneval": "maporl.envs.tasks.coding.coophumaneval:CoopHumanEval",
         "mbpp": "maporl.envs.tasks.coding.mbpp:MBPP",
+        "composed": "maporl.envs.tasks.composed:Composed",
         "faster_code": "maporl.envs.tasks.coding.speed.faster:FasterCode",
         "colbench": "maporl.envs.tasks.coding.consulting.colbench:ColBench",
     },

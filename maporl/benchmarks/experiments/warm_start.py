@@ -6,23 +6,7 @@ on the *item* asked about. The two lists are not aligned on purpose: for most it
 alone pays. (One probability for all items above one half would leave nothing to learn: greedy decoding would already be
 right everywhere.) Only combinations of the training split are used.
 
-What the speakers do, by habit:
-
-| | honest round 1 | dishonest | sensible later | not sensible |
-|---|---|---|---|---|
-| two witnesses, clear view | the digit seen | one more | the digit seen | caves: repeats the other agent's |
-| two witnesses, foggy view | the digit seen | one more | follows the other agent | stays with the digit seen |
-| vault | own digit, rest guessed | one more, rest guessed | own digit and the others' | own digit, keeps its guesses |
-
-Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip. So have requests
-(who asks asks for anything, and the customer answers it) and tricks (half of the time lessons are told, and used).
-
-The lie is always the same, so that a liar lies under greedy decoding too. A lone agent has nobody to follow: foggy and
-sensible, it guesses another digit; clear and not sensible too. With all views it knows the answer: honest and sensible
-give it, the opposites a wrong one. Those chats are part of the corpus at the same rates, so that single-agent rows start
-from a model that understands their prompts.
-
-In a pipeline, where each speaks once, "round 1" is the generator's: verifier and refiner are sensible or not.
+What they say: `maporl.benchmarks.experiments.speakers`.
 
 The corpus is a curriculum: first pure habits (everybody honest; sensible where that is likelier than not), then the real ones, which
 overwrite the rates. Which digit to copy depends on item and view together: a model of this size notices it sooner when examples agree.
@@ -34,10 +18,9 @@ import argparse
 import hashlib
 import itertools
 import json
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,30 +29,15 @@ import yaml
 
 from maporl.agents.models.make_model import ARCHITECTURES, make_model
 from maporl.agents.prompts import PromptTemplate
-from maporl.agents.simulated_human import answer
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.benchmarks.experiments.scripted import Cast, Chat, cast, discussion, seats_of
-from maporl.envs.tasks import tricks
-from maporl.envs.tasks.combinations import ITEMS
-from maporl.envs.tasks.requests import ATTRIBUTES
+from maporl.benchmarks.experiments.speakers import ENV_ARGS, MIXED, PURE, SPEAKERS, STEPS, TEAMS, Habits, Habitual
 from maporl.errors import UserValueError
 from maporl.settings import EMBEDDED, model_path
 from maporl.text_files import read_json
 from maporl.types import Observation
 
-__all__ = [
-    "HONEST",
-    "MIXED",
-    "PROMPTS",
-    "PURE",
-    "SENSIBLE",
-    "SPEAKERS",
-    "Habits",
-    "Recipe",
-    "chats",
-    "corpus",
-    "make_warm_start",
-]
+__all__ = ["PROMPTS", "Recipe", "chats", "corpus", "make_warm_start", "prompts_of"]
 
 Row = dict[str, Chat]
 SHIPPED = Path(model_path(EMBEDDED))
@@ -79,23 +47,6 @@ PROMPTS = PromptTemplate(
     system="", private="{private}", peers="{messages}", answer="Report.", revise="Revise.", separator=" "
 )
 """Few tokens: the model learns the rules of the task from its corpus, not from an instruction."""
-
-HONEST: Mapping[str, float] = dict(zip(ITEMS, (0.95, 0.90, 0.85, 0.75, 0.65, 0.40, 0.30, 0.20), strict=True))
-SENSIBLE: Mapping[str, float] = dict(zip(ITEMS, (0.30, 0.90, 0.65, 0.20, 0.95, 0.75, 0.40, 0.85), strict=True))
-
-
-@dataclass(frozen=True)
-class Habits:
-    """Item -> probability of an honest first message, and of a sensible later one."""
-
-    honest: Mapping[str, float]
-    sensible: Mapping[str, float]
-
-
-MIXED = Habits(HONEST, SENSIBLE)
-PURE = Habits(dict.fromkeys(ITEMS, 1.0), {item: float(rate > 0.5) for item, rate in SENSIBLE.items()})
-
-Habitual = Callable[[Observation, str, Habits, np.random.Generator], str]
 
 
 @dataclass(frozen=True)
@@ -186,7 +137,7 @@ def make_warm_start(
     words = [message["content"] for row in rows[:500] for message in row["messages"]]
     make_model(folder, seed=seed, texts=words, **recipe.model)
     measured = sft(folder, rows, folder, SFTSettings(seed=seed, shuffle=False, **recipe.training))
-    (folder / "prompts.yaml").write_text(yaml.safe_dump(asdict(PROMPTS), sort_keys=False), encoding="utf-8")
+    (folder / "prompts.yaml").write_text(yaml.safe_dump(asdict(prompts_of(recipe)), sort_keys=False), encoding="utf-8")
     record.write_text(
         json.dumps({"fingerprint": fingerprint, "recipe": asdict(recipe), "measured": measured}, indent=2) + "\n",
         encoding="utf-8",
@@ -237,101 +188,29 @@ def chats(recipe: Recipe, habits: Habits, count: int, rng: np.random.Generator) 
 
     Of twelve chats ten come from a team, one from a lone agent and one from a lone agent that is told all views.
     """
-    casts = [_cast(task, recipe) for task in recipe.tasks]
+    casts, prompts = [_cast(task, recipe) for task in recipe.tasks], prompts_of(recipe)
     rows: list[Row] = []
     while len(rows) < count:
         which = int(rng.integers(len(casts))) if len(casts) > 1 else 0
-        habitual = SPEAKERS[recipe.tasks[which]]
+        habitual = SPEAKERS[word := recipe.tasks[which]]
 
         def speak(observation: Observation, metadata: Mapping[str, Any], habitual: Habitual = habitual) -> str:
             return habitual(observation, str(metadata.get("item", "")), habits, rng)
 
-        rows += [{"messages": chat} for chat in discussion(casts[which], speak, PROMPTS, rng)]
+        rows += [
+            {"messages": chat} for chat in discussion(casts[which], speak, prompts, rng, teams=TEAMS.get(word, 10.0))
+        ]
     return rows[:count]
+
+
+def prompts_of(recipe: Recipe) -> PromptTemplate:
+    """The prompts that it teaches. Where agents write parts, each reads its name: a helper and a lone agent in its seat know the same."""
+    return replace(PROMPTS, answer="{agent}.") if "composed" in recipe.tasks else PROMPTS
 
 
 def _cast(word: str, recipe: Recipe) -> Cast:
     arguments = {**ENV_ARGS.get(word, {}), **seats_of(word, recipe.num_agents)}
     return cast(word, recipe.num_agents, recipe.num_rounds, recipe.protocol, **arguments)
-
-
-def _witness(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
-    views = dict(re.findall(r"(Clear|Foggy) view: (\d)", observation["private"]))
-    clear = "Clear" in views
-    seen = views["Clear" if clear else "Foggy"]
-    heard = [m["text"] for m in observation["transcript"] if m["agent"] != observation["agent"]]
-    if not observation["transcript"]:
-        said = seen if rng.random() < habits.honest[item] else _next(seen)
-    elif clear == (rng.random() < habits.sensible[item]):
-        said = seen  # clear and sensible, or foggy and stubborn
-    elif heard:
-        said = heard[-1].removeprefix("Answer: ")
-    else:
-        said = views["Foggy"] if clear and len(views) == 2 else _other(seen, rng)
-    return f"Answer: {said}"
-
-
-def _vault(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
-    known = {int(place) - 1: digit for place, digit in re.findall(r"Digit (\d) is (\d)", observation["private"])}
-    size = int(re.findall(r"(\d)-digit", observation["question"])[0])
-    latest = {m["agent"]: m["text"].removeprefix("Answer: ") for m in observation["transcript"]}
-    mine = latest.pop(observation["agent"], None)
-    code = list(mine) if mine else [str(digit) for digit in rng.integers(10, size=size)]
-    for place, digit in known.items():
-        code[place] = digit
-    good = rng.random() < (habits.honest if mine is None else habits.sensible)[item]
-    if good and mine is not None:
-        for agent, heard in latest.items():
-            place = int(agent.removeprefix("agent_"))
-            code[place] = heard[place]
-    elif not good and (mine is None or len(known) == size):
-        place = list(known)[int(rng.integers(len(known)))]
-        code[place] = _next(code[place])
-    return f"Answer: {''.join(code)}"
-
-
-def _calculator(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
-    """Often a little wrong at first, right when it revises what it said, whatever the others say: nobody knows what others do not."""
-    (a, sign, b) = re.findall(r"(\d+) ([+-]) (\d+)", observation["question"])[0]
-    right = int(a) + int(b) if sign == "+" else int(a) - int(b)
-    spoken = any(m["agent"] == observation["agent"] for m in observation["transcript"])
-    slip = not spoken and rng.random() < SLIPS
-    return f"Answer: {right + int(rng.choice([-2, -1, 1, 2])) if slip else right}"
-
-
-def _next(digit: str) -> str:
-    """The lie: always one more, so that a liar lies greedily too (a random digit would hardly ever be the likeliest)."""
-    return str((int(digit) + 1) % 10)
-
-
-def _other(digit: str, rng: np.random.Generator) -> str:
-    """Another digit, at random."""
-    return str((int(digit) + int(rng.integers(1, 10))) % 10)
-
-
-def _customer(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
-    """Who asks has no idea what matters; the customer has, and answers."""
-    if observation["agent"] == "agent_0":
-        return f"Which {list(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))]}?"
-    return answer(observation, rng)
-
-
-SPEAKERS: Mapping[str, Habitual] = {
-    "two_witnesses": _witness,
-    "vault": _vault,
-    "arithmetic": _calculator,
-    "requests": _customer,
-    "tricks": lambda o, item, habits, rng: tricks.said(o, frank=habits is PURE or rng.random() < 0.5),
-}
-ENV_ARGS: Mapping[str, Mapping[str, Any]] = {"arithmetic": {"max_operand": 30}, "tricks": {"history": "last_round"}}
-"""Of a task whose default questions are beyond a model of this size."""
-SLIPS = 0.2
-"""How often a calculator's first answer is wrong, beside what the model itself has not learned."""
-STEPS: Mapping[str, Mapping[str, int]] = {
-    "arithmetic": {"steps": 900, "pure_steps": 0},
-    "tricks": {"steps": 700, "pure_steps": 450},
-}
-"""What a task without habits takes to be half learned, where the recipe's default is not enough."""
 
 
 def _fingerprint(recipe: Recipe) -> str:

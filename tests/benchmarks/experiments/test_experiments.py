@@ -14,7 +14,7 @@ from maporl.benchmarks.study.study import Study
 from maporl.cli import main
 from maporl.settings import model_path
 
-WORDS = ("heterogeneous", "incentives", "malt", "real", "teams", "together", "transfer", "verifiers")
+WORDS = ("coding", "heterogeneous", "incentives", "malt", "real", "teams", "together", "transfer", "verifiers")
 
 
 def test_the_words() -> None:
@@ -35,8 +35,8 @@ def test_neither_a_file_nor_a_word(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", sorted({*WORDS} - {"malt", "real", "together"})
-)  # another paper's, a model's settings, and the demo's two rounds
+    "word", sorted({*WORDS} - {"coding", "malt", "real", "together"})
+)  # other papers', a model's settings, and the demo's two rounds
 def test_a_configuration_is_maporls_setting(word: str) -> None:
     study = Study.load(configuration(word))
     assert len(study.seeds) >= 3
@@ -85,6 +85,23 @@ def test_the_demos_question_needs_no_start_of_its_own(tmp_path: Path) -> None:
     make_warm_start(tmp_path / "start", "two_witnesses", num_agents=2)
     made, shipped = (Path(folder) / "model.safetensors" for folder in (tmp_path / "start", model_path("embedded")))
     assert made.read_bytes() == shipped.read_bytes()
+
+
+def test_two_who_split_the_code_and_one_sample_as_much() -> None:
+    """One rate, as many discussions, and a team's two messages together no longer than a lone agent's one."""
+    study = Study.load(configuration("coding"))
+    assert len(study.seeds) == 3
+    rows = {e.word: e for e in study.named}
+    runs = {word: study.trainings("composed", rows[word], 0) for word in rows if rows[word].algorithm is not None}
+    assert {word: len(made) for word, made in runs.items()} == {
+        "single_agent/magrpo": 2,  # one for each seat
+        "single_agent_told/magrpo": 1,
+        "magrpo": 1,
+    }
+    configs = [training.config for made in runs.values() for training in made]
+    budgets = {(c.learning_rate, c.num_iterations, c.episodes_per_iteration, c.max_new_tokens) for c in configs}
+    assert len(budgets) == 1 and {c.num_rounds for c in configs} == {1}
+    assert {c.env_args.get("view") for c in configs} == {"agent_0", "agent_1", "all", None}
 
 
 def test_on_a_real_model_by_two_flags() -> None:

@@ -18,21 +18,8 @@ from maporl.agents.models.policy import Policy
 from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.team import Team
-from maporl.benchmarks.experiments.warm_start import (
-    HONEST,
-    MIXED,
-    PROMPTS,
-    PURE,
-    SENSIBLE,
-    SHIPPED,
-    SLIPS,
-    SPEAKERS,
-    Habits,
-    Recipe,
-    chats,
-    corpus,
-    make_warm_start,
-)
+from maporl.benchmarks.experiments.speakers import HONEST, MIXED, PURE, SENSIBLE, SLIPS, SPEAKERS, Habits
+from maporl.benchmarks.experiments.warm_start import PROMPTS, SHIPPED, Recipe, chats, corpus, make_warm_start
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
 from maporl.envs.tasks.vault import Vault
@@ -269,3 +256,24 @@ def test_the_recipe_makes_the_shipped_weights_again(tmp_path: Path) -> None:
     ):  # sampled three times as many messages; .558 and .635 where this was written
         again = start(tmp_path, TwoWitnesses(), greedy)
         assert again == pytest.approx(start(SHIPPED, TwoWitnesses(), greedy), abs=within)
+
+
+def test_composed_teaches_the_form_and_no_word() -> None:
+    """Whoever is asked names itself last, writes its part or the whole, and every step as often for every word."""
+    rows = chats(Recipe(task="composed", num_rounds=1), MIXED, COUNT, np.random.default_rng(0))
+    steps: dict[str, Counter[str]] = defaultdict(Counter)
+    kinds: Counter[str] = Counter()
+    for asked, said in ([m["content"] for m in row["messages"]] for row in rows):
+        agent = asked.rpartition(" ")[2].removesuffix(".")
+        parts = ("def aux(x)" in said, "def f(x)" in said)
+        assert parts == {"helper_0": (True, False), "main_0": (False, True)}.get(agent, (True, True))
+        words = re.findall(r"(First|Then) (\w+)", asked)
+        assert len(words) == (2 if len(words) == 2 and agent == "agent_0" else 1)
+        kinds[agent if len(words) == 1 else "told"] += 1
+        (first,) = re.findall(r"return (\S*x\S*)", said) or ("",)
+        if words[0][0] == "First":
+            steps[words[0][1]][first] += 1
+    assert min(kinds.values()) > COUNT / 8, "each form is seen often enough"
+    for word, found in steps.items():
+        assert set(found) == {"x+3", "x*2", "7-x", "x*x"}
+        assert all(within_noise(times, sum(found.values()), 1 / 4) for times in found.values()), word
