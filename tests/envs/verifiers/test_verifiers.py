@@ -268,7 +268,7 @@ def test_forty_kilobytes_take_no_time(piece: str) -> None:
     start = time.perf_counter()
     for verifier in ALL:
         verifier(Question("?", "5", metadata={"choices": {"A": "x", "B": "y"}}), text)
-    assert time.perf_counter() - start < 2  # .2 s; anything quadratic takes many seconds
+    assert time.perf_counter() - start < 5  # .2 s; anything quadratic takes many more
 
 
 @pytest.mark.parametrize("verifier", ALL, ids=repr)
