@@ -260,3 +260,11 @@ def test_the_code_is_kept_as_it_is_written(message: str) -> None:
     code = code_of(message, "grow")
     assert code.tree is not None and run(code.source) == [2, 3], code
     assert "print" not in code.source
+
+
+def test_a_function_may_have_another_name() -> None:
+    source = "from typing import Callable\ndef g(x):\n    return x\nf = g\naux: Callable = lambda x: x + 1\nh = g\nh = 3\nlost: int"
+    found = functions(ast.parse(source))
+    assert (
+        found["f"] is found["g"] and isinstance(found["aux"], ast.Lambda) and "h" not in found and "lost" not in found
+    )

@@ -86,17 +86,18 @@ def _everything(function: Function) -> Iterator[ast.AST]:
 
 
 def functions(tree: ast.Module) -> dict[str, Function]:
-    """The functions that a module defines, the last of each name; a name that is later given something else is none."""
+    """The functions that a module defines, the last of each name, by all their names; one that is later given something else is none."""
     found: dict[str, Function] = {}
     for node in in_scope(tree.body):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             found[node.name] = node
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            value = found.get(node.value.id) if isinstance(node.value, ast.Name) else node.value  # another name of one
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 if isinstance(target, ast.Name):
                     found.pop(target.id, None)
-                    if isinstance(node.value, ast.Lambda):
-                        found[target.id] = node.value
+                    if isinstance(value, Function):
+                        found[target.id] = value
     return found
 
 
