@@ -34,10 +34,10 @@ TEAMS: dict[str, dict[str, Any]] = {
 }
 TASKS = {  # tasks of a kind stand for each other, by turns
     "sums": ["arithmetic", "tricks"],
-    "views": ["two_witnesses", "vault", "shared_numbers", "requests"],
+    "views": ["two_witnesses", "vault", "shared_numbers", "requests", "composed"],
     "rows": ["gsm8k", "math", "csqa", "anli", "strategyqa"],
     "texts": ["tldr", "arxiv"],
-    "programs": ["humaneval", "coophumaneval", "mbpp", "faster_code"],
+    "programs": ["humaneval", "coophumaneval", "mbpp", "faster_code", "colbench"],
 }
 FACTORS = {
     "algorithm": [
@@ -81,6 +81,14 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         ]
         for name in ("humaneval", "coophumaneval", "mbpp")
     },
+    "colbench": [
+        {
+            "problem_description": f"Write plus_{n}.",
+            "ground_truth": f"def plus_{n}(x):\n    return x + {n}",
+            "test_cases": {"test1": f"plus_{n}(1)"},
+        }
+        for n in range(12)
+    ],
 }
 
 

@@ -121,7 +121,10 @@ def test_everything_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--seeds", "one"], "seeds is ['one']"),
         (["--num_samples", "0"], "num_samples is 0"),
         (["--algorithms.mapo.num_iterations", "3"], "unknown algorithm 'mapo'. Did you mean 'mappo'?"),
-        (["--config", "nowhere.yaml"], "config 'nowhere.yaml' is no file. Shipped configurations: heterogeneous"),
+        (
+            ["--config", "nowhere.yaml"],
+            "config 'nowhere.yaml' is no file. Shipped configurations: coding, heterogeneous",
+        ),
         (["--methods", "train_one"], "write train_one/mappo"),
         (["--methods", "no_such_file:Mine"], "there is no module 'no_such_file'"),
     ],

@@ -69,12 +69,20 @@ ROWS = {  # data task -> three rows in the form of its data set, written by hand
         ]
         for name in ("humaneval", "coophumaneval", "mbpp")
     },
+    "colbench": [
+        {
+            "problem_description": f"Write plus_{n}.",
+            "ground_truth": f"def plus_{n}(x):\n    return x + {n}",
+            "test_cases": {"test1": f"plus_{n}(1)"},
+        }
+        for n in range(3)
+    ],
 }
 # One task of a kind under every protocol: private views, views and scores of the team alone, texts, programs with roles.
 KINDS = ["two_witnesses", "requests", "tldr", "humaneval"]
 # And every task under two, all protocols by turns.
 TURNS = [*zip(TASKS, itertools.cycle(PROTOCOLS)), *zip(TASKS, itertools.cycle(PROTOCOLS[2:] + PROTOCOLS[:2]))]
-CASES = sorted({*itertools.product(KINDS, PROTOCOLS), *TURNS} - {("requests", "lessons")})
+CASES = sorted({*itertools.product(KINDS, PROTOCOLS), *TURNS} - {("requests", "lessons"), ("colbench", "lessons")})
 # PettingZoo expects arrays; here observations and actions are text on purpose.
 text_spaces = pytest.mark.filterwarnings(
     "ignore:Observation is not a NumPy array",
