@@ -153,7 +153,7 @@ def group_advantages(
         none = torch.zeros(size, dtype=torch.float64)
         weighed = share * returns[rows].double()
         means = none.index_add(0, index, weighed) / none.index_add(0, index, share)
-        group_mean = weighed.sum() / share.sum()
+        group_mean = means.mean()  # of samples: overflow may leave them unequally many rows
         if baseline == "mean":
             centred = means - group_mean
         elif baseline == "leave_one_out":

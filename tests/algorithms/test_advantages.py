@@ -225,3 +225,10 @@ def test_equal_returns_are_no_advantage_at_all(size: int, reward: float, standar
     mask = torch.ones(size, 1, dtype=torch.bool)
     zeros = np.zeros(size, np.int64)
     assert (normalise(returns[:, None], mask, "batch", zeros, zeros) == 0).all()
+
+
+def test_a_sample_counts_once_however_many_rows_overflow_has_left_it() -> None:
+    """Samples of returns 0, 3 and 3, the last two being one: each is held against the mean of samples, 1.5, or of the others."""
+    returns, samples, keys = torch.tensor([0.0, 3.0, 3.0]), np.array([0, 1, 1]), np.zeros(3, int)
+    assert group_advantages(returns, samples, keys, "mean", False).tolist() == [-1.5, 1.5, 1.5]
+    assert group_advantages(returns, samples, keys, "leave_one_out", False).tolist() == [-3.0, 3.0, 3.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,22 @@ def test_a_sandbox_that_died_is_asked_again() -> None:
     runner = Runner(run=lambda programs: [next(reports) for _ in programs])
     program = Program("def f(): return 1", "assert f()")
     assert [runner([program])[0].passed for _ in range(3)] == [False, True, True]
+
+
+def test_threads_may_share_what_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maporl.envs.tasks.coding.programs._KEPT", 3)
+    runner = Runner(run=lambda programs: [Report("ok", p.source) for p in programs])
+    programs = [Program(str(n)) for n in range(8)]
+
+    def ask(first: int) -> bool:
+        return all(
+            [r.explanation for r in runner(programs[n:] + programs[:n])]
+            == [p.source for p in programs[n:] + programs[:n]]
+            for n in [first % 8] * 300
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(8), timeout=60))
 
 
 def test_batches_are_run_once_and_what_is_known_is_not_run_again(question: Question) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-import contextlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +33,7 @@ HELPER, MAIN = "helper", "main"
 """The roles of those who write parts: what helpers write comes before what the main programmer writes."""
 
 _KEPT = 4096  # reports
+_REMEMBERING = threading.Lock()  # of all runners, for one of their own could not be pickled with them
 
 
 @dataclass(frozen=True)
@@ -142,21 +143,18 @@ class Runner:
         Raises:
             SandboxUnavailable: Nothing keeps a program apart here.
         """
-        known = ((program, self._known.get(program)) for program in programs)
-        found = {program: report for program, report in known if report is not None}
+        with _REMEMBERING:
+            found = {program: self._known[program] for program in programs if program in self._known}
         new = list(dict.fromkeys(program for program in programs if program not in found))
         if new:
             reports = (self.run or self._sandboxed)(new)
             found.update((p, replace(r, output="")) for p, r in zip(new, reports, strict=True))
-        for (
-            program,
-            report,
-        ) in found.items():  # other threads may do the same: each step of it is whole, and none relies on another
-            self._known.pop(program, None)
-            if report.status != "sandbox_died":  # it may live the next time
-                self._known[program] = report
-        while len(self._known) > _KEPT:
-            with contextlib.suppress(KeyError):
+        with _REMEMBERING:
+            for program, report in found.items():
+                if report.status != "sandbox_died":  # it may live the next time
+                    self._known[program] = report
+                    self._known.move_to_end(program)
+            while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return [found[program] for program in programs]
 
