@@ -18,7 +18,7 @@ from typing import Any
 from maporl.errors import UserValueError
 from maporl.settings import called, nearest
 
-__all__ = ["BUILTINS", "Plugin", "build", "load", "names", "plugins"]
+__all__ = ["BUILTINS", "Plugin", "build", "load", "names", "package", "plugins"]
 
 BUILTINS: dict[str, dict[str, str]] = {
     "env": {
@@ -163,6 +163,11 @@ def names(kind: str) -> list[str]:
     return list(dict.fromkeys([*BUILTINS[kind], *plugins(kind)]))
 
 
+def package(kind: str, word: str) -> str:
+    """Whose word it is: the installed packages that add it, "" if it is built in."""
+    return "" if word in BUILTINS[kind] else ", ".join(plugin.package for plugin in plugins(kind).get(word, ()))
+
+
 def load(kind: str, spec: Any) -> Any:
     """The class that `spec` names: a word, ``package.module:Class``, or a class, which is returned as it is.
 
@@ -177,7 +182,8 @@ def load(kind: str, spec: Any) -> Any:
     if path is not spec:
         for plugin in offers:
             warnings.warn(
-                f"{kind} {spec!r} is maporl's own; the package {plugin.package!r} uses the same word for {plugin.path!r}: write that for it.",
+                f"{kind} {spec!r} is maporl's own; the package {plugin.package!r} uses the same word for {plugin.path!r}: for it "
+                "write that.",
                 stacklevel=2,
             )
         return _found(path, f"{kind} {spec!r}")
