@@ -154,7 +154,7 @@ def test_pip_installs_it(kind: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; from maporl.cli import main; sys.exit(main())"]
     subprocess.run([*command, "new", kind, "two_doors"], cwd=tmp_path, check=True)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--target", "site"]
-    subprocess.run([*pip, "two_doors"], cwd=tmp_path, check=True)
+    subprocess.run([*pip, "./two_doors"], cwd=tmp_path, check=True)
     subprocess.run([sys.executable, "-m", "pytest", "-q", "two_doors"], cwd=tmp_path, check=True)
     code = f"import sys; sys.path.append('site'); from maporl import registry; print(registry.load({KINDS[kind]!r}, 'two_doors'))"
     found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
