@@ -44,6 +44,14 @@ def test_a_recipe_says_what_it_would_do(word: str, capsys: pytest.CaptureFixture
     assert not Path(RunConfig.load(word).folder).exists()
 
 
+def test_maporls_is_the_papers() -> None:
+    config = RunConfig.load("maporl_gsm8k")
+    assert (config.env, config.num_agents, config.num_rounds, config.algorithm) == ("gsm8k", 2, 3, "mappo")
+    assert config.env_args["shaping"] == {"name": "discounted_team", "gamma": 0.3}
+    assert (config.temperature, config.max_new_tokens, config.learning_rate) == (0.7, 300, 1e-5)
+    assert (config.algorithm_args["num_epochs"], config.episodes_per_iteration, config.lora["r"]) == (4, 256, 8)
+
+
 def test_the_plan_is_what_the_run_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
