@@ -91,6 +91,13 @@ def test_a_task_and_an_algorithm_of_packages_are_listed_and_used(
     assert (type(env).__name__, type(env.protocol).__name__) == ("TwoDoors", "Chaired")
 
 
+def test_the_page_shows_what_is_written(site: Path) -> None:
+    main(["new", "task", "two_doors"])
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    assert f"```python\n{(site / 'two_doors' / 'two_doors.py').read_text()}```" in page
+    assert all(f"| `maporl.{kind}s` |" in page for kind in registry.BUILTINS)
+
+
 def offer(site: Path, package: str, word: str, value: str, kind: str = "env") -> None:
     info = site / f"{package}-1.0.dist-info"
     info.mkdir()
