@@ -21,7 +21,7 @@ from maporl.text_files import read_text
 
 __all__ = ["KINDS", "add_arguments", "run", "write_package"]
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 KINDS = {"task": "env", "algorithm": "algorithm", "protocol": "protocol"}
 """What can be started -> the kind of its word in the registry. Its template is the package of the name ``my_KIND``."""
