@@ -1,6 +1,6 @@
 """REINFORCE with a running mean as baseline: an algorithm of your own is a class that turns episodes into better agents.
 
-maporl train --config examples/two_witnesses.yaml --algorithm examples.own_algorithm:Reinforce --output_dir runs/own
+maporl train --config two_witnesses --algorithm examples.own_algorithm:Reinforce --output_dir runs/own
 """
 
 from maporl.algorithms import PolicyGradient

@@ -1,20 +1,24 @@
-"""Names to classes: built-ins by one word, anything else as ``package.module:Class``.
+"""Names to classes: what is built in, and what installed packages add, by one word; anything else as ``package.module:Class``.
 
-Modules are imported when a name is resolved, so that listing names never imports torch.
+A package adds words by entry points of the group ``maporl.KINDs`` (``maporl.envs``, ``maporl.protocols``, ...). Modules are imported when
+a name is resolved, so that listing names never imports torch, nor a plug-in.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from maporl.errors import UserValueError
 from maporl.settings import called, nearest
 
-__all__ = ["BUILTINS", "names", "load", "build"]
+__all__ = ["BUILTINS", "Plugin", "build", "load", "names", "package", "plugins"]
 
 BUILTINS: dict[str, dict[str, str]] = {
     "env": {
@@ -125,43 +129,113 @@ BUILTINS: dict[str, dict[str, str]] = {
 }
 
 
+@dataclass(frozen=True, order=True)
+class Plugin:
+    """A word of an installed package.
+
+    Attributes:
+        package: Who adds it.
+        path: ``package.module:Class``.
+    """
+
+    package: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path!r} of the package {self.package!r}"
+
+
+@functools.cache
+def plugins(kind: str) -> Mapping[str, tuple[Plugin, ...]]:
+    """Word -> what installed packages offer under it: one class, unless packages contradict one another."""
+    from importlib.metadata import entry_points
+
+    found: dict[str, tuple[Plugin, ...]] = {}
+    for point in entry_points(group=f"maporl.{kind}s"):
+        package = "?" if point.dist is None else point.dist.name
+        plugin = Plugin(package, point.value.partition("[")[0].strip())
+        found[point.name] = tuple(sorted({*found.get(point.name, ()), plugin}))
+    return dict(sorted(found.items()))
+
+
 def names(kind: str) -> list[str]:
-    """The built-in names of a kind, one of the keys of `BUILTINS`: "env", "protocol", "verifier", "sampler", "method", ..."""
-    return list(BUILTINS[kind])
+    """The words of a kind, one of the keys of `BUILTINS` ("env", "protocol", "verifier", ...): built in, then those of plug-ins."""
+    return list(dict.fromkeys([*BUILTINS[kind], *plugins(kind)]))
+
+
+def package(kind: str, word: str) -> str:
+    """Whose word it is: the installed packages that add it, "" if it is built in."""
+    return "" if word in BUILTINS[kind] else ", ".join(plugin.package for plugin in plugins(kind).get(word, ()))
 
 
 def load(kind: str, spec: Any) -> Any:
-    """The class that `spec` names: a built-in word, ``package.module:Class``, or a class, which is returned as it is.
+    """The class that `spec` names: a word, ``package.module:Class``, or a class, which is returned as it is.
 
     Raises:
-        ValueError: Unknown word, module or class; the message names the nearest word and the form accepted.
+        ValueError: Unknown word, module or class (the message names the nearest word and the form accepted); a word of two packages, or
+            of one that cannot be imported.
     """
     if not isinstance(spec, str):
         return spec
     path = BUILTINS[kind].get(spec, spec)
+    offers = plugins(kind).get(spec, ())
+    if path is not spec:
+        for plugin in offers:
+            warnings.warn(
+                f"{kind} {spec!r} is maporl's own; the package {plugin.package!r} uses the same word for {plugin.path!r}: for it "
+                "write that.",
+                stacklevel=2,
+            )
+        return _found(path, f"{kind} {spec!r}")
+    if offers:
+        return _of_plugin(kind, spec, offers)
     if ":" not in path:
+        added = f" Of packages: {', '.join(plugins(kind))}." if plugins(kind) else ""
         raise UserValueError(
-            f"unknown {kind} {spec!r}.{nearest(spec, names(kind))} Built in: {', '.join(names(kind))}; "
+            f"unknown {kind} {spec!r}.{nearest(spec, names(kind))} Built in: {', '.join(BUILTINS[kind])};{added} "
             "your own: 'package.module:Class'."
         )
-    module_name, _, attribute = path.partition(":")
     # A console script does not have the working directory on its path, and that is where a researcher's own module lies.
-    if path is spec and os.getcwd() not in sys.path:
+    if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    return _found(path, f"{kind} {spec!r}")
+
+
+def _of_plugin(kind: str, word: str, offers: tuple[Plugin, ...]) -> Any:
+    """The class that a package calls by a word."""
+    if len(offers) > 1:
+        raise UserValueError(
+            f"{kind} {word!r} is {' and '.join(map(str, offers))}: write the one you mean instead of the word, or uninstall one."
+        )
+    (plugin,) = offers
+    try:
+        return _found(plugin.path, f"{kind} {word!r} of the package {plugin.package!r}")
+    except UserValueError:
+        raise
+    except Exception as error:  # whatever somebody else's module does while it is imported
+        raise UserValueError(
+            f"{kind} {word!r} of the package {plugin.package!r} cannot be imported ({type(error).__name__}: {error}); "
+            "install what it needs, or another version of it."
+        ) from error
+
+
+def _found(path: str, asked: str) -> Any:
+    """What ``package.module:Class`` names, for what was `asked`."""
+    module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # Only the module that was asked for is the user's slip here; a missing import inside it must show as it is.
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
             raise UserValueError(
-                f"{kind} {spec!r}: there is no module {error.name!r}. Start from the folder that holds it, or install it."
+                f"{asked}: there is no module {error.name!r}. Start from the folder that holds it, or install it."
             ) from error
         raise
     if not hasattr(module, attribute):
-        raise UserValueError(f"{kind} {spec!r}: module {module_name!r} has no {attribute!r}.")
+        raise UserValueError(f"{asked}: module {module_name!r} has no {attribute!r}.")
     loaded = getattr(module, attribute)
     if not callable(loaded):
-        raise UserValueError(f"{kind} {spec!r} is a {type(loaded).__name__}, not a class.")
+        raise UserValueError(f"{asked} is a {type(loaded).__name__}, not a class.")
     return loaded
 
 

@@ -22,7 +22,7 @@ from maporl.text_files import read_text
 
 __all__ = [
     "EMBEDDED", "called", "deeply", "full_path", "importable", "model_name", "model_path", "nearest", "plain", "read_settings",
-    "read_yaml", "read_yaml_file", "typed",
+    "read_yaml", "read_yaml_file", "settings_file", "typed",
 ]  # fmt: skip
 
 EMBEDDED = "embedded"
@@ -75,19 +75,31 @@ def _place(error: BaseException | None, text: str) -> str:
     return ""
 
 
-def read_settings(path: str | Path) -> dict[Any, Any]:
-    """The mapping that a YAML file holds; an empty file holds an empty one.
+def read_settings(spec: str | Path, shipped: Mapping[str, Path] | None = None) -> dict[Any, Any]:
+    """The mapping that a YAML file holds, a file of one's own or a shipped one; an empty file holds an empty one.
 
     Raises:
         ValueError: No such file, no YAML, or something else than a mapping.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserValueError(f"config {str(path)!r}: no such file.")
+    file = settings_file(spec, shipped or {})
     values = read_yaml_file(file) or {}
     if not isinstance(values, dict):
-        raise UserValueError(f"config {str(path)!r} holds a {type(values).__name__}; write 'key: value' lines.")
+        raise UserValueError(f"config {str(spec)!r} holds a {type(values).__name__}; write 'key: value' lines.")
     return values
+
+
+def settings_file(spec: str | Path, shipped: Mapping[str, Path]) -> Path:
+    """The YAML file that is meant: an existing file, or a shipped one by its word.
+
+    Raises:
+        ValueError: Neither.
+    """
+    if Path(spec).is_file():
+        return Path(spec)
+    if str(spec) in shipped:
+        return shipped[str(spec)]
+    known = f" Shipped configurations: {', '.join(shipped)}." if shipped else ""
+    raise UserValueError(f"config {str(spec)!r}: no such file.{nearest(str(spec), shipped)}{known}")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -10,7 +10,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing in the tests may wait for a network
 
+from unittest import mock
+
 import pytest
+
+from maporl import registry
+
+with mock.patch("importlib.metadata.entry_points", return_value=()):
+    for _kind in registry.BUILTINS:
+        registry.plugins(_kind)  # remembered: the suite is about what is built in, whatever else is installed here
 
 
 def pytest_collectstart() -> None:

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from run_toys import SMALL
 
 import maporl
-from maporl import RunConfig, registry
+from maporl import registry
 from maporl.benchmarks.methods.trained import PartnerSwap
-from maporl.benchmarks.study.study import Study
 from maporl.cli import COMMANDS, main
 from maporl.envs import check_env
 from maporl.training.run import RunFolder
@@ -173,11 +171,6 @@ class TestExamples:
         cell = json.loads((bench / "s/cells/arithmetic/own_method~Careful@5/seed_0/cell.json").read_text())
         assert (cell["label"], cell["costs"]["generations"]) == ("careful vote", 5)
 
-    def test_studies(self) -> None:
-        """Every file of a study is one, with words that exist."""
-        for name in ("two_witnesses_study.yaml", "maporl_setting.yaml"):
-            assert list(Study.load(ROOT / "examples" / name).cells())
-
     def test_own_task(self, bench: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
         from own_task import Reverse  # type: ignore[import-not-found]
 
@@ -227,13 +220,6 @@ class TestExamples:
                 f"run{number}",
             ]
             assert main(["train", *words, *QUICK]) == 0
-
-    def test_gsm8k_settings_are_mapORLs(self) -> None:
-        config = RunConfig.load(ROOT / "examples" / "gsm8k_mappo.yaml")
-        assert (config.env, config.num_agents, config.num_rounds, config.algorithm) == ("gsm8k", 2, 3, "mappo")
-        assert config.env_args["shaping"] == {"name": "discounted_team", "gamma": 0.3}
-        assert (config.temperature, config.max_new_tokens, config.learning_rate) == (0.7, 300, 1e-5)
-        assert yaml.safe_load((ROOT / "examples" / "gsm8k_mappo.yaml").read_text())["output_dir"].startswith("runs/")
 
 
 class TestReal:

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("maporl.cli.exporting", "write a trained team as plain model folders"),
     "envs": ("maporl.cli.envs", "list the tasks, or show the exact prompts of one"),
     "algorithms": ("maporl.cli.algorithms", "list the algorithms and their settings"),
+    "new": ("maporl.cli.new", "start a package of your own: a task, an algorithm or a protocol"),
     "verifier": ("maporl.cli.verifier", "train, judge or serve a verifier that learns from labelled answers"),
     "sft": ("maporl.cli.sft", "fine-tune a model on chats (a warm start)"),
     "make-model": ("maporl.cli.make_model", "make a small random-weight checkpoint"),

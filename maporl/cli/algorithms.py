@@ -7,6 +7,7 @@ from typing import Any
 
 from maporl import registry
 from maporl.cli.flags import Parser, documented
+from maporl.errors import UserValueError
 from maporl.settings import parameters
 
 __all__ = ["add_arguments", "run"]
@@ -21,8 +22,16 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the list, or one algorithm's settings."""
     for name in [args.name] if args.name else registry.names("algorithm"):
-        algorithm = registry.load("algorithm", name)
-        print(f"{name}: {(algorithm.__doc__ or '').strip().partition(chr(10))[0]}")
+        package = registry.package("algorithm", name)
+        try:
+            algorithm = registry.load("algorithm", name)
+        except UserValueError as error:
+            if args.name or not package:
+                raise
+            print(f"{name}: cannot be used: {error}")
+            continue
+        line = (algorithm.__doc__ or "").strip().partition("\n")[0]
+        print(f"{name}: {line}{f' [{package}]' if package else ''}")
         settled, from_run = _settled(algorithm)
         settings = {n: p.default for n, p in parameters(settled).items() if n not in from_run}
         if args.name:
@@ -31,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
                 print(f"  --algorithm_args.{setting} {default}\n      {texts.get(setting, '')}")
         else:
             print("  " + ", ".join(f"{setting}={default!r}" for setting, default in settings.items()))
-    print("set them with --algorithm_args.NAME VALUE; your own algorithm: --algorithm package.module:Class")
+    print(
+        "set them with --algorithm_args.NAME VALUE; your own algorithm: --algorithm package.module:Class, or a package (maporl new)"
+    )
     return 0
 
 

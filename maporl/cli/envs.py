@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from maporl import registry
 from maporl.cli.flags import Parser, settings_of
 from maporl.errors import UserValueError
+from maporl.settings import called
 from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -40,15 +41,25 @@ def run(args: argparse.Namespace) -> int:
         )
     from maporl.training.display import print_list
 
-    rows = []
-    for name in registry.names("env"):
-        task = registry.load("env", name)
-        env = task()
-        sizes = f"{len(env.possible_agents)} agents x {env.num_rounds} rounds"
-        rows.append((name, sizes, _first_line(importlib.import_module(task.__module__))))
-    print_list(("task", "by default", ""), rows)
-    print("your own: --env package.module:Class; the prompts of one: maporl envs --show ENV")
+    print_list(("task", "by default", ""), [(name, *_described(name)) for name in registry.names("env")])
+    print(
+        "your own: --env package.module:Class, or a package (maporl new task NAME); the prompts of one: maporl envs --show ENV"
+    )
     return 0
+
+
+def _described(name: str) -> tuple[str, str]:
+    """Agents and rounds of a task, and its line; of a package's, whose, and what is wrong if it cannot be made."""
+    package = registry.package("env", name)
+    try:
+        task = registry.load("env", name)
+        env = called("env", name, task, {})
+    except Exception as error:
+        if not package:
+            raise
+        return "", f"cannot be used: {' '.join(str(error).split())}"
+    line = _first_line(importlib.import_module(task.__module__)) or _first_line(task)
+    return f"{len(env.possible_agents)} agents x {env.num_rounds} rounds", f"{line} [{package}]" if package else line
 
 
 def _first_line(what: Any) -> str:

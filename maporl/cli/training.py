@@ -18,6 +18,8 @@ from maporl.cli.flags import Parser, settings_of
 from maporl.errors import UserValueError
 from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
+from maporl.training.plan import print_plan
+from maporl.training.recipes import RECIPES
 
 if TYPE_CHECKING:
     from maporl.training.evaluation import Evaluation
@@ -27,22 +29,31 @@ __all__ = ["add_arguments", "run", "trained"]
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("--config", metavar="FILE.yaml", help="a YAML file of settings")
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help=f"a YAML file of settings; or one of: {', '.join(RECIPES)}"
+    )
+    parser.add_argument(
+        "--plan", action="store_true", help="only say what would be run; neither a model nor a network is asked"
+    )
     parser.add_argument("--resume", metavar="RUN", help="go on with a run after its last checkpoint")
     parser.add_settings(settings_of(RunConfig))
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, live; then the table of what changed."""
-    if args.resume and (args.config or args.given):
-        other = "--config" if args.config else f"--{next(iter(args.given))}"
+    if args.resume and (args.config or args.plan or args.given):
+        other = "--config" if args.config else "--plan" if args.plan else f"--{next(iter(args.given))}"
         raise UserValueError(f"--resume goes on with the run's own settings; leave {other} out.")
     if args.resume:
         from maporl.training.run_folder import RunFolder
 
         folder = trained(RunFolder(args.resume).config, args.resume)
     else:
-        folder = trained((RunConfig.load(args.config) if args.config else RunConfig()).merged(args.given))
+        config = (RunConfig.load(args.config) if args.config else RunConfig()).merged(args.given)
+        if args.plan:
+            print_plan(config)
+            return 0
+        folder = trained(config)
     if (folder.path / "adapters").is_dir():
         from maporl.training.display import summary
 

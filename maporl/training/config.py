@@ -16,6 +16,7 @@ from maporl import registry
 from maporl.errors import UserValueError
 from maporl.roster import WARM_START, Roster
 from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings, typed
+from maporl.training.recipes import RECIPES
 
 if TYPE_CHECKING:
     from maporl.agents import Policy, PromptTemplate, Team, Voice
@@ -186,8 +187,8 @@ class RunConfig:
 
     @classmethod
     def load(cls, path: str | Path) -> RunConfig:
-        """From a YAML file."""
-        return cls().merged(read_settings(path))
+        """From a YAML file, or a recipe by its word."""
+        return cls().merged(read_settings(path, RECIPES))
 
     def merged(self, values: Mapping[str, Any]) -> RunConfig:
         """With `values` in place of its own; mappings are merged key by key.

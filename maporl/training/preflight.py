@@ -148,6 +148,7 @@ def preflight(trainer: Trainer, run: Run, collector: Collector, algorithm: Algor
     update_s = None if problem or algorithm is None else _undone_update(algorithm, episodes)
     iteration_s = (sample_s + (update_s or 0.0)) * whole / number
     tokens = {id(c): c.sampled_tokens for episode in episodes for c in episode.completions}
+    evaluated = trainer.evaluations_of(run.config) * run.config.num_eval_questions
     return Preflight(
         discussions=number,
         messages=len(tried.turns),
@@ -162,7 +163,7 @@ def preflight(trainer: Trainer, run: Run, collector: Collector, algorithm: Algor
         update_s=update_s,
         iteration_messages=collector.trees * collector.size.messages,
         iteration_s=iteration_s,
-        run_s=iteration_s * run.config.num_iterations + _evaluated(run, trainer) * sample_s / number,
+        run_s=iteration_s * run.config.num_iterations + evaluated * sample_s / number,
         peak_memory=peak_bytes(torch.device(run.config.resolved_device)) / 1e9,
         problem=problem,
         hopeless=hopeless,
@@ -291,9 +292,3 @@ def _undone_update(algorithm: Algorithm, episodes: Sequence[Episode]) -> float:
     seconds = time.perf_counter() - began
     algorithm.load_state_dict(state)
     return seconds
-
-
-def _evaluated(run: Run, trainer: Trainer) -> int:
-    """Discussions of the run's evaluations: before, on the way, after, and of the test."""
-    config = run.config
-    return trainer.evaluated * (3 + (config.num_iterations - 1) // config.eval_every) * config.num_eval_questions

@@ -169,6 +169,17 @@ class Trainer(ABC):
         """Messages that it samples in an iteration, at most: what a training costs is planned by it."""
         return config.episodes_per_iteration * sum(map(len, env.rules.waves))
 
+    @classmethod
+    def steps_of(cls, config: RunConfig) -> int | None:
+        """Optimizer steps of an adapter in an iteration, at most; None: nobody knows before."""
+        return None
+
+    @classmethod
+    def evaluations_of(cls, config: RunConfig) -> int:
+        """How often the team is evaluated: before, every `eval_every` iterations in between, after, and on the test."""
+        n = config.num_iterations
+        return cls.evaluated * (2 + (n > 0) + max(n - 1, 0) // config.eval_every)
+
     @abstractmethod
     def __init__(self, run: Run) -> None:
         """Build what the run needs.

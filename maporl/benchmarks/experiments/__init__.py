@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maporl.errors import UserValueError
-from maporl.settings import nearest
+from maporl.settings import settings_file
 
 __all__ = ["EXPERIMENTS", "configuration"]
 
@@ -19,11 +18,4 @@ def configuration(spec: str | Path) -> Path:
     Raises:
         ValueError: Neither.
     """
-    path = Path(spec)
-    if path.is_file():
-        return path
-    if str(spec) in EXPERIMENTS:
-        return EXPERIMENTS[str(spec)]
-    raise UserValueError(
-        f"config {str(spec)!r} is no file.{nearest(str(spec), EXPERIMENTS)} Shipped configurations: {', '.join(EXPERIMENTS)}."
-    )
+    return settings_file(spec, EXPERIMENTS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from maporl import registry
 from maporl.benchmarks.methods.naming import Named
 from maporl.benchmarks.study.keys import TrainingKey
 from maporl.benchmarks.study.study import Study, seats_of
@@ -64,14 +63,9 @@ def expected(study: Study) -> Iterator[Expected]:
 
 def _trained(config: RunConfig) -> int:
     """Messages of a training, at most."""
-    n, env = config.num_iterations, config.build_env()
-    evaluations = (
-        2 + (n > 0) + max(n - 1, 0) // config.eval_every
-    )  # the first, the test, the last, and those in between
-    if not getattr(registry.load("algorithm", config.algorithm), "evaluated", True):
-        evaluations = 0
-    messages = config.trainer.messages_of(config, env)
-    return n * messages + evaluations * config.num_eval_questions * _spoken(env)
+    env, trainer = config.build_env(), config.trainer
+    evaluated = trainer.evaluations_of(config) * config.num_eval_questions * _spoken(env)
+    return config.num_iterations * trainer.messages_of(config, env) + evaluated
 
 
 def _spoken(env: DiscussionEnv) -> int:

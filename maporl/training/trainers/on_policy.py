@@ -31,14 +31,19 @@ class OnPolicy(Trainer):
 
     @classmethod
     def messages_of(cls, config: RunConfig, env: DiscussionEnv) -> int:
-        algorithm = registry.load("algorithm", config.algorithm)
-        given: dict[str, Any] = {name: getattr(algorithm, name, None) for name in ("rollouts", "group_size", "joint")}
-        given |= {name: p.default for name, p in parameters(algorithm).items()} | dict(config.algorithm_args)
+        given = _given(config)
         if given["rollouts"] != "tree":
             return super().messages_of(config, env)
         waves = env.rules.waves
         size = size_of(waves, branching_by_round(waves, given["group_size"]), given["joint"])
         return config.episodes_per_iteration // size.discussions * size.messages
+
+    @classmethod
+    def steps_of(cls, config: RunConfig) -> int | None:
+        given = _given(config)
+        return (
+            given["num_epochs"] * given["num_minibatches"] if {"num_epochs", "num_minibatches"} <= set(given) else None
+        )
 
     def __init__(self, run: Run) -> None:
         config, env = run.config, run.env
@@ -77,6 +82,13 @@ class OnPolicy(Trainer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.algorithm.load_state_dict(state)
+
+
+def _given(config: RunConfig) -> dict[str, Any]:
+    """The settings that the algorithm will have, as far as they can be read off its class."""
+    algorithm = registry.load("algorithm", config.algorithm)
+    given: dict[str, Any] = {name: getattr(algorithm, name, None) for name in ("rollouts", "group_size", "joint")}
+    return given | {name: p.default for name, p in parameters(algorithm).items()} | dict(config.algorithm_args)
 
 
 class RecordDiscussions(Callback):

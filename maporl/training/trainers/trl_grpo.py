@@ -72,6 +72,10 @@ class TRLGRPO(Trainer):
     only_for = ("trains_one_turn", "TRL's GRPO trains one agent in one turn; write single_agent/trl_grpo")
     Settings = Settings
 
+    @classmethod
+    def steps_of(cls, config: RunConfig) -> int | None:
+        return int(config.algorithm_args.get("num_minibatches", Settings.num_minibatches))
+
     def __init__(self, run: Run) -> None:
         config, env = run.config, run.env
         self.settings = called("algorithm", config.algorithm, Settings, dict(config.algorithm_args))

@@ -14,7 +14,10 @@ from maporl.benchmarks.study.study import Study
 from maporl.cli import main
 from maporl.settings import model_path
 
-WORDS = ("coding", "heterogeneous", "incentives", "malt", "real", "teams", "together", "transfer", "verifiers")
+WORDS = (
+    "coding", "heterogeneous", "incentives", "malt", "maporl_setting", "real", "teams", "together", "transfer", "two_witnesses_study",
+    "verifiers",
+)  # fmt: skip
 
 
 def test_the_words() -> None:
@@ -31,12 +34,12 @@ def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
 def test_neither_a_file_nor_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "--config", "incentive"]) == 2
     message = capsys.readouterr().err
-    assert "config 'incentive' is no file" in message and "'incentives'" in message and "transfer" in message
+    assert "config 'incentive': no such file" in message and "'incentives'" in message and "transfer" in message
 
 
 @pytest.mark.parametrize(
-    "word", sorted({*WORDS} - {"coding", "malt", "real", "together"})
-)  # other papers', a model's settings, and the demo's two rounds
+    "word", sorted({*WORDS} - {"coding", "malt", "maporl_setting", "real", "together", "two_witnesses_study"})
+)  # other papers', all methods, a model's settings, and two rounds
 def test_a_configuration_is_maporls_setting(word: str) -> None:
     study = Study.load(configuration(word))
     assert len(study.seeds) >= 3

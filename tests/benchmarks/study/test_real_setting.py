@@ -1,4 +1,4 @@
-"""MAPoRL's setting (examples/maporl_setting.yaml) on the real rows, with small random-weight checkpoints of the same architectures."""
+"""MAPoRL's setting (the word maporl_setting) on the real rows, with small random-weight checkpoints of the same architectures."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from transformers import AutoTokenizer
 from maporl.agents.models.make_model import make_model
 from maporl.benchmarks.analysis.results import load_results
 from maporl.benchmarks.analysis.summary import summarise
+from maporl.benchmarks.experiments import configuration
 from maporl.benchmarks.study.matrix import run_study
 from maporl.benchmarks.study.study import Study
 from maporl.training.config import RunConfig
 from maporl.training.loop import check_context
 
-SETTING = Path(__file__).resolve().parents[3] / "examples" / "maporl_setting.yaml"
+SETTING = configuration("maporl_setting")
 
 
 @pytest.fixture(scope="module")
