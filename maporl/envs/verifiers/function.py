@@ -173,13 +173,12 @@ class TRLReward(Verifier):
         except (TypeError, AttributeError, LookupError) as error:
             if not self._reads_the_other_form(columns):
                 raise
-            forms = (
-                "texts, but reads lists of messages"
-                if not self.conversational
-                else "lists of messages, but reads texts"
-            )
+            given, read = "lists of messages", "texts"
+            if not self.conversational:
+                given, read = "texts", "lists of messages"
             raise UserTypeError(
-                f"{_name(self.function)} was given {forms} ({type(error).__name__}: {error}); set conversational to {not self.conversational}."
+                f"{_name(self.function)} was given {given}, but reads {read} ({type(error).__name__}: {error}); "
+                f"set conversational to {not self.conversational}."
             ) from error
         if not isinstance(rewards, Iterable):
             raise UserTypeError(
