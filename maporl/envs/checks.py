@@ -41,6 +41,8 @@ JUNK = (
 
 FIRST = 100
 """Questions of a split that are loaded twice."""
+LONGEST = 1000
+"""Messages in which a discussion must be over."""
 
 
 def check_env(env: DiscussionEnv) -> None:
@@ -48,8 +50,8 @@ def check_env(env: DiscussionEnv) -> None:
 
     PettingZoo's ``api_test``, ``seed_test`` and ``render_test``; ``parallel_api_test``, ``parallel_seed_test`` and (if it never
     ends early) ``max_cycles_test`` if the protocol has a parallel form; pickling; independent copies; who sees what; that rewards
-    add up to the shaping's totals; that verifiers survive junk; that questions are held out, always the same ones, and that what an
-    agent is to know alone reaches one. Loads the task's training and test questions. `env` itself stays as it is.
+    add up to the shaping's totals; that verifiers survive junk; that discussions end; that questions are held out and always the same
+    ones; that what an agent is to know alone reaches one. Loads the task's training and test questions. `env` itself stays as it is.
 
     Args:
         env: An environment (not its class), of a class whose constructor passes ``render_mode`` and ``max_cycles`` on.
@@ -64,6 +66,7 @@ def check_env(env: DiscussionEnv) -> None:
         raise UserTypeError(f"check_env takes a DiscussionEnv, not {what}.")
     make = _maker(env)
     checks: list[Callable[[Callable[..., DiscussionEnv]], None]] = [
+        _check_order,
         _check_questions,
         _check_pickle,
         _check_visibility,
@@ -146,6 +149,23 @@ def _check_pickle(make: Callable[..., DiscussionEnv]) -> None:
         ) from error
     assert twin.transcript == env.transcript, "a pickled environment does not come back with the same transcript"
     assert twin.state() == env.state(), "a pickled environment does not come back with the same state"
+
+
+def _check_order(make: Callable[..., DiscussionEnv]) -> None:
+    """A protocol names agents, nobody twice at a time, and comes to an end."""
+    env = make()
+    protocol, seats = env.protocol, list(itertools.islice(env.rules.longest(None), LONGEST))
+    assert len(seats) < LONGEST, (
+        f"{protocol!r}: somebody is still due after {LONGEST:,} messages; let due_in come to ()"
+    )
+    for transcript, seat in seats:
+        assert seat.agent in env.possible_agents, (
+            f"{protocol!r} lets {seat.agent!r} speak; the agents are {', '.join(env.possible_agents)}"
+        )
+        due = env.rules.due(transcript)
+        assert len(due) == len(set(due)), (
+            f"{protocol!r} lets {seat.agent} speak twice in one wave; let due_in name it again later"
+        )
 
 
 def _check_questions(make: Callable[..., DiscussionEnv]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 import pytest
 
 from maporl import registry
-from maporl.envs import DiscussionEnv, check_env
+from maporl.envs import DiscussionEnv, Protocol, check_env
 from maporl.envs.splits import repeated
 from maporl.envs.tasks.gsm8k import GSM8K
-from maporl.types import Question
+from maporl.types import Question, Transcript
 
 ANSWER = 'End with "Answer: " and a number.'
 
@@ -105,8 +106,9 @@ def test_what_stands_in_for_a_split_does_not_leak() -> None:
     assert not Small().leakage
 
 
-@pytest.mark.parametrize("task", ["arithmetic", "two_witnesses", "vault", "shared_numbers", "requests", "tricks"])
-@pytest.mark.parametrize("num_agents", [1, 2, 3])
+@pytest.mark.parametrize(
+    "task, num_agents", [("arithmetic", 2), ("two_witnesses", 3), ("shared_numbers", 3), ("tricks", 2), ("tricks", 1)]
+)
 def test_no_task_that_draws_its_questions_leaks(task: str, num_agents: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -170,7 +172,7 @@ def test_private_information_for_a_seat_of_a_larger_team() -> None:
 def test_what_reaches_somebody_is_no_fault(key: str, arguments: dict[str, Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(Clues(key, **arguments))
+        assert Clues(key, **arguments).questions("train") and Clues(key, **arguments).questions("test")
 
 
 class Unseeded(Careless):
@@ -201,3 +203,31 @@ def test_check_env_finds_questions_that_cannot_be_used() -> None:
             slip()
     with pytest.raises(TypeError, match=r"^agent_0 of Question\('\?'\) is 7; it must be a string"):
         Question("?", "7", private={"agent_0": 7})  # type: ignore[dict-item]
+
+
+class Endless(Protocol):
+    def due_in(self, transcript: Transcript, round: int) -> tuple[str, ...]:
+        return transcript.agents[:1]
+
+
+class Twice(Protocol):
+    def due_in(self, transcript: Transcript, round: int) -> tuple[str, ...]:
+        return () if transcript.round(round) else ("agent_1", "agent_1")
+
+
+class Stranger(Protocol):
+    def due_in(self, transcript: Transcript, round: int) -> tuple[str, ...]:
+        return () if transcript.round(round) else ("chair",)
+
+
+@pytest.mark.parametrize(
+    "protocol, fault",
+    [
+        (Endless, "somebody is still due after 1,000 messages; let due_in come to ()"),
+        (Twice, "lets agent_1 speak twice in one wave"),
+        (Stranger, "lets 'chair' speak; the agents are agent_0, agent_1"),
+    ],
+)
+def test_check_env_finds_a_protocol_that_cannot_be_played(protocol: type[Protocol], fault: str) -> None:
+    with pytest.raises(AssertionError, match=re.escape(fault)):
+        check_env(OwnValidation(protocol=protocol(1)))
