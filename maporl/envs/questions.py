@@ -94,8 +94,10 @@ class Questions:
         found = unread(questions, self.agents)
         if slips := [fault for key, fault in found.items() if not is_seat(key)]:
             raise UserValueError(f"{self.task}: {slips[0]}")
-        if news := [fault for key, fault in found.items() if key not in self.lost]:
-            warnings.warn(f"{self.task}: {'; '.join(news)}", stacklevel=2)
+        if news := found.keys() - self.lost.keys():
+            last, *others = sorted(news, key=lambda seat: (len(seat), seat), reverse=True)
+            more = f" So it is with {', '.join(others)}." if others else ""
+            warnings.warn(f"{self.task}: {found[last]}{more}", stacklevel=2)
             self.lost |= found
 
     def _check_view(self, seats: tuple[str, ...]) -> None:

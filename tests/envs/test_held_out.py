@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from maporl import registry
+from maporl.cli.evaluation import unseen
 from maporl.envs import DiscussionEnv, Protocol, check_env
 from maporl.envs.splits import repeated
 from maporl.envs.tasks.gsm8k import GSM8K
+from maporl.training.config import RunConfig
 from maporl.types import Question, Transcript
 
 ANSWER = 'End with "Answer: " and a number.'
@@ -93,6 +95,21 @@ def test_check_env_counts_training_questions_among_those_held_out() -> None:
         check_env(Careless())
     with pytest.raises(AssertionError, match="^5 of the 15 validation questions of careless are training questions"):
         check_env(OwnValidation())
+
+
+def test_questions_that_a_task_draws_anew_are_compared_with_those_that_a_run_learned_from(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trained = RunConfig(env="arithmetic")
+    known = {question.text for question in trained.build_env().questions("train")}
+    asked = trained.merged({"env_args": {"task_seed": 1}})
+    questions = asked.build_env().questions("test")
+    left = unseen(trained, asked, questions)
+    assert left == [question for question in questions if question.text not in known] and len(left) < len(questions)
+    assert f"{400 - len(left)} of the 400 questions of arithmetic are training questions" in capsys.readouterr().out
+    assert unseen(trained, trained.merged({"num_rounds": 3, "env_args": {"history": "all"}}), questions) == list(
+        questions
+    )
 
 
 def test_what_stands_in_for_a_split_does_not_leak() -> None:
