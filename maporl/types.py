@@ -16,6 +16,8 @@ from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
+from maporl.errors import UserTypeError
+
 __all__ = [
     "Check",
     "Completion",
@@ -75,6 +77,9 @@ class Question:
     team: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        for what, value in (("text", self.text), ("answer", self.answer), *self.private.items()):
+            if not isinstance(value, str):
+                raise UserTypeError(f"{what} of Question({self.text!r:.60}) is {value!r:.60}; it must be a string.")
         if not self.id:
             object.__setattr__(self, "id", self.hash[:16])
 
@@ -302,25 +307,15 @@ class Transcript:
 
     def before(self, index: int) -> Transcript:
         """The discussion as it was when turn `index` was due."""
-        round = self.turns[index].round
-        return replace(
-            self,
-            turns=self.turns[:index],
-            team_scores=self.team_scores[:round],
-            ended=False,
-            completed_rounds=round,
-            verdict=None,
-            heard=self.turns[index].heard,
-        )
+        turn = self.turns[index]
+        past: dict[str, Any] = {"team_scores": self.team_scores[: turn.round], "verdict": None, "ended": False}
+        return replace(self, turns=self.turns[:index], completed_rounds=turn.round, heard=turn.heard, **past)
 
     @property
     def spoken(self) -> Transcript:
         """The same discussion without the feedback, as shaping reads it."""
-        return (
-            self
-            if all(turn.said for turn in self.turns)
-            else replace(self, turns=tuple(t for t in self.turns if t.said))
-        )
+        said = tuple(turn for turn in self.turns if turn.said)
+        return self if len(said) == len(self.turns) else replace(self, turns=said)
 
 
 class Views(Protocol):

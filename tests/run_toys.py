@@ -48,6 +48,15 @@ class NoTest(Letters):
         return super().load(split) if split == "train" else iter(())
 
 
+class Careless(Letters):
+    """A task that is tested on what it trains on."""
+
+    metadata = {"name": "careless"}
+
+    def load(self, split: str) -> Iterator[Question]:
+        return super().load("train")
+
+
 class FailsLater(OwnScore):
     """A shaping with a bug that shows in the middle of a run."""
 

@@ -11,7 +11,6 @@ import argparse
 import ast
 import importlib.util
 import json
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.data_folder import add_data, data_of
 from maporl.envs.tasks.writing.form import ARXIV, TLDR, Form, Language, form_of
 from maporl.envs.tasks.writing.transitions import TRANSITIONS, Transitions
 from maporl.envs.verifiers.english.function_words import words
@@ -144,11 +144,11 @@ def main(arguments: Iterable[str] | None = None) -> None:
     """Compare, and print what came of it."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers.writing_rewards", description=__doc__)
     parser.add_argument("checkout", type=Path, help="a clone of theirs")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("MAPORL_DATA", "../shared/data")))
+    add_data(parser)
     parser.add_argument("--number", type=int, default=500, help="random team outputs of each task [500]")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(None if arguments is None else list(arguments))
-    lines = (given.data / "scitldr" / "dev.jsonl").read_text("utf-8").splitlines()
+    lines = (data_of(parser, given) / "scitldr" / "dev.jsonl").read_text("utf-8").splitlines()
     abstracts = [json.loads(line)["abstract"] for line in lines]
     for task, (form, path, name) in TASKS.items():
         theirs = Theirs.read(given.checkout / path, name)

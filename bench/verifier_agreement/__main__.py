@@ -8,10 +8,10 @@ pair right or wrong.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.data_folder import add_data, data_of
 from bench.verifier_agreement.cases import Case, balanced, labelled_sets, read_cases
 from bench.verifier_agreement.degenerate import degenerate
 from bench.verifier_agreement.measure import measured
@@ -55,11 +55,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default = os.environ.get("MAPORL_DATA", "../shared/data")
     parser.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="labelled cases (JSON lines) instead of the shared ones"
     )
-    parser.add_argument("--data", type=Path, default=Path(default), help="folder of the shared data (%(default)s)")
+    add_data(parser)
     words = ", ".join(subject.name for subject in SUBJECTS)
     parser.add_argument(
         "--verifier", nargs="+", metavar="NAME", help=f"only these ({words}; package.module:Class; {{name: WORD, ...}})"
@@ -83,7 +82,9 @@ def main(arguments: Iterable[str] | None = None) -> None:
             5.0, gold="1", response="1", precision=6, strict=True, allow_set_relation_comp=False
         )  # starts them
         sets = (
-            ((path.stem, read_cases(path)) for path in options.files) if options.files else labelled_sets(options.data)
+            ((path.stem, read_cases(path)) for path in options.files)
+            if options.files
+            else labelled_sets(data_of(parser, options, "FILE"))
         )
         for name, cases in sets:
             found = entries_of(name, cases, subjects, bool(options.files and options.verifier), options.sample)

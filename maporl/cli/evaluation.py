@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maporl.cli.flags import Parser, settings_of
+from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
+from maporl.settings import parameters
 from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -67,6 +70,12 @@ def run(args: argparse.Namespace) -> int:
     config = retargeted(folder.config, args.given)
     env = config.build_env()
     pool = unseen(folder.config, config, env.questions(args.split))
+    if leaked := folder.leaked(args.split) & {question.id for question in pool}:
+        warnings.warn(
+            f"{len(leaked)} of the {len(pool)} {args.split} questions are training questions of this run, such as {min(leaked)!r}: figures "
+            "measured on them say nothing about new questions; take them out of the task's training questions and train again.",
+            stacklevel=2,
+        )
     questions = subset(pool, config.num_eval_questions)
     with without_progress_bars(), torch_settings(config):
         team = load_team(args.run, env=env, config=config)
@@ -82,13 +91,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def unseen(trained: RunConfig, asked: RunConfig, questions: Sequence[Question]) -> list[Question]:
-    """The questions that a run has not been trained on, also where another task asks them in other words (`Question.asked`).
+    """The questions that a run has not been trained on, also where another task asks them in other words (`Question.asked`), or draws
+    them anew. Of its own task's splits a run knows whether they are apart (`RunFolder.leaked`).
 
     Raises:
         ValueError: There are none.
     """
-    if (trained.env, trained.data) == (asked.env, asked.data):
-        return list(questions)  # a task's own splits are apart
+    if _drawn(trained) == _drawn(asked):
+        return list(questions)
     try:
         known = {question.asked for question in trained.build_env().questions("train")}
     except ValueError as error:
@@ -101,6 +111,11 @@ def unseen(trained: RunConfig, asked: RunConfig, questions: Sequence[Question]) 
             raise UserValueError(f"{said}; evaluate on others, with --env, --data or --split.")
         print(f"{said}: they are left out.")
     return left
+
+
+def _drawn(config: RunConfig) -> tuple[Any, ...]:
+    """What decides which questions a task has: the arguments that are its own."""
+    return config.env, config.data, {n: v for n, v in config.env_args.items() if n not in parameters(DiscussionEnv)}
 
 
 def _new_file(directory: Path, name: str) -> Path:

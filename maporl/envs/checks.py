@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import itertools
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import numpy as np
 
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.protocols import Protocol
+from maporl.envs.splits import unique
 from maporl.envs.views import private_view
 from maporl.errors import UserTypeError, UserValueError
 from maporl.types import Transcript, Turn
@@ -37,20 +39,26 @@ JUNK = (
     "-inf",
 )
 
+FIRST = 100
+"""Questions of a split that are loaded twice."""
+LONGEST = 1000
+"""Messages in which a discussion must be over."""
+
 
 def check_env(env: DiscussionEnv) -> None:
     """Run everything that applies to a task under the protocol it was made with.
 
     PettingZoo's ``api_test``, ``seed_test`` and ``render_test``; ``parallel_api_test``, ``parallel_seed_test`` and (if it never
     ends early) ``max_cycles_test`` if the protocol has a parallel form; pickling; independent copies; who sees what; that rewards
-    add up to the shaping's totals; that verifiers survive junk. Loads the task's training questions. `env` itself stays as it is.
+    add up to the shaping's totals; that verifiers survive junk; that discussions end; that questions are held out and always the same
+    ones; that what an agent is to know alone reaches one. Loads the task's training and test questions. `env` itself stays as it is.
 
     Args:
         env: An environment (not its class), of a class whose constructor passes ``render_mode`` and ``max_cycles`` on.
 
     Raises:
         TypeError: `env` is no `DiscussionEnv`.
-        ValueError: It cannot be made again or pickled.
+        ValueError: It cannot be made again or pickled, or its questions cannot be used.
         AssertionError: A check failed; the message says which.
     """
     if not isinstance(env, DiscussionEnv):
@@ -58,6 +66,8 @@ def check_env(env: DiscussionEnv) -> None:
         raise UserTypeError(f"check_env takes a DiscussionEnv, not {what}.")
     make = _maker(env)
     checks: list[Callable[[Callable[..., DiscussionEnv]], None]] = [
+        _check_order,
+        _check_questions,
         _check_pickle,
         _check_visibility,
         _check_junk,
@@ -139,6 +149,43 @@ def _check_pickle(make: Callable[..., DiscussionEnv]) -> None:
         ) from error
     assert twin.transcript == env.transcript, "a pickled environment does not come back with the same transcript"
     assert twin.state() == env.state(), "a pickled environment does not come back with the same state"
+
+
+def _check_order(make: Callable[..., DiscussionEnv]) -> None:
+    """A protocol names agents, nobody twice at a time, and comes to an end."""
+    env = make()
+    protocol, seats = env.protocol, list(itertools.islice(env.rules.longest(None), LONGEST))
+    assert len(seats) < LONGEST, (
+        f"{protocol!r}: somebody is still due after {LONGEST:,} messages; let due_in come to ()"
+    )
+    for transcript, seat in seats:
+        assert seat.agent in env.possible_agents, (
+            f"{protocol!r} lets {seat.agent!r} speak; the agents are {', '.join(env.possible_agents)}"
+        )
+        due = env.rules.due(transcript)
+        assert len(due) == len(set(due)), (
+            f"{protocol!r} lets {seat.agent} speak twice in one wave; let due_in name it again later"
+        )
+
+
+def _check_questions(make: Callable[..., DiscussionEnv]) -> None:
+    """Splits that are apart, the same questions every time, gold answers, and private information that reaches somebody."""
+    env = make()
+    task, known = env.metadata["name"], env._questions
+    warnings.simplefilter("ignore")  # what is a warning in a run is an error here
+    for split in ("train", "test"):
+        questions = known.loaded(split)
+        again = unique(itertools.islice(env.load(split), FIRST), f"{task}: load({split!r})")
+        assert [q.hash for q in again] == [q.hash for q in questions[: len(again)]], (
+            f"{task}: load({split!r}) yields other questions when it is called again; draw them with a random generator of a fixed seed"
+        )
+        blank = [question for question in questions if not question.answer.strip()]
+        assert len(blank) in (0, len(questions)), (
+            f"{task}: the answers of {len(blank)} of the {len(questions)} {split} questions are empty, such as that of {blank[0].id!r}; "
+            "give each an answer, or leave it out"
+        )
+    assert not known.lost, "; ".join(f"{task}: {fault}" for fault in known.lost.values())
+    assert not env.leakage, str(env.leakage)
 
 
 def _check_copy(make: Callable[..., DiscussionEnv]) -> None:

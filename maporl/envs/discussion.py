@@ -35,7 +35,7 @@ from maporl.envs.rules import Rules
 from maporl.envs.scoring import build_verifiers, check_scored
 from maporl.envs.shaping import build_shaping
 from maporl.envs.spaces import AnyText, observation_space
-from maporl.envs.splits import check_share, check_split
+from maporl.envs.splits import Leakage, check_share, check_split
 from maporl.envs.team_answer import TeamAnswer
 from maporl.envs.views import check_view
 from maporl.errors import Unwritten, UserTypeError, UserValueError
@@ -185,6 +185,11 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
                 `view` that they do not have, or a verifier that was fitted to questions of train, validation or test.
         """
         return self._questions.of(split)
+
+    @property
+    def leakage(self) -> Leakage:
+        """Which questions of "validation" and "test" are training questions, too; loads all of them."""
+        return self._questions.leakage
 
     def private_seats(self, split: str = "train") -> tuple[str, ...]:
         """For which seats the questions of a split have private information: () if everybody knows the same.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from maporl.envs.scoring import Verifiers
-from maporl.envs.splits import SPLITS, VERIFIER, split_questions, unique
-from maporl.envs.views import private_seats, told
+from maporl.envs.splits import SPLITS, VERIFIER, Leakage, divided, repeated, split_questions, unique
+from maporl.envs.views import is_seat, private_seats, told, unread
 from maporl.errors import UserValueError
 from maporl.types import Question
 
@@ -27,6 +27,7 @@ class Questions:
         view: Whose private information they are given (see `DiscussionEnv`).
         verifier_share: Of the training questions, kept for learned verifiers.
         has_validation: `load` knows "validation", too.
+        lost: Seats that only a larger team has -> what is said of their private information, of all that has been loaded.
     """
 
     task: str
@@ -36,6 +37,7 @@ class Questions:
     view: str | None = None
     verifier_share: float = 0.0
     has_validation: bool = False
+    lost: dict[str, str] = field(default_factory=dict, init=False)
     _told: dict[str, tuple[Question, ...]] = field(default_factory=dict)
     _split: dict[str, tuple[Question, ...]] = field(default_factory=dict)
     _loaded: dict[str, tuple[Question, ...]] = field(default_factory=dict)
@@ -57,20 +59,46 @@ class Questions:
         """One of `load`'s questions as these agents are asked it."""
         return told(question, self.view, self.agents)
 
+    @property
+    def leakage(self) -> Leakage:
+        """The questions of "validation" and "test" that are training questions, too. What stands in for a split is no part of it."""
+        if not self.loaded("train"):
+            return Leakage(self.task, {}, {})
+        parts = divided(self.loaded, self.task, self.verifier_share, self.has_validation)
+        held_out = {"validation": () if parts.small else parts.validation, "test": self.loaded("test")}
+        leaked = {split: repeated(parts.train, questions) for split, questions in held_out.items()}
+        return Leakage(self.task, {split: len(questions) for split, questions in held_out.items()}, leaked)
+
     def _teams(self, split: str) -> tuple[Question, ...]:
         """The questions of a split with everybody's private information."""
         if split not in self._split:
-            self._split[split] = split_questions(self._all, split, self.task, self.verifier_share, self.has_validation)
+            self._split[split] = split_questions(
+                self.loaded, split, self.task, self.verifier_share, self.has_validation
+            )
         return self._split[split]
 
-    def _all(self, part: str) -> tuple[Question, ...]:
-        """What `load` yields, once: without duplicates, every gold answer checked."""
+    def loaded(self, part: str) -> tuple[Question, ...]:
+        """What `load` yields, once: without duplicates, every gold answer and every private view checked."""
         if part not in self._loaded:
             questions = unique(self.load(part), f"{self.task}: load({part!r})")
             for question in questions:
                 self.verifiers.check_gold(question)
+            self._check_private(questions)
             self._loaded[part] = questions
         return self._loaded[part]
+
+    def _check_private(self, questions: Iterable[Question]) -> None:
+        """Information for a seat that only a larger team has is lost with a warning; that for any other name is a slip."""
+        if self.view == "all" or len(self.agents) == 1:  # then `view` decides who is told what
+            return
+        found = unread(questions, self.agents)
+        if slips := [fault for key, fault in found.items() if not is_seat(key)]:
+            raise UserValueError(f"{self.task}: {slips[0]}")
+        if news := found.keys() - self.lost.keys():
+            last, *others = sorted(news, key=lambda seat: (len(seat), seat), reverse=True)
+            more = f" So it is with {', '.join(others)}." if others else ""
+            warnings.warn(f"{self.task}: {found[last]}{more}", stacklevel=2)
+            self.lost |= found
 
     def _check_view(self, seats: tuple[str, ...]) -> None:
         if self.view is None or self.view in seats or (self.view == "all" and seats):
@@ -83,7 +111,7 @@ class Questions:
         """A learned verifier's scores of questions that it was fitted to mean nothing; all splits, before anything is trained."""
         seen = self.verifiers.seen_questions()
         for split in SPLITS if seen else ():
-            if split != "test" and not self._all("train"):
+            if split != "test" and not self.loaded("train"):
                 continue  # nothing but a test set
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # asking for the split itself says what there is to say

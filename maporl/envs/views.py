@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 
 from maporl.envs.protocols.base import Protocol
 from maporl.errors import UserValueError
 from maporl.types import Message, Observation, Question, Seat, Transcript
 
-__all__ = ["check_view", "joint_view", "own_view", "private_seats", "private_view", "told"]
+__all__ = ["check_view", "is_seat", "joint_view", "own_view", "private_seats", "private_view", "told", "unread"]
 
 ALL = "all"
 
@@ -33,6 +35,38 @@ def private_seats(questions: Iterable[Question]) -> tuple[str, ...]:
     """For whom any of the questions has private information, in the order of the seats' numbers."""
     seats = {seat for question in questions for seat, view in question.private.items() if view}
     return tuple(sorted(seats, key=lambda seat: (len(seat), seat)))
+
+
+def is_seat(name: str) -> bool:
+    """Whether a name is that of a seat: ``agent_0`` is whoever speaks first, whatever the protocol calls it."""
+    return re.fullmatch(r"agent_(0|[1-9]\d*)", name) is not None
+
+
+def unread(questions: Iterable[Question], agents: Sequence[str]) -> dict[str, str]:
+    """Whose private information reaches none of a team's agents -> what is wrong with the first such question, and its remedy."""
+    read = {*agents, *(f"agent_{seat}" for seat in range(len(agents)))}
+    found: dict[str, str] = {}
+    for question in questions:
+        for key, text in question.private.items():
+            if text and key not in read and key not in found:
+                what = f"the private information of {key!r} in question {question.id!r} reaches nobody"
+                found[key] = f"{what}: {_remedy(key, agents)}"
+    return found
+
+
+def _remedy(key: str, agents: Sequence[str]) -> str:
+    if is_seat(key):
+        return (
+            f"there are {len(agents)} agents. Set num_agents to {int(key.removeprefix('agent_')) + 1} or more, or give it to those who are "
+            "there; with view 'all' everybody is told everything."
+        )
+    names = [*dict.fromkeys([*agents, *(f"agent_{seat}" for seat in range(len(agents)))])]
+    likely = get_close_matches(key, names, 1, 0.5)
+    return (
+        f"there is no such agent; did you mean {likely[0]!r}?"
+        if likely
+        else f"the agents are {', '.join(agents)}; use these names, or the seats agent_0, agent_1 ..."
+    )
 
 
 def told(question: Question, view: str | None, agents: Sequence[str]) -> Question:

@@ -24,6 +24,7 @@ from maporl.training.trainer import Run
 
 if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv
+    from maporl.envs.splits import Leakage
 
 __all__ = ["RunFolder", "load_team", "train", "write_questions"]
 
@@ -64,6 +65,11 @@ def train(
         # Everything is built before the folder is made: a slip in the settings leaves no folder in the way of the next try.
         run = Run(config, folder, listener)
         trainer = config.build_trainer(run)
+        leakage = (
+            run.env.leakage if trainer.evaluated else None
+        )  # the test is asked in the end: what is wrong with it is told before
+        if leakage:
+            warnings.warn(str(leakage), stacklevel=2)
         if resume is None:
             found = checked(run, trainer)
             RunFolder.create(folder.path, run.config.resolved(run.env))
@@ -71,7 +77,7 @@ def train(
                 found.save(folder.path / "preflight.json")
         with folder.keeping_status(resumable=trainer.resumable):
             start = folder.restore(trainer) if resume is not None else 0
-            write_questions(folder.path / "questions.json", run.env)
+            write_questions(folder.path / "questions.json", run.env, leakage)
             run.train(trainer, start)
     return folder
 
@@ -103,9 +109,11 @@ def load_team(
     return Loader().team(roster, config.voice(), seed=config.seed)
 
 
-def write_questions(path: Path, env: DiscussionEnv) -> None:
-    """The ids of the splits; tests are loaded by the final evaluation only, so they are not touched here."""
+def write_questions(path: Path, env: DiscussionEnv, leakage: Leakage | None) -> None:
+    """The ids of the splits that a run trains and chooses by, and those of its held-out questions that are training questions, too."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ids = {split: [q.id for q in env.questions(split)] for split in ("train", "validation")}
+        ids: dict[str, Any] = {split: [q.id for q in env.questions(split)] for split in ("train", "validation")}
+    if leakage is not None:
+        ids["leaked"] = {split: [q.id for q in found] for split, found in leakage.leaked.items()}
     path.write_text(json.dumps(ids) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from maporl.atomic_files import mapping_of, write_whole
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError
-from maporl.text_files import read_jsonl
+from maporl.text_files import read_json, read_jsonl
 from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class RunFolder:
                 f"{str(self.path)!r} is not a run folder: it holds no config.yaml; name a folder that maporl train wrote."
             )
         return RunConfig.load(self.path / "config.yaml")
+
+    def leaked(self, split: str) -> set[str]:
+        """The ids of those questions of "validation" or "test" that are training questions, too, as far as the run has looked."""
+        file = self.path / "questions.json"
+        return set(read_json(file).get("leaked", {}).get(split, ())) if file.is_file() else set()
 
     def record(self, iteration: int, metrics: Mapping[str, Any]) -> None:
         """Append a line to metrics.jsonl."""

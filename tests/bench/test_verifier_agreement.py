@@ -248,3 +248,19 @@ def test_pairs_of_one_question() -> None:
     assert found is not None and found.total == 3 and {case.question.text for case in found.cases} == set(texts)
     assert [one.partition(" ")[0] for one in found.disagreements] == ["two"]
     assert compared(PairwiseJudge(Longer()), [lone]) is None
+
+
+def test_without_a_folder_of_data_it_says_where_to_name_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.delenv("MAPORL_DATA", raising=False)
+    for arguments, fault in (
+        ([], "no evaluation data: name its folder with --data or the variable MAPORL_DATA, or give FILE"),
+        (
+            ["--data", str(tmp_path / "x")],
+            f"there is no folder '{tmp_path / 'x'}'; name that of the evaluation data with --data",
+        ),
+    ):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert fault in capsys.readouterr().err

@@ -24,7 +24,7 @@ from pettingzoo.test import (
 )
 
 from maporl import registry
-from maporl.envs import DiscussionEnv, Shaping, check_env
+from maporl.envs import CollaborationGame, DiscussionEnv, Shaping, check_env
 from maporl.types import Observation, Question, Score, Seat, Transcript
 
 TASKS = registry.names("env")
@@ -185,10 +185,17 @@ def test_ids(task: str, data: dict[str, Any]) -> None:
     assert cycles == 3
 
 
+def test_the_collaboration_game_has_an_id_too() -> None:
+    game = pettingzoo.make("aec", "maporl/collaboration_game-v0", max_cycles=3)
+    assert isinstance(game, CollaborationGame) and game.rules.num_rounds == 3
+    parallel = pettingzoo.make("parallel", "maporl/collaboration_game-v0", opponents=0.5)
+    assert isinstance(parallel, pettingzoo.ParallelEnv) and parallel.possible_agents == ["agent_0"]
+
+
 def test_ids_are_registered_without_loading_any_task_or_data() -> None:
     code = (
         "import sys, pettingzoo, gymnasium, maporl.envs; from maporl.registry import BUILTINS; "
-        "assert all(f'maporl/{t}-v0' in pettingzoo.aec_registry for t in BUILTINS['env']); "
+        "assert all(f'maporl/{t}-v0' in pettingzoo.aec_registry for t in [*BUILTINS['env'], 'collaboration_game']); "
         "assert 'maporl/SingleAgent-v0' in gymnasium.registry; "
         "print([p for p in BUILTINS['env'].values() if p.split(':')[0] in sys.modules])"
     )

@@ -72,7 +72,7 @@ class Eleven(DiscussionEnv):
 
 
 def test_seats_of_any_task() -> None:
-    assert Eleven().private_seats() == ("agent_2", "agent_10")
+    assert Eleven(11).private_seats() == ("agent_2", "agent_10")
     told = {q.id: q for q in Eleven(1, view="all").questions("test")}
     assert told["row-3"].private == {"agent_0": "two 3. ten 3."}
     assert told["row-4"].private == {"agent_0": "ten 4."}

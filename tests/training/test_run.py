@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
-from run_toys import SMALL, FailsLater, Heard, Idle, Letters, Stop, StopsLater
+from run_toys import SMALL, Careless, FailsLater, Heard, Idle, Letters, Stop, StopsLater
 from toy_models import completion_logits
 from transformers import AutoModelForCausalLM
 
 import maporl
 from maporl.agents import LLMAgent
+from maporl.cli import main
 from maporl.rollouts.records import read_records
 from maporl.roster import Roster
 from maporl.training import trainer as trainer_module
+from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
 from maporl.training.run import RunFolder, load_team, train
 
@@ -114,7 +117,8 @@ class TestFolder:
     def test_questions_of_a_split_are_named(self, finished: RunFolder) -> None:
         ids = json.loads((finished.path / "questions.json").read_text())
         env = Letters()
-        assert ids == {split: [q.id for q in env.questions(split)] for split in ("train", "validation")}
+        asked = {split: [q.id for q in env.questions(split)] for split in ("train", "validation")}
+        assert ids == {**asked, "leaked": {"validation": [], "test": []}}
         assert not set(ids["train"]) & set(ids["validation"])
 
     def test_records_hold_whole_discussions(self, finished: RunFolder) -> None:
@@ -471,3 +475,26 @@ class TestTeams:
     def test_a_task_without_test_questions_says_so(self, tiny_model: str, tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="no test questions"):
             train(env="run_toys:NoTest", model=tiny_model, output_dir=tmp_path / "run", **SMALL | {"num_iterations": 1})
+
+    def test_a_test_of_training_questions_is_told_before_the_run_and_by_evaluations(
+        self, tiny_model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        class Begins(Callback):
+            def on_training_start(self, run: object) -> None:
+                before.extend(str(warning.message) for warning in told)
+
+        before: list[str] = []
+        known = {question.id for question in Careless().questions("train")}
+        fault = f"{len(known)} of the 200 test questions of careless are training questions, such as"
+        settings = SMALL | {"num_iterations": 0, "output_dir": tmp_path / "run"}
+        with pytest.warns(UserWarning, match=fault) as told:
+            folder = train(env="run_toys:Careless", model=tiny_model, callbacks=[Begins()], **settings)
+        assert len(told) == len(before) == 1
+        assert folder.leaked("test") == known and folder.leaked("validation") == set()
+        with pytest.warns(
+            UserWarning, match=f"{len(known)} of the 200 test questions are training questions of this run"
+        ):
+            assert main(["evaluate", str(folder.path), "--num_eval_questions", "2"]) == 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert main(["evaluate", str(folder.path), "--split", "validation", "--num_eval_questions", "2"]) == 0

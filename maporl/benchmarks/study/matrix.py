@@ -13,6 +13,7 @@ import platform
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
@@ -56,6 +57,8 @@ def run_study(study: Study, watch: OnNews | None = None, command: str = "") -> P
     folder = Path(study.output_dir)
     whole = _united(study, folder)
     matrix = _Matrix(study, whole, folder)
+    for leak in whole.leaks:
+        warnings.warn(leak, stacklevel=2)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "study.yaml", whole.save)
     write_whole(folder / "machine.json", json.dumps(_machine(command), indent=2) + "\n")
@@ -292,8 +295,6 @@ def _measure(study: Study, cells: Sequence[CellKey], folder: Path, send: OnNews)
 
 def _train(folder: Path, training: TrainingKey, send: OnNews) -> str:
     """A job: one training run, begun or gone on with; returns what went wrong, in one line, or ""."""
-    import warnings
-
     from maporl.agents.models.make_model import without_progress_bars
     from maporl.benchmarks.study.trainers import train
     from maporl.training.callbacks import Callback
@@ -319,8 +320,7 @@ def _train(folder: Path, training: TrainingKey, send: OnNews) -> str:
 def _planned(folder: Path) -> list[dict[str, Any]]:
     """The cells of an earlier plan that are over."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        planned = read_json(folder / "plan.json")
-        found = [(entry, read_cell(folder / entry["folder"])) for entry in planned]
+        found = [(entry, read_cell(folder / entry["folder"])) for entry in read_json(folder / "plan.json")]
         return [{**entry, "matched_to": cell.get("matched_to", [])} for entry, cell in found if cell is not None]
     return []
 

@@ -206,9 +206,15 @@ class Study:
         return tuple(asked)
 
     @cached_property
-    def _seats(self) -> list[tuple[tuple[Any, ...], tuple[str, ...]]]:
-        """(task, its seats with private information), as they are asked for: a task's questions are read once for all its rows."""
+    def _seats(self) -> list[tuple[tuple[Any, ...], tuple[str, ...], str]]:
+        """(task, its seats with private information, which of its splits leak), as they are asked for: a task's questions are read once
+        for all its rows."""
         return []
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """What is wrong with the splits of the tasks that agents are trained on, as far as trainings have been asked for."""
+        return tuple(dict.fromkeys(leak for _, _, leak in self._seats if leak))
 
     def budget(self, task: str, algorithm: str | None) -> RunConfig:
         """The configuration of a task's own discussion, with the settings of an algorithm."""
@@ -241,8 +247,9 @@ class Study:
 
     def _private_seats(self, team: RunConfig) -> tuple[str, ...]:
         task = discussed(team)
-        if (seats := next((seats for known, seats in self._seats if known == task), None)) is None:
-            self._seats.append((task, seats := seats_of(environment(team))))
+        if (seats := next((seats for known, seats, _ in self._seats if known == task), None)) is None:
+            env = environment(team)
+            self._seats.append((task, seats := seats_of(env), str(env.leakage)))
         return seats
 
     def cells(self) -> Iterator[CellKey]:

@@ -2,7 +2,7 @@
 
 | specification | |
 |---|---|
-| agents | 3, one per trick (more know nothing, of two or one nobody knows the rest); 1: a lone agent gets one seat's trick, see `view` |
+| agents | 3, one per trick (more know nothing, the first of two knows two); 1: a lone agent gets one seat's trick, see `view` |
 | private | "tile makes it 1.5 times as fast." |
 | question | "Make the sorter faster." |
 | answer | "Program: tile fuse": words in any order; nothing after it is the original |
@@ -90,6 +90,12 @@ class Tricks(DiscussionEnv):
     def _question(self, program: str, words: tuple[str, ...], shift: int) -> Question:
         tricks = dict(zip(words, SPEEDUPS, strict=True))
         seats = [*tricks.items()][shift:] + [*tricks.items()][:shift]
-        private = {f"agent_{n}": f"{word} makes it {times} times as fast." for n, (word, times) in enumerate(seats)}
+        team = len(self.possible_agents)
+        told: dict[str, list[str]] = {}
+        for n, (word, times) in enumerate(seats):  # a lone agent is asked a team's question
+            told.setdefault(f"agent_{n % team if team > 1 else n}", []).append(
+                f"{word} makes it {times} times as fast."
+            )
+        private = {seat: " ".join(facts) for seat, facts in told.items()}
         metadata = {"item": program, "tricks": tricks}
         return Question(f"Make the {program} faster.", " ".join(sorted(words)), private=private, metadata=metadata)

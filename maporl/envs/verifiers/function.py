@@ -97,10 +97,11 @@ class TRLReward(Verifier):
         uses_gold: It looks at the gold answer.
         rule_based: Its verdict is a fact, not a learned model's.
         threshold: A reward of at least this is correct; without it a reward says nothing about right and wrong.
-        conversational: Prompts and completions are lists of messages, not strings.
+        conversational: Prompts and completions are lists of messages (``completion[0]["content"]``), not strings.
 
     Raises:
-        TypeError: `function` cannot be called, asks for a column that is not there, or returned something other than numbers and None.
+        TypeError: `function` cannot be called, asks for a column that is not there, reads the other form of prompts and completions, or
+            returned something other than numbers and None.
         ValueError: It returned another number of rewards than there are completions.
     """
 
@@ -167,7 +168,18 @@ class TRLReward(Verifier):
 
     def _rewards(self, columns: Mapping[str, Any], number: int) -> list[Any]:
         assert callable(self.function)
-        rewards = _awaited(self.function(**columns))
+        try:
+            rewards = _awaited(self.function(**columns))
+        except (TypeError, AttributeError, LookupError) as error:
+            if not self._reads_the_other_form(columns):
+                raise
+            given, read = "lists of messages", "texts"
+            if not self.conversational:
+                given, read = "texts", "lists of messages"
+            raise UserTypeError(
+                f"{_name(self.function)} was given {given}, but reads {read} ({type(error).__name__}: {error}); "
+                f"set conversational to {not self.conversational}."
+            ) from error
         if not isinstance(rewards, Iterable):
             raise UserTypeError(
                 f"{_name(self.function)} returned {rewards!r}, not a reward for each completion; of a function that makes reward "
@@ -177,6 +189,20 @@ class TRLReward(Verifier):
         if len(rewards) != number:
             raise UserValueError(f"{_name(self.function)} gave {len(rewards)} rewards for {number} completions.")
         return rewards
+
+    def _reads_the_other_form(self, columns: Mapping[str, Any]) -> bool:
+        """Whether the function, which failed, can read the same prompts and completions as messages instead of texts, or as texts."""
+        assert callable(self.function)
+
+        def turned(given: Any) -> Any:
+            return given[0]["content"] if self.conversational else [{"role": "assistant", "content": given}]
+
+        other = {name: list(map(turned, columns[name])) for name in ("prompts", "completions") if name in columns}
+        try:
+            _awaited(self.function(**{**columns, **other}))
+        except Exception:
+            return False
+        return bool(other)
 
     def _score(self, reward: Any, extra: Mapping[str, Any]) -> Score:
         told = "; ".join(" ".join(f"{name}: {value}".split())[:100] for name, value in extra.items())

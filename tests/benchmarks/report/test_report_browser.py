@@ -248,6 +248,19 @@ def test_feedback_is_shown_below_the_messages_and_takes_no_part_in_the_vote(visi
     assert boxes[2]["width"] == pytest.approx(boxes[1]["x"] + boxes[1]["width"] - boxes[0]["x"], abs=1)
 
 
+def test_what_is_said_twice_in_a_round_stands_line_by_line(visit: Visit, tmp_path: Path) -> None:
+    """agent_1, agent_0, agent_1 again: nothing lies under anything else, and lines are read in the order of speaking."""
+    speakers = ("agent_1", "agent_0", "agent_1")
+    turns = [turn(agent, 0, f"{n} said", str(n), False) for n, agent in enumerate(speakers)]
+    page = visit(small(tmp_path, record(turns=turns)), "#discussions")
+    options(page).first.click()
+    cards = page.locator("section.round .card")
+    expect(cards).to_have_count(3)
+    first, second, third = (card.bounding_box() for card in cards.all())
+    assert second["y"] >= first["y"] + first["height"] and third["y"] == second["y"]
+    assert third["x"] == first["x"] > second["x"]
+
+
 class TestLinks:
     def test_a_link_opens_its_discussion_and_those_beside_it(self, visit: Visit, study: Path) -> None:
         page = visit(study, "#discussions")

@@ -594,3 +594,16 @@ def test_what_was_run_is_written_down(tmp_path: Path) -> None:
     results = load_results([tmp_path])
     assert results.title == "Mine" and results.settings["command"] == machine["command"]
     assert Knows.calls > 0
+
+
+def test_a_task_tested_on_its_training_questions_is_told_once(tmp_path: Path, tiny_model: str) -> None:
+    study = {
+        **TRAINED,
+        "tasks": ["run_toys:Careless"],
+        "methods": ["debate/run_toys:Idle"],
+        "seeds": [0, 1],
+        "model": tiny_model,
+    }
+    with pytest.warns(UserWarning, match="of the 200 test questions of careless are training questions") as told:
+        run_study(Study().merged({**study, "output_dir": str(tmp_path)}))
+    assert len([w for w in told if "careless" in str(w.message)]) == 1

@@ -310,3 +310,38 @@ def test_in_a_discussion_the_sampled_tokens_are_read() -> None:
     episodes = rollout(env, team, [QUESTION], seed=0)
     assert [turn.value for turn in episodes[0].transcript.turns] == [pytest.approx(1 / 3)] * 2
     assert rollout_metrics(episodes, env)["verifier/tokens"] == 6
+
+
+def reads_messages(completions: list[list[dict[str, str]]], **columns: Any) -> list[float]:
+    return [float(len(completion[0]["content"])) for completion in completions]
+
+
+def reads_texts(completions: list[str], **columns: Any) -> list[float]:
+    return [float(len(completion.strip())) for completion in completions]
+
+
+def reads_neither(completions: Any, **columns: Any) -> list[float]:
+    raise TypeError("a bug of its own")
+
+
+@pytest.mark.parametrize("text", ["abc", ""])
+def test_the_wrong_form_of_completions_is_told_with_the_remedy(text: str) -> None:
+    told = r"reads_messages was given texts, but reads lists of messages \(.*\); set conversational to True"
+    with pytest.raises(UserError, match=told):
+        TRLReward(reads_messages)(QUESTION, text)
+    told = r"reads_texts was given lists of messages, but reads texts \(AttributeError: .*strip.*\); set conversational to False"
+    with pytest.raises(UserError, match=told):
+        TRLReward(reads_texts, conversational=True)(QUESTION, text)
+    assert TRLReward(reads_messages, conversational=True)(QUESTION, text).value == len(text)
+    assert TRLReward(reads_texts)(QUESTION, text).value == len(text)
+    with pytest.raises(TypeError, match=r"^a bug of its own$"):
+        TRLReward(reads_neither)(QUESTION, text)
+
+
+def test_a_function_of_trls_is_given_messages_by_itself() -> None:
+    from functools import partial
+
+    from trl.rewards import accuracy_reward
+
+    assert values(TRLReward(accuracy_reward), THIRD, RIGHT, WRONG) == [1.0, 0.0]
+    assert values(TRLReward(partial(accuracy_reward, log_extra=None)), THIRD, RIGHT, WRONG) == [1.0, 0.0]

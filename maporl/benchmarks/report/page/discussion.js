@@ -78,7 +78,19 @@ function roundNode(title, members, {before, agents, pattern, changes}, more = nu
     ),
   );
   cards.style.setProperty("--agents", Math.min(agents.length, 4));
+  placeInRows([...cards.children], members, agents);
   return el("section.round", el("div.round-head", el("h4", title), more ?? tallyNode(members.filter((turn) => !turn.feedback))), cards);
+}
+
+// Read line by line, messages stand in the order in which they were said, each in its agent's column.
+function placeInRows(nodes, members, agents) {
+  let [row, last] = [1, -1];
+  members.forEach((turn, n) => {
+    const column = turn.feedback ? -1 : agents.indexOf(turn.agent);
+    if (n && column <= last) row += 1;
+    last = turn.feedback ? agents.length : column;
+    nodes[n].style.setProperty("--row", row);
+  });
 }
 
 function tallyNode(members) {
