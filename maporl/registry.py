@@ -41,6 +41,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "composed": "maporl.envs.tasks.composed:Composed",
         "faster_code": "maporl.envs.tasks.coding.speed.faster:FasterCode",
         "colbench": "maporl.envs.tasks.coding.consulting.colbench:ColBench",
+        "reasoning_gym": "maporl.envs.tasks.bridges.reasoning_gym:ReasoningGym",
+        "textarena": "maporl.envs.tasks.bridges.textarena:TextArena",
     },
     "protocol": {
         "debate": "maporl.envs.protocols:Debate",

@@ -33,8 +33,8 @@ TEAMS: dict[str, dict[str, Any]] = {
     "train_one": {"sharing": "per_agent", "frozen": ["SECOND"]},
 }
 TASKS = {  # tasks of a kind stand for each other, by turns
-    "sums": ["arithmetic", "tricks"],
-    "views": ["two_witnesses", "vault", "shared_numbers", "requests", "composed"],
+    "sums": ["arithmetic", "tricks", "reasoning_gym"],
+    "views": ["two_witnesses", "vault", "shared_numbers", "requests", "composed", "textarena"],
     "rows": ["gsm8k", "math", "csqa", "anli", "strategyqa"],
     "texts": ["tldr", "arxiv"],
     "programs": ["humaneval", "coophumaneval", "mbpp", "faster_code", "colbench"],
@@ -137,7 +137,8 @@ def test_every_two_train_together(
     judges = {"verifier": readable, "ground_truth": truth, "shaping": cell["shaping"]}
     if cell["shaping"] == "team_score":
         judges["team_verifier"] = all_readable
-    rows = {"data": data[name]} if name in data else {}
+    few = {"num_train": 12, "num_test": 2} if name in ("reasoning_gym", "textarena") else {}
+    rows = {"data": data[name]} if name in data else few
     # A pipeline of programs has three roles of its own.
     agents = 3 if (cell["tasks"], cell["protocol"]) == ("programs", "pipeline") else 2
     env = task(num_agents=agents, num_rounds=2, protocol=cell["protocol"], **judges, **rows)
