@@ -36,7 +36,7 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random-weight checkpoint of one narrow layer, for tests of whole runs; not to be changed. Words are its tokens: prompts are short."""
+    """A random-weight checkpoint of one narrow layer, for tests of whole runs; not to be changed. Its tokens are words."""
     return _tiny(tmp_path_factory.mktemp("models") / "tiny", vocab_size=512)
 
 
