@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test test-slow lint
+.PHONY: demo test test-slow lint package
 
 demo: $(READY)
 	$(BIN)/maporl demo --algorithm $(ALGORITHM)
@@ -25,6 +25,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Wheel and sdist as they would be released: what is in them, and whether the wheel works where nothing else is installed.
+package: $(READY)
+	$(BIN)/python .ci/package.py
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "maporl needs Python 3.11, 3.12 or 3.13; install one, or: make PYTHON=/path/to/python3.12"; exit 1; }

@@ -44,9 +44,18 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random-weight checkpoint of one narrow layer, for tests of whole runs; not to be changed."""
+    """A random-weight checkpoint of one narrow layer, for tests of whole runs; not to be changed. Its tokens are words."""
+    return _tiny(tmp_path_factory.mktemp("models") / "tiny", vocab_size=512)
+
+
+@pytest.fixture(scope="session")
+def spelling_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same with a token for little more than a letter, so that what it says at random is now and then an answer."""
+    return _tiny(tmp_path_factory.mktemp("models") / "spelling", vocab_size=300)
+
+
+def _tiny(folder: Path, vocab_size: int) -> str:
     from maporl.agents.models.make_model import make_model
 
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    make_model(folder, hidden_size=32, num_layers=1, intermediate_size=64, vocab_size=300, context=512)
+    make_model(folder, hidden_size=32, num_layers=1, intermediate_size=64, vocab_size=vocab_size, context=512)
     return str(folder)

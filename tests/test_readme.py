@@ -94,10 +94,10 @@ def test_make_targets_exist(capfd: pytest.CaptureFixture[str]) -> None:
     makefile = (ROOT / "Makefile").read_text()
     lines = [line for block in blocks(README, "bash") for line in block.splitlines() if line.startswith("make ")]
     assert [line.split()[1] for line in lines] == ["demo", "test"]
-    for target in ("demo", "test", "test-slow", "lint"):
+    for target in ("demo", "test", "test-slow", "lint", "package"):
         assert re.search(rf"^{target}: \$\(READY\)$", makefile, re.MULTILINE), f"{target} does its own set-up"
     ci = (ROOT / ".ci" / "run").read_text()
-    assert re.findall(r"^(?:exec )?(make \S+)$", ci, re.MULTILINE) == ["make lint", "make test"]
+    assert re.findall(r"^(?:exec )?(make \S+)$", ci, re.MULTILINE) == ["make lint", "make package", "make test"]
 
 
 def test_versions_are_pinned() -> None:

@@ -40,7 +40,9 @@ APART = NEW_MOUNTS | NEW_HOST | NEW_IPC | NEW_PIDS | NEW_NET
 
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 _DETACH = 2
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_libc = (
+    ctypes.PyDLL(None, use_errno=True) if sys.platform == "linux" else None
+)  # keeps the interpreter's lock, as a fork must
 
 # System calls that no answer to a programming question needs, by architecture. Those that make files or memory outside the limits, reach
 # out, look into other processes, or touch the system as a whole.
@@ -91,9 +93,13 @@ def _call(name: str, *arguments: object) -> int:
 
 def clone(namespaces: int) -> int:
     """A fork into new namespaces: the child's process id, 0 in the child."""
-    pid = _call("syscall", _NUMBERS[platform.machine()][1]["clone"], namespaces | signal.SIGCHLD, 0, 0, 0, 0)
-    if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+    pid = -1
+    ctypes.pythonapi.PyOS_BeforeFork()  # the child lets go of locks that from Python 3.13 on must have been taken
+    try:
+        pid = _call("syscall", _NUMBERS[platform.machine()][1]["clone"], namespaces | signal.SIGCHLD, 0, 0, 0, 0)
+    finally:
+        after = ctypes.pythonapi.PyOS_AfterFork_Parent if pid else ctypes.pythonapi.PyOS_AfterFork_Child
+        after()
     return pid
 
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from dataclasses import asdict, replace
@@ -48,7 +49,8 @@ class Worker:
 
     def __init__(self, walls: bool, packages: tuple[str, ...], number: int = 0) -> None:
         user = _USERS + (8 * os.getpid() + number) % 4000
-        self.settings = {"walls": walls, "packages": list(packages), "user": user}
+        homes = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+        self.settings = {"walls": walls, "packages": list(packages), "homes": homes, "user": user}
         self.stopped = False
         self.process: subprocess.Popen[bytes] | None = None
         self.control: socket.socket | None = None

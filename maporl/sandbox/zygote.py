@@ -44,9 +44,10 @@ def main(control: int, settings: dict[str, Any]) -> None:
     sys.dont_write_bytecode = True
     sys.setrecursionlimit(1000)
     try:
-        _load(settings["packages"])
+        places = _places(settings["packages"], settings["homes"])
+        _load(settings["packages"], places)
         if settings["walls"]:
-            _behind_walls(settings["folder"], settings["packages"])
+            _behind_walls(settings["folder"], places)
     except Exception as error:
         channel.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         return
@@ -57,13 +58,13 @@ def main(control: int, settings: dict[str, Any]) -> None:
     _serve(channel, settings["user"] if settings["walls"] else None)
 
 
-def _load(packages: Sequence[str]) -> None:
+def _load(packages: Sequence[str], places: Sequence[str]) -> None:
     """Import what cannot be imported, or only slowly, once the walls are up."""
     own = [path for path in sys.path if (Path(path) / "maporl").is_dir()]
     sys.path[:] = [path for path in sys.path if path not in own and Path(path).is_dir()]
     for name in _COMMON.split():
         importlib.import_module(name)
-    sys.path += sorted({str(Path(path).parent) for path in _places(packages)})
+    sys.path += sorted({str(Path(path).parent) for path in places})
     for name in packages:
         importlib.import_module(name)
 
@@ -94,17 +95,19 @@ def _libraries() -> list[str]:
         os._exit(0)
 
 
-def _places(packages: Sequence[str]) -> list[str]:
-    """The folders and files of packages, by name, with the libraries that their wheels bring along."""
-    home = sysconfig.get_path("purelib")
-    return [str(path) for name in packages for path in (*Path(home).glob(name), *Path(home).glob(f"{name}.libs"))]
+def _places(packages: Sequence[str], homes: Sequence[str]) -> list[str]:
+    """The folders and files of packages, by name, with the libraries that their wheels bring along, where the asking process has them."""
+    return [
+        str(path)
+        for name in packages
+        for home in map(Path, homes)
+        for path in (*home.glob(name), *home.glob(f"{name}.libs"))
+    ]
 
 
-def _behind_walls(folder: str, packages: Sequence[str]) -> None:
+def _behind_walls(folder: str, places: Sequence[str]) -> None:
     """Go on in a root that holds the standard library, and as the first process of a namespace."""
-    readable = (
-        sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *_places(packages)}) + _libraries()
-    )
+    readable = sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *places}) + _libraries()
     readable = [path for path in readable if os.path.isdir(path) or os.path.isfile(path)]
     hidden = [
         str(place)

@@ -349,7 +349,11 @@ def test_after_a_fork_each_has_its_own(sandbox: Sandbox) -> None:
 
 
 def test_packages_are_there_if_asked_for(sandbox: Sandbox) -> None:
-    program = Program("import numpy as np\ndef f(): return np.float32(2) + np.arange(3).sum()", "assert f() == 5.0")
+    import numpy
+
+    source = "import numpy as np\ndef f(): return np.float32(2) + np.arange(3).sum()\ndef where(): return np.__file__"
+    where = numpy.__file__  # of this environment, not of its base
+    program = Program(source, f"assert f() == 5.0\nassert where() == {where!r}")
     assert sandbox.run([program])[0].explanation == "ModuleNotFoundError: No module named 'numpy'"
     with Sandbox(Limits(memory_mb=512), workers=1, packages=["numpy"]) as with_numpy:
         (report,) = with_numpy.run([program])

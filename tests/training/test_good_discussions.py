@@ -108,15 +108,15 @@ class TestBest:
 
 
 @pytest.fixture
-def config(tiny_model: str, tmp_path: Path) -> RunConfig:
-    return RunConfig(**SFT, model=tiny_model, output_dir=str(tmp_path / "run"))
+def config(spelling_model: str, tmp_path: Path) -> RunConfig:
+    return RunConfig(**SFT, model=spelling_model, output_dir=str(tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Heard]:
+def finished(spelling_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Heard]:
     """A complete run, not to be changed, and what its callback was told."""
     heard = Heard()
-    config = RunConfig(**SFT, model=tiny_model, output_dir=str(tmp_path_factory.mktemp("runs") / "run"))
+    config = RunConfig(**SFT, model=spelling_model, output_dir=str(tmp_path_factory.mktemp("runs") / "run"))
     return train(config, callbacks=[heard]), heard
 
 
@@ -157,10 +157,10 @@ class TestChats:
 
 
 class TestFolder:
-    def test_names_the_fine_tuned_base(self, finished: tuple[RunFolder, Heard], tiny_model: str) -> None:
+    def test_names_the_fine_tuned_base(self, finished: tuple[RunFolder, Heard], spelling_model: str) -> None:
         folder, _ = finished
         assert folder.status == "complete"
-        assert (folder.config.model, folder.config.algorithm) == (tiny_model, "sft"), "what it began with"
+        assert (folder.config.model, folder.config.algorithm) == (spelling_model, "sft"), "what it began with"
         assert not (folder.path / "start.yaml").exists()
         roster = Roster.load(folder.path / "adapters")
         assert (
@@ -185,11 +185,11 @@ class TestFolder:
         assert learned["sft/messages"] == len(whole) > 0
         assert learned["sft/steps"] == 3 and learned["train/loss"] > 0 and learned["time/update_s"] > 0
 
-    def test_everybody_speaks_with_it(self, finished: tuple[RunFolder, Heard], tiny_model: str) -> None:
+    def test_everybody_speaks_with_it(self, finished: tuple[RunFolder, Heard], spelling_model: str) -> None:
         folder, _ = finished
         env = folder.config.build_env()
         tuned = AutoModelForCausalLM.from_pretrained(folder.path / "model").state_dict()
-        start = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
+        start = AutoModelForCausalLM.from_pretrained(spelling_model).state_dict()
         name = next(n for n in tuned if n.endswith("q_proj.weight"))
         assert not torch.equal(tuned[name], start[name])
         (member,) = load_team(folder.path, env=env).language_models
@@ -222,9 +222,9 @@ class TestResume:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def whole(cls, tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    def whole(cls, spelling_model: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         path = tmp_path_factory.mktemp("runs") / "whole"
-        return train(RunConfig(**SFT | cls.SETTINGS, model=tiny_model, output_dir=str(path)))
+        return train(RunConfig(**SFT | cls.SETTINGS, model=spelling_model, output_dir=str(path)))
 
     def same(self, one: RunFolder, two: RunFolder) -> None:
         assert untimed(one) == untimed(two)
@@ -293,8 +293,8 @@ def test_the_default_is_three_times_through_the_messages(config: RunConfig) -> N
     assert learned["sft/steps"] == np.ceil(3 * learned["sft/messages"] / 4)
 
 
-def test_an_initial_adapter_is_merged_first(config: RunConfig, tiny_model: str, tmp_path: Path) -> None:
-    policy = Policy.from_pretrained(tiny_model)
+def test_an_initial_adapter_is_merged_first(config: RunConfig, spelling_model: str, tmp_path: Path) -> None:
+    policy = Policy.from_pretrained(spelling_model)
     policy.add_adapter("start", seed=9)
     with torch.no_grad():
         for parameter in policy.parameters("start"):
@@ -307,7 +307,7 @@ def test_an_initial_adapter_is_merged_first(config: RunConfig, tiny_model: str, 
     frozen = config.merged({"team": "frozen"})
     with _base(frozen.build_team(frozen.build_env())) as base, torch.no_grad():
         merged = AutoModelForCausalLM.from_pretrained(base)(ids).logits
-        plain = AutoModelForCausalLM.from_pretrained(tiny_model)(ids).logits
+        plain = AutoModelForCausalLM.from_pretrained(spelling_model)(ids).logits
     torch.testing.assert_close(merged, expected, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(plain, expected, atol=1e-2)
     folder = train(config)
@@ -315,7 +315,7 @@ def test_an_initial_adapter_is_merged_first(config: RunConfig, tiny_model: str, 
     assert {speaker.adapter for speaker in roster.seats.values()} == {None}, "it is in the weights now"
 
 
-def test_the_chat_template_of_the_run_is_learned(config: RunConfig, tiny_model: str) -> None:
+def test_the_chat_template_of_the_run_is_learned(config: RunConfig, spelling_model: str) -> None:
     folder = train(config.merged({"chat_template": "plain", "algorithm_args": {"keep": 1.0}}))
     learned = AutoTokenizer.from_pretrained(folder.path / "model")
     assert "Assistant:" in learned.apply_chat_template(
@@ -343,11 +343,11 @@ def test_slips_are_told_and_leave_no_folder(config: RunConfig, changes: dict[str
     assert not config.folder.exists()
 
 
-def test_two_bases_cannot_become_one(config: RunConfig, tiny_model: str, tmp_path: Path) -> None:
+def test_two_bases_cannot_become_one(config: RunConfig, spelling_model: str, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    AutoModelForCausalLM.from_pretrained(tiny_model).save_pretrained(other)
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(other)
-    both = RunConfig(**{**vars(config), "model": {"agent_0": tiny_model, "agent_1": str(other)}})
+    AutoModelForCausalLM.from_pretrained(spelling_model).save_pretrained(other)
+    AutoTokenizer.from_pretrained(spelling_model).save_pretrained(other)
+    both = RunConfig(**{**vars(config), "model": {"agent_0": spelling_model, "agent_1": str(other)}})
     with pytest.raises(ValueError, match="one base model, not 2"):
         train(both)
 

@@ -91,16 +91,17 @@ class Never(Letters):
 
 
 @pytest.fixture
-def config(tiny_model: str, tmp_path: Path) -> RunConfig:
-    return RunConfig(**MALT, model=tiny_model, output_dir=str(tmp_path / "run"))
+def config(spelling_model: str, tmp_path: Path) -> RunConfig:
+    return RunConfig(**MALT, model=spelling_model, output_dir=str(tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Heard]:
+def finished(spelling_model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Heard]:
     """A complete run, not to be changed, and what its callback was told."""
     heard = Heard()
     return train(
-        RunConfig(**MALT, model=tiny_model, output_dir=str(tmp_path_factory.mktemp("malt") / "run")), callbacks=[heard]
+        RunConfig(**MALT, model=spelling_model, output_dir=str(tmp_path_factory.mktemp("malt") / "run")),
+        callbacks=[heard],
     ), heard
 
 

@@ -6,29 +6,33 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from study_on_disk import cell, records, study
 
 SLOW = {"torch", "transformers", "peft", "matplotlib"}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--help"],
-        ["envs"],
-        ["show", "STUDY"],
-        ["show", "STUDY", "--question", "first"],
-        ["report", "STUDY"],
-        ["evaluate", "--help"],
-        ["benchmark", "--help"],
-    ],
-    ids=" ".join,
+COMMANDS = (
+    "--help",
+    "envs",
+    "show STUDY",
+    "show STUDY --question first",
+    "report STUDY",
+    "evaluate --help",
+    "benchmark --help",
 )
-def test_no_slow_library_is_imported(words: list[str], tmp_path: Path) -> None:
+
+
+def test_no_slow_library_is_imported(tmp_path: Path) -> None:
+    """Of one fresh process, which is asked after every command."""
     folder = study(tmp_path / "study", [cell("debate", records([1, 0]), team=True), cell("vote", records([1, 1]))])
-    argv = [str(folder) if word == "STUDY" else word for word in words]
-    code = f"import sys; from maporl.cli import main; code = main({argv!r}); print(*sys.modules); sys.exit(code)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    code = (
+        "import sys; from maporl.cli import main\n"
+        "for words in sys.argv[2:]:\n"
+        "    status = main([word.replace('STUDY', sys.argv[1]) for word in words.split()])\n"
+        f"    print('after', words, status, *({SLOW!r} & sys.modules.keys()), sep='|')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder), *COMMANDS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert SLOW & set(done.stdout.splitlines()[-1].split()) == set()
+    assert [line for line in done.stdout.splitlines() if line.startswith("after|")] == [
+        f"after|{words}|0" for words in COMMANDS
+    ]
