@@ -310,7 +310,8 @@ class TestPages:
 
     def test_every_page_is_linked_from_somewhere(self) -> None:
         texts = "".join(p.read_text(encoding="utf-8") for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-        assert all(f"{p.name})" in texts or f"{p.name}#" in texts for p in ROOT.glob("docs/*.md"))
+        pages = [p for p in ROOT.glob("docs/*.md") if p.name != "index.md"]  # the site's first page, which shows README
+        assert all(f"{p.name})" in texts or f"{p.name}#" in texts for p in pages)
 
     def test_lists_are_complete(self) -> None:
         page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
