@@ -61,6 +61,12 @@ def markdown(app: object, what: str, name: str, obj: object, options: object, li
     lines[:] = re.sub(r"^( *)\| (.*?) \| (.*) \|$", r"\1- **\2**: \3", text, flags=re.MULTILINE).split("\n")
 
 
+def skipped(app: object, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
+    """Python documents the fields of a named tuple by their number, which says nothing."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def setup(app: object) -> None:
+    app.connect("autodoc-skip-member", skipped)  # type: ignore[attr-defined]
     app.connect("source-read", page)  # type: ignore[attr-defined]
     app.connect("autodoc-process-docstring", markdown, priority=400)  # type: ignore[attr-defined]  # before napoleon's

@@ -43,7 +43,7 @@ logits between the file and the plain folder, in the folder's type; `-` if there
     "Adapters": """\
 *new LoRA*: whether it starts equal to the base, to the bit, gets a gradient in every matrix, and is the same after saving and loading.
 *rsLoRA, DoRA, PiSSA*: adapters that PEFT made on a base of its own, loaded here: largest |difference| from PEFT's logits; the shared base
-stays the same to the bit. *export*: largest |difference| between the logits of base with adapter and of the merged plain folder. All of this
+stays the same to the bit. *export*: largest |difference| between the logits of base with adapter and of the merged plain folder. All of it
 is in float32, on all linear layers.""",
     "Chats": """\
 Random-weight families have the tokenizer of `maporl make-model`, as it comes back from a folder of that type. The last rows are short
