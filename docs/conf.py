@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+
+from sphinx.util import inspect
 
 import maporl
 
 project, author, copyright = "maporl", "The maporl founders", "the maporl founders"
 release = version = maporl.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
-exclude_patterns = ["_build"]
+smartquotes_action = "D"  # dashes only: "" and "all" are values
 
 html_theme = "furo"
 html_title = f"maporl {version}"
@@ -26,6 +29,7 @@ myst_heading_anchors = (
 )
 
 maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -58,7 +62,19 @@ def markdown(app: object, what: str, name: str, obj: object, options: object, li
 
     text = re.sub(r"(?<![`:])`([^`]+)`(?!`)", quoted, "\n".join(lines))
     text = re.sub(r"^ *\|.*\|\n *\|[-|]+\|\n", "", text, flags=re.MULTILINE)  # a table becomes a list: its head goes
-    lines[:] = re.sub(r"^( *)\| (.*?) \| (.*) \|$", r"\1- **\2**: \3", text, flags=re.MULTILINE).split("\n")
+    text = re.sub(r"^( *)\| (.*?) \| (.*) \|$", r"\1- **\2** – \3", text, flags=re.MULTILINE)
+    # Types are in the signature; without this what precedes a colon would be taken for one.
+    lines[:] = re.sub(r"^( *Returns:\n +)", r"\1: ", text, flags=re.MULTILINE).split("\n")
+
+
+def signature(
+    app: object, what: str, name: str, obj: Any, options: object, found: str | None, returned: str | None
+) -> tuple[str, str | None] | None:
+    """What a class is made with, also where its `__new__` takes everything."""
+    if what != "class" or not (found or "").startswith("(*args"):
+        return None
+    made = inspect.signature(obj.__init__, bound_method=True)
+    return inspect.stringify_signature(made, show_return_annotation=False, unqualified_typehints=True), returned
 
 
 def skipped(app: object, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
@@ -67,6 +83,7 @@ def skipped(app: object, what: str, name: str, obj: object, skip: bool, options:
 
 
 def setup(app: object) -> None:
+    app.connect("autodoc-process-signature", signature)  # type: ignore[attr-defined]
     app.connect("autodoc-skip-member", skipped)  # type: ignore[attr-defined]
     app.connect("source-read", page)  # type: ignore[attr-defined]
     app.connect("autodoc-process-docstring", markdown, priority=400)  # type: ignore[attr-defined]  # before napoleon's

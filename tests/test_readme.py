@@ -96,7 +96,7 @@ def test_make_targets_exist(capfd: pytest.CaptureFixture[str]) -> None:
     makefile = (ROOT / "Makefile").read_text()
     lines = [line for block in blocks(README, "bash") for line in block.splitlines() if line.startswith("make ")]
     assert [line.split()[1] for line in lines] == ["demo", "test"]
-    for target in ("demo", "test", "test-slow", "lint"):
+    for target in ("demo", "test", "test-slow", "lint", "docs"):
         assert re.search(rf"^{target}: \$\(READY\)$", makefile, re.MULTILINE), f"{target} does its own set-up"
     ci = (ROOT / ".ci" / "run").read_text()
     assert re.findall(r"^(?:exec )?(make \S+)$", ci, re.MULTILINE) == ["make lint", "make test"]
@@ -301,7 +301,7 @@ class TestPages:
         assert on_top - shown <= {"maporl/__init__.py", "maporl/py.typed", "maporl/__pycache__/"}
 
     @pytest.mark.parametrize(
-        "page", sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+        "page", sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
     )
     def test_links_lead_somewhere(self, page: str) -> None:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8")):
