@@ -36,19 +36,19 @@ FAMILIES = {
 
 ABOUT = {
     "Sampling and training": """\
-*sampler*: `fast` where trees of prompts, our own cache and output layer give the model's own numbers (measured when it is loaded); else
+*sampler*: `fast` if our own cache, output layer and trees of prompts give the model's own numbers (measured when it is loaded), else
 transformers' `generate`. *difference*: mean |log-prob as sampled - log-prob as trained on| over two rounds, with a LoRA adapter on all
-linear layers. Mixed: matrices and products are 16 bit, what flows between the layers is float32. *GGUF*: largest |difference| of the logits
-between the file and the plain folder, in the folder's type; `-` where there is no file to try.""",
+linear layers. *mixed*: matrices and products are 16 bit, the values between the layers are float32. *GGUF*: largest |difference| of the
+logits between the file and the plain folder, in the folder's type; `-` if there is no file to try.""",
     "Adapters": """\
-*new LoRA*: starts as the base to the bit, gets a gradient in every matrix, and is the same once saved and loaded. *rsLoRA, DoRA, PiSSA*:
-made by PEFT on a base of its own and loaded here, largest |difference| from PEFT's logits; the shared base stays the same to the bit.
-*export*: largest |difference| between the logits of base with adapter and of the merged plain folder. All of it in float32, on all linear
-layers.""",
+*new LoRA*: whether it starts equal to the base, to the bit, gets a gradient in every matrix, and is the same after saving and loading.
+*rsLoRA, DoRA, PiSSA*: adapters that PEFT made on a base of its own, loaded here: largest |difference| from PEFT's logits; the shared base
+stays the same to the bit. *export*: largest |difference| between the logits of base with adapter and of the merged plain folder. All of it
+is in float32, on all linear layers.""",
     "Chats": """\
 Random-weight families have the tokenizer of `maporl make-model`, as it comes back from a folder of that type. The last rows are short
 templates that behave like those of known families, with a small tokenizer. *BOS*: how often a chat begins with it. *system message*: kept
-in a turn of its own, or in the user's, where the template has no place for it. *thinking*: whether `--thinking` changes what is read.
+in a turn of its own, or put into the user's if the template has no place for it. *thinking*: whether `--thinking` changes what is read.
 *earlier rounds*: whether keys and values can be kept while a chat grows.""",
 }
 
@@ -104,10 +104,11 @@ def _page(models: Sequence[tuple[str, Path]], files: Collection[str], tables: Ma
     given = "".join(f' --model "{name}=FOLDER"' for name, _ in models) + "".join(f' --gguf "{n}=FILE"' for n in files)
     parts = [
         "# Compatibility\n",
-        "What one script found by running models: no cell is written by hand, and where something failed its message stands. Checkpoints "
-        "that the command names\nhave their real weights, all other models are small and random. Written again by\n",
+        "Look up whether a model family works, before you train it. A script ran every model and wrote every cell; if something failed, "
+        "the cell has its message. Models that\nthe command names have their real weights, all others are small and random. To write the "
+        "page again:\n",
         f"    python tests/compatibility.py --out docs/compatibility.md{given}\n",
-        f"Python {platform.python_version()}, {versions}, on a CPU.\n",
+        f"Measured with Python {platform.python_version()}, {versions}, on a CPU.\n",
     ]
     for table, rows in tables.items():
         header = ["", *CHECKS[table]]

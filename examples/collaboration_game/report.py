@@ -114,9 +114,9 @@ def _page(findings: Findings, command: str) -> str:
     ]
     return f"""# The collaboration game, learned by IPPO and MAPPO
 
-`{command}`
+The figures behind the page of the collaboration game. To make them again: `{command}`
 
-{game}.
+The game: {game}.
 
 {experiment.num_games} games an update. Both agents begin at p0, their probability of collaborating in every state. In train-one agent_0
 learns and its partner stays there: figures are agent_0's. In co-training each agent learns a policy of its own: figures are means
@@ -126,7 +126,7 @@ from the policies, not sampled.
 ## Learning
 
 After {experiment.num_iterations} updates, and after {experiment.exact_steps:,} steps of exact gradient ascent at learning rate 1. Seeds
-{", ".join(map(str, experiment.seeds))}; a mean over them where not every seed is given.
+{", ".join(map(str, experiment.seeds))}; a single figure is their mean.
 
 {_markdown(learning_table(findings.learning, findings.oracles))}
 

@@ -108,7 +108,7 @@ class SmallPolicy:
 
     @torch.no_grad()
     def table(self, adapter: str | None) -> np.ndarray:
-        """[*shape, actions] float64: the probability of every action in every state."""
+        """`[*shape, actions]`, float64: the probability of every action in every state."""
         states = np.indices(self.shape).reshape(len(self.shape), -1).T
         return self.logits(adapter, states).double().softmax(-1).numpy().reshape(*self.shape, -1)
 

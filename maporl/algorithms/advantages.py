@@ -13,6 +13,7 @@ from maporl.errors import UserValueError
 __all__ = ["NORMALISATIONS", "chain_tokens", "chain_turns", "gae", "group_advantages", "normalise", "returns_to_go"]
 
 NORMALISATIONS = ("round", "round_agent", "batch")
+"""Over what advantages are whitened; see `normalise`."""
 
 
 def gae(rewards: Tensor, values: Tensor, discounts: Tensor, gae_lambda: float) -> Tensor:

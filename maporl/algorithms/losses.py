@@ -22,8 +22,11 @@ __all__ = [
 ]
 
 LOSS_AGGREGATIONS = ("token", "message", "sum")
+"""How the tokens of a minibatch become one loss; see `token_weights`."""
 KL_ESTIMATORS = ("k1", "k2", "k3")
+"""Estimators of a KL divergence from samples; see `kl`."""
 SCORES = ("turn_mean", "token_mean", "sum")
+"""How the log-probs of a trajectory become its score; see `trajectory_scores`."""
 
 
 def clipped_surrogate(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_range: float | None) -> Tensor:

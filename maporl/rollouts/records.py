@@ -36,6 +36,7 @@ VERSION = 1
 """Version of the format of records; readers leave out those of another one."""
 
 Record = dict[str, Any]
+"""A discussion as a line of JSON."""
 _TURN = {"agent", "round", "text", "score", "truth", "reward", "prompt_tokens", "completion_tokens"}
 
 _IDENTITY = ("question_id", "sample", "seat", "greedy")  # of a record in its file

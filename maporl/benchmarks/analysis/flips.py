@@ -46,8 +46,10 @@ class Said(NamedTuple):
 
 
 Key = tuple[Any, ...]  # of a count: what happened, beginning with (round, agent) where those are apart
-Round = dict[str, Said]  # agent -> its message, in speaking order
-Discussion = dict[int, Round]  # number of the round -> the round, ascending
+Round = dict[str, Said]
+"""Agent -> its message, in speaking order."""
+Discussion = dict[int, Round]
+"""Number of the round -> the round, ascending."""
 
 
 def steps(discussions: Iterable[Discussion]) -> Iterator[tuple[int, Round, Round]]:

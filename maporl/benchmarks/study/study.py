@@ -24,6 +24,7 @@ from maporl.training.config import RunConfig
 __all__ = ["TOKENS", "Study", "matched_samples", "seats_of"]
 
 TOKENS = ("prompt_tokens", "completion_tokens", "judge_tokens")
+"""The kinds of tokens whose numbers are the cost of an answer."""
 DEFAULT_METHODS = ("single_agent", "self_consistency", "debate")
 NOT_SHARED = {  # fields of a run that a study decides itself -> what to write instead
     "env": "tasks",

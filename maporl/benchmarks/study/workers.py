@@ -37,6 +37,7 @@ class News:
 
 
 OnNews = Callable[[News], None]
+"""What is told about everything that happens in a study."""
 
 
 class Workers:

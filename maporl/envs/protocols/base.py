@@ -16,6 +16,7 @@ from maporl.types import Message, Seat, Transcript, Turn
 __all__ = ["HISTORIES", "TOPOLOGIES", "Debate", "Protocol", "RoundRobin", "build_protocol", "count_of"]
 
 HISTORIES = ("all", "last_round")
+"""What an agent may read of a discussion; see `Protocol`."""
 TOPOLOGIES = {"all": 1, "ring": 4, "star": 3}  # word -> fewest agents for whom it means what it says
 
 

@@ -59,9 +59,9 @@ class MessagePenalty(Shaping):
 class Length(MessagePenalty):
     """For a message shorter than `at_least` or longer than `at_most`: share = min(1, units outside the range / margin).
 
-    With a margin the negative part of L1's reward, -alpha |n_gold - n_y| with alpha = 1 / margin (Aggarwal and Welleck 2503.04697, eq. 1),
-    for a range instead of one length, and bounded. Without one everything outside loses all, as in MAPoRL's release, which asks for 50
-    tokens (appendix G.3.1).
+    With a margin the negative part of L1's reward, `-alpha |n_gold - n_y|` with `alpha = 1 / margin` (Aggarwal and Welleck 2503.04697,
+    eq. 1), for a range instead of one length, and bounded. Without one everything outside loses all, as in MAPoRL's release,
+    which asks for 50 tokens (appendix G.3.1).
 
     Args:
         at_least: Fewest units that cost nothing.
