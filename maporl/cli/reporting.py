@@ -1,7 +1,7 @@
 """Write the report of studies and runs: one HTML file with the figures and every discussion, that opens from disk.
 
 RUN is a folder that maporl benchmark or maporl train wrote; both may still be going on, and the report says what is missing. A report
-that exists is written anew.
+that exists is written anew. With --live nothing is written: a page on this machine shows what is new by itself, until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from maporl.errors import UserValueError
 
 __all__ = ["add_arguments", "run"]
 
+PORT = 6066
+
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="study folder or run folder")
@@ -24,10 +26,24 @@ def add_arguments(parser: Parser) -> None:
         "--tables", metavar="DIR", help="also write the tables (Markdown, CSV, LaTeX) and the plots (PNG, SVG) there"
     )
     parser.add_argument("--title", help="of the page [the study's, or the folders' names]")
+    parser.add_argument(
+        "--live", action="store_true", help="serve the page to this machine; it follows runs that go on"
+    )
+    parser.add_argument("--port", metavar="N", type=int, help=f"of --live; 0 takes a free one [{PORT}]")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the results, write the page, say what it holds and what it leaves out."""
+    """Read the results, write the page, say what it holds and what it leaves out; or serve it."""
+    for path in args.runs:
+        if not Path(path).exists():
+            raise UserValueError(
+                f"{path!r}: there is no such folder (a run that has just been started makes its own after its preflight); name one "
+                "that maporl benchmark or maporl train wrote."
+            )
+    if args.live:
+        return _serve(args)
+    if args.port is not None:
+        raise UserValueError("--port belongs to --live; give both, or leave it out.")
     output = (
         Path(args.output) if args.output else (Path(args.runs[0]) if len(args.runs) == 1 else Path()) / "report.html"
     )
@@ -61,6 +77,20 @@ def run(args: argparse.Namespace) -> int:
     print(f"{output}: {holds}, {size:.1f} MB; open it in a browser")
     if args.tables:
         print(f"{args.tables}: tables and plots")
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    for name in ("output", "tables"):
+        if getattr(args, name) is not None:
+            raise UserValueError(f"--{name} writes files, which --live does not; leave one of the two out.")
+    from maporl.benchmarks.report.live import LiveReport, serve
+
+    def started(address: str) -> None:
+        print(f"{address}: open it in a browser on this machine; Ctrl-C ends it", flush=True)
+
+    serve(LiveReport([Path(path) for path in args.runs], args.title), PORT if args.port is None else args.port, started)
     return 0
 
 
