@@ -7,6 +7,7 @@ that exists is written anew. With --live nothing is written: a page on this mach
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from maporl.cli.flags import Parser
@@ -85,12 +86,12 @@ def _serve(args: argparse.Namespace) -> int:
     for name in ("output", "tables"):
         if getattr(args, name) is not None:
             raise UserValueError(f"--{name} writes files, which --live does not; leave one of the two out.")
-    from maporl.benchmarks.report.live import LiveReport, serve
+    from maporl.benchmarks.report.live import LiveReport, LiveServer
 
-    def started(address: str) -> None:
-        print(f"{address}: open it in a browser on this machine; Ctrl-C ends it", flush=True)
-
-    serve(LiveReport([Path(path) for path in args.runs], args.title), PORT if args.port is None else args.port, started)
+    report = LiveReport([Path(path) for path in args.runs], args.title)
+    with contextlib.suppress(KeyboardInterrupt), LiveServer(report, PORT if args.port is None else args.port) as server:
+        print(f"http://{server.names[0]}/: open it in a browser on this machine; Ctrl-C ends it", flush=True)
+        server.serve_forever(poll_interval=0.2)
     return 0
 
 

@@ -74,6 +74,21 @@ class EpisodeStore:
             advantages: Of messages, or of each of their tokens (`maporl.algorithms.algorithm.Update`).
             vocabulary: What the tokens say (`maporl.agents.pieces.vocabulary`).
         """
+        self.write_tokens(name, episodes, advantages=advantages, vocabulary=vocabulary)
+        whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]
+        write_whole(
+            self.folder / f"{name}.jsonl", lambda part: write_records(part, whole)
+        )  # last: it says that the shard is there
+
+    def write_tokens(
+        self,
+        name: str,
+        episodes: Sequence[Episode],
+        *,
+        advantages: Mapping[Place, float | np.ndarray] | None = None,
+        vocabulary: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the tokens alone, of the first discussions of a file of records; the arguments of `write`."""
         numbers: dict[int, int] = {}
         places: list[tuple[int, int, int]] = []
         messages: list[Completion] = []
@@ -106,10 +121,6 @@ class EpisodeStore:
                 ).astype(np.float32)
             about = {"vocabulary": json.dumps(vocabulary)} if vocabulary else None
             write_whole(tokens, lambda part: save_file(tensors, part, about))
-        whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]
-        write_whole(
-            self.folder / f"{name}.jsonl", lambda part: write_records(part, whole)
-        )  # last: it says that the shard is there
 
     def read(self, name: str, views: Views | None = None) -> list[Episode]:
         """The discussions of a shard.

@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from maporl.benchmarks.report.data import Payload, collect
 from maporl.benchmarks.report.html import page
 from maporl.errors import UserValueError
 
-__all__ = ["HOST", "LiveReport", "serve"]
+__all__ = ["HOST", "LiveReport", "LiveServer"]
 
 HOST = "127.0.0.1"
 
@@ -99,41 +99,43 @@ def _state(paths: Sequence[Path]) -> Iterator[tuple[str, int, int]]:
             yield str(file), found.st_mtime_ns, found.st_size
 
 
-def serve(report: LiveReport, port: int, started: Callable[[str], None]) -> None:
-    """Serve the report until the process is interrupted (Ctrl-C).
+class LiveServer(ThreadingHTTPServer):
+    """Serves a report to this machine.
 
     Args:
         report: What is shown.
         port: Of the loopback address; 0 takes a free one.
-        started: Told the address once it can be opened.
 
     Raises:
         ValueError: The port cannot be had.
     """
-    try:
-        server = ThreadingHTTPServer((HOST, port), _Handler)
-    except (OSError, OverflowError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it must be between 0 and 65535"
-        raise UserValueError(
-            f"--port {port} cannot be had ({why}); give another, or --port 0 for one that is free."
-        ) from error
-    server.report = report  # type: ignore[attr-defined]
-    with server:
-        started(f"http://{HOST}:{server.server_port}/")
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever(poll_interval=0.2)
+
+    def __init__(self, report: LiveReport, port: int) -> None:
+        self.report = report
+        try:
+            super().__init__((HOST, port), _Handler)
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it must be between 0 and 65535"
+            raise UserValueError(
+                f"--port {port} cannot be had ({why}); give another, or --port 0 for one that is free."
+            ) from error
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """How those who are answered call it."""
+        return f"{HOST}:{self.server_port}", f"localhost:{self.server_port}"
 
 
 class _Handler(BaseHTTPRequestHandler):
     """Answers GET / and GET /news; everything else, and everybody else, is refused."""
 
+    server: LiveServer
     server_version, sys_version = "maporl", ""
 
     def do_GET(self) -> None:
-        port = self.server.server_port  # type: ignore[attr-defined]
-        if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
-            return self._answer(403, "text/plain", f"This page is for {HOST}:{port} alone.\n")
-        report: LiveReport = self.server.report  # type: ignore[attr-defined]
+        if self.headers.get("Host") not in self.server.names:
+            return self._answer(403, "text/plain", f"This page is for {self.server.names[0]} alone.\n")
+        report = self.server.report
         asked = urlsplit(self.path)
         try:
             if asked.path == "/":

@@ -18,6 +18,7 @@ from maporl.rollouts.records import Record, costs_of
 from maporl.settings import read_yaml_file
 from maporl.text_files import read_json
 from maporl.training.config import RunConfig
+from maporl.training.run_folder import RunFolder
 
 __all__ = ["RunView"]
 
@@ -73,7 +74,8 @@ class RunView:
         seconds = [y for name in ("time/rollout_s", "time/update_s") for _, y in curve_of(self.folder).get(name, ())]
         return {
             "name": cell.run_name,
-            **{name: getattr(cell, name) for name in ("task", "seed", "status", "error")},
+            **{name: getattr(cell, name) for name in ("task", "seed", "error")},
+            "status": RunFolder(self.folder).status,
             "algorithm": config.get("algorithm", RunConfig.algorithm),
             "model": config.get("model", RunConfig.model),
             "done": max(iterations, default=0),

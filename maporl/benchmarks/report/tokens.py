@@ -34,7 +34,7 @@ class Tokens:
 
     def add(self, first: int, cell: Cell, records: Sequence[Record]) -> None:
         """Take what was kept of a record file; `first` is the number of its first discussion on the page."""
-        if not any("whole" in record for record in records) or self._size > PAGE:
+        if not records or self._size > PAGE:
             return
         try:
             kept = EpisodeStore(cell.records_file.parent).tokens(cell.records_file.stem)

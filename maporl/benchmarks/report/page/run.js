@@ -8,7 +8,7 @@ const alone = () => plainRuns().length === 1 && figures.cells.every((cell) => ce
 const labelOfCell = (cell) => (alone() && cell.run_name ? cell.label.slice(cell.run_name.length + 2) : cell.label);
 
 function runNode(run, number) {
-  const heading = alone() ? null : el("h2", plain(run.name), el("span.sub", "run"));
+  const heading = alone() ? el("h2.hidden", "The run") : el("h2", plain(run.name), el("span.sub", "run"));
   return el(
     "section.task.run",
     {id: `run-${number}`, "aria-label": `Run ${plain(run.name)}`},
@@ -25,9 +25,7 @@ function runNode(run, number) {
 }
 
 function standingNode(run) {
-  const over = run.status === "complete" || run.done >= run.iterations;
-  const word = run.status === "running" ? (over ? "ending" : "running, or interrupted") : run.status;
-  const badge = el(`span.badge.${run.status}`, word);
+  const badge = el(`span.badge.${plain(run.status)}`, plain(run.status));
   const facts = [
     `${plain(run.algorithm)} on ${plain(run.task)}`,
     `iteration ${count(run.done)} of ${count(run.iterations)}`,

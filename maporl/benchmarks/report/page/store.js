@@ -120,14 +120,16 @@ const store = {
   },
 };
 
-// How many characters several questions begin with, up to a word; 0 where that is short.
+// How many characters several questions begin with, up to the last sentence, or some words back; 0 where that is short.
 function sharedBeginning(questions) {
   const [first, ...others] = [...new Set(questions.map(([, , text]) => text))];
   if (!others.length) return 0;
   let length = first.length;
   for (const text of others) while (!text.startsWith(first.slice(0, length))) length = Math.min(length - 1, text.length);
-  const whole = first.slice(0, length).search(/\S*$/);
-  return whole > 24 ? whole : 0;
+  const shared = first.slice(0, length);
+  const sentence = Math.max(shared.lastIndexOf(". ") + 2, shared.lastIndexOf("\n") + 1);
+  const cut = length - sentence < 60 ? sentence : shared.lastIndexOf(" ", length - 24) + 1;
+  return cut > 24 ? cut : 0;
 }
 
 const index_ = (i, column) => store.index[column][i];

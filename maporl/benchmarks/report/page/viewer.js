@@ -38,11 +38,14 @@ const viewer = {
   // Reads again what there is, in a live page: discussions are only added, and the one that is read stays as it is drawn.
   async renew() {
     const key = this.current === null ? null : store.key(this.current);
+    const peers = () => (key === null ? [] : store.byQuestion[index_(this.current, "question")]);
+    const before = peers();
     await store.open();
     difficult = null;
     buildFilters();
     if (key === null) return alone() ? this.startRun() : this.filter();
     this.current = store.find(key);
+    if (before.some((i, k) => peers()[k] !== i)) await this.draw(); // what is drawn speaks of other numbers
     showCriteria();
     const base = within(this.criteria);
     showCounts(base);
