@@ -109,8 +109,7 @@ def evaluate(
         if judged:
             metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
     metrics |= {f"eval/measure/{name}": value for name, value in mean_measures(e.transcript for e in episodes).items()}
-    records = [record(e, a, greedy=greedy) for e, a in zip(episodes, answers, strict=True)]
-    return Evaluation(metrics, records, episodes)
+    return Evaluation(metrics, [record(*both, greedy=greedy) for both in zip(episodes, answers, strict=True)], episodes)
 
 
 def _speedups(episodes: Sequence[Episode], answers: Sequence[TeamAnswer], prefix: str) -> dict[str, float]:

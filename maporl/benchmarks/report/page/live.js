@@ -77,7 +77,7 @@ function showPulse(state, title) {
   pulse.hidden = false;
   pulse.dataset.state = state;
   pulse.title = title;
-  pulse.textContent = state;
+  pulse.replaceChildren(el("span.wide", state)); // on a phone the dot alone
 }
 
 ready.then(askForNews);

@@ -90,20 +90,26 @@ function evaluationsNode(run) {
   if (!run.evaluations.length) return null;
   const rounds = Math.max(...run.evaluations.map((one) => one.rounds.length));
   const gains = run.evaluations.some((one) => one.gain);
-  const heads = ["Iteration", "Questions", "Team, %", ...Array.from({length: rounds}, (_, r) => `Round ${r + 1}, %`)];
+  const heads = ["Iteration", "Split", "Team, %", ...Array.from({length: rounds}, (_, r) => `Round ${r + 1}, %`)];
   if (gains) heads.push("Against the first");
   const share = (one) => (one ? [el("strong", percent(one.accuracy)), el("span.sub", range(one.low, one.high, percent))] : "–");
+  const cells = (one) => [
+    [one.split === "other" ? plain(one.name) : one.split, el("span.sub", many(one.questions, "question"), one.greedy ? "" : ", sampled")],
+    share(one),
+    ...Array.from({length: rounds}, (_, r) => share(one.rounds[r])),
+    ...(gains ? [one.gain ? gainNode(one.gain) : ""] : []),
+  ];
+  // Roles, and the name of the column with every cell, for phones, where a row is no line.
   const line = (one) =>
     el(
       "tr",
-      el("th", {scope: "row"}, el("a", {href: listLink(one.cell)}, one.iteration === null ? plain(one.name) : count(one.iteration))),
-      el("td", one.split === "other" ? plain(one.name) : one.split, el("span.sub", count(one.questions), one.greedy ? "" : ", sampled")),
-      el("td.number", share(one)),
-      Array.from({length: rounds}, (_, r) => el("td.number", share(one.rounds[r]))),
-      gains ? el("td.number", one.gain ? gainNode(one.gain) : "") : null,
+      {role: "row"},
+      el("th", {scope: "row", role: "rowheader", "data-name": heads[0]}, el("a", {href: listLink(one.cell)}, one.iteration === null ? plain(one.name) : count(one.iteration))),
+      cells(one).map((content, k) => el(k ? "td.number" : "td", {role: "cell", "data-name": heads[k + 1]}, content)),
     );
   const table = el(
     "table.evaluations",
+    {role: "table"},
     el("caption.hidden", `Evaluations of ${plain(run.name)} in the order of time`),
     el("thead", el("tr", heads.map((name, k) => el(k < 2 ? "th" : "th.number", {scope: "col"}, name)))),
     el("tbody", run.evaluations.map(line)),
@@ -167,7 +173,7 @@ function runCollaboration(run) {
 
 function settingsOfRun(run) {
   const {chosen, usual, defaults, prompts} = run.settings;
-  const usually = (name) => ((defaults[name] ?? null) !== null ? el("span.sub", "default ", settingNode(defaults[name])) : null);
+  const usually = (name) => (![null, undefined, ""].includes(defaults[name]) ? el("span.sub", "default ", settingNode(defaults[name])) : null);
   const list = (entries) =>
     el("dl.settings.wide", Object.entries(entries).map(([name, value]) => el("div", el("dt", plain(name)), el("dd", settingNode(value), usually(name)))));
   const {versions = {}, ...machine} = run.machine;
