@@ -13,6 +13,9 @@ from maporl.benchmarks.report.figures import Axis, Figure, Points, Series
 
 __all__ = ["LINES", "constants", "curves_of"]
 
+Metrics = Mapping[str, Sequence[Sequence[float]]]
+"""Metric -> [(iteration, value)]."""
+
 LINES = 32
 """Lines of one plot that have a look of their own, named "line:0" and so on."""
 
@@ -58,9 +61,7 @@ KINDS = (
 """What is looked at first; everything else follows under its own name."""
 
 
-def curves_of(
-    metrics: Mapping[str, Points], judged: Sequence[Mapping[str, float]]
-) -> tuple[list[Figure], list[Figure]]:
+def curves_of(metrics: Metrics, judged: Sequence[Mapping[str, float]]) -> tuple[list[Figure], list[Figure]]:
     """The plots that are looked at first, and those of all other metrics that change.
 
     Args:
@@ -73,7 +74,7 @@ def curves_of(
     left.pop("rollout/accuracy_last_round", None)  # the last of the rounds
     for kind in KINDS:
         first += _plot(kind, left)
-    more = []
+    more: list[Figure] = []
     for stem in sorted({_stem(name) for name in left}):
         members = rf"(?:rollout/|eval/)?{re.escape(stem)}(?:_round_(\d+)|/(.+))?"
         own = [name for name in left if _stem(name) == stem]
@@ -82,13 +83,13 @@ def curves_of(
     return first, more
 
 
-def constants(metrics: Mapping[str, Points]) -> dict[str, float]:
+def constants(metrics: Metrics) -> dict[str, float]:
     """Metrics that had one value throughout, of at least two."""
     changing = _changing(metrics)
     return {n: points[0][1] for n, points in metrics.items() if len(points) > 1 and n not in changing}
 
 
-def _changing(metrics: Mapping[str, Points]) -> dict[str, Points]:
+def _changing(metrics: Metrics) -> dict[str, Points]:
     known = {name: [(x, y) for x, y in points if math.isfinite(y)] for name, points in metrics.items()}
     return {name: points for name, points in known.items() if len({y for _, y in points}) > 1 or len(points) == 1}
 

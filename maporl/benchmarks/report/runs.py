@@ -70,8 +70,9 @@ class RunView:
         metrics = curve_of(self.folder, self.points)
         judged = [one for one in self._evaluations if one["split"] == "validation" and one["iteration"] is not None]
         first, more = curves_of(metrics, judged)
-        iterations = [int(x) for name, points in metrics.items() if not name.startswith("eval/") for x, _ in points]
-        seconds = [y for name in ("time/rollout_s", "time/update_s") for _, y in curve_of(self.folder).get(name, ())]
+        every = curve_of(self.folder)
+        iterations = [int(x) for name, points in every.items() if not name.startswith("eval/") for x, _ in points]
+        seconds = [y for name in ("time/rollout_s", "time/update_s") for _, y in every.get(name, ())]
         return {
             "name": cell.run_name,
             **{name: getattr(cell, name) for name in ("task", "seed", "error")},

@@ -55,7 +55,7 @@ class Tokens:
 def _text(record: Record, number: int, kept: KeptTokens) -> str | None:
     """The tokens of a discussion, as JSON: its distinct ones, and of each turn the numbers of those that were read and written."""
     words: dict[tuple[int, str, bool], int] = {}
-    turns = []
+    turns: list[list[Any] | None] = []
     for i, turn in enumerate(record["turns"]):
         said, known = kept.messages.get((number, i)), kept.vocabulary.get(turn["agent"])
         if said is None or known is None or not len(said.completion_ids):

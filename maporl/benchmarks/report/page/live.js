@@ -53,8 +53,18 @@ function keepingPlace(node, draw) {
     });
   };
   const folds = () => named("details", (one) => one.querySelector("summary").textContent.replace(/\d+/g, "#"));
-  const menus = () => named("select", (one) => [...one.options].slice(0, 3).map((option) => option.value).join());
-  const open = new Set(folds().filter(([, one]) => one.open).map(([key]) => key));
+  const menus = () =>
+    named("select", (one) =>
+      [...one.options]
+        .slice(0, 3)
+        .map((option) => option.value)
+        .join(),
+    );
+  const open = new Set(
+    folds()
+      .filter(([, one]) => one.open)
+      .map(([key]) => key),
+  );
   const chosen = new Map(menus().map(([key, one]) => [key, one.value]));
   const focused = folds().find(([, one]) => one.querySelector("summary") === document.activeElement)?.[0];
   const {scrollX, scrollY} = window;

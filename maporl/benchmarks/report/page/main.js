@@ -64,7 +64,7 @@ function notesNodes() {
   const names = {failed: "Failed", running: "Not finished", waiting: "Not started", "left out": "Left out"};
   return Object.entries(names).flatMap(([kind, name]) => {
     const notes = figures.notes.filter((note) => note.kind === kind);
-    if (!notes.length) return [];
+    if (!notes.length || (alone() && kind === "running")) return []; // its own line says how it stands
     const items = el(
       "ul",
       notes.map((note) => el("li", textNodes(note.text))),

@@ -137,7 +137,8 @@ function axes({x, y, width, height, xLabel, yLabel, xShow, yShow}) {
   }
   for (const tick of x.ticks) {
     nodes.push(svg("line.notch", {x1: x(tick), x2: x(tick), y1: base, y2: base + 4}));
-    nodes.push(svg("text.tick", {x: x(tick), y: base + 18, "text-anchor": "middle"}, xShow(tick)));
+    const last = x(tick) > width - 20; // its middle would leave the drawing
+    nodes.push(svg("text.tick", {x: last ? width : x(tick), y: base + 18, "text-anchor": last ? "end" : "middle"}, xShow(tick)));
   }
   nodes.push(svg("line.base", {x1: MARGIN.left, x2: width, y1: base, y2: base}));
   nodes.push(svg("text.axis", {x: (MARGIN.left + width) / 2, y: height - 4, "text-anchor": "middle"}, xLabel));

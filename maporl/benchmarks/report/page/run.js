@@ -42,7 +42,10 @@ function endsNode(run) {
   const when = (one) => (one.iteration ? `after iteration ${count(one.iteration)}` : "before training");
   const shown = [
     ...judged.slice(0, 1).map((one) => [`Validation, ${when(one)}`, one]),
-    ...judged.slice(1).slice(-1).map((one) => [`Validation, ${when(one)}`, one]),
+    ...judged
+      .slice(1)
+      .slice(-1)
+      .map((one) => [`Validation, ${when(one)}`, one]),
     ...(test ? [["Test", test]] : []),
   ];
   if (!shown.length) return el("p.empty", "Nothing has been evaluated yet.");
@@ -62,8 +65,11 @@ function endsNode(run) {
 
 function gainNode({difference, low, high}) {
   const kind = low > 0 ? "better" : high < 0 ? "worse" : "same";
-  return el(`span.said.${kind}`, {title: "Against the first validation, paired by question; 95 % interval"},
-    `${points(difference)} (${range(low, high, points)})`);
+  return el(
+    `span.said.${kind}`,
+    {title: "Against the first validation, paired by question; 95 % interval"},
+    `${points(difference)} (${range(low, high, points)})`,
+  );
 }
 
 function curvesNode(run) {
@@ -80,7 +86,10 @@ function curvesNode(run) {
     constant.length
       ? details(
           `${many(constant.length, "metric")} that did not change`,
-          el("ul.constants", constant.map(([name, value]) => el("li", plain(name), " ", el("b", sized(value))))),
+          el(
+            "ul.constants",
+            constant.map(([name, value]) => el("li", plain(name), " ", el("b", sized(value)))),
+          ),
         )
       : null,
   );
@@ -92,9 +101,13 @@ function evaluationsNode(run) {
   const gains = run.evaluations.some((one) => one.gain);
   const heads = ["Iteration", "Split", "Team, %", ...Array.from({length: rounds}, (_, r) => `Round ${r + 1}, %`)];
   if (gains) heads.push("Against the first");
-  const share = (one) => (one ? [el("strong", percent(one.accuracy)), el("span.sub", range(one.low, one.high, percent))] : "–");
+  const share = (one) =>
+    one ? [el("strong", percent(one.accuracy)), el("span.sub", range(one.low, one.high, percent))] : "–";
   const cells = (one) => [
-    [one.split === "other" ? plain(one.name) : one.split, el("span.sub", many(one.questions, "question"), one.greedy ? "" : ", sampled")],
+    [
+      one.split === "other" ? plain(one.name) : one.split,
+      el("span.sub", many(one.questions, "question"), one.greedy ? "" : ", sampled"),
+    ],
     share(one),
     ...Array.from({length: rounds}, (_, r) => share(one.rounds[r])),
     ...(gains ? [one.gain ? gainNode(one.gain) : ""] : []),
@@ -104,14 +117,24 @@ function evaluationsNode(run) {
     el(
       "tr",
       {role: "row"},
-      el("th", {scope: "row", role: "rowheader", "data-name": heads[0]}, el("a", {href: listLink(one.cell)}, one.iteration === null ? plain(one.name) : count(one.iteration))),
+      el(
+        "th",
+        {scope: "row", role: "rowheader", "data-name": heads[0]},
+        el("a", {href: listLink(one.cell)}, one.iteration === null ? plain(one.name) : count(one.iteration)),
+      ),
       cells(one).map((content, k) => el(k ? "td.number" : "td", {role: "cell", "data-name": heads[k + 1]}, content)),
     );
   const table = el(
     "table.evaluations",
     {role: "table"},
     el("caption.hidden", `Evaluations of ${plain(run.name)} in the order of time`),
-    el("thead", el("tr", heads.map((name, k) => el(k < 2 ? "th" : "th.number", {scope: "col"}, name)))),
+    el(
+      "thead",
+      el(
+        "tr",
+        heads.map((name, k) => el(k < 2 ? "th" : "th.number", {scope: "col"}, name)),
+      ),
+    ),
     el("tbody", run.evaluations.map(line)),
   );
   return el(
@@ -139,7 +162,10 @@ function changesOfRun(run) {
   return el(
     "section",
     el("h3", "What changed"),
-    el("p.note", `The same ${many(change.questions, "question")}, ${plain(before)} and ${plain(after)}; a link shows both discussions side by side.`),
+    el(
+      "p.note",
+      `The same ${many(change.questions, "question")}, ${plain(before)} and ${plain(after)}; a link shows both discussions side by side.`,
+    ),
     el(
       "ul.changes",
       row("not right before, right now", change.wrong_right, "better"),
@@ -153,8 +179,15 @@ function changesOfRun(run) {
 function samplesNode(run) {
   if (!run.samples.length) return null;
   const link = ({cell, iteration, discussions}) =>
-    el("li", el("a", {href: listLink(cell)}, iteration === null ? plain(labelOfCell(figures.cells[cell])) : `Iteration ${count(iteration)}`),
-      el("span.sub", many(discussions, "discussion")));
+    el(
+      "li",
+      el(
+        "a",
+        {href: listLink(cell)},
+        iteration === null ? plain(labelOfCell(figures.cells[cell])) : `Iteration ${count(iteration)}`,
+      ),
+      el("span.sub", many(discussions, "discussion")),
+    );
   return el(
     "section",
     el("h3", "What it learned from"),
@@ -173,9 +206,15 @@ function runCollaboration(run) {
 
 function settingsOfRun(run) {
   const {chosen, usual, defaults, prompts} = run.settings;
-  const usually = (name) => (![null, undefined, ""].includes(defaults[name]) ? el("span.sub", "default ", settingNode(defaults[name])) : null);
+  const usually = (name) =>
+    ![null, undefined, ""].includes(defaults[name]) ? el("span.sub", "default ", settingNode(defaults[name])) : null;
   const list = (entries) =>
-    el("dl.settings.wide", Object.entries(entries).map(([name, value]) => el("div", el("dt", plain(name)), el("dd", settingNode(value), usually(name)))));
+    el(
+      "dl.settings.wide",
+      Object.entries(entries).map(([name, value]) =>
+        el("div", el("dt", plain(name)), el("dd", settingNode(value), usually(name))),
+      ),
+    );
   const {versions = {}, ...machine} = run.machine;
   const made = {...machine, ...versions};
   return el(

@@ -40,7 +40,11 @@ function tokensNode(i, k) {
     button.setAttribute("aria-expanded", String(!open));
     if (open) return holder.replaceChildren();
     const turn = await hoard.turn(i, k);
-    holder.replaceChildren(...(turn ? [readNode(turn.read), writtenNode(turn.written)] : [el("p.note", "Nothing was sampled for this message.")]));
+    holder.replaceChildren(
+      ...(turn
+        ? [readNode(turn.read), writtenNode(turn.written)]
+        : [el("p.note", "Nothing was sampled for this message.")]),
+    );
   });
   return [button, holder];
 }
@@ -54,25 +58,38 @@ function readNode(read) {
   const flush = () => (run && nodes.push(...spelled(run)), (run = ""));
   for (const {text, special, id} of read) {
     if (!special) run += text;
-    else (flush(), nodes.push(el("span.special", {title: `control token ${id}`}, spelled(text))));
+    else flush(), nodes.push(el("span.special", {title: `control token ${id}`}, spelled(text)));
   }
   flush();
-  return el("section", el("h6", `Read: ${many(read.length, "token")}`), el("div.stream", {dir: "auto", tabindex: "0", role: "region", "aria-label": "What the model read"}, nodes));
+  return el(
+    "section",
+    el("h6", `Read: ${many(read.length, "token")}`),
+    el("div.stream", {dir: "auto", tabindex: "0", role: "region", "aria-label": "What the model read"}, nodes),
+  );
 }
 
 // Colours: the less likely, or the better and the worse, the deeper.
 const HUES = {
   "log-prob": (token) => (known(token.logprob) && !token.forced ? ["odd", Math.min(1, -token.logprob / 4)] : null),
-  advantage: (token, most) => (known(token.advantage) && most ? [token.advantage < 0 ? "bad" : "good", Math.abs(token.advantage) / most] : null),
+  advantage: (token, most) =>
+    known(token.advantage) && most ? [token.advantage < 0 ? "bad" : "good", Math.abs(token.advantage) / most] : null,
 };
 
 function writtenNode(written) {
   const most = Math.max(...written.map((token) => Math.abs(token.advantage ?? 0)));
   const fact = el("p.fact", {"aria-live": "polite"}, "Point at a token, or go through them with the arrow keys.");
   const spans = written.map((token, k) =>
-    el(token.special ? "span.token.special" : "span.token", {"data-k": k, title: tellingOf(token)}, spelled(token.text)),
+    el(
+      token.special ? "span.token.special" : "span.token",
+      {"data-k": k, title: tellingOf(token)},
+      spelled(token.text),
+    ),
   );
-  const stream = el("div.stream", {dir: "auto", tabindex: "0", role: "group", "aria-label": "What the model wrote"}, spans);
+  const stream = el(
+    "div.stream",
+    {dir: "auto", tabindex: "0", role: "group", "aria-label": "What the model wrote"},
+    spans,
+  );
   let at = -1;
   const tell = (k) => {
     spans[at]?.classList.remove("here");
@@ -101,15 +118,27 @@ function writtenNode(written) {
       spans[k].style.setProperty("--heat", depth.toFixed(3));
     });
   const choices = Object.keys(HUES).filter((by) => by !== "advantage" || most > 0);
-  const select = el("select", {onchange: () => paint(select.value)}, choices.map((by) => el("option", {value: by}, by)));
+  const select = el(
+    "select",
+    {onchange: () => paint(select.value)},
+    choices.map((by) => el("option", {value: by}, by)),
+  );
   paint("log-prob");
   const heads = ["Token", "Id", "Log-prob", "Probability", "Advantage"];
   const rows = written.map((token) => [
-    shownToken(token), String(token.id), token.forced ? "forced" : figure(token.logprob, 4), token.forced ? "–" : figure(Math.exp(token.logprob), 4), signedFigure(token.advantage),
+    shownToken(token),
+    String(token.id),
+    token.forced ? "forced" : figure(token.logprob, 4),
+    token.forced ? "–" : figure(Math.exp(token.logprob), 4),
+    signedFigure(token.advantage),
   ]);
   return el(
     "section",
-    el("h6", `Wrote: ${many(written.length, "token")}`, choices.length > 1 ? el("label.choose", "Colour ", select) : null),
+    el(
+      "h6",
+      `Wrote: ${many(written.length, "token")}`,
+      choices.length > 1 ? el("label.choose", "Colour ", select) : null,
+    ),
     stream,
     fact,
     details("As a table", tableOf("Tokens of this message", heads, rows)),
