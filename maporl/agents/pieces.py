@@ -20,12 +20,10 @@ def pieces(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
     texts = {}
     for id, name in zip(wanted, tokenizer.convert_ids_to_tokens(wanted), strict=True):
         text = tokenizer.decode([id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if str(name).startswith("\u2581") and not text.startswith(" "):  # SentencePiece takes a text's first space away
+            text = f" {text}"
         if not text or "\ufffd" in text:
             text = str(name)
-        elif str(name).startswith("\u2581") and not text.startswith(
-            " "
-        ):  # SentencePiece takes a text's first space away
-            text = f" {text}"
         texts[id] = text
     return texts
 

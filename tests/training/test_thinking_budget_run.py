@@ -45,12 +45,9 @@ def test_a_run_learns_within_a_budget(thinker: str, tmp_path: Path, algorithm: s
     tokens = store.tokens(store.names[0])
     for (n, i), credit in tokens.advantages.items():
         said, turn = tokens.messages[n, i], records[n]["turns"][i]
-        known = tokens.vocabulary[turn["agent"]]
-        words = [known["texts"][str(t)] for t in said.completion_ids.tolist() if t not in known["special"]]
-        assert turn["text"] in "".join(words).replace("\u2581", " ") or not turn["text"]
-        assert (
-            np.isnan(credit).tolist() == (said.forced if said.forced is not None else np.isnan(credit) & False).tolist()
-        )
+        texts = tokens.vocabulary[turn["agent"]]["texts"]
+        assert said.forced is None or "\n</think>\n\n" in "".join(texts[str(t)] for t in said.completion_ids.tolist())
+        assert np.isnan(credit).tolist() == ([False] * len(credit) if said.forced is None else said.forced.tolist())
         assert np.nanmean(credit, dtype=np.float64) == pytest.approx(turn["advantage"], abs=1e-6)
     assert len(tokens.advantages) == len(forced)
 
