@@ -87,10 +87,8 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
             cells.append(_cell(cell, count))
             if cell.team and cell.split in JUDGED:
                 sampled += [r for r in records if not r["greedy"]] or records
-        if sampled:
-            first = members[0]
-            if found := _metrics(sampled, first, discussions.problems):
-                metrics.append(_entry(first) | {"metrics": found})
+        if sampled and (found := _metrics(sampled, members[0], discussions.problems)):
+            metrics.append(_entry(members[0]) | {"metrics": found})
     for run, name in runs.items():
         trees.add(run, name)
     rows = {row["method"] for row in summary.get("rows", ())}
@@ -103,10 +101,7 @@ def collect(results: Results, summary: Mapping[str, Any], *, title: str | None =
         "built": datetime.now(UTC).isoformat(timespec="minutes"),
         "version": __version__,
         "settings": results.settings,
-        "notes": [
-            *_notes(results),
-            *({"kind": "left out", "text": text} for text in discussions.problems + trees.problems + tokens.problems),
-        ],
+        "notes": _notes(results, discussions.problems + trees.problems + tokens.problems),
         "cells": cells,
         "discussions": len(discussions),
         "trees": len(trees),
@@ -167,7 +162,7 @@ def _name(cell: Cell) -> str:
     return f"{cell.task}, {label}, seed {cell.seed}"
 
 
-def _notes(results: Results) -> list[dict[str, str]]:
+def _notes(results: Results, more: Sequence[str]) -> list[dict[str, str]]:
     """What a reader must know before trusting a figure: what failed, what is not done, what was left out."""
     notes = [
         {"kind": "failed", "text": f"{_name(cell)}: {cell.error or 'no reason was written down'}"}
@@ -179,4 +174,4 @@ def _notes(results: Results) -> list[dict[str, str]]:
         notes += [{"kind": status, "text": f"{name}: {words}"} for name in names[:8]]
         notes += [{"kind": status, "text": f"and {len(names) - 8} more: {words}"}] if len(names) > 8 else []
     notes += [{"kind": "left out", "text": text} for cell in results.cells for text in cell.problems]
-    return notes + [{"kind": "left out", "text": text} for text in results.problems]
+    return notes + [{"kind": "left out", "text": text} for text in (*results.problems, *more)]
