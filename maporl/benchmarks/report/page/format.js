@@ -46,7 +46,7 @@ function figure(number, digits = 3) {
 // Of any size: what would be 0 with four decimals is written with a power of ten.
 function sized(number) {
   if (!known(number) || number === 0 || Math.abs(number) >= 1e-3) return figure(number, 4);
-  return number.toExponential(1).replaceAll("-", MINUS);
+  return number.toExponential(1).replace(".0e", "e").replaceAll("-", MINUS);
 }
 
 function duration(seconds) {
