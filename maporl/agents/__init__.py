@@ -1,7 +1,11 @@
-"""Who speaks: language models with adapters, small policies, scripts, and teams of them."""
+"""Who speaks: language models with adapters, small policies, scripts, and teams of them.
+
+Classes are imported when they are asked for, so that what only reads prompts or settings does not wait for torch.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +20,21 @@ if TYPE_CHECKING:
     from maporl.agents.sampling.settings import Sampling
     from maporl.agents.small_policy import SmallAgent, SmallPolicy
     from maporl.agents.team import Team
+
+_MODULES = {
+    "agent": ["Agent", "Learner", "ScriptedAgent", "SilentAgent"],
+    "isolated": ["IsolatedAgent"],
+    "llm_agent": ["LLMAgent"],
+    "loading": ["Loader", "Voice"],
+    "models.critic": ["Critic"],
+    "models.policy": ["LoRA", "Policy"],
+    "prompts": ["PromptTemplate"],
+    "sampling.sampler": ["Request", "Sampled", "Sampler"],
+    "sampling.settings": ["Sampling"],
+    "small_policy": ["SmallAgent", "SmallPolicy"],
+    "team": ["Team"],
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Agent",
@@ -39,26 +58,8 @@ __all__ = [
     "Voice",
 ]
 
-_HOMES = {
-    "agent": ("Agent", "Learner", "ScriptedAgent", "SilentAgent"),
-    "isolated": ("IsolatedAgent",),
-    "llm_agent": ("LLMAgent",),
-    "loading": ("Loader", "Voice"),
-    "models.critic": ("Critic",),
-    "models.policy": ("LoRA", "Policy"),
-    "prompts": ("PromptTemplate",),
-    "sampling.sampler": ("Request", "Sampled", "Sampler"),
-    "sampling.settings": ("Sampling",),
-    "small_policy": ("SmallAgent", "SmallPolicy"),
-    "team": ("Team",),
-}
-
 
 def __getattr__(name: str) -> Any:
-    """Load torch only when something that needs it is asked for: prompts, which reports show, do not."""
-    import importlib
-
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"maporl.agents.{home}"), name)
-    raise AttributeError(f"module 'maporl.agents' has no attribute {name!r}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,8 +15,6 @@ from maporl.errors import UserValueError
 
 __all__ = ["add_arguments", "run"]
 
-PORT = 6066
-
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="study folder or run folder")
@@ -79,6 +77,10 @@ def run(args: argparse.Namespace) -> int:
     if args.tables:
         print(f"{args.tables}: tables and plots")
     return 0
+
+
+PORT = 6066
+"""Of a live page, unless another is asked for."""
 
 
 def _serve(args: argparse.Namespace) -> int:

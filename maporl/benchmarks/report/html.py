@@ -21,6 +21,9 @@ from maporl.errors import UserValueError
 
 __all__ = ["LIVE", "SCRIPTS", "page", "write_report"]
 
+LIVE = "live.js"
+"""Behind all others on a page that is served (`maporl.benchmarks.report.live`): it asks its server for what is new, and nobody else."""
+
 SCRIPTS = (
     "dom.js",
     "format.js",
@@ -48,9 +51,6 @@ SCRIPTS = (
     "main.js",
 )
 """In the order in which they are read: one scope, later files use earlier ones."""
-
-LIVE = "live.js"
-"""Behind them on a page that is served (`maporl.benchmarks.report.live`): it asks its server for what is new, and nobody else."""
 
 
 def write_report(payload: Payload, path: str | Path) -> Path:

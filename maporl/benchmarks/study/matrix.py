@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import platform
+import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import replace
+from importlib import metadata
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
+from maporl import __version__
 from maporl.atomic_files import write_whole
 from maporl.benchmarks.methods.naming import Named, named
 from maporl.benchmarks.study.best_seat import best_seat
@@ -28,7 +34,6 @@ from maporl.benchmarks.study.workers import News, OnNews, Workers, workers
 from maporl.errors import UserValueError
 from maporl.text_files import read_json
 from maporl.training.config import RunConfig
-from maporl.training.machine import machine
 from maporl.training.run_folder import RunFolder
 
 __all__ = ["News", "OnNews", "run_study"]
@@ -53,7 +58,7 @@ def run_study(study: Study, watch: OnNews | None = None, command: str = "") -> P
     matrix = _Matrix(study, whole, folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "study.yaml", whole.save)
-    write_whole(folder / "machine.json", json.dumps(machine(command=command), indent=2) + "\n")
+    write_whole(folder / "machine.json", json.dumps(_machine(command), indent=2) + "\n")
     with workers(study.num_workers, watch or (lambda news: None)) as running:
         matrix.run(running)
     return folder
@@ -341,3 +346,15 @@ def _united(study: Study, folder: Path) -> Study:
         seeds=(*study.seeds, *(seed for seed in before.seeds if seed not in study.seeds)),
         algorithms={**{a: s for a, s in before.algorithms.items() if a not in trained}, **study.algorithms},
     )
+
+
+def _machine(command: str) -> dict[str, Any]:
+    """What figures depend on beside the settings."""
+    packages = ("torch", "transformers", "peft", "trl", "pettingzoo", "gymnasium", "numpy", "scipy")
+    return {
+        "command": command,
+        "started": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": sys.version.split()[0],
+        "versions": {"maporl": __version__, **{name: metadata.version(name) for name in packages}},
+    }
