@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from maporl.agents.team import Team
 from maporl.errors import UserValueError
 from maporl.types import Episode
@@ -20,12 +22,12 @@ class Update:
 
     Attributes:
         metrics: Named ``train/...``.
-        advantages: (number of the episode, number of the turn) -> mean advantage of its tokens. For people to read; an algorithm may
-            leave it empty.
+        advantages: (number of the episode, number of the turn) -> advantage of the message, or of each of its tokens, [T], NaN of forced
+            ones. For people to read; an algorithm may leave it empty.
     """
 
     metrics: dict[str, float]
-    advantages: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    advantages: Mapping[tuple[int, int], float | np.ndarray] = field(default_factory=dict)
 
 
 class Algorithm(ABC):

@@ -161,7 +161,8 @@ class PolicyGradient(GradientDescent):
         _warn_if_equal(batch.rewards)
         advantages = advantages[:, None].expand_as(batch.old_logprobs) if advantages.dim() == 1 else advantages
         mask = batch.sampled_mask
-        means = ((advantages * mask).sum(1) / mask.sum(1).clamp(min=1)).tolist()
+        table = advantages.masked_fill(~mask, torch.nan).numpy()
+        shown = {place: table[n, : len(batch.completions[n])].copy() for n, place in enumerate(batch.places)}
         every = np.arange(len(batch)) if rows is None else rows
         if self.num_epochs * self.num_minibatches > 1:  # else the only forward pass is the first
             batch = self.with_old_logprobs(batch)
@@ -187,7 +188,7 @@ class PolicyGradient(GradientDescent):
             "train/learning_rate": float(next(iter(self.schedulers.values())).get_last_lr()[0]),
         }
         self._say_if_mismatched(metrics.get("train/logprob_mismatch", 0.0))
-        return Update(metrics, dict(zip(batch.places, means, strict=True)))
+        return Update(metrics, shown)
 
     def _say_if_mismatched(self, mismatch: float) -> None:
         """Warn, once, of a sampler that is another policy than the one trained."""

@@ -1,12 +1,13 @@
 """Write the report of studies and runs: one HTML file with the figures and every discussion, that opens from disk.
 
 RUN is a folder that maporl benchmark or maporl train wrote; both may still be going on, and the report says what is missing. A report
-that exists is written anew.
+that exists is written anew. With --live nothing is written: a page on this machine shows what is new by itself, until Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from maporl.cli.flags import Parser
@@ -24,10 +25,24 @@ def add_arguments(parser: Parser) -> None:
         "--tables", metavar="DIR", help="also write the tables (Markdown, CSV, LaTeX) and the plots (PNG, SVG) there"
     )
     parser.add_argument("--title", help="of the page [the study's, or the folders' names]")
+    parser.add_argument(
+        "--live", action="store_true", help="serve the page to this machine; it follows runs that go on"
+    )
+    parser.add_argument("--port", metavar="N", type=int, help=f"of --live; 0 takes a free one [{PORT}]")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the results, write the page, say what it holds and what it leaves out."""
+    """Read the results, write the page, say what it holds and what it leaves out; or serve it."""
+    for path in args.runs:
+        if not Path(path).exists():
+            raise UserValueError(
+                f"{path!r}: there is no such folder (a run that has just been started makes its own after its preflight); name one "
+                "that maporl benchmark or maporl train wrote."
+            )
+    if args.live:
+        return _serve(args)
+    if args.port is not None:
+        raise UserValueError("--port belongs to --live; give both, or leave it out.")
     output = (
         Path(args.output) if args.output else (Path(args.runs[0]) if len(args.runs) == 1 else Path()) / "report.html"
     )
@@ -61,6 +76,24 @@ def run(args: argparse.Namespace) -> int:
     print(f"{output}: {holds}, {size:.1f} MB; open it in a browser")
     if args.tables:
         print(f"{args.tables}: tables and plots")
+    return 0
+
+
+PORT = 6066
+"""Of a live page, unless another is asked for."""
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    for name in ("output", "tables"):
+        if getattr(args, name) is not None:
+            raise UserValueError(f"--{name} writes files, which --live does not; leave one of the two out.")
+    from maporl.benchmarks.report.live import LiveReport, LiveServer
+
+    report = LiveReport([Path(path) for path in args.runs], args.title)
+    with contextlib.suppress(KeyboardInterrupt), LiveServer(report, PORT if args.port is None else args.port) as server:
+        print(f"http://{server.names[0]}/: open it in a browser on this machine; Ctrl-C ends it", flush=True)
+        server.serve_forever(poll_interval=0.2)
     return 0
 
 

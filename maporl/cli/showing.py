@@ -173,7 +173,8 @@ def _cells(path: Path) -> list[Cell]:
             f"{str(path)!r}: there is no such file or folder; name a run, a study or a file of records."
         )
     if any((path / name).is_file() for name in ("study.yaml", "config.yaml")):
-        return list(load_results([path]).cells)
+        cells = list(load_results([path]).cells)
+        return cells if (path / "study.yaml").is_file() else [c for c in cells if c.records_file.is_file()] or cells
     files = (
         [path]
         if path.is_file()

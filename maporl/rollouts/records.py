@@ -95,24 +95,31 @@ def record(
 def sampled_records(
     env: DiscussionEnv,
     episodes: Iterable[Episode],
-    advantages: Mapping[tuple[int, int], float] | None = None,
+    advantages: Mapping[tuple[int, int], float | np.ndarray] | None = None,
 ) -> list[Record]:
     """Of discussions that a training sampled: what the task takes as the team's answer, numbered among those of one question.
 
     Args:
         env: The task.
         episodes: The discussions.
-        advantages: (number of the discussion, number of the turn) -> its advantage.
+        advantages: (number of the discussion, number of the turn) -> its advantage, or that of each of its tokens, of which the mean is
+            kept.
     """
     times: Counter[str] = Counter()
     records = []
     for n, episode in enumerate(episodes):
         t = episode.transcript
-        credit = None if advantages is None else [advantages.get((n, i)) for i in range(len(t.turns))]
+        credit = None if advantages is None else [_mean(advantages.get((n, i))) for i in range(len(t.turns))]
         answer = env.team_answer(t)
         records.append(record(episode, answer, greedy=False, sample=times[t.question.id], advantages=credit))
         times[t.question.id] += 1
     return records
+
+
+def _mean(advantage: float | np.ndarray | None) -> float | None:
+    """Over the tokens that the agent chose, which are all that have one."""
+    known = [] if advantage is None else np.atleast_1d(advantage)[~np.isnan(np.atleast_1d(advantage))]
+    return float(np.mean(known, dtype=np.float64)) if len(known) else None
 
 
 def encode_turn(turn: Turn, reward: float | None, advantage: float | None = None) -> Record:

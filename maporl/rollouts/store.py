@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from maporl.atomic_files import write_whole
@@ -16,7 +17,25 @@ from maporl.errors import UserValueError
 from maporl.rollouts.records import Record, decode_score, encode_score, read_records, write_records
 from maporl.types import Completion, Episode, Question, Transcript, Turn, Views
 
-__all__ = ["EpisodeStore", "encode_whole"]
+__all__ = ["EpisodeStore", "KeptTokens", "encode_whole"]
+
+Place = tuple[int, int]
+"""Number of a discussion, number of a turn in it."""
+
+
+@dataclass(frozen=True)
+class KeptTokens:
+    """The tokens of a shard, without its discussions.
+
+    Attributes:
+        messages: Of each message that was sampled: its tokens, without text and flags.
+        advantages: Of each message that something was learned from: [T] float32, of each of its tokens, NaN of forced ones.
+        vocabulary: Agent -> {"texts": {token: text}, "special": [control tokens]}; {} where nobody wrote it down.
+    """
+
+    messages: dict[Place, Completion] = field(default_factory=dict)
+    advantages: dict[Place, np.ndarray] = field(default_factory=dict)
+    vocabulary: dict[str, Any] = field(default_factory=dict)
 
 
 class EpisodeStore:
@@ -24,7 +43,9 @@ class EpisodeStore:
 
     The tensors of a shard: ``turns`` [K, 3] int64 (number of the record, of the turn, of its message), ``prompt_lengths`` and
     ``completion_lengths`` [M] int64, and, one message after the other, ``prompt_ids``, ``completion_ids`` int64, ``logprobs`` float32;
-    where a message has forced tokens, ``forced`` bool, too. What several discussions share, as those of a tree, is one message.
+    where a message has forced tokens, ``forced`` bool, and where advantages are known, ``advantages`` float32 (NaN: of no message that
+    was learned from), too. What several discussions share, as those of a tree, is one message. What the tokens say is JSON in the file's
+    metadata, ``vocabulary``.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -35,14 +56,39 @@ class EpisodeStore:
         """The names of all complete shards, sorted."""
         return sorted(file.stem for file in self.folder.glob("*.jsonl"))
 
-    def write(self, name: str, episodes: Sequence[Episode], records: Sequence[Record]) -> None:
+    def write(
+        self,
+        name: str,
+        episodes: Sequence[Episode],
+        records: Sequence[Record],
+        *,
+        advantages: Mapping[Place, float | np.ndarray] | None = None,
+        vocabulary: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write a shard, or replace it.
 
         Args:
             name: Of the shard.
             episodes: Finished discussions.
             records: Of each episode (`maporl.rollouts.records.record`).
+            advantages: Of messages, or of each of their tokens (`maporl.algorithms.algorithm.Update`).
+            vocabulary: What the tokens say (`maporl.agents.pieces.vocabulary`).
         """
+        self.write_tokens(name, episodes, advantages=advantages, vocabulary=vocabulary)
+        whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]
+        write_whole(
+            self.folder / f"{name}.jsonl", lambda part: write_records(part, whole)
+        )  # last: it says that the shard is there
+
+    def write_tokens(
+        self,
+        name: str,
+        episodes: Sequence[Episode],
+        *,
+        advantages: Mapping[Place, float | np.ndarray] | None = None,
+        vocabulary: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the tokens alone, of the first discussions of a file of records; the arguments of `write`."""
         numbers: dict[int, int] = {}
         places: list[tuple[int, int, int]] = []
         messages: list[Completion] = []
@@ -68,11 +114,13 @@ class EpisodeStore:
                 tensors["forced"] = np.concatenate(
                     [np.zeros(len(c.completion_ids), bool) if c.forced is None else c.forced for c in messages]
                 )
-            write_whole(tokens, lambda part: save_file(tensors, part))
-        whole = [{**r, "whole": encode_whole(e)} for r, e in zip(records, episodes, strict=True)]
-        write_whole(
-            self.folder / f"{name}.jsonl", lambda part: write_records(part, whole)
-        )  # last: it says that the shard is there
+            if advantages:
+                credit = {message: advantages[n, i] for n, i, message in places if (n, i) in advantages}
+                tensors["advantages"] = np.concatenate(
+                    [np.broadcast_to(credit.get(m, np.nan), len(c.completion_ids)) for m, c in enumerate(messages)]
+                ).astype(np.float32)
+            about = {"vocabulary": json.dumps(vocabulary)} if vocabulary else None
+            write_whole(tokens, lambda part: save_file(tensors, part, about))
 
     def read(self, name: str, views: Views | None = None) -> list[Episode]:
         """The discussions of a shard.
@@ -93,6 +141,22 @@ class EpisodeStore:
         tokens = _completions(load_file(file)) if file.is_file() else {}
         said: dict[int, Completion] = {}
         return [_episode(r, n, tokens, said, views) for n, r in enumerate(records)]
+
+    def tokens(self, name: str) -> KeptTokens:
+        """The tokens of a shard; none where nothing in it was sampled, or its file is gone."""
+        file = self.folder / f"{name}.safetensors"
+        if not file.is_file():
+            return KeptTokens()
+        tensors = load_file(file)
+        with safe_open(file, "np") as opened:
+            about = (opened.metadata() or {}).get("vocabulary", "{}")
+        messages, credit = _completions(tensors), tensors.get("advantages")
+        advantages = {}
+        if credit is not None:
+            parts = np.split(credit, np.cumsum(tensors["completion_lengths"])[:-1])
+            known = {place: parts[number] for place, (number, _) in messages.items()}
+            advantages = {place: part for place, part in known.items() if not np.isnan(part).all()}
+        return KeptTokens({place: said for place, (_, said) in messages.items()}, advantages, json.loads(about))
 
 
 def encode_whole(episode: Episode) -> dict[str, Any]:
@@ -118,8 +182,8 @@ def encode_whole(episode: Episode) -> dict[str, Any]:
     }
 
 
-Tokens = dict[tuple[int, int], tuple[int, Completion]]
-"""(number of the record, number of the turn) -> number of its message, and its tokens; text and flags are the record's."""
+Tokens = dict[Place, tuple[int, Completion]]
+"""Place -> number of its message, and its tokens; text and flags are the record's."""
 
 
 def _completions(tensors: dict[str, np.ndarray]) -> Tokens:

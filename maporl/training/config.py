@@ -91,8 +91,8 @@ class RunConfig:
         learning_rate: Of adapters and critics.
         num_eval_questions: Of each evaluation; at most as many as there are.
         eval_every: Iterations between evaluations on the validation split.
-        num_recorded_discussions: Training discussions that are kept with their advantages, of the first iteration, of those that an
-            evaluation follows, and of the last.
+        num_recorded_discussions: Training discussions that are kept with tokens and advantages, of the first iteration, of those that an
+            evaluation follows, and of the last; and discussions of an evaluation that are kept with tokens.
         eval_temperature: None decodes greedily in evaluations, a number samples.
         team_answer: How a discussion becomes one answer in evaluations: "protocol", "majority", "last_speaker", "confidence",
             "verifier" (votes weighted by what is stated | scored) or "best_of_history" (of all rounds, what is scored highest).

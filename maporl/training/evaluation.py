@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,11 @@ ENDS = ("truncated", "thinking_cut", "stopped")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics named ``eval/...``, and one JSON-ready record a discussion."""
+    """Metrics named ``eval/...``, one JSON-ready record a discussion, and the discussions themselves."""
 
     metrics: dict[str, float]
     records: list[dict[str, Any]]
+    episodes: Sequence[Episode] = field(default=(), repr=False)
 
     def save(self, path: str | Path) -> None:
         """Write the records as JSON lines."""
@@ -108,7 +109,7 @@ def evaluate(
         if judged:
             metrics[f"eval/accuracy_round_{r + 1}"] = float(np.mean(judged))
     metrics |= {f"eval/measure/{name}": value for name, value in mean_measures(e.transcript for e in episodes).items()}
-    return Evaluation(metrics, [record(e, a, greedy=greedy) for e, a in zip(episodes, answers, strict=True)])
+    return Evaluation(metrics, [record(*both, greedy=greedy) for both in zip(episodes, answers, strict=True)], episodes)
 
 
 def _speedups(episodes: Sequence[Episode], answers: Sequence[TeamAnswer], prefix: str) -> dict[str, float]:

@@ -16,6 +16,7 @@ from maporl.errors import UserValueError
 from maporl.roster import Roster
 from maporl.training.callbacks import Callback, Callbacks
 from maporl.training.config import RunConfig
+from maporl.training.machine import machine
 from maporl.training.preflight import checked
 from maporl.training.run_folder import RunFolder
 from maporl.training.threads import torch_settings
@@ -75,11 +76,21 @@ def train(
             RunFolder.create(folder.path, run.config.resolved(run.env))
             if found is not None:
                 found.save(folder.path / "preflight.json")
+        about = json.dumps(machine(device=_device(run.config)), indent=2)
+        (folder.path / "machine.json").write_text(about + "\n", encoding="utf-8")
         with folder.keeping_status(resumable=trainer.resumable):
             start = folder.restore(trainer) if resume is not None else 0
             write_questions(folder.path / "questions.json", run.env, leakage)
             run.train(trainer, start)
     return folder
+
+
+def _device(config: RunConfig) -> str:
+    """For people: what the models are computed on."""
+    import torch
+
+    device = config.resolved_device
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
 
 
 def load_team(

@@ -6,10 +6,12 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from maporl.agents.pieces import vocabulary
 from maporl.agents.team import Team
 from maporl.atomic_files import write_whole
 from maporl.envs.discussion import DiscussionEnv
@@ -118,10 +120,13 @@ class Run:
         """Evaluate the team and write that down under a name."""
         evaluation = evaluate_run(self.config, self.env, self.trainer.team, questions)
         evaluation.save(self.folder.path / "evaluations" / f"{name}.jsonl")
+        first = evaluation.episodes[: self.config.num_recorded_discussions]
+        said = vocabulary(self.trainer.team, first)
+        EpisodeStore(self.folder.path / "evaluations").write_tokens(name, first, vocabulary=said)
         prefix = "test/" if name == "test" else "eval/"
         metrics = {k.replace("eval/", prefix): v for k, v in evaluation.metrics.items()}
         self.folder.record(self.done, {"evaluation": name, **metrics})
-        self.callback.on_evaluation(name, self.done, Evaluation(metrics, evaluation.records))
+        self.callback.on_evaluation(name, self.done, replace(evaluation, metrics=metrics))
 
     def _evaluate_if_due(self, done: int) -> None:
         """Unless that has been done: a run may have been stopped just before it, or just after."""

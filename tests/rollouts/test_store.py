@@ -106,6 +106,32 @@ def test_checks_come_back_and_are_written_once(make_team: Callable, tmp_path: Pa
         assert ("checks" in turn["truth"]) == (truth != (held, failed)) and checks_of(turn) == list(truth)
 
 
+def test_tokens_are_read_without_discussions(make_team: Callable, env: Arithmetic, tmp_path: Path) -> None:
+    """Also of the first of a file's discussions alone, with what is known of each token."""
+    episodes = rollout(env, make_team(2, 2), env.questions("train")[:3], seed=0)
+    store = EpisodeStore(tmp_path)
+    said = {
+        (n, i): t.completion
+        for n, e in enumerate(episodes[:2])
+        for i, t in enumerate(e.transcript.turns)
+        if t.completion
+    }
+    (first, one), *others = said.items()
+    credit = {first: np.arange(len(one.completion_ids)) / 4, others[0][0]: -0.5}
+    words = {"agent_0": {"texts": {"5": "\ud83c half"}, "special": [5]}}
+    store.write_tokens("shard", episodes[:2], advantages=credit, vocabulary=words)
+    found = store.tokens("shard")
+    assert store.names == [] and found.vocabulary == words and found.messages.keys() == said.keys()
+    for place, message in said.items():
+        assert np.array_equal(found.messages[place].prompt_ids, message.prompt_ids)
+        assert np.array_equal(found.messages[place].logprobs, message.logprobs)
+    assert found.advantages.keys() == credit.keys() and np.array_equal(found.advantages[first], credit[first])
+    assert (found.advantages[others[0][0]] == -0.5).all()
+    store.write_tokens("shard", episodes[:1])
+    assert (store.tokens("shard").advantages, store.tokens("shard").vocabulary) == ({}, {})
+    assert store.tokens("nothing").messages == {}
+
+
 def test_a_shard_that_is_none(tmp_path: Path, env: Arithmetic) -> None:
     with pytest.raises(ValueError, match="holds no whole discussions; name a shard"):
         EpisodeStore(tmp_path).read("nothing")

@@ -123,7 +123,8 @@ class TestFolder:
 
     def test_records_hold_whole_discussions(self, finished: RunFolder) -> None:
         files = sorted(p.name for p in (finished.path / "evaluations").iterdir())
-        assert files == ["iteration_0000.jsonl", "iteration_0002.jsonl", "iteration_0004.jsonl", "test.jsonl"]
+        names = ("iteration_0000", "iteration_0002", "iteration_0004", "test")
+        assert files == [f"{name}.{kind}" for name in names for kind in ("jsonl", "safetensors")]
         records = [json.loads(line) for line in (finished.path / "evaluations" / "test.jsonl").open()]
         assert len(records) == SMALL["num_eval_questions"] and all(r["greedy"] for r in records)
         test_ids = {q.id for q in Letters().questions("test")}

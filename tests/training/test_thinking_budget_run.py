@@ -42,6 +42,15 @@ def test_a_run_learns_within_a_budget(thinker: str, tmp_path: Path, algorithm: s
     records = read_records(store.folder / f"{store.names[0]}.jsonl")
     assert [t.get("thinking_cut", False) for r in records for t in r["turns"]] == [f is not None for f in forced]
 
+    tokens = store.tokens(store.names[0])
+    for (n, i), credit in tokens.advantages.items():
+        said, turn = tokens.messages[n, i], records[n]["turns"][i]
+        texts = tokens.vocabulary[turn["agent"]]["texts"]
+        assert said.forced is None or "\n</think>\n\n" in "".join(texts[str(t)] for t in said.completion_ids.tolist())
+        assert np.isnan(credit).tolist() == ([False] * len(credit) if said.forced is None else said.forced.tolist())
+        assert np.nanmean(credit, dtype=np.float64) == pytest.approx(turn["advantage"], abs=1e-6)
+    assert len(tokens.advantages) == len(forced)
+
     longer = ["--thinking_budget", "7", "--eval_temperature", "1", "--name", "longer", "--num_eval_questions", "4"]
     assert main(["evaluate", str(run.path), *longer]) == 0
     turns = [t for r in read_records(run.path / "evaluations" / "longer.jsonl") for t in r["turns"]]

@@ -10,7 +10,7 @@ from typing import Any
 from maporl.benchmarks.analysis.results import Cell
 from maporl.training.run_folder import RunFolder
 
-__all__ = ["learning_curves", "metric_name"]
+__all__ = ["curve_of", "learning_curves", "metric_name"]
 
 
 def learning_curves(cells: Iterable[Cell], *, points: int | None = None) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def learning_curves(cells: Iterable[Cell], *, points: int | None = None) -> list
     curves, seen = [], set()
     for cell in cells:
         for run in cell.runs:
-            metrics = {} if run in seen else _curve(run, points)
+            metrics = {} if run in seen else curve_of(run, points)
             seen.add(run)
             if metrics:
                 label = cell.run_name or cell.label
@@ -34,7 +34,7 @@ def learning_curves(cells: Iterable[Cell], *, points: int | None = None) -> list
     return curves
 
 
-def _curve(run: Path, most: int | None) -> dict[str, list[list[float]]]:
+def curve_of(run: Path, most: int | None = None) -> dict[str, list[list[float]]]:
     """Metric -> [[iteration, value], ...]; what lines of the test say is no point of a curve."""
     curves: dict[str, list[list[float]]] = {}
     for row in RunFolder(run).metrics:

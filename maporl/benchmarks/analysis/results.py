@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maporl.benchmarks.analysis.moments import moments
 from maporl.errors import UserValueError
 from maporl.rollouts.records import VERSION, Record, read_records
 from maporl.settings import read_yaml_file
@@ -33,7 +34,9 @@ class Cell:
             (`maporl.benchmarks.study.best_seat`); otherwise it reports the mean over seats.
         matched: For a vote of a lone agent: (method of the team it spends as much as, "completion" | "all" tokens).
         baseline: The single agent that it is to be compared with; None for that one itself.
-        run_name: Of a plain run, each of whose evaluations is a cell: the name of its training.
+        run_name: Of a plain run, each of whose record files is a cell: the name of its training.
+        split: Of a plain run: what was asked, "validation", "test", "training" (what it learned from) or "other"; "" of a study.
+        iteration: Of a plain run: after how many iterations, or in which one of the training; None: it does not say.
         costs: "questions"; per question "generations", "prompt_tokens", "completion_tokens"; "eval_s".
         folder: Where it lives.
         records_file: Its discussions; may not exist yet.
@@ -57,6 +60,8 @@ class Cell:
     matched: tuple[tuple[str, str], ...] = ()
     baseline: str | None = None
     run_name: str = ""
+    split: str = ""
+    iteration: int | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
     runs: tuple[Path, ...] = ()
     problems: list[str] = field(default_factory=list, compare=False)
@@ -73,7 +78,7 @@ class Results:
 
     Attributes:
         title: Of the whole.
-        cells: In the order of tasks, methods and seeds.
+        cells: In the order of tasks, methods and seeds; those of a plain run in the order of time.
         settings: For people: command, versions, machine, configuration.
         problems: Files that could not be read, one line each.
     """
@@ -83,10 +88,15 @@ class Results:
     settings: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
+    @property
+    def compared(self) -> list[Cell]:
+        """What methods are compared by: all cells of studies, and of a plain run its test. Its other evaluations are steps on the way."""
+        return [cell for cell in self.cells if cell.split in ("", "test")]
+
     def by_method(self) -> dict[tuple[str, str], list[Cell]]:
-        """The cells of every (task, method)."""
+        """The cells of every (task, method) that is compared."""
         groups: dict[tuple[str, str], list[Cell]] = {}
-        for cell in self.cells:
+        for cell in self.compared:
             groups.setdefault((cell.task, cell.method), []).append(cell)
         return groups
 
@@ -249,7 +259,8 @@ def _cell(about: Mapping[str, Any], folder: Path, runs: tuple[Path, ...]) -> Cel
 
 
 def _cells_of_run(path: Path, name: str, problems: list[str]) -> Iterator[Cell]:
-    """A training run: its evaluations (the test first), and the training discussions that it recorded."""
+    """A training run, in the order of time: its evaluations, the training discussions that it recorded, and its test, which may not
+    exist yet."""
     config = _read(path / "config.yaml", problems, dict, "the run is left out")
     if not config:
         return
@@ -259,21 +270,20 @@ def _cells_of_run(path: Path, name: str, problems: list[str]) -> Iterator[Cell]:
         problems.append(f"{path / 'config.yaml'}: cannot be read ({error}); the run is left out")
         return
     status = _read(path / "status.json", problems, dict, "taken as running")
-    files = sorted(path.glob("evaluations/*.jsonl"), key=lambda file: (file.stem != "test", file.stem))
-    files += sorted(path.glob("discussions/*.jsonl"))
-    for file in files or [path / "evaluations" / "test.jsonl"]:
-        where = "training " if file.parent.name == "discussions" else ""
+    for moment in moments(path):
         yield Cell(
             task=str(config.get("env", "")),
-            method=f"{name}/{where}{file.stem}",
-            label=f"{name}, {where}{file.stem.replace('_', ' ')}",
+            method=f"{name}/{'training ' * (moment.split == 'training')}{moment.file.stem}",
+            label=f"{name}, {moment.label}",
             seed=seed,
             status=status["status"] if status.get("status") in ("complete", "failed") else "running",
             error=status.get("error"),
             folder=path,
-            records_file=file,
+            records_file=moment.file,
             team=num_agents > 1,
             trained=True,
             run_name=name,
+            split=moment.split,
+            iteration=moment.iteration,
             runs=(path,),
         )

@@ -27,7 +27,7 @@ __all__ = ["pooled_runs", "summarise"]
 
 
 def summarise(results: Results) -> dict[str, Any]:
-    """Accuracies, costs and comparisons of all methods, JSON-ready, from complete cells and from the evaluations of plain runs.
+    """Accuracies, costs and comparisons of all methods, JSON-ready, from complete cells and from the tests of plain runs.
 
     Returns:
         | key | value |
@@ -96,7 +96,7 @@ def _row(task: str, method: str, measured: Measured) -> dict[str, Any]:
     return {
         "task": task,
         "method": method,
-        "label": cells[0].label,
+        "label": cells[0].run_name or cells[0].label,
         "team": cells[0].team,
         "trained": cells[0].trained,
         "oracle": measured.oracle,

@@ -24,6 +24,10 @@ Points = Sequence[tuple[float, float]]
 T = TypeVar("T")
 
 
+ALIKE = 1.05
+"""Costs that differ by no more than this factor are the same."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """An axis.
@@ -174,7 +178,8 @@ def _accuracy(data: _Task) -> Iterator[Figure]:
 
 
 def _cost(data: _Task) -> Iterator[Figure]:
-    """Accuracy against what a question costs, and the front: the best accuracy for every cost, without oracles."""
+    """Accuracy against what a question costs, and the front: the best accuracy for every cost, without oracles. The page has none
+    where everything costs the same."""
     priced = [row for row in data.measured if row["completion_tokens"]]
     costs = {
         row["method"]: row["completion_tokens"] + (row["prompt_tokens"] or 0.0) + (row["judge_tokens"] or 0.0)
@@ -195,7 +200,8 @@ def _cost(data: _Task) -> Iterator[Figure]:
         key = "upright lines: 95 % over questions; grey: no cheaper method is better"
         key += "; hollow: oracles, no part of that" * ("oracle" in detail.values())
         axes = Axis("prompt and completion tokens per question", "log"), Axis("accuracy", "share")
-        yield Figure(data.name, "Cost against accuracy", *axes, series, key, "cost")
+        differ = max(costs.values()) > ALIKE * min(costs.values())
+        yield Figure(data.name, "Cost against accuracy", *axes, series, key, "cost", on_page=differ)
 
 
 def _rounds(data: _Task) -> Iterator[Figure]:

@@ -11,7 +11,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from maporl.atomic_files import write_whole
 from maporl.benchmarks.report.data import Payload
 from maporl.errors import UserValueError
 
-__all__ = ["SCRIPTS", "page", "write_report"]
+__all__ = ["LIVE", "SCRIPTS", "page", "write_report"]
+
+LIVE = "live.js"
+"""Behind all others on a page that is served (`maporl.benchmarks.report.live`): it asks its server for what is new, and nobody else."""
 
 SCRIPTS = (
     "dom.js",
@@ -30,12 +33,14 @@ SCRIPTS = (
     "summary.js",
     "plots.js",
     "collaboration.js",
+    "run.js",
     "filters.js",
     "search.js",
     "list.js",
     "diff.js",
     "code.js",
     "checks.js",
+    "tokens.js",
     "discussion.js",
     "reader.js",
     "controls.js",
@@ -70,19 +75,25 @@ def write_report(payload: Payload, path: str | Path) -> Path:
     return target
 
 
-def page(payload: Payload) -> Iterator[str]:
-    """The page in parts. What is shown at once comes first, so that a browser shows it while it still reads the discussions."""
+def page(payload: Payload, versions: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The page in parts. What is shown at once comes first, so that a browser shows it while it still reads the discussions.
+
+    Args:
+        payload: What it holds.
+        versions: Of its parts, of a page that is served and asks for newer ones; None: a file, which asks nobody.
+    """
     style = _source("style.css")
-    script = '(() => {\n"use strict";\n' + "\n".join(map(_source, SCRIPTS)) + "\n})();\n"
+    scripts = SCRIPTS if versions is None else (*SCRIPTS, LIVE)
+    script = '(() => {\n"use strict";\n' + "\n".join(map(_source, scripts)) + "\n})();\n"
     parts = {
-        "policy": _policy(script, style),
+        "policy": _policy(script, style, "'none'" if versions is None else "'self'"),
         "title": _plain(str(payload.figures["title"])),
         "style": style,
-        "figures": _inert(payload.figures),
+        "figures": _inert(payload.figures if versions is None else {**payload.figures, "live": versions}),
         "script": script,
     }
     yield re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _source("page.html"))
-    for name, part in (("discussions", payload.discussions), ("trees", payload.trees)):
+    for name, part in payload.packed.items():
         for number, piece in enumerate(part.pieces):
             yield _block(f"{name}-{number}", piece)
         # The index comes last: once it is there, so is everything that it speaks of.
@@ -98,11 +109,11 @@ def _source(name: str) -> str:
     return files(__package__).joinpath("page", name).read_text(encoding="utf-8")
 
 
-def _policy(script: str, style: str) -> str:
-    """Our script and our style by hash, no network, no frames, and text that no script can turn into markup."""
+def _policy(script: str, style: str, asked: str) -> str:
+    """Our script and our style by hash, no network but whom it may ask, no frames, and text that no script can turn into markup."""
     return (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; connect-src {asked}; "
+        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from maporl import registry
+from maporl.agents.pieces import vocabulary
+from maporl.agents.team import Team
 from maporl.algorithms.algorithm import Update
 from maporl.algorithms.batch import discount_between_rounds
 from maporl.envs.discussion import DiscussionEnv
@@ -70,7 +72,7 @@ class OnPolicy(Trainer):
         return preflight(self, run, self.collector, self.algorithm)
 
     def fit(self, run: Run, start: int = 0) -> None:
-        listener = Callbacks([RecordDiscussions(run), run.callback])
+        listener = Callbacks([RecordDiscussions(run, self.team), run.callback])
         loop = learn(
             self.collector, self.algorithm, num_iterations=run.config.num_iterations, start=start, callback=listener
         )
@@ -92,10 +94,10 @@ def _given(config: RunConfig) -> dict[str, Any]:
 
 
 class RecordDiscussions(Callback):
-    """Writes the first training discussions of some iterations, with the advantage of every message."""
+    """Writes the first training discussions of some iterations, with their tokens, what these say, and the advantage of each."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, team: Team) -> None:
+        self.run, self.team = run, team
 
     def on_update(self, iteration: int, episodes: Sequence[Episode], update: Update) -> None:
         config = self.run.config
@@ -106,4 +108,10 @@ class RecordDiscussions(Callback):
         chosen = [e for e in chosen if e.group not in left] or chosen  # whole groups, if there is room for one
         if chosen:
             records = sampled_records(self.run.env, chosen, update.advantages)
-            EpisodeStore(self.run.folder.path / "discussions").write(f"iteration_{iteration:04d}", chosen, records)
+            EpisodeStore(self.run.folder.path / "discussions").write(
+                f"iteration_{iteration:04d}",
+                chosen,
+                records,
+                advantages=update.advantages,
+                vocabulary=vocabulary(self.team, chosen),
+            )

@@ -184,15 +184,21 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: str) -> Path:
 def test_a_run_is_its_evaluations_and_discussions(run: Path) -> None:
     cells = load_results([run]).cells
     assert [(c.method, c.label) for c in cells] == [
+        ("mine/iteration_0000", "mine, validation at 0"),
+        ("mine/training iteration_0001", "mine, training at 1"),
+        ("mine/iteration_0001", "mine, validation at 1"),
         ("mine/test", "mine, test"),
-        ("mine/iteration_0000", "mine, iteration 0000"),
-        ("mine/iteration_0001", "mine, iteration 0001"),
-        ("mine/training iteration_0001", "mine, training iteration 0001"),
+    ]
+    assert [(c.split, c.iteration) for c in cells] == [
+        ("validation", 0),
+        ("training", 1),
+        ("validation", 1),
+        ("test", 1),
     ]
     assert {(c.task, c.seed, c.status, c.team, c.trained) for c in cells} == {
         ("run_toys:Letters", 0, "complete", True, True)
     }
-    assert [len(c.records()) for c in cells] == [4, 4, 4, 8] and all(c.runs == (run,) for c in cells)
+    assert [len(c.records()) for c in cells] == [4, 8, 4, 4] and all(c.runs == (run,) for c in cells)
 
 
 @pytest.mark.parametrize(

@@ -390,14 +390,19 @@ def test_half_written_and_strange_records_are_left_out(tmp_path: Path) -> None:
     assert len(results.cells[0].problems) == 3
 
 
-def test_evaluations_of_a_run_that_goes_on_count(tmp_path: Path) -> None:
+def test_a_run_is_compared_by_its_test_and_by_no_step_on_the_way(tmp_path: Path) -> None:
     from maporl.rollouts.records import write_records
 
     run = tmp_path / "my_run"
-    write_records(run / "evaluations" / "iteration_0010.jsonl", records([1, 0, 0, 0], greedy=True))
+    write_records(run / "evaluations" / "iteration_0010.jsonl", records([1, 1, 1, 1], greedy=True))
+    write_records(run / "discussions" / "iteration_0010.jsonl", records([1, 1, 1, 1]))
     (run / "config.yaml").write_text("env: sums\nseed: 3\nnum_agents: 2\n")
     (run / "status.json").write_text('{"status": "interrupted"}')
-    found = row(summarise(load_results([run])), "my_run/iteration_0010")
+    waiting = row(summarise(load_results([run])), "my_run/test")
+    assert waiting["accuracy"] is None and waiting["unfinished"] == [3]
+    write_records(run / "evaluations" / "test.jsonl", records([1, 0, 0, 0], greedy=True))
+    (found,) = summarise(load_results([run]))["rows"]
+    assert (found["method"], found["label"]) == ("my_run/test", "my_run")
     assert found["accuracy"] == 0.25 and found["seeds"] == [{"seed": 3, "accuracy": 0.25}]
     assert found["unfinished"] == [3] and found["completion_tokens"] == 5.0 and found["eval_s"] is None
 

@@ -15,7 +15,7 @@ from synthetic_results import METHODS, cell, record, results, turn
 from maporl.benchmarks import report
 from maporl.benchmarks.analysis.results import Results
 from maporl.benchmarks.report import collect, page, write_report
-from maporl.benchmarks.report.html import SCRIPTS
+from maporl.benchmarks.report.html import LIVE, SCRIPTS
 from maporl.cli import main
 
 HOSTILE = "</script><script>alert(1)</script><!--<script> ' \" & \u2028 \x00 \ud800 \u202e <title>"
@@ -104,9 +104,12 @@ def test_a_title_that_looks_like_a_placeholder_stays_text(tmp_path: Path) -> Non
 
 def test_every_script_of_the_folder_is_on_the_page_and_none_parses_markup() -> None:
     folder = Path(str(report.__file__)).parent / "page"
-    assert {file.name for file in folder.glob("*.js")} == set(SCRIPTS)
-    for name in SCRIPTS:
+    assert {file.name for file in folder.glob("*.js")} == {*SCRIPTS, LIVE}
+    for name in (*SCRIPTS, LIVE):
         source = (folder / name).read_text(encoding="utf-8")
+        if name == LIVE:  # asks its own server, and nobody else
+            assert source.count("fetch(") == source.count("fetch(`/news?") == 1
+            source = source.replace("fetch(", "")
         assert not re.search(
             r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|fetch\(|XMLHttp|https?://(?!www\.w3\.org/2000/svg)",
             source,
@@ -143,7 +146,7 @@ class TestCommand:
         run = self.run_folder(tmp_path / "first")
         assert main(["report", str(run)]) == 0
         said = capsys.readouterr().out
-        assert "running: apples, " in said and "left out: " in said and "1 discussion, 1 cell," in said
+        assert "running: apples, first, seed 3: " in said and "left out: " in said and "1 discussion, 2 cells," in said
         assert (run / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
     def test_output_and_title(self, tmp_path: Path) -> None:
@@ -156,6 +159,10 @@ class TestCommand:
         [
             (["--output", "results.yaml"], "is no HTML file; give it a name that ends in .html"),
             ([], "neither a study nor a run"),
+            (["--live"], "neither a study nor a run"),
+            (["--live", "--output", "x.html"], "--output writes files, which --live does not"),
+            (["--port", "8000"], "--port belongs to --live"),
+            (["nowhere"], "'nowhere': there is no such folder"),
         ],
     )
     def test_mistakes_are_one_line(

@@ -48,9 +48,10 @@ function around(values, {share = false, least = 0} = {}) {
 
 // A figure with a heading, the drawing (made anew when its width changes) and the data as a table.
 // draw(width) -> {height, nodes}
-function plot({title, note, description, draw, table, legend = null}) {
+function plot({title, note, description, height, draw, table, legend = null}) {
   const id = `plot-${(plot.number = (plot.number ?? 0) + 1)}`;
   const frame = el("div.drawing");
+  frame.style.minHeight = `${height}px`; // so that nothing moves when it is drawn
   const box = el(
     "figure.plot",
     {"aria-labelledby": id},

@@ -2,8 +2,8 @@
 
 const FIRST = 4; // methods whose matrices show at once
 
-function flipMatrices(task) {
-  const entries = figures.collaboration.filter((one) => one.task === task && one.metrics.flips?.rounds?.length);
+function flipMatrices(task, wanted = comparedEntry) {
+  const entries = figures.collaboration.filter((one) => one.task === task && wanted(one) && one.metrics.flips?.rounds?.length);
   if (!entries.length) return null;
   return el(
     "section",
@@ -19,7 +19,12 @@ function flipMatrices(task) {
   );
 }
 
-function flipsOf({label, metrics}) {
+// Steps on the way of a run are compared in its own section alone.
+const comparedEntry = (one) => one.split === "" || one.split === "test";
+const nameOfEntry = (one) => (alone() ? one.moment : one.label);
+
+function flipsOf(entry) {
+  const [label, {metrics}] = [nameOfEntry(entry), entry];
   const matrices = metrics.flips.rounds.map((step) =>
     flipMatrix(step.all, `Round ${step.round + 1} to ${step.round + 2}`, label),
   );
@@ -125,13 +130,13 @@ function contributionCell(metrics) {
     : "–";
 }
 
-function collaborationTable(task) {
-  const entries = figures.collaboration.filter((one) => one.task === task && one.metrics.agents.length > 1);
+function collaborationTable(task, wanted = comparedEntry) {
+  const entries = figures.collaboration.filter((one) => one.task === task && wanted(one) && one.metrics.agents.length > 1);
   if (!entries.length) return null;
   const head = el(
     "tr",
     el("td"),
-    entries.map((one) => el("th.number", {scope: "col"}, plain(one.label))),
+    entries.map((one) => el("th.number", {scope: "col"}, plain(nameOfEntry(one)))),
   );
   const line = ([name, about, show]) =>
     el(
@@ -142,7 +147,7 @@ function collaborationTable(task) {
   return el(
     "section",
     el("h3", "Collaboration"),
-    el("p.note", "Shares in per cent, of sampled discussions of all seeds."),
+    el("p.note", alone() ? "Shares in per cent." : "Shares in per cent, of sampled discussions of all seeds."),
     scrolling(
       `Collaboration on ${plain(task)}`,
       el(

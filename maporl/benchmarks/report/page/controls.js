@@ -4,8 +4,8 @@ function rowNodes(i) {
   const verdict = verdictOf(index_(i, "correct"));
   return [
     sign(verdict),
-    el("span.ask", el("bdi", plain(store.question(i).text.slice(0, 160)))),
-    el("span.who", nameOfDiscussion(i), " · answer ", answerNodes(store.answer(i))),
+    el("span.ask", el("bdi", plain(store.asked(i)))),
+    el("span.who", el("span.end", "answer ", answerNodes(store.answer(i))), el("span.from", nameOfDiscussion(i))),
     marksNode(index_(i, "marks")),
   ];
 }
@@ -50,7 +50,7 @@ function buildFilters() {
   const distinct = (values) => [...new Set(values)];
   const withTexts = figures.cells.filter((cell) => cell.discussions > 0);
   const choose = (...given) => chooseNode(viewer, ...given);
-  const labelOf = (method) => withTexts.find((cell) => cell.method === method).label;
+  const labelOf = (method) => labelOfCell(withTexts.find((cell) => cell.method === method));
   const [tasks, names, seeds] = ["task", "method", "seed"].map((name) => distinct(withTexts.map((cell) => cell[name])));
   const mixed = [true, false].every((greedy) =>
     [...Array(store.size).keys()].some((i) => store.has(i, "greedy") === greedy),
@@ -77,10 +77,10 @@ function buildFilters() {
     el(
       "div.selects",
       tasks.length > 1 ? choose("task", "Task", options(tasks), "All") : "",
-      choose("method", "Method", options(names, labelOf), "All"),
+      choose("method", alone() ? "When" : "Method", options(names, labelOf), "All"),
       choose("kind", "Show", cases, "All"),
       seeds.length > 1 ? choose("seed", "Seed", options(seeds), "All") : "",
-      mixed ? choose("decoding", "Decoding", options(["sampled", "greedy"]), "Both") : "",
+      mixed && !alone() ? choose("decoding", "Decoding", options(["sampled", "greedy"]), "Both") : "",
       choose(
         "sort",
         "Order",
@@ -89,10 +89,10 @@ function buildFilters() {
     ),
     names.length > 1
       ? details(
-          "Where two methods differ",
+          alone() ? "Where two moments differ" : "Where two methods differ",
           el(
             "div.selects",
-            choose("other", "The other method", options(names, labelOf), "None"),
+            choose("other", alone() ? "The other moment" : "The other method", options(names, labelOf), "None"),
             choose(
               "relation",
               "Which",

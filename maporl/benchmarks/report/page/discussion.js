@@ -37,12 +37,13 @@ const answerNodes = (answer) =>
 const outcomeOf = (turn) =>
   turn.checks.length ? el("bdi", passedOf(turn.checks)) : turn.score || turn.truth ? answerNodes(turn.answer) : el("bdi");
 
-function discussionNode(text, {pattern, changes}) {
-  const turns = text.turns.map(turnOf);
+// number: of the discussion, whose tokens may have been kept.
+function discussionNode(text, {pattern, changes, number}) {
+  const turns = text.turns.map((packed, place) => ({...turnOf(packed), place}));
   const rounds = [...Map.groupBy(turns, (turn) => turn.round)].sort((a, b) => a[0] - b[0]);
   const before = new Map(); // agent -> its message of an earlier round
   const body = rounds.map(([round, members]) => {
-    const node = roundNode(`Round ${round + 1}`, members, {before, agents: text.agents, pattern, changes});
+    const node = roundNode(`Round ${round + 1}`, members, {before, agents: text.agents, pattern, changes, number});
     if (text.teams[round]) node.append(togetherNode(text.teams[round], text.teams[round - 1], pattern));
     members.forEach((turn) => before.set(turn.agent, turn));
     return node;
@@ -67,14 +68,14 @@ function ablatedNode(text, rounds, options) {
   );
 }
 
-function roundNode(title, members, {before, agents, pattern, changes}, more = null) {
+function roundNode(title, members, {before, agents, pattern, changes, number}, more = null) {
   const cards = el(
     agents.length > 4 ? "div.cards.lots" : "div.cards",
     {},
     members.map((turn) =>
       turn.feedback
         ? feedbackNode(turn, pattern)
-        : cardNode(turn, before.get(turn.agent), {agents, pattern, changes}),
+        : cardNode(turn, before.get(turn.agent), {agents, pattern, changes, number}),
     ),
   );
   cards.style.setProperty("--agents", Math.min(agents.length, 4));
@@ -131,7 +132,7 @@ function togetherNode(team, earlier, pattern) {
   );
 }
 
-function cardNode(turn, earlier, {agents, pattern, changes}) {
+function cardNode(turn, earlier, {agents, pattern, changes, number}) {
   const was = earlier && outcomeOf(earlier);
   const now = outcomeOf(turn);
   const changed = earlier && (turn.checks.length ? was.textContent !== now.textContent : earlier.answer !== turn.answer);
@@ -141,6 +142,7 @@ function cardNode(turn, earlier, {agents, pattern, changes}) {
     messageNode(turn, earlier, {pattern, changes}),
     turn.checks.length ? checksNode(turn.checks, pattern) : null,
     el("footer", factsOf(turn), earlier && turn.text === earlier.text ? el("em", "as before") : null),
+    hoard.has(number) && turn.completion ? tokensNode(number, turn.place) : null,
   );
   card.style.setProperty("--column", agents.indexOf(turn.agent) + 1 || "auto");
   return card;
@@ -245,12 +247,13 @@ function nameOfDiscussion(i) {
   const cell = store.cell(i);
   const seat = index_(i, "seat");
   const several = store.byQuestion[index_(i, "question")].some((other) => index_(other, "sample") > 0);
+  const seeds = figures.cells.some((other) => other.seed !== cell.seed);
   return [
-    plain(cell.label),
-    `seed ${cell.seed}`,
+    plain(labelOfCell(cell)),
+    alone() && !seeds ? "" : `seed ${cell.seed}`,
     seat === null ? "" : `seat ${plain(seat)}`,
     several ? `sample ${index_(i, "sample") + 1}` : "",
-    store.has(i, "greedy") ? "greedy" : "",
+    store.has(i, "greedy") && !alone() ? "greedy" : "",
   ]
     .filter(Boolean)
     .join(" · ");

@@ -43,6 +43,12 @@ function figure(number, digits = 3) {
         .replace(/\.$/, "");
 }
 
+// Of any size: what would be 0 with four decimals is written with a power of ten.
+function sized(number) {
+  if (!known(number) || number === 0 || Math.abs(number) >= 1e-3) return figure(number, 4);
+  return number.toExponential(1).replace(".0e", "e").replaceAll("-", MINUS);
+}
+
 function duration(seconds) {
   if (!known(seconds)) return "–";
   if (seconds < 60) return `${figure(seconds, seconds < 10 ? 1 : 0)} s`;

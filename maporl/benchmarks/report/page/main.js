@@ -14,40 +14,57 @@ const KEYS = [
 
 function showResults() {
   byId("title").textContent = byId("brand").textContent = document.title = plain(figures.title);
-  const [tasks, labels] = ["task", "label"].map((name) => [...new Set(figures.cells.map((cell) => cell[name]))]);
-  const seeds = new Set(figures.cells.map((cell) => cell.seed)).size;
+  const cells = figures.cells.filter((cell) => !cell.run_name);
+  const [tasks, labels] = ["task", "label"].map((name) => [...new Set(cells.map((cell) => cell[name]))]);
+  const runs = plainRuns();
+  const seeds = new Set(cells.map((cell) => cell.seed)).size;
+  const held = [
+    cells.length ? `${many(labels.length, "method")} on ${tasks.map(plain).join(", ")}, ${many(seeds, "seed")}` : "",
+    runs.length > 1 || cells.length ? (runs.length ? many(runs.length, "run") : "") : "",
+    many(figures.discussions, "discussion"),
+    figures.trees ? many(figures.trees, "tree") : "",
+  ].filter(Boolean);
   byId("lead").replaceChildren(
     el(
       "p.lead",
-      figures.cells.length
-        ? `${many(labels.length, "method")} on ${tasks.map(plain).join(", ")}, ${many(seeds, "seed")}, ` +
-            `${many(figures.discussions, "discussion")}` +
-            (figures.trees ? `, ${many(figures.trees, "tree")}. ` : ". ")
-        : "These results hold nothing yet. ",
+      figures.cells.length ? `${capital(held.join(", "))}. ` : "These results hold nothing yet. ",
       `Built ${plain(figures.built)
         .replace("T", " ")
         .replace(/\+00:00$/, " UTC")} by maporl ${plain(figures.version)}.`,
     ),
   );
   byId("notes").replaceChildren(...notesNodes());
-  const groups = [...new Set([...figures.cells, ...figures.summary].map((one) => one.task))];
+  const groups = comparedTasks();
+  const places = [
+    ...groups.map((task, k) => [`#task-${k}`, task]),
+    ...runs.map((run, k) => [`#run-${k}`, run.name]),
+  ];
   const jumps =
-    groups.length > 1
+    places.length > 1
       ? el(
           "nav.jumps",
-          {"aria-label": "Tasks"},
-          groups.map((task, k) => el("a", {href: `#task-${k}`}, plain(task))),
+          {"aria-label": runs.length ? "Tasks and runs" : "Tasks"},
+          places.map(([href, name]) => el("a", {href}, plain(name))),
         )
       : "";
-  byId("tasks").replaceChildren(jumps, ...groups.map(taskNode), pooledNode() ?? "");
+  byId("tasks").replaceChildren(jumps, ...groups.map(taskNode), pooledNode() ?? "", ...runs.map(runNode));
   byId("made").replaceChildren(settingsNode());
+}
+
+// Tasks on which there is something to compare: a study's, and those of several runs.
+function comparedTasks() {
+  const tasks = [...new Set([...figures.cells, ...figures.summary].map((one) => one.task))];
+  return tasks.filter((task) => {
+    const cells = figures.cells.filter((cell) => cell.task === task);
+    return new Set(cells.map((cell) => cell.run_name)).size > 1 || !cells.every((cell) => cell.run_name);
+  });
 }
 
 function notesNodes() {
   const names = {failed: "Failed", running: "Not finished", waiting: "Not started", "left out": "Left out"};
   return Object.entries(names).flatMap(([kind, name]) => {
     const notes = figures.notes.filter((note) => note.kind === kind);
-    if (!notes.length) return [];
+    if (!notes.length || (alone() && kind === "running")) return []; // its own line says how it stands
     const items = el(
       "ul",
       notes.map((note) => el("li", textNodes(note.text))),
@@ -95,23 +112,25 @@ function settingsNode() {
     .filter(([, value]) => value !== "" && value !== null)
     .sort((a, b) => rank(a) - rank(b));
   if (!entries.length) return el("p");
-  const simple = (value) => value === null || typeof value !== "object";
-  const word = (value) => (value === null ? "none" : String(value));
-  const show = (value) => {
-    if (simple(value)) return textNodes(word(value));
-    const parts = Array.isArray(value) ? value.map((item) => ["", item]) : Object.entries(value);
-    if (!parts.every(([, item]) => simple(item))) return el("pre", textNodes(JSON.stringify(value, null, 2)));
-    return textNodes(parts.map(([name, item]) => `${name} ${word(item)}`.trim()).join(", ") || "none");
-  };
   return el(
     "section",
     {"aria-label": "How this was made"},
     el("h2", "How this was made"),
     el(
       "dl.settings",
-      entries.map(([name, value]) => el("div", el("dt", plain(name)), el("dd", show(value)))),
+      entries.map(([name, value]) => el("div", el("dt", plain(name)), el("dd", settingNode(value)))),
     ),
   );
+}
+
+// A setting's value: what is simple on one line, what is nested as JSON.
+function settingNode(value) {
+  const simple = (item) => item === null || typeof item !== "object";
+  const word = (item) => (item === null || item === "" ? "none" : String(item));
+  if (simple(value)) return textNodes(word(value));
+  const parts = Array.isArray(value) ? value.map((item) => ["", item]) : Object.entries(value);
+  if (!parts.every(([, item]) => simple(item))) return el("pre", textNodes(JSON.stringify(value, null, 2)));
+  return textNodes(parts.map(([name, item]) => `${name} ${word(item)}`.trim()).join(", ") || "none");
 }
 
 // Views and links. "#results", "#discussions", "#list=1&method=…" (the list, filtered), a discussion's key, "#trees" or a tree's.
@@ -142,6 +161,7 @@ async function follow() {
     viewer.criteria = {...ANY, ...Object.fromEntries([...place].filter(([name]) => name in ANY))};
     showCriteria();
     viewer.current = null;
+    viewer.partners = place.get("other") ? [{method: place.get("other")}] : [];
     return viewer.filter();
   }
   if (!place.has("question")) return viewer.list.draw();
@@ -230,7 +250,7 @@ function theme(wanted) {
 const NEXT_THEME = {auto: "dark", dark: "light", light: "auto"};
 const loaded = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve)).then(breath);
 const ready = loaded
-  .then(() => store.open())
+  .then(() => Promise.all([store.open(), hoard.open()]))
   .then(() => viewer.start())
   .catch((error) => {
     byId("count").textContent =
@@ -248,6 +268,7 @@ const grown = loaded
 theme();
 showResults();
 byId("to-trees").hidden = !figures.trees;
+byId("to-results").textContent = alone() ? "Run" : "Results";
 byId("theme").addEventListener("click", () => theme(NEXT_THEME[document.documentElement.dataset.theme]));
 byId("keys").addEventListener("click", openHelp);
 document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), byId("main").focus()));

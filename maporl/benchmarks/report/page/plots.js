@@ -1,20 +1,20 @@
 // The plots: drawn from the same descriptions as the files beside the page (kinds of axes, series, intervals, styles).
 
-const MARGIN = {left: 44, top: 26, bottom: 40, right: 12};
+const MARGIN = {left: 56, top: 26, bottom: 40, right: 12};
 const LISTED = 12; // points of a line that a table still holds one by one
 
 const labelOf = (task, method) =>
   figures.summary.find((row) => row.method === method && (!task || row.task === task))?.label ??
-  figures.cells.find((cell) => cell.method === method)?.label ??
+  figures.cells.filter((cell) => cell.method === method).map(labelOfCell)[0] ??
   method;
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const nameOfAxis = ({label, kind}) => capital(label) + ({share: ", %", log: ", logarithmic"}[kind] ?? "");
+const nameOfAxis = ({label, kind}) => capital(label) + ({share: label ? ", %" : "%", log: ", logarithmic"}[kind] ?? "");
 
 // How values of an axis are written, as ticks and exactly.
 const SHOW = {
   share: [(value) => percent(value, 0), percent],
-  number: [(value) => figure(value, 4), (value) => figure(value, 4)],
+  number: [sized, sized],
   count: [count, count],
   log: [count, count],
 };
@@ -47,7 +47,9 @@ function chosenPlot(choices) {
   return holder;
 }
 
-function plotOf(one, chooser = null) {
+const HEIGHT = 310; // of a drawing, in pixels
+
+function plotOf(one, chooser = null, height = HEIGHT) {
   const label = (series) => plain(series.label || labelOf(one.task, series.method));
   const marked = one.series.filter((series) => series.method && !["thin", "dashed"].includes(series.style));
   const entries = new Map(marked.map((series) => [series.method, {...series, label: label(series)}]));
@@ -55,9 +57,10 @@ function plotOf(one, chooser = null) {
   return plot({
     title,
     note: one.key ? `${capital(one.key)}.` : null,
-    description: `${capital(one.y.label)} by ${one.x.label}, ${many(entries.size, "method")}.`,
-    draw: (width) => drawn(one, width, label),
-    legend: [chooser, one.panel ? null : legendOf([...entries.values()])],
+    description: `${capital(one.y.label || one.title)} by ${one.x.label}, ${many(entries.size, "line")}.`,
+    height,
+    draw: (width) => drawn(one, width, height, label),
+    legend: [chooser, one.panel || (height < HEIGHT && entries.size < 2) ? null : legendOf([...entries.values()])],
     table: plotTable(one, title, label),
   });
 }
@@ -73,8 +76,7 @@ function scalesOf({x, y, series}, width, height) {
   return [across, linear(...up, height - MARGIN.bottom, MARGIN.top)];
 }
 
-function drawn(one, width, label) {
-  const height = 310;
+function drawn(one, width, height, label) {
   const [x, y] = scalesOf(one, width, height);
   const [xShow, yShow] = [SHOW[one.x.kind], SHOW[one.y.kind]];
   const nodes = axes({
@@ -101,10 +103,10 @@ function drawn(one, width, label) {
       nodes.push(svg(`path.band.${colour}`, {d: `${line(over)}${line(under.reverse()).replace("M", "L")}Z`}));
     }
     if (style !== "marks") {
-      const kind = method ? ({thin: "thin", dashed: "dashed"}[style] ?? "bold") : "front";
+      const kind = method ? ({thin: "thin", dashed: "dashed", plain: "even"}[style] ?? "bold") : "front";
       nodes.push(svg(`path.${kind}.${colour}`, {d: line(values)}, svg("title", name)));
     }
-    if (!method || style === "thin" || style === "dashed") continue;
+    if (!method || ["thin", "dashed", "plain"].includes(style)) continue;
     const every = Math.ceil(values.length / 8) || 1;
     values.forEach(([a, b], k) => {
       const title = `${name}: ${yShow[1](b)} at ${xShow[1](a)}`;
@@ -135,7 +137,8 @@ function axes({x, y, width, height, xLabel, yLabel, xShow, yShow}) {
   }
   for (const tick of x.ticks) {
     nodes.push(svg("line.notch", {x1: x(tick), x2: x(tick), y1: base, y2: base + 4}));
-    nodes.push(svg("text.tick", {x: x(tick), y: base + 18, "text-anchor": "middle"}, xShow(tick)));
+    const last = x(tick) > width - 20; // its middle would leave the drawing
+    nodes.push(svg("text.tick", {x: last ? width : x(tick), y: base + 18, "text-anchor": last ? "end" : "middle"}, xShow(tick)));
   }
   nodes.push(svg("line.base", {x1: MARGIN.left, x2: width, y1: base, y2: base}));
   nodes.push(svg("text.axis", {x: (MARGIN.left + width) / 2, y: height - 4, "text-anchor": "middle"}, xLabel));
@@ -150,14 +153,14 @@ const path = (values, x, y) =>
 function plotTable({x, y, series}, caption, label) {
   const shown = series.filter((one) => one.method);
   const [xShow, yShow] = [SHOW[x.kind][1], SHOW[y.kind][1]];
-  const value = nameOfAxis(y);
+  const value = nameOfAxis(y) || "Value";
   if (shown.some((one) => one.points.length > LISTED)) {
     const lines = shown.map((one) => {
       const values = one.points.map(([, b]) => b);
       const told = values.length ? [values[0], values.at(-1), Math.max(...values)] : [null, null, null];
       return [label(one), one.detail, count(values.length), ...told.map(yShow)];
     });
-    return tableOf(`${caption}: ${value}`, ["Method", "", "Points", "First", "Last", "Highest"], lines);
+    return tableOf(`${caption}: ${value}`, ["Line", "", "Points", "First", "Last", "Highest"], lines);
   }
   const interval = shown.some((one) => one.low.length && one.style === "marks");
   const lines = shown.flatMap((one) =>
@@ -169,6 +172,6 @@ function plotTable({x, y, series}, caption, label) {
       ...(interval ? [range(one.low[k], one.high[k], yShow) || "–"] : []),
     ]),
   );
-  const heads = ["Method", "", capital(x.label), value, ...(interval ? ["95 % interval"] : [])];
+  const heads = ["Line", "", capital(x.label), value, ...(interval ? ["95 % interval"] : [])];
   return tableOf(caption, heads, lines);
 }

@@ -1,7 +1,7 @@
 // Around the discussions that are read: the line of buttons, the menu of others, a column for each.
 
 function absentNode(partner) {
-  const label = figures.cells.find((cell) => cell.method === partner.method)?.label ?? partner.method;
+  const label = figures.cells.filter((cell) => cell.method === partner.method).map(labelOfCell)[0] ?? partner.method;
   return el(
     "section.one",
     el(
@@ -34,7 +34,7 @@ function sideNode(i, text, options) {
         .map((flag) => el(`span.badge.${flag}`, {title: CASE.get(flag).about}, flag)),
     ),
     text.answer?.includes("\n") ? details("The team's answer", codeNode(text.answer, options)) : null,
-    discussionNode(text, options),
+    discussionNode(text, {...options, number: i}),
   );
 }
 

@@ -2,8 +2,10 @@
 
 const figures = JSON.parse(byId("figures").textContent);
 
-async function unpack(block) {
-  const packed = block.textContent;
+const blocks = new Map(); // what a live page was told since it was loaded: id -> packed
+
+async function unpack(id) {
+  const packed = blocks.get(id) ?? byId(id).textContent;
   const bytes = Uint8Array.fromBase64
     ? Uint8Array.fromBase64(packed)
     : Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
@@ -32,7 +34,7 @@ class Pieces {
   }
 
   piece(number) {
-    const found = this.unpacked.get(number) ?? unpack(byId(`${this.kind}-${number}`));
+    const found = this.unpacked.get(number) ?? unpack(`${this.kind}-${number}`);
     this.unpacked.delete(number);
     this.unpacked.set(number, found);
     if (this.unpacked.size > this.keep) this.unpacked.delete(this.unpacked.keys().next().value);
@@ -49,17 +51,26 @@ const store = {
   index: null, // columns; see discussions.py
   size: 0,
   bits: {}, // name of a flag -> its bit
+  common: [], // number of a task -> how many characters all of its questions begin with
   byQuestion: [], // number of a question -> its discussions
   pieces: null,
 
   async open() {
-    const index = await unpack(byId("discussions-index"));
+    const index = await unpack("discussions-index");
     index.flag_names.forEach((name, bit) => (this.bits[name] = 1 << bit));
     this.size = index.cell.length;
     this.byQuestion = index.questions.map(() => []);
     for (let i = 0; i < this.size; i++) this.byQuestion[index.question[i]].push(i);
     this.pieces = new Pieces("discussions", index.starts);
+    this.common = index.tasks.map((_, t) => sharedBeginning(index.questions.filter(([task]) => task === t)));
     this.index = index;
+  },
+
+  // A question in the list: without what all of its task begin with.
+  asked(i) {
+    const [task, , text] = this.index.questions[index_(i, "question")];
+    const cut = this.common[task];
+    return (cut ? "… " : "") + text.slice(cut, cut + 160);
   },
 
   has(i, flag) {
@@ -108,5 +119,17 @@ const store = {
     return null;
   },
 };
+
+// How many characters several questions begin with, up to the last sentence, or some words back; 0 where that is short.
+function sharedBeginning(questions) {
+  const [first, ...others] = [...new Set(questions.map(([, , text]) => text))];
+  if (!others.length) return 0;
+  let length = first.length;
+  for (const text of others) while (!text.startsWith(first.slice(0, length))) length = Math.min(length - 1, text.length);
+  const shared = first.slice(0, length);
+  const sentence = Math.max(shared.lastIndexOf(". ") + 2, shared.lastIndexOf("\n") + 1);
+  const cut = length - sentence < 60 ? sentence : shared.lastIndexOf(" ", length - 24) + 1;
+  return cut > 24 ? cut : 0;
+}
 
 const index_ = (i, column) => store.index[column][i];

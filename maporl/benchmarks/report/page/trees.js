@@ -30,8 +30,14 @@ const grove = {
     return this.index[column][i];
   },
 
-  async start() {
-    this.index = await unpack(byId("trees-index"));
+  start() {
+    this.list = new LongList(byId("tree-list"), {label: "Trees", render: treeRow, choose: (i) => this.show(i)});
+    return this.renew();
+  },
+
+  // Reads what there is, again in a live page: trees are only added.
+  async renew() {
+    this.index = await unpack("trees-index");
     this.pieces = new Pieces("trees", this.index.starts);
     if (!this.index.run.length)
       return byId("tree-reader").replaceChildren(el("p.empty", "There are no trees in these results."));
@@ -47,7 +53,6 @@ const grove = {
         chooseNode(this, "order", "Order", menu(TREE_ORDERS)),
       ),
     );
-    this.list = new LongList(byId("tree-list"), {label: "Trees", render: treeRow, choose: (i) => this.show(i)});
     return this.filter();
   },
 

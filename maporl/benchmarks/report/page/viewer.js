@@ -12,6 +12,7 @@ const viewer = {
   start() {
     this.list = new LongList(byId("list"), {label: "Discussions", render: rowNodes, choose: (i) => this.open(i)});
     buildFilters();
+    if (alone()) return this.startRun();
     const team = inOrder(
       figures.summary.filter(
         (row) =>
@@ -21,6 +22,37 @@ const viewer = {
     this.criteria.method = team?.row.method ?? "";
     showCriteria();
     return this.filter();
+  },
+
+  // Of a single run: the last validation, beside the first.
+  startRun() {
+    const judged = figures.cells.filter((cell) => cell.discussions);
+    const moments = judged.filter((cell) => cell.split === "validation");
+    const [first, last] = moments.length ? [moments[0], moments.at(-1)] : [null, judged.at(-1)];
+    this.criteria.method = last?.method ?? "";
+    if (first && first !== last) this.partners = [{method: first.method}];
+    showCriteria();
+    return this.filter();
+  },
+
+  // Reads again what there is, in a live page: discussions are only added, and the one that is read stays as it is drawn.
+  async renew() {
+    const key = this.current === null ? null : store.key(this.current);
+    const peers = () => (key === null ? [] : store.byQuestion[index_(this.current, "question")]);
+    const before = peers();
+    await store.open();
+    difficult = null;
+    buildFilters();
+    if (key === null) return alone() ? this.startRun() : this.filter();
+    this.current = store.find(key);
+    if (before.some((i, k) => peers()[k] !== i)) await this.draw(); // what is drawn speaks of other numbers
+    showCriteria();
+    const base = within(this.criteria);
+    showCounts(base);
+    this.chosen = sorted(ofKind(base, this.criteria.kind), this.criteria.sort);
+    if (this.criteria.query.trim()) return this.find();
+    this.list.show(this.chosen, this.current);
+    byId("count").textContent = many(this.chosen.length, "discussion");
   },
 
   // Filters again; the discussion that is read stays open if it passes.
@@ -116,12 +148,21 @@ const viewer = {
     });
   },
 
+  // What stands side by side: discussions, or keys of those that are not there; of one run in the order of time.
+  columns(i) {
+    const columns = [i, ...this.beside().map(([other, partner]) => other ?? partner)];
+    const run = store.cell(i).run_name;
+    const time = (one) => (typeof one === "number" ? index_(one, "cell") : figures.cells.findIndex((cell) => cell.method === one.method));
+    const same = run && columns.every((one) => figures.cells[time(one)]?.run_name === run);
+    return same ? columns.sort((a, b) => time(a) - time(b)) : columns;
+  },
+
   async draw() {
     const i = this.current;
-    const columns = [i, ...this.beside().map(([other]) => other)];
+    const columns = this.columns(i);
     let texts;
     try {
-      texts = await Promise.all(columns.map((one) => (one === null ? null : store.text(one))));
+      texts = await Promise.all(columns.map((one) => (typeof one === "number" ? store.text(one) : null)));
     } catch (error) {
       byId("reader").replaceChildren(
         el(
@@ -136,7 +177,7 @@ const viewer = {
     const question = store.question(i);
     const several = columns.length > 1;
     const sides = columns.map((one, k) =>
-      one === null ? absentNode(this.partners[k - 1]) : sideNode(one, texts[k], {pattern, changes: this.changes}),
+      typeof one !== "number" ? absentNode(one) : sideNode(one, texts[k], {pattern, changes: this.changes}),
     );
     const open = byId("reader").querySelector("details.beside")?.open;
     const focused = byId("reader").contains(document.activeElement) ? document.activeElement.dataset.do : null;
@@ -144,7 +185,7 @@ const viewer = {
       toolbarNode(this, "This discussion", changesNode(), besideNode(i)),
       el("p.where", plain(question.task), el("span", ` · question ${plain(question.id)}`)),
       el("h2.hidden", `${nameOfDiscussion(i)}, question ${plain(question.id)}`),
-      ...questionNode(question, texts[0], pattern).filter(Boolean),
+      ...questionNode(question, texts[columns.indexOf(i)], pattern).filter(Boolean),
       el(several ? "div.sides.several" : "div.sides", {}, sides),
     );
     if (open) byId("reader").querySelector("details.beside").open = true;
