@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 
 from maporl.errors import UserTypeError, UserValueError
 from maporl.types import Question
+from maporl.user_warnings import warn
 
 __all__ = ["SPLITS", "VERIFIER", "check_share", "check_split", "is_validation", "split_questions", "unique"]
 
@@ -96,16 +96,14 @@ def split_questions(
         return verifiers
     if split == "test":
         number = len(train if small else held_out)
-        warnings.warn(
+        warn(
             f"{task} has no test questions: its {number} validation questions stand in for them. A file named test* beside the training "
-            "file would be its test set.",
-            stacklevel=4,
+            "file would be its test set."
         )
     if small and split == "validation":
-        warnings.warn(
+        warn(
             f"{task} is too small to hold anything out ({len(everything)} questions); "
-            "its training questions stand in for validation.",
-            stacklevel=4,
+            "its training questions stand in for validation."
         )
     return train if small or split == "train" else held_out
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import typing
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from maporl import registry
 from maporl.errors import UserValueError
 from maporl.roster import WARM_START, Roster
 from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings, typed
+from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.agents import Policy, PromptTemplate, Team, Voice
@@ -386,10 +386,9 @@ class RunConfig:
             return None
         curriculum = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
         if 0 < self.num_iterations < curriculum.updates * len(curriculum.rounds):
-            warnings.warn(
+            warn(
                 f"num_iterations is {self.num_iterations}: with blocks of {curriculum.updates} (curriculum_updates) the rounds "
-                f"{[r + 1 for r in curriculum.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
-                stacklevel=2,
+                f"{[r + 1 for r in curriculum.rounds]} do not all get their turn; lower curriculum_updates, or train for longer."
             )
         return curriculum
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from maporl.rollouts.play import rollout
 from maporl.rollouts.trees import Size, branching_by_round, check_size, size_of
 from maporl.training.callbacks import Callback
 from maporl.types import Episode, Observation, Question
+from maporl.user_warnings import warn
 
 __all__ = ["Collector", "check_context", "draw", "learn", "learning_from", "rollout_metrics"]
 
@@ -152,9 +152,8 @@ def _update(algorithm: Algorithm, episodes: Sequence[Episode], round: int | None
     fitting = [e for e in episodes if not e.overflow]
     if round is None or not fitting or any(any(e.learns) for e in fitting):
         return algorithm.update(episodes)
-    warnings.warn(
-        f"no discussion of this iteration reached round {round + 1}, which the curriculum learns from now: its update is skipped.",
-        stacklevel=3,
+    warn(
+        f"no discussion of this iteration reached round {round + 1}, which the curriculum learns from now: its update is skipped."
     )
     return Update({"train/skipped_updates": 1.0})
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +37,7 @@ from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Completion, Episode
+from maporl.user_warnings import warn
 
 __all__ = ["Settings", "SweetRL"]
 
@@ -136,9 +136,8 @@ class SweetRL(Trainer):
             if seat.agent == self.agent:
                 check_unseen(env.rules.observe(start, seat), hidden_from(start, self.agent))
         if self.settings.privileged and not any(hidden_from(start, self.agent) for start in starts):
-            warnings.warn(
-                f"nobody in {config.env!r} knows what {self.agent} does not, so the critic has no privilege: it reads what that reads.",
-                stacklevel=2,
+            warn(
+                f"nobody in {config.env!r} knows what {self.agent} does not, so the critic has no privilege: it reads what that reads."
             )
 
     def _critic(self, config: RunConfig) -> TurnCritic:
@@ -224,10 +223,9 @@ class SweetRL(Trainer):
             check_unseen(d.observation, hidden[d.question_id])
         preferred = self._pairs(found, run.config.seed)
         if not preferred:
-            warnings.warn(
+            warn(
                 f"at none of {len(found)} messages did {self.agent} say two things of different worth, so there are no preferences: a "
-                "higher temperature or more candidates give some.",
-                stacklevel=2,
+                "higher temperature or more candidates give some."
             )
             return {"pairs": 0.0}
         config, settings = run.config, self.settings
