@@ -27,6 +27,7 @@ BASE = {
     "reasoning",
     "messages",
     "user_warnings",
+    "typed",
     "output_folder",
 }
 LAYERS = {  # layer -> the layers below it, which it may import; nothing else of maporl, at a file's top or inside a function

@@ -14,7 +14,8 @@ import yaml
 from maporl import registry
 from maporl.errors import UserValueError
 from maporl.roster import WARM_START, Roster
-from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings, typed
+from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings
+from maporl.typed import typed
 from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
@@ -164,11 +165,11 @@ class RunConfig:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = importable(f.name, getattr(self, f.name))
+            if isinstance(value, Mapping | list | tuple):  # what they hold must come back from config.yaml too
+                value = plain(f.name, value)
             value = typed(f.name, value, _HINTS[f.name])
-            if isinstance(value, Mapping | tuple):  # what they hold must come back from config.yaml too
-                value = tuple(plain(f.name, value)) if isinstance(value, tuple) else plain(f.name, value)
             object.__setattr__(self, f.name, value)
-        object.__setattr__(self, "stop", tuple(str(s).replace("\\n", "\n").replace("\\t", "\t") for s in self.stop))
+        object.__setattr__(self, "stop", tuple(s.replace("\\n", "\n").replace("\\t", "\t") for s in self.stop))
         for name, least in _LEAST.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")

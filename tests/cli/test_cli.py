@@ -267,7 +267,8 @@ class TestMistakes:
 
     def test_mistakes_are_of_the_builtin_kinds_too(self) -> None:
         from maporl.envs.protocols import count_of
-        from maporl.settings import read_yaml, typed
+        from maporl.settings import read_yaml
+        from maporl.typed import typed
 
         for kind, work in (
             (ValueError, lambda: count_of("num_agents", 0)),
