@@ -161,7 +161,9 @@ def called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any
         )
     owner = kind if kind == word else f"{kind} {word!r}"
     taken = inspect.signature(what).parameters.values()
-    required = [p.name for p in taken if p.default is p.empty and p.kind in (*_NAMED, inspect.Parameter.POSITIONAL_ONLY)]
+    required = [
+        p.name for p in taken if p.default is p.empty and p.kind in (*_NAMED, inspect.Parameter.POSITIONAL_ONLY)
+    ]
     if lacking := [name for name in required if name not in arguments]:
         raise UserValueError(f"{owner} needs {' and '.join(map(repr, lacking))}; {_where(kind, word, lacking)}.")
     return what(**{n: _checked(f"{owner}: {n}", v, accepted.get(n)) for n, v in arguments.items()})

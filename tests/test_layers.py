@@ -27,6 +27,7 @@ BASE = {
     "reasoning",
     "messages",
     "user_warnings",
+    "hooks",
     "typed",
     "output_folder",
 }

@@ -41,6 +41,10 @@ def _is_verifiers(question: Question, share: float) -> bool:
 
 def unique(questions: Iterable[Question], where: str) -> tuple[Question, ...]:
     """`questions` without duplicates (by hash), in their order; a TypeError names the first thing that is no Question."""
+    if not isinstance(questions, Iterable) or isinstance(questions, str):
+        raise UserTypeError(
+            f"{where} returned {questions!r}; it must return a list of Question objects, or yield them."
+        )
     kept: dict[str, Question] = {}
     for index, question in enumerate(questions):
         if not isinstance(question, Question):

@@ -221,9 +221,15 @@ class RunConfig:
 
     def build_env(self, **overrides: Any) -> DiscussionEnv:
         """The task."""
+        from maporl.envs import DiscussionEnv
+
         given = {"num_agents": self.num_agents, "num_rounds": self.num_rounds, "data": self.data}
         arguments = {k: v for k, v in given.items() if v is not None} | dict(self.env_args) | overrides
         env: DiscussionEnv = called("env", self.env, registry.load("env", self.env), arguments)
+        if not isinstance(env, DiscussionEnv):
+            raise UserValueError(
+                f"env {self.env!r} makes a {type(env).__name__}; name a subclass of maporl.envs.DiscussionEnv."
+            )
         if self.data is not None and not Path(self.data).expanduser().exists():
             raise UserValueError(
                 f"data {self.data!r}: there is no such file or folder; give a path, or leave it out for the task's own."

@@ -29,6 +29,7 @@ from maporl.agents.sampling.sampler import Request, Sampled, Sampler, sampler_ty
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.sampling.thinking import ThinkingBudget
 from maporl.errors import Diverged, UserValueError
+from maporl.hooks import each
 from maporl.user_warnings import warn
 
 __all__ = ["LoRA", "Policy"]
@@ -157,7 +158,7 @@ class Policy(LoRAModel):
             self.model.eval()
         for adapter in dict.fromkeys(r.adapter for r in requests if r.adapter is not None):
             self._publish(adapter)
-        sampled = self.sampler.sample(requests)
+        sampled = each(self.sampler, "sample", self.sampler.sample(requests), Sampled, len(requests))
         _check_numbers(requests, sampled)
         return sampled
 

@@ -10,6 +10,7 @@ from maporl.envs.protocols.consensus import Consensus, build_stop
 from maporl.envs.protocols.roles import check_roles, named_after, told
 from maporl.envs.team_answer import TeamAnswer, majority
 from maporl.errors import UserTypeError, UserValueError
+from maporl.hooks import each
 from maporl.registry import build, names
 from maporl.types import Message, Seat, Transcript, Turn
 
@@ -97,7 +98,7 @@ class Protocol:
         if transcript.is_complete:
             return ()
         round = transcript.completed_rounds
-        while not (agents := self.due_in(transcript, round)):
+        while not (agents := each(self, "due_in", self.due_in(transcript, round), str)):
             round += 1
             transcript = replace(transcript, completed_rounds=round)
             if transcript.is_complete:
@@ -112,7 +113,8 @@ class Protocol:
         It decides what a round is: an agent may be due in it never, once or, one wave after the other, often.
         """
         spoken = {turn.agent for turn in transcript.round(round)}
-        left = tuple(agent for agent in self.speaking(transcript.agents, round) if agent not in spoken)
+        speaking = each(self, "speaking", self.speaking(transcript.agents, round), str)
+        left = tuple(agent for agent in speaking if agent not in spoken)
         return left if self.simultaneous else left[:1]
 
     def speaking(self, agents: tuple[str, ...], round: int) -> tuple[str, ...]:
@@ -153,7 +155,7 @@ class Protocol:
 
     def visible(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
         """What `agent` sees of the discussion, in the order in which it came to know it."""
-        turns = self.settled(transcript, agent)
+        turns = tuple(each(self, "settled", self.settled(transcript, agent), Turn))
         if self.history == "all":
             return turns
         latest = {turn.agent: turn for turn in turns}  # the last one of each agent wins
@@ -161,7 +163,7 @@ class Protocol:
 
     def messages(self, transcript: Transcript, agent: str) -> tuple[Message, ...]:
         """What `agent` is shown of the discussion, as it reads it: what is `visible`, each message under its speaker's name."""
-        return tuple(map(self.message, self.visible(transcript, agent)))
+        return tuple(self.message(turn) for turn in each(self, "visible", self.visible(transcript, agent), Turn))
 
     def message(self, turn: Turn, name: str | None = None) -> Message:
         """A turn as it is read: under `name` (its speaker's), with the verifier's value of it where scores are shown."""
