@@ -15,6 +15,7 @@ from maporl import registry
 from maporl.errors import UserValueError
 from maporl.roster import WARM_START, Roster
 from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings
+from maporl.training.said_once import beside, said_once
 from maporl.typed import typed
 from maporl.user_warnings import warn
 
@@ -163,6 +164,8 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, value in said_once(vars(self)).items():
+            object.__setattr__(self, name, value)
         for f in fields(self):
             value = importable(f.name, getattr(self, f.name))
             if isinstance(value, Mapping | list | tuple):  # what they hold must come back from config.yaml too
@@ -198,7 +201,7 @@ class RunConfig:
         """
         names = {f.name for f in fields(self)}
         changes: dict[str, Any] = {}
-        for key, value in values.items():
+        for key, value in said_once(values).items():
             if key not in names:
                 raise UserValueError(
                     f"unknown setting {key!r}.{nearest(str(key), names)} The settings are: {', '.join(sorted(names))}."
@@ -312,15 +315,7 @@ class RunConfig:
     def _loading(self) -> dict[str, Any]:
         from maporl.agents import LoRA
 
-        same = (
-            "dtype",
-            "quantization",
-            "chat_template",
-            "thinking",
-            "gradient_checkpointing",
-            "sampler",
-            "max_batch_tokens",
-        )
+        same = "dtype quantization chat_template thinking gradient_checkpointing sampler max_batch_tokens".split()
         lora = called("lora", "lora", LoRA, dict(self.lora))
         return {name: getattr(self, name) for name in same} | {"device": self.resolved_device, "lora": lora}
 
@@ -367,13 +362,13 @@ class RunConfig:
         }
         loaded = registry.load("algorithm", self.algorithm)
         accepted = parameters(loaded)
-        arguments = {name: value for name, value in given.items() if name in accepted} | dict(self.algorithm_args)
         if self.reference == "warm_start":
+            given["reference"] = WARM_START
             for policy in team.policies:
                 if WARM_START not in policy.adapters:  # a frozen seat may have brought it already
                     policy.add_adapter(WARM_START, path=self.init_adapter)
-            arguments["reference"] = WARM_START
-        algorithm = called("algorithm", self.algorithm, loaded, arguments)
+        given = {name: value for name, value in given.items() if name in accepted or name == "reference"}
+        algorithm = called("algorithm", self.algorithm, loaded, beside(given, self.algorithm_args))
         if not isinstance(algorithm, Algorithm):
             raise UserValueError(
                 f"algorithm {self.algorithm!r} is neither an Algorithm nor a Trainer; name a subclass of maporl.algorithms.Algorithm, "

@@ -331,7 +331,7 @@ def test_the_chat_template_of_the_run_is_learned(config: RunConfig, tiny_model: 
         ({"algorithm_args": {"keep": 1.1}}, "keep is 1.1"),
         ({"algorithm_args": {"steps": 0}}, "steps is 0"),
         ({"algorithm_args": {"batch_size": 0}}, "batch_size is 0"),
-        ({"algorithm_args": {"learning_rate": -1.0}}, "learning_rate is -1.0"),
+        ({"algorithm_args": {"learning_rate": 1e-3}}, "has no argument 'learning_rate'"),
         ({"env": TeamOnly}, "has no verifier"),
         ({"max_new_tokens": 400}, "more than the model's window of 512"),
         ({"model": "nowhere"}, "cannot be loaded"),

@@ -274,11 +274,9 @@ class RoundRobin(Protocol):
 def build_protocol(spec: Any, num_rounds: int | None, history: str | None, default_num_rounds: int = 2) -> Protocol:
     """A protocol from a word, ``{"name": ..., **arguments}``, ``package.module:Class``, a class or an instance.
 
-    `num_rounds` and `history` ("all") are defaults that the specification's own arguments override.
-
     Raises:
         TypeError: The specification does not make a `Protocol`.
-        ValueError: Unknown word, or an instance that contradicts `num_rounds` or `history`.
+        ValueError: Unknown word, or a specification that contradicts `num_rounds` or `history`.
     """
     rounds = default_num_rounds if num_rounds is None else num_rounds
     defaults = {"num_rounds": rounds, "history": "all" if history is None else history}
@@ -287,8 +285,8 @@ def build_protocol(spec: Any, num_rounds: int | None, history: str | None, defau
         raise UserTypeError(
             f"protocol {spec!r} is no Protocol; give one of {', '.join(names('protocol'))} or a subclass."
         )
-    if protocol is spec:
-        for name, asked in (("num_rounds", num_rounds), ("history", history)):
-            if asked is not None and asked != getattr(protocol, name):
-                raise UserValueError(f"{name} is {asked!r} but {protocol!r} was given; set it in one place.")
+    for name, asked in (("num_rounds", num_rounds), ("history", history)):
+        says = protocol is spec or (isinstance(spec, Mapping) and name in spec)
+        if says and asked is not None and asked != getattr(protocol, name):
+            raise UserValueError(f"{name} is {asked!r} but {protocol!r} was given; set it in one place.")
     return protocol

@@ -144,8 +144,7 @@ class MALT(Trainer):
             )
             warn(f"{why}. It is not fine-tuned.")
             return {"messages": 0.0}
-        rate = self._rate(config)
-        settings = self._adapter_settings(config, rate, self.settings.sft_epochs)
+        settings = self._adapter_settings(config, config.learning_rate, self.settings.sft_epochs)
         policy = self._member(adapter).policy
         return {"messages": float(len(messages)), **sft_adapter(policy, adapter, messages, settings)}
 
@@ -164,13 +163,10 @@ class MALT(Trainer):
                 f"one{beside}. Its fine-tuning stands; more branching, a higher temperature or more questions give some."
             )
             return {"pairs": 0.0}
-        rate = self.settings.dpo_learning_rate or self._rate(config) / 10
+        rate = self.settings.dpo_learning_rate or config.learning_rate / 10
         settings = self._adapter_settings(config, rate, self.settings.dpo_epochs)
         policy = self._member(adapter).policy
         return {"pairs": float(len(both)), **dpo_adapter(policy, adapter, both, settings)}
-
-    def _rate(self, config: RunConfig) -> float:
-        return self.settings.learning_rate or config.learning_rate
 
     def _adapter_settings(self, config: RunConfig, learning_rate: float, epochs: int) -> AdapterSettings:
         return AdapterSettings(
