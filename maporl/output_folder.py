@@ -32,9 +32,7 @@ def check_output(path: str | Path, name: str = "output_dir", *, own: Collection[
     if not held or any(file in held for file in own) or (made is not None and mapping_of(folder / SIGNATURE) == made):
         return
     some = ", ".join(map(repr, held[:2])) + (f" and {len(held) - 2} more" if len(held) > 2 else "")
-    raise UserValueError(
-        f"{name} {str(path)!r} holds {some}; choose a folder that is new or empty."
-    )
+    raise UserValueError(f"{name} {str(path)!r} holds {some}; choose a folder that is new or empty.")
 
 
 def sign(path: str | Path, made: Mapping[str, Any]) -> None:

@@ -41,7 +41,9 @@ Found = list[tuple["Cell", dict[str, Any]]]
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder, study folder, or file of records")
-    parser.add_argument("--question", metavar="ID", help="id, or the beginning of one; 'first' or 'random': one discussion")
+    parser.add_argument(
+        "--question", metavar="ID", help="id, or the beginning of one; 'first' or 'random': one discussion"
+    )
     parser.add_argument(
         "--only", choices=FILTERS, help="team right | wrong in the end; fixed | broken since round 1's vote"
     )
