@@ -108,11 +108,10 @@ def _said(hint: Any) -> str:
     if kind is typing.Literal:
         return " or ".join(map(repr, inner))
     if kind in _CONTAINERS:
-        what, told = ("a mapping", " to ") if issubclass(kind, Mapping) else ("a list", " and ")
-        parts = (
-            [] if Any in inner else list(dict.fromkeys(map(_said, inner))) if what == "a list" else map(_said, inner)
-        )
-        return f"{what} of {told.join(parts)}" if inner and Any not in inner else what
+        parts = [_MANY.get(part, part) for part in map(_said, inner)]
+        if issubclass(kind, Mapping):
+            return f"a mapping of {' to '.join(parts)}" if inner and Any not in inner else "a mapping"
+        return f"a list of {' and '.join(dict.fromkeys(parts))}" if inner and Any not in inner else "a list"
     if kind is collections.abc.Callable:
         return "a function"
     return "text" if _is_path(kind) else _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
@@ -125,6 +124,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     type(None): "nothing",
 }
+_MANY = {"a whole number": "whole numbers", "a number": "numbers"}
 _CONTAINERS = (
     *(collections.abc.Mapping, collections.abc.MutableMapping, dict, tuple, list),
     *(collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection),

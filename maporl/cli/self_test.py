@@ -7,6 +7,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,8 @@ def _against_generate(said: list[Completion], eos: frozenset[int]) -> tuple[floa
     """The largest difference of a log-prob, and how many messages have other tokens."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(model_path(EMBEDDED), dtype=torch.float32).to(CONFIG.resolved_device)
+    model: Any = AutoModelForCausalLM.from_pretrained(model_path(EMBEDDED), dtype=torch.float32)
+    model.to(CONFIG.resolved_device)
     apart, other = 0.0, 0
     for completion in said:
         prompt = torch.as_tensor(completion.prompt_ids, device=model.device)[None]

@@ -315,15 +315,9 @@ class RunConfig:
     def _loading(self) -> dict[str, Any]:
         from maporl.agents import LoRA
 
-        same = [
-            "dtype",
-            "quantization",
-            "chat_template",
-            "thinking",
-            "gradient_checkpointing",
-            "sampler",
-            "max_batch_tokens",
-        ]
+        same = (
+            "dtype", "quantization", "chat_template", "thinking", "gradient_checkpointing", "sampler", "max_batch_tokens",
+        )  # fmt: skip
         lora = called("lora", "lora", LoRA, dict(self.lora))
         return {name: getattr(self, name) for name in same} | {"device": self.resolved_device, "lora": lora}
 

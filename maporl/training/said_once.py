@@ -9,7 +9,7 @@ from maporl.errors import UserValueError
 
 __all__ = ["beside", "said_once"]
 
-ALIASES = {  # where else a setting could be said -> where it is
+ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {  # where else a setting could be said -> where it is
     ("env_args", "num_agents"): ("num_agents",),
     ("env_args", "num_rounds"): ("num_rounds",),
     ("env_args", "max_cycles"): ("num_rounds",),  # PettingZoo's name for it
@@ -17,7 +17,7 @@ ALIASES = {  # where else a setting could be said -> where it is
     ("env_args", "protocol", "history"): ("env_args", "history"),
     ("env_args", "data"): ("data",),
 }
-ELSEWHERE = {  # what is no setting of the part that it is given to -> what to do
+ELSEWHERE: dict[tuple[str, ...], str] = {  # what is no setting of the part that it is given to -> what to do
     ("env_args", "split"): "a run trains on 'train' and validates on 'validation', and maporl evaluate has --split",
     ("env_args", "render_mode"): "maporl show prints the discussions of a run",
 }

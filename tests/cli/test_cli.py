@@ -570,7 +570,7 @@ class TestCatalogue:
         assert "--algorithm_args.learning_rate" not in out, "a flag of its own"
         code, out, _ = run("algorithms", "sft")
         assert code == 0 and "--algorithm_args.keep 0.1\n      The share" in out, "settings of a trainer"
-        assert "--algorithm_args.learning_rate None" in out
+        assert "--algorithm_args.steps None" in out
 
 
 class TestMaking:
