@@ -211,7 +211,8 @@ class TestFolder:
     def test_somebody_elses_folder_is_not_deleted(self, config: RunConfig) -> None:
         config.folder.mkdir()
         (config.folder / "thesis.txt").write_text("mine")
-        train(config)
+        with pytest.raises(ValueError, match="thesis.txt"):
+            train(config)
         assert (config.folder / "thesis.txt").read_text() == "mine"
 
 
