@@ -1,10 +1,9 @@
-"""What people write, checked against what exists: YAML text, values of a typed field, keyword arguments of a class."""
+"""What people write, checked against what exists: YAML text, files of settings, keyword arguments of a class."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import functools
 import inspect
 import numbers
 import os
@@ -19,10 +18,11 @@ import yaml
 
 from maporl.errors import UserValueError
 from maporl.text_files import read_text
+from maporl.typed import is_plain, typed
 
 __all__ = [
     "EMBEDDED", "called", "deeply", "full_path", "importable", "model_name", "model_path", "nearest", "plain", "read_settings",
-    "read_yaml", "read_yaml_file", "settings_file", "typed",
+    "read_yaml", "read_yaml_file", "settings_file",
 ]  # fmt: skip
 
 EMBEDDED = "embedded"
@@ -148,50 +148,6 @@ def plain(name: str, value: Any) -> Any:
     )
 
 
-def typed(name: str, value: Any, hint: Any) -> Any:
-    """`value` as a field annotated `hint` holds it: paths become text, whole numbers floats where asked, lists tuples.
-
-    Raises:
-        ValueError: It is of another type.
-    """
-    kinds = _kinds(hint)
-    for kind in kinds:
-        if kind is type(None) and value is None:
-            return None
-        if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-            return float(value)
-        if kind is str and isinstance(value, str | os.PathLike):
-            return os.fspath(value)
-        if kind is bool and isinstance(value, bool):
-            return value
-        if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
-            return int(value)
-        if isinstance(kind, type) and issubclass(kind, Mapping) and isinstance(value, Mapping):
-            return dict(value)
-        if kind is tuple and isinstance(value, str | Sequence):
-            return (value,) if isinstance(value, str) else tuple(value)
-    wanted = " or ".join(_WORDS.get(kind, str(kind)) for kind in kinds)
-    raise UserValueError(f"{name} is {value!r}; it must be {wanted}.")
-
-
-@functools.cache
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    """What an annotation allows, without what containers hold."""
-    members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return tuple(typing.get_origin(member) or member for member in members)
-
-
-_WORDS: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    bool: "true or false",
-    Mapping: "a mapping",
-    tuple: "a list",
-    type(None): "nothing",
-}
-
-
 def deeply(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
     """`one` with what `two` has in its place, mappings within mappings merged key by key."""
     result = dict(one)
@@ -216,22 +172,27 @@ def called(kind: str, word: str, what: Any, arguments: Mapping[str, Any]) -> Any
             f"{kind} {word!r} has no argument {unknown[0]!r}.{nearest(unknown[0], known)} It takes: {', '.join(known)}."
         )
     owner = kind if kind == word else f"{kind} {word!r}"
-    try:
-        inspect.signature(what).bind(**arguments)
-    except TypeError as error:
-        raise UserValueError(f"{owner}: {error}; give it by name.") from None
+    taken = inspect.signature(what).parameters.values()
+    required = [
+        p.name for p in taken if p.default is p.empty and p.kind in (*_NAMED, inspect.Parameter.POSITIONAL_ONLY)
+    ]
+    if lacking := [name for name in required if name not in arguments]:
+        raise UserValueError(f"{owner} needs {' and '.join(map(repr, lacking))}; {_where(kind, word, lacking)}.")
     return what(**{n: _checked(f"{owner}: {n}", v, accepted.get(n)) for n, v in arguments.items()})
 
 
-_SIMPLE = {int, float, bool, str, tuple, type(None)}
+def _where(kind: str, word: str, lacking: Sequence[str]) -> str:
+    """Where arguments of something that settings name are given."""
+    if kind in ("env", "algorithm"):
+        return "set " + ", ".join(f"{kind}_args.{name}" for name in lacking)
+    given = ", ".join(f"{name}: ..." for name in lacking)
+    return f"write {{{given}}}" if kind == word else f"write {{name: {word}, {given}}}"
 
 
 def _checked(name: str, value: Any, parameter: inspect.Parameter | None) -> Any:
-    """`value`, `typed` if the parameter's annotation is of simple types only: what else it may mean is for `what` to say."""
+    """`value`, `typed` if the parameter's annotation is plain: what else it may mean is for `what` to say."""
     hint = inspect.Parameter.empty if parameter is None else parameter.annotation
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    kinds = {typing.get_origin(m) or m for m in (typing.get_args(hint) if union else (hint,))}
-    return typed(name, value, hint) if kinds <= _SIMPLE else value
+    return typed(name, value, hint) if is_plain(hint) else value
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -26,6 +26,10 @@ BASE = {
     "roster",
     "reasoning",
     "messages",
+    "user_warnings",
+    "hooks",
+    "typed",
+    "output_folder",
 }
 LAYERS = {  # layer -> the layers below it, which it may import; nothing else of maporl, at a file's top or inside a function
     "sandbox": BASE,

@@ -97,7 +97,12 @@ def test_make_targets_exist(capfd: pytest.CaptureFixture[str]) -> None:
     for target in ("demo", "test", "test-slow", "lint", "package", "docs"):
         assert re.search(rf"^{target}: \$\(READY\)$", makefile, re.MULTILINE), f"{target} does its own set-up"
     ci = (ROOT / ".ci" / "run").read_text()
-    assert re.findall(r"^(?:exec )?(make \S+)$", ci, re.MULTILINE) == ["make lint", "make docs", "make package", "make test"]
+    assert re.findall(r"^(?:exec )?(make \S+)$", ci, re.MULTILINE) == [
+        "make lint",
+        "make docs",
+        "make package",
+        "make test",
+    ]
 
 
 def test_versions_are_pinned() -> None:

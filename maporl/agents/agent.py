@@ -9,6 +9,7 @@ import numpy as np
 
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.trainable import Trainable
+from maporl.hooks import one
 from maporl.types import Completion, Observation
 
 __all__ = ["Agent", "Learner", "ScriptedAgent", "SilentAgent"]
@@ -63,7 +64,9 @@ class ScriptedAgent(Agent):
     def act(
         self, observations: Sequence[Observation], rngs: Sequence[np.random.Generator], *, greedy: bool = False
     ) -> list[Completion]:
-        return [Completion(self.speak(o, rng)) for o, rng in zip(observations, rngs, strict=True)]
+        return [
+            Completion(one(self.speak, "", self.speak(o, rng), str)) for o, rng in zip(observations, rngs, strict=True)
+        ]
 
 
 class SilentAgent(ScriptedAgent):

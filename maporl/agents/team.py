@@ -17,6 +17,7 @@ from maporl.agents.prompts import PromptTemplate
 from maporl.agents.sampling.sampler import Request
 from maporl.agents.sampling.settings import Sampling
 from maporl.errors import UserValueError
+from maporl.hooks import each
 from maporl.roster import Roster, Speaker
 from maporl.types import Completion, Observation, Seat
 
@@ -48,7 +49,8 @@ def act_together(
             asked = agent.requests(shown, streams, greedy=greedily)
             requests.setdefault(agent.policy, {}).update(zip(rows, asked, strict=True))
         else:
-            completions.update(zip(rows, agent.act(shown, streams, greedy=greedily), strict=True))
+            said = each(agent, "act", agent.act(shown, streams, greedy=greedily), Completion, len(rows))
+            completions.update(zip(rows, said, strict=True))
     for policy, wanted in requests.items():
         completions.update(zip(wanted, complete(policy, list(wanted.values())), strict=True))
     return [completions[i] for i in range(len(observations))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from maporl.agents.team import Team
 from maporl.agents.trainable import Trainable, put_weights, weights_of
 from maporl.algorithms.algorithm import Algorithm, check
 from maporl.errors import OutOfMemory, UserValueError
+from maporl.user_warnings import warn
 
 __all__ = ["GradientDescent", "Tally"]
 
@@ -104,7 +104,7 @@ class GradientDescent(Algorithm):
         if torch.isfinite(norm):
             optimizer.step()
         else:
-            warnings.warn(f"{name}: the gradient is not finite; this step is skipped.", stacklevel=2)
+            warn(f"{name}: the gradient is not finite; this step is skipped.")
         optimizer.zero_grad(set_to_none=True)
         tally.add(parts)
         tally.add([{"train/skipped_steps": ~torch.isfinite(norm), f"train/grad_norm/{name}": norm}])
@@ -150,10 +150,9 @@ class GradientDescent(Algorithm):
             if room:  # it may fit without what samplers had kept
                 continue
             self.microbatch_tokens = max(min(tokens, self.microbatch_tokens) // 2, 1)
-            warnings.warn(
+            warn(
                 f"out of memory in a pass of {tokens} tokens: from now on at most {self.microbatch_tokens} (microbatch_tokens). The "
-                "gradient stays the same.",
-                stacklevel=3,
+                "gradient stays the same."
             )
 
     # -- state ---------------------------------------------------------------------------------------------------------

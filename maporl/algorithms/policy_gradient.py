@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from maporl.algorithms.batch import TurnBatch, minibatches
 from maporl.algorithms.descent import GradientDescent, Tally
 from maporl.algorithms.losses import KL_ESTIMATORS, LOSS_AGGREGATIONS, clipped_surrogate, kl, token_weights
 from maporl.errors import UserValueError
+from maporl.user_warnings import warn
 
 __all__ = ["PolicyGradient"]
 
@@ -194,11 +194,10 @@ class PolicyGradient(GradientDescent):
         """Warn, once, of a sampler that is another policy than the one trained."""
         if mismatch > LARGEST_MISMATCH and not self._said:
             self._said = True
-            warnings.warn(
+            warn(
                 f"sampling and training differ by {mismatch:.3f} a token in their log-probs, more than {LARGEST_MISMATCH} "
                 "(train/logprob_mismatch): recomputed log-probs and importance weights correct for it, up to max_importance_weight. "
-                "Exact are --dtype float32, and a sampler that computes as training does.",
-                stacklevel=3,
+                "Exact are --dtype float32, and a sampler that computes as training does."
             )
 
     def _moves(self, rows: np.ndarray, batch: TurnBatch, advantages: Tensor) -> np.ndarray:
@@ -279,8 +278,7 @@ def _check_learners(team: Team, reference: str | None) -> None:
 
 def _warn_if_equal(rewards: Tensor) -> None:
     if len(rewards) > 1 and bool((rewards == rewards[0]).all()):
-        warnings.warn(
+        warn(
             f"all {len(rewards)} rewards of this update are {float(rewards[0]):g}: there is nothing to learn from. Try easier or "
-            "harder questions, a higher temperature, or another shaping.",
-            stacklevel=3,
+            "harder questions, a higher temperature, or another shaping."
         )

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "algorithms": ("maporl.cli.algorithms", "list the algorithms and their settings"),
     "new": ("maporl.cli.new", "start a package of your own: a task, an algorithm or a protocol"),
     "verifier": ("maporl.cli.verifier", "train, judge or serve a verifier that learns from labelled answers"),
+    "doctor": ("maporl.cli.doctor", "look at this machine and installation, with a short self-test"),
     "sft": ("maporl.cli.sft", "fine-tune a model on chats (a warm start)"),
     "make-model": ("maporl.cli.make_model", "make a small random-weight checkpoint"),
     "import-model": ("maporl.cli.import_model", "write a plain model folder from a GGUF file, a hub id or a package"),

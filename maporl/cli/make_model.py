@@ -6,6 +6,7 @@ import argparse
 
 from maporl.agents.models.make_model import make_model
 from maporl.cli.flags import Parser, settings_of
+from maporl.output_folder import check_output, sign
 
 __all__ = ["add_arguments", "run"]
 
@@ -16,6 +17,9 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the folder and say how large the model is."""
+    made = {"command": "make-model"}
+    check_output(args.given["path"], "path", made=made)
     number = make_model(**args.given)
+    sign(args.given["path"], made)
     print(f"{args.given['path']}: {number:,} parameters, random weights")
     return 0

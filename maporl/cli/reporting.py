@@ -12,8 +12,11 @@ from pathlib import Path
 
 from maporl.cli.flags import Parser
 from maporl.errors import UserValueError
+from maporl.output_folder import check_output, sign
 
 __all__ = ["add_arguments", "run"]
+
+TABLES = {"command": "report"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -48,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if output.suffix.lower() not in (".html", ".htm"):
         raise UserValueError(f"--output {str(output)!r} is no HTML file; give it a name that ends in .html.")
-    if args.tables and Path(args.tables).is_file():
-        raise UserValueError(f"--tables {args.tables!r} is a file; name a folder, which is made if need be.")
+    if args.tables:
+        check_output(args.tables, "--tables", made=TABLES)
     from maporl.benchmarks.analysis.results import load_results
     from maporl.benchmarks.analysis.summary import summarise
     from maporl.benchmarks.report import collect, write_report
@@ -64,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
         write_tables(summary, Path(args.tables))
         write_plots(payload.plots, payload.looks, Path(args.tables) / "plots")
+        sign(args.tables, TABLES)
     for note in payload.figures["notes"]:
         print(f"{note['kind']}: {note['text']}")
     size = output.stat().st_size / 1e6

@@ -12,6 +12,7 @@ import sys
 from maporl.agents.models.lora import LoRA
 from maporl.algorithms.sft import SFTSettings, sft
 from maporl.cli.flags import Parser, settings_of
+from maporl.output_folder import check_output
 from maporl.settings import called
 
 __all__ = ["add_arguments", "run"]
@@ -26,6 +27,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and print the loss reached."""
     paths = {name: args.given[name] for name in PATHS}
+    check_output(paths["output"], "output")
     given = {name: value for name, value in args.given.items() if name not in PATHS}
     if given.get("lora") is not None:
         given["lora"] = called("lora", "lora", LoRA, given["lora"])

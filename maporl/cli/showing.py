@@ -27,6 +27,9 @@ __all__ = ["FILTERS", "add_arguments", "chosen_id", "is_kind", "matching", "run"
 MANY = 6
 """Discussions of one question that are still printed one after the other; more are listed."""
 
+ANY = ("first", "random")
+"""Words for one discussion of those that the other flags leave."""
+
 FILTERS = ("right", "wrong", "fixed", "broken")
 """Kinds of discussions: the team is right in the end or not; not right by the vote of round 1 but in the end, or the reverse."""
 
@@ -38,7 +41,9 @@ Found = list[tuple["Cell", dict[str, Any]]]
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder, study folder, or file of records")
-    parser.add_argument("--question", metavar="ID", help="id, the beginning of one, 'first' or 'random'")
+    parser.add_argument(
+        "--question", metavar="ID", help="id, or the beginning of one; 'first' or 'random': one discussion"
+    )
     parser.add_argument(
         "--only", choices=FILTERS, help="team right | wrong in the end; fixed | broken since round 1's vote"
     )
@@ -92,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     question = _question_id(args.question, wanted, found)
     asked = [(cell, record) for cell, record in wanted if record["question_id"] == question]
+    if args.question in ANY:  # no question is meant, so neither are all that was said to it
+        asked = [asked[0] if args.question == "first" else random.choice(asked)]
     if len(asked) > MANY:
         print(
             f"{len(asked)} discussions of question {question}; choose by --task, --method, --seed, --sample, --decoding:"

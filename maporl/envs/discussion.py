@@ -29,16 +29,18 @@ from pettingzoo.utils.conversions import aec_to_parallel
 
 from maporl.envs.feedback import build_feedback
 from maporl.envs.protocols import build_protocol
+from maporl.envs.protocols.roles import names_of
 from maporl.envs.questions import Questions
 from maporl.envs.rendering import check_render_mode, heading, print_any, transcript_text, turn_text
 from maporl.envs.rules import Rules
-from maporl.envs.scoring import build_verifiers, check_scored
+from maporl.envs.scoring import build_verifiers, check_scored, own_verifiers
 from maporl.envs.shaping import build_shaping
 from maporl.envs.spaces import AnyText, observation_space
 from maporl.envs.splits import Leakage, check_share, check_split
 from maporl.envs.team_answer import TeamAnswer
 from maporl.envs.views import check_view
 from maporl.errors import Unwritten, UserTypeError, UserValueError
+from maporl.hooks import one
 from maporl.types import Observation, Question, Seat, Transcript, Turn
 
 __all__ = ["DiscussionEnv"]
@@ -125,11 +127,11 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
             task.default_protocol if protocol is None else protocol, rounds, history, task.default_num_rounds
         )
         self.num_rounds = self.protocol.num_rounds
-        names = self.protocol.agent_names(self.protocol.default_num_agents if num_agents is None else num_agents)
+        names = names_of(self.protocol, num_agents)
         self.possible_agents = list(names)
         self.agents = list(names)
 
-        self.verifiers = build_verifiers(verifier, ground_truth, team_verifier, *self.own_verifiers())
+        self.verifiers = build_verifiers(verifier, ground_truth, team_verifier, *own_verifiers(self))
         by_team = self.verifier is None and self.team_verifier is not None
         fallback = task.default_shaping or ("team_score" if by_team else "own_score")
         self.shaping = build_shaping(fallback if shaping is None else shaping)
@@ -368,7 +370,8 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
     def team_answer(self, transcript: Transcript | None = None) -> TeamAnswer:
         """The team's answer by the protocol's rule, in `transcript` or in the discussion so far; see `labelled`."""
         said = self.transcript if transcript is None else transcript
-        return self.labelled(self.protocol.team_answer(said, self.verifiers.equivalent))
+        answer = self.protocol.team_answer(said, self.verifiers.equivalent)
+        return self.labelled(one(self.protocol, "team_answer", answer, TeamAnswer))
 
     def labelled(self, answer: TeamAnswer) -> TeamAnswer:
         """`answer`, whatever way it was made of a discussion here, marked as an oracle's, or as read off scores, if the discussion was."""

@@ -5,9 +5,10 @@ The environment is an AEC shell around them, and rollouts play hundreds of discu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
+from numbers import Real
 
 from maporl.envs.feedback import Feedback, Silent, heard
 from maporl.envs.protocols import Protocol
@@ -16,6 +17,7 @@ from maporl.envs.shaping import Shaping
 from maporl.envs.team_answer import as_first_said
 from maporl.envs.views import joint_view, own_view
 from maporl.errors import UserValueError
+from maporl.hooks import misreturned
 from maporl.messages import as_sampled
 from maporl.types import Observation, Question, Score, Seat, Transcript, Turn
 
@@ -61,7 +63,11 @@ class Rules:
 
     def due(self, transcript: Transcript) -> tuple[Seat, ...]:
         """The seats that may speak now without hearing one another; () when the discussion is over."""
-        return self.protocol.due(transcript)
+        due = self.protocol.due(transcript)
+        if not (isinstance(due, tuple) and all(isinstance(seat, Seat) and seat.agent in self.agents for seat in due)):
+            of = "due" if type(self.protocol).due is not Protocol.due else "due_in"
+            raise misreturned(self.protocol, of, due, f"seats of {', '.join(self.agents)}, () for nobody")
+        return due
 
     def observe(self, transcript: Transcript, seat: Seat) -> Observation:
         """What is shown to whoever speaks from `seat`."""
@@ -80,12 +86,13 @@ class Rules:
         """One reward per turn, 0 for feedback, as if the discussion ended here.
 
         Raises:
-            ValueError: The shaping gave another number of rewards than agents said messages.
+            TypeError: The shaping returned something else than one number for each message that agents said.
         """
         spoken = transcript.spoken
-        shaped = [float(reward) for reward in self.shaping(spoken)]
-        if len(shaped) != len(spoken.turns):
-            raise UserValueError(f"shaping {self.shaping!r} gave {len(shaped)} rewards for {len(spoken.turns)} turns.")
+        given = self.shaping(spoken)
+        shaped = _numbers(given)
+        if shaped is None or len(shaped) != len(spoken.turns):
+            raise misreturned(self.shaping, "", given, f"{len(spoken.turns)} numbers, one reward per turn")
         if spoken is transcript:
             return tuple(shaped)
         left = iter(shaped)
@@ -244,3 +251,11 @@ class Rules:
             for n, verdict in zip(over, verdicts, strict=True):
                 result[n] = replace(result[n], verdict=verdict)
         return result
+
+
+def _numbers(given: object) -> list[float] | None:
+    """`given` as numbers, if it is some."""
+    if not isinstance(given, Iterable) or isinstance(given, str):
+        return None
+    rewards = list(given)
+    return [float(reward) for reward in rewards] if all(isinstance(r, Real) for r in rewards) else None

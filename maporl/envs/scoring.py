@@ -14,8 +14,10 @@ from maporl.envs.verifiers.verifier import (
     VerifierRefused,
     VerifierUnavailable,
     judged,
+    scores_of,
 )
 from maporl.errors import UserError, UserTypeError, UserValueError
+from maporl.hooks import misreturned
 from maporl.registry import build, load
 from maporl.settings import parameters
 from maporl.types import Completion, Question, Score, Transcript
@@ -150,14 +152,10 @@ def _ask_team(verifier: Any, *columns: Sequence[Any]) -> list[Score]:
         return []
     with _failing(verifier):
         if hasattr(verifier, "score_batch"):
-            scores = list(verifier.score_batch(*columns))
+            scores = verifier.score_batch(*columns)
         else:
             scores = [verifier(*row) for row in zip(*columns, strict=True)]
-        wrong = [score for score in scores if not isinstance(score, Score)]
-        if wrong or len(scores) != len(columns[0]):
-            given = repr(wrong[0]) if wrong else f"{len(scores)} scores for {len(columns[0])} rounds"
-            raise UserTypeError(f"team verifier {verifier!r} returned {given}; it must return a Score.")
-    return scores
+        return scores_of(verifier, scores, len(columns[0]))
 
 
 @contextmanager
@@ -205,3 +203,15 @@ def check_scored(task: str, verifiers: Verifiers, shaping: Any, protocol: Any) -
         raise UserValueError(f"{task} has no verifier; set default_verifier in the class or pass verifier=.")
     if verifiers.verifier is None and protocol.reads_scores:
         raise UserValueError(f"{protocol!r} reads the scores of messages; pass verifier=, which gives them.")
+
+
+def own_verifiers(env: Any) -> tuple[Any, Any]:
+    """The verifier and the team verifier of a task itself.
+
+    Raises:
+        TypeError: Its `own_verifiers` does not return two.
+    """
+    found = env.own_verifiers()
+    if not (isinstance(found, tuple) and len(found) == 2):
+        raise misreturned(env, "own_verifiers", found, "(verifier, team verifier), None for one that there is not")
+    return found

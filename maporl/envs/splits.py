@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from maporl.errors import UserTypeError, UserValueError
 from maporl.types import Question
+from maporl.user_warnings import warn
 
 __all__ = [
     "SPLITS",
@@ -54,6 +54,10 @@ def _is_verifiers(question: Question, share: float) -> bool:
 
 def unique(questions: Iterable[Question], where: str) -> tuple[Question, ...]:
     """`questions` without duplicates (by hash), in their order; a TypeError names the first thing that is no Question."""
+    if not isinstance(questions, Iterable) or isinstance(questions, str):
+        raise UserTypeError(
+            f"{where} returned {questions!r}; it must return a list of Question objects, or yield them."
+        )
     kept: dict[str, Question] = {}
     for index, question in enumerate(questions):
         if not isinstance(question, Question):
@@ -136,16 +140,14 @@ def split_questions(
             raise UserValueError(f"{task} keeps no questions for a verifier; set verifier_share, for example 0.3.")
         return parts.verifier
     if split == "test":
-        warnings.warn(
+        warn(
             f"{task} has no test questions: its {len(parts.validation)} validation questions stand in for them. A file named test* beside "
-            "the training file would be its test set.",
-            stacklevel=4,
+            "the training file would be its test set."
         )
     if split == "validation" and parts.small:
-        warnings.warn(
+        warn(
             f"{task} is too small to hold anything out ({len(load('train'))} questions); "
-            "its training questions stand in for validation.",
-            stacklevel=4,
+            "its training questions stand in for validation."
         )
     return parts.train if split == "train" else parts.validation
 

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any
 
 from maporl.envs.protocols.base import Protocol
 from maporl.errors import UserValueError
-from maporl.types import Message, Observation, Question, Seat, Transcript
+from maporl.hooks import each, one
+from maporl.types import Observation, Question, Seat, Transcript, Turn
 
 __all__ = ["check_view", "is_seat", "joint_view", "own_view", "private_seats", "private_view", "told", "unread"]
 
@@ -102,7 +104,8 @@ def private_view(transcript: Transcript, agent: str) -> str:
 def own_view(transcript: Transcript, protocol: Protocol, seat: Seat, instruction: str) -> Observation:
     """What is shown to whoever speaks from `seat`: never a message it may not see, never another agent's private information."""
     private = private_view(transcript, seat.agent)
-    return _view(transcript, protocol, seat, instruction, private, protocol.messages(transcript, seat.agent))
+    messages = each(protocol, "messages", protocol.messages(transcript, seat.agent), dict)
+    return _view(transcript, protocol, seat, instruction, private, messages)
 
 
 def joint_view(transcript: Transcript, protocol: Protocol, seat: Seat, instruction: str) -> Observation:
@@ -115,7 +118,8 @@ def joint_view(transcript: Transcript, protocol: Protocol, seat: Seat, instructi
     names = [agent, *(name for name in transcript.agents if name != agent)]
     views = {name: private_view(transcript, name) for name in names}
     private = views[agent] if len(views) == 1 else "\n".join(f"{name}: {view}" for name, view in views.items() if view)
-    messages = tuple(map(protocol.message, protocol.settled(transcript, agent)))
+    settled = each(protocol, "settled", protocol.settled(transcript, agent), Turn)
+    messages = [one(protocol, "message", protocol.message(turn), dict) for turn in settled]
     return _view(transcript, protocol, seat, instruction, private, messages)
 
 
@@ -125,14 +129,15 @@ def _view(
     seat: Seat,
     instruction: str,
     private: str,
-    messages: tuple[Message, ...],
+    messages: Sequence[Any],
 ) -> Observation:
+    agent, before_end = seat.agent, min(seat.round, transcript.num_rounds - 1)  # after the end, the last role
     return Observation(
         agent=seat.agent,
         round=seat.round,
         question=transcript.question.text,
         private=private,
-        instruction=protocol.instruction(transcript, seat.agent, instruction),
-        role=protocol.role(seat.agent, min(seat.round, transcript.num_rounds - 1)),  # after the end, the last role
-        transcript=messages,
+        instruction=one(protocol, "instruction", protocol.instruction(transcript, agent, instruction), str),
+        role=one(protocol, "role", protocol.role(agent, before_end), str),
+        transcript=tuple(messages),
     )

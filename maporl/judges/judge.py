@@ -9,6 +9,7 @@ from typing import Any
 from maporl.envs.verifiers.remembered import Remembered
 from maporl.envs.verifiers.verifier import AnswerVerifier, no_answer
 from maporl.errors import UserValueError
+from maporl.hooks import each
 from maporl.judges.ballot import Ballot, Reply, answer_ballot
 from maporl.judges.judge_model import judge_model
 from maporl.types import Question, Score
@@ -54,7 +55,7 @@ class _Judging(AnswerVerifier):
         raise NotImplementedError
 
     def _asked(self, ballots: Sequence[Ballot]) -> list[Reply]:
-        replies = self.model.ask(ballots) if ballots else []
+        replies = each(self.model, "ask", self.model.ask(ballots) if ballots else [], Reply, len(ballots))
         self._counts["asked"] += len(replies)
         for reply in replies:
             self._counts["nonsense"] += reply.shares is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from maporl.errors import UserValueError
 from maporl.text_files import read_jsonl
 from maporl.types import Question
+from maporl.user_warnings import warn
 
 __all__ = ["Balance", "LabelledAnswer", "balanced", "by_question", "divided", "read_answers", "seen", "write_answers"]
 
@@ -151,10 +151,9 @@ def balanced(
     if k is None:
         onesided = float(np.mean([len({a.correct for a in group}) < 2 for group in groups.values()])) if groups else 0.0
         if not 0.4 <= before <= 0.6 or onesided > 0.5:
-            warnings.warn(
+            warn(
                 f"{before:.0%} of {len(answers)} answers are right, and {onesided:.0%} of {len(groups)} questions have right or wrong ones "
-                "only: a verifier of unbalanced answers learns how hard questions are. Give k to balance them.",
-                stacklevel=2,
+                "only: a verifier of unbalanced answers learns how hard questions are. Give k to balance them."
             )
         return list(answers), Balance(None, len(groups), 0, len(answers), before, before)
     if k < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from maporl.training.loop import check_context, rollout_metrics
 from maporl.training.run import RunFolder, load_team
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
+from maporl.user_warnings import warn
 
 __all__ = ["SHARED", "Settings", "VerifierTraining", "report_of"]
 
@@ -155,10 +155,9 @@ class VerifierTraining(Trainer):
         raw = values_of(LearnedVerifier(folder, device=self.settings.device), calibration)
         temperature = temperature_of(raw, [a.correct for a in calibration])
         if not 0.1 < temperature < 20:
-            warnings.warn(
+            warn(
                 f"the temperature is {temperature:.2f}: on {len(calibration)} answers the scores say next to nothing, or everything; "
-                "look at the AUROC.",
-                stacklevel=3,
+                "look at the AUROC."
             )
         questions = sorted({*card.questions, *seen(calibration)})
         card = replace(card, temperature=temperature, questions=tuple(questions))

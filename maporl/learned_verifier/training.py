@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from maporl.errors import UserValueError
 from maporl.learned_verifier.answers import LabelledAnswer, seen
 from maporl.learned_verifier.model import Card, Reading, Row, fingerprint, rows_of, save_head
 from maporl.settings import model_name
+from maporl.user_warnings import warn
 
 __all__ = ["Settings", "fit"]
 
@@ -138,10 +138,9 @@ def _examples(
         )
     if len(kept) < len(rows):
         share = float(np.mean([answers[n].correct for n in kept]))
-        warnings.warn(
+        warn(
             f"{len(rows) - len(kept)} of {len(rows)} answers are longer than {max_length} tokens and left out (max_length); "
-            f"{share:.0%} of the others are right.",
-            stacklevel=3,
+            f"{share:.0%} of the others are right."
         )
     return [_example(rows[n], answers[n].correct) for n in kept]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import typing
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -15,8 +14,11 @@ import yaml
 from maporl import registry
 from maporl.errors import UserValueError
 from maporl.roster import WARM_START, Roster
-from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings, typed
+from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings
 from maporl.training.recipes import RECIPES
+from maporl.training.said_once import beside, said_once
+from maporl.typed import typed
+from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.agents import Policy, PromptTemplate, Team, Voice
@@ -163,13 +165,15 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, value in said_once(vars(self)).items():
+            object.__setattr__(self, name, value)
         for f in fields(self):
             value = importable(f.name, getattr(self, f.name))
+            if isinstance(value, Mapping | list | tuple):  # what they hold must come back from config.yaml too
+                value = plain(f.name, value)
             value = typed(f.name, value, _HINTS[f.name])
-            if isinstance(value, Mapping | tuple):  # what they hold must come back from config.yaml too
-                value = tuple(plain(f.name, value)) if isinstance(value, tuple) else plain(f.name, value)
             object.__setattr__(self, f.name, value)
-        object.__setattr__(self, "stop", tuple(str(s).replace("\\n", "\n").replace("\\t", "\t") for s in self.stop))
+        object.__setattr__(self, "stop", tuple(s.replace("\\n", "\n").replace("\\t", "\t") for s in self.stop))
         for name, least in _LEAST.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
@@ -198,7 +202,7 @@ class RunConfig:
         """
         names = {f.name for f in fields(self)}
         changes: dict[str, Any] = {}
-        for key, value in values.items():
+        for key, value in said_once(values).items():
             if key not in names:
                 raise UserValueError(
                     f"unknown setting {key!r}.{nearest(str(key), names)} The settings are: {', '.join(sorted(names))}."
@@ -221,9 +225,15 @@ class RunConfig:
 
     def build_env(self, **overrides: Any) -> DiscussionEnv:
         """The task."""
+        from maporl.envs import DiscussionEnv
+
         given = {"num_agents": self.num_agents, "num_rounds": self.num_rounds, "data": self.data}
         arguments = {k: v for k, v in given.items() if v is not None} | dict(self.env_args) | overrides
         env: DiscussionEnv = called("env", self.env, registry.load("env", self.env), arguments)
+        if not isinstance(env, DiscussionEnv):
+            raise UserValueError(
+                f"env {self.env!r} makes a {type(env).__name__}; name a subclass of maporl.envs.DiscussionEnv."
+            )
         if self.data is not None and not Path(self.data).expanduser().exists():
             raise UserValueError(
                 f"data {self.data!r}: there is no such file or folder; give a path, or leave it out for the task's own."
@@ -307,14 +317,8 @@ class RunConfig:
         from maporl.agents import LoRA
 
         same = (
-            "dtype",
-            "quantization",
-            "chat_template",
-            "thinking",
-            "gradient_checkpointing",
-            "sampler",
-            "max_batch_tokens",
-        )
+            "dtype", "quantization", "chat_template", "thinking", "gradient_checkpointing", "sampler", "max_batch_tokens",
+        )  # fmt: skip
         lora = called("lora", "lora", LoRA, dict(self.lora))
         return {name: getattr(self, name) for name in same} | {"device": self.resolved_device, "lora": lora}
 
@@ -361,13 +365,13 @@ class RunConfig:
         }
         loaded = registry.load("algorithm", self.algorithm)
         accepted = parameters(loaded)
-        arguments = {name: value for name, value in given.items() if name in accepted} | dict(self.algorithm_args)
         if self.reference == "warm_start":
+            given["reference"] = WARM_START
             for policy in team.policies:
                 if WARM_START not in policy.adapters:  # a frozen seat may have brought it already
                     policy.add_adapter(WARM_START, path=self.init_adapter)
-            arguments["reference"] = WARM_START
-        algorithm = called("algorithm", self.algorithm, loaded, arguments)
+        given = {name: value for name, value in given.items() if name in accepted or name == "reference"}
+        algorithm = called("algorithm", self.algorithm, loaded, beside(given, self.algorithm_args))
         if not isinstance(algorithm, Algorithm):
             raise UserValueError(
                 f"algorithm {self.algorithm!r} is neither an Algorithm nor a Trainer; name a subclass of maporl.algorithms.Algorithm, "
@@ -387,10 +391,9 @@ class RunConfig:
             return None
         curriculum = LastRoundFirst.of(team, env.num_rounds, self.curriculum_updates)
         if 0 < self.num_iterations < curriculum.updates * len(curriculum.rounds):
-            warnings.warn(
+            warn(
                 f"num_iterations is {self.num_iterations}: with blocks of {curriculum.updates} (curriculum_updates) the rounds "
-                f"{[r + 1 for r in curriculum.rounds]} do not all get their turn; lower curriculum_updates, or train for longer.",
-                stacklevel=2,
+                f"{[r + 1 for r in curriculum.rounds]} do not all get their turn; lower curriculum_updates, or train for longer."
             )
         return curriculum
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,11 +17,13 @@ from maporl.algorithms.algorithm import Algorithm, Update
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.quality import auroc, ece
 from maporl.errors import UserValueError
+from maporl.hooks import one
 from maporl.rollouts.measures import mean_measures
 from maporl.rollouts.play import rollout
 from maporl.rollouts.trees import Size, branching_by_round, check_size, size_of
 from maporl.training.callbacks import Callback
 from maporl.types import Episode, Observation, Question
+from maporl.user_warnings import warn
 
 __all__ = ["Collector", "check_context", "draw", "learn", "learning_from", "rollout_metrics"]
 
@@ -151,10 +152,9 @@ def _update(algorithm: Algorithm, episodes: Sequence[Episode], round: int | None
     """An update from one round's messages, or from all; none if no discussion got that far, as in a team that agrees early."""
     fitting = [e for e in episodes if not e.overflow]
     if round is None or not fitting or any(any(e.learns) for e in fitting):
-        return algorithm.update(episodes)
-    warnings.warn(
-        f"no discussion of this iteration reached round {round + 1}, which the curriculum learns from now: its update is skipped.",
-        stacklevel=3,
+        return one(algorithm, "update", algorithm.update(episodes), Update)
+    warn(
+        f"no discussion of this iteration reached round {round + 1}, which the curriculum learns from now: its update is skipped."
     )
     return Update({"train/skipped_updates": 1.0})
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import time
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from maporl.errors import UserValueError
 from maporl.training.display import clock
 from maporl.training.loop import PREFLIGHT, Collector
 from maporl.types import Completion, Episode, Turn
+from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.training.trainer import Run, Trainer
@@ -119,7 +119,7 @@ def checked(run: Run, trainer: Trainer) -> Preflight | None:
     if found.hopeless and mode == "stop":
         raise UserValueError(f"preflight: {found.problem}; or train all the same with --preflight warn.")
     if found.problem:
-        warnings.warn(f"preflight: {found.problem}.", stacklevel=2)
+        warn(f"preflight: {found.problem}.")
     return found
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from maporl.agents import Loader, Team
 from maporl.agents.models.make_model import without_progress_bars
 from maporl.errors import UserValueError
+from maporl.hooks import one
 from maporl.roster import Roster
 from maporl.training.callbacks import Callback, Callbacks
 from maporl.training.config import RunConfig
@@ -58,7 +59,7 @@ def train(
             return folder
     else:
         config = (config or RunConfig()).merged(settings)
-        config = config.trainer.completed(config)
+        config = one(config.trainer, "completed", config.trainer.completed(config), RunConfig)
         folder = RunFolder(config.folder)
         folder.check_free()
     listener = Callbacks([*callbacks, *([Trackers(config)] if config.trackers else [])])

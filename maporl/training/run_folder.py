@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from maporl.atomic_files import mapping_of, write_whole
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError
+from maporl.output_folder import check_output
 from maporl.text_files import read_json, read_jsonl
 from maporl.training.config import RunConfig
 
@@ -46,7 +47,8 @@ class RunFolder:
         return folder
 
     def check_free(self) -> None:
-        """Raise a ValueError if a run lives here already."""
+        """Raise a ValueError if a run lives here already, or files of others do."""
+        check_output(self.path, own=("config.yaml", "settings.json"))  # a study's settings of this run
         if (self.path / "config.yaml").exists():
             raise UserValueError(
                 f"output_dir {str(self.path)!r} holds a run already; choose another, delete it, or go on with "

@@ -118,7 +118,7 @@ def test_everything_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--method", "debate"], "unknown flag '--method'. Did you mean '--methods'?"),
         (["--env", "arithmetic"], "unknown flag '--env'"),
         (["--seeds", "0", "0"], "seeds is [0, 0]"),
-        (["--seeds", "one"], "seeds is ['one']"),
+        (["--seeds", "one"], "seeds is ('one',); it must be a list of whole numbers"),
         (["--num_samples", "0"], "num_samples is 0"),
         (["--algorithms.mapo.num_iterations", "3"], "unknown algorithm 'mapo'. Did you mean 'mappo'?"),
         (

@@ -267,7 +267,8 @@ class TestMistakes:
 
     def test_mistakes_are_of_the_builtin_kinds_too(self) -> None:
         from maporl.envs.protocols import count_of
-        from maporl.settings import read_yaml, typed
+        from maporl.settings import read_yaml
+        from maporl.typed import typed
 
         for kind, work in (
             (ValueError, lambda: count_of("num_agents", 0)),
@@ -569,7 +570,7 @@ class TestCatalogue:
         assert "--algorithm_args.learning_rate" not in out, "a flag of its own"
         code, out, _ = run("algorithms", "sft")
         assert code == 0 and "--algorithm_args.keep 0.1\n      The share" in out, "settings of a trainer"
-        assert "--algorithm_args.learning_rate None" in out
+        assert "--algorithm_args.steps None" in out
 
 
 class TestMaking:

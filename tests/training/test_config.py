@@ -12,7 +12,8 @@ from run_toys import Idle, Letters, Parrot, share_of_letters
 from maporl import RunConfig
 from maporl.cli.flags import documented
 from maporl.envs.shaping import TeamMean
-from maporl.settings import called, importable, parameters, read_yaml, typed
+from maporl.settings import called, importable, parameters, read_yaml
+from maporl.typed import typed
 
 
 class TestYaml:
@@ -40,7 +41,7 @@ class TestValues:
         config = RunConfig(learning_rate=1, frozen="agent_0", model=tmp_path, trackers=["tensorboard"], lora={"r": 4})  # type: ignore[arg-type]
         assert (config.learning_rate, config.frozen, config.model) == (1.0, ("agent_0",), str(tmp_path))
         assert config.trackers == ("tensorboard",)
-        assert RunConfig(stop=[r"\n\t", "\n", 4]).stop == ("\n\t", "\n", "4")  # type: ignore[arg-type]
+        assert RunConfig(stop=[r"\n\t", "\n"]).stop == ("\n\t", "\n")  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
         ("setting", "message"),
@@ -51,7 +52,7 @@ class TestValues:
             ({"temperature": "hot"}, "temperature is 'hot'; it must be a number."),
             ({"allow_oracle": 1}, "allow_oracle is 1; it must be true or false."),
             ({"lora": 8}, "lora is 8; it must be a mapping."),
-            ({"trackers": 3}, "trackers is 3; it must be a list."),
+            ({"trackers": 3}, "trackers is 3; it must be a list of text."),
             ({"team": 3}, "team is 3; it must be text or a mapping."),
             ({"num_iterations": -1}, "num_iterations is -1; it must be at least 0."),
             ({"episodes_per_iteration": 0}, "episodes_per_iteration is 0; it must be at least 1."),
@@ -217,9 +218,9 @@ class TestCalls:
         def make(team: OnlyForTypeCheckers, spec: str | dict, size: int) -> tuple:  # type: ignore[name-defined] # noqa: F821
             return team, spec, size
 
-        assert called("thing", "make", make, {"team": 1, "spec": [2], "size": np.int64(3)}) == (1, [2], 3)
+        assert called("thing", "make", make, {"team": 1, "spec": {"a": 2}, "size": np.int64(3)}) == (1, {"a": 2}, 3)
         with pytest.raises(ValueError, match="size is 'x'"):
-            called("thing", "make", make, {"team": 1, "spec": 2, "size": "x"})
+            called("thing", "make", make, {"team": 1, "spec": "b", "size": "x"})
 
     def test_functions_that_take_anything(self) -> None:
         assert called("thing", "dict", lambda **all: all, {"x": 1}) == {"x": 1}

@@ -261,7 +261,7 @@ class TestSettings:
         ("settings", "message"),
         [
             ({"algorithm_args": {"branching": 1}}, "branching is 1; candidates are compared"),
-            ({"algorithm_args": {"branching": [3, "x"]}}, r"branching is \(3, 'x'\); .* whole numbers"),
+            ({"algorithm_args": {"branching": [3, "x"]}}, r"branching is \[3, 'x'\]; .* whole numbers"),
             ({"algorithm_args": {"branching": [2, 2, 2, 2]}}, "the longest discussion has 3 waves"),
             ({"algorithm_args": {"rounds": 2}, "num_iterations": 3}, "num_iterations is 3; with rounds 2"),
             ({"algorithm_args": {"imitate": "some"}}, "imitate 'some' is unknown"),

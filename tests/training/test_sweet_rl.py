@@ -177,7 +177,7 @@ def test_it_starts_from_an_adapter(config: RunConfig, tiny_model: str, tmp_path:
         for parameter in policy.parameters("start"):
             parameter.add_(0.05)
     policy.save_adapter("start", tmp_path / "start")
-    folder = train(config.merged({"init_adapter": str(tmp_path / "start"), "algorithm_args": {"learning_rate": 1e-30}}))
+    folder = train(config.merged({"init_adapter": str(tmp_path / "start"), "learning_rate": 1e-30}))
     found = read_decisions(folder.path / "decisions" / "candidates.jsonl")
     assert np.abs([v for d in found for v in d.values]).max() < 1e-5
     assert folder.status == "complete"

@@ -24,6 +24,7 @@ from maporl.agents.models.policy import Policy
 from maporl.agents.sampling.sampler import Request
 from maporl.agents.sampling.settings import Sampling
 from maporl.errors import UserValueError
+from maporl.output_folder import check_output
 
 __all__ = ["FILE", "Imported", "Origin", "import_model"]
 
@@ -97,8 +98,7 @@ def import_model(source: str, path: str | Path, *, dtype: str = "bfloat16") -> I
     target = Path(path)
     if dtype not in DTYPES:
         raise UserValueError(f"dtype {dtype!r} is unknown; use one of {sorted(DTYPES)}.")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserValueError(f"{str(path)!r} is in use; give a folder that is new or empty.")
+    check_output(target, "path")
     try:
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
         beside = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.absolute().parent)

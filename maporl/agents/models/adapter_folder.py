@@ -25,9 +25,10 @@ from transformers.pytorch_utils import Conv1D
 
 from maporl.agents.models.lora import layers_of, plain_name
 from maporl.errors import UserValueError
+from maporl.settings import full_path
 from maporl.text_files import read_json
 
-__all__ = ["AdapterFolder", "base_record", "write_base"]
+__all__ = ["AdapterFolder", "base_record", "name_base", "write_base"]
 
 RECORD, CONFIG = "maporl_base.json", "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -249,6 +250,15 @@ def base_record(model: Any, tokenizer: Any) -> dict[str, Any]:
 def write_base(folder: Path, record: Mapping[str, Any]) -> None:
     """Put a record beside an adapter."""
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def name_base(folder: Path) -> None:
+    """Let the adapter name its base so that PEFT finds it from any working directory, and when the run's folder has moved: a folder by its
+    full path. A hub id stays one.
+    """
+    written = _json(folder / CONFIG, "write it again with PEFT")
+    written["base_model_name_or_path"] = full_path(str(written.get("base_model_name_or_path") or ""))
+    (folder / CONFIG).write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def check_base(folder: Path, record: Mapping[str, Any]) -> None:

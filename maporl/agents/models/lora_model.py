@@ -17,7 +17,7 @@ from peft.tuners.lora.layer import LoraLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from maporl.agents.models.adapter_folder import AdapterFolder, base_record, write_base
+from maporl.agents.models.adapter_folder import AdapterFolder, base_record, name_base, write_base
 from maporl.agents.models.lora import LoRA, fuse, layers_of, mergeable, merged_weights, plain_name
 from maporl.agents.models.mixed import mix
 from maporl.errors import UserValueError
@@ -151,6 +151,7 @@ class LoRAModel:
                 file.replace(target / file.name)
             nested.rmdir()
         write_base(target, self._base_record)
+        name_base(target)
 
     def export(self, adapter: str | None, path: str | Path) -> None:
         """Write a plain model folder with the adapter merged into the base (None: the base itself); this model stays as it is."""

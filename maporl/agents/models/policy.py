@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -30,6 +29,8 @@ from maporl.agents.sampling.sampler import Request, Sampled, Sampler, sampler_ty
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.sampling.thinking import ThinkingBudget
 from maporl.errors import Diverged, UserValueError
+from maporl.hooks import each
+from maporl.user_warnings import warn
 
 __all__ = ["LoRA", "Policy"]
 
@@ -157,7 +158,7 @@ class Policy(LoRAModel):
             self.model.eval()
         for adapter in dict.fromkeys(r.adapter for r in requests if r.adapter is not None):
             self._publish(adapter)
-        sampled = self.sampler.sample(requests)
+        sampled = each(self.sampler, "sample", self.sampler.sample(requests), Sampled, len(requests))
         _check_numbers(requests, sampled)
         return sampled
 
@@ -180,10 +181,9 @@ class Policy(LoRAModel):
     def sampler(self) -> Sampler:
         """The sampler asked for; the reference if the fast one would not be exact for this model."""
         if self.sampler_type is InProcessSampler and not self.backbone.exact:
-            warnings.warn(
+            warn(
                 f"{type(self.model).__name__} does something of its own with masks, cache or logits: its messages are sampled by "
-                "transformers' generate, which is slower, and no prompt is shared.",
-                stacklevel=3,
+                "transformers' generate, which is slower, and no prompt is shared."
             )
             return ReferenceSampler(self)
         return self.sampler_type(self)
@@ -191,10 +191,9 @@ class Policy(LoRAModel):
     def say_if_rounds_are_read_anew(self) -> None:
         """Warn, once, of a chat template that makes every round cost as much as a first one."""
         if not (self._warned or self.encode_chats.prefix_stable):
-            warnings.warn(
+            warn(
                 f"the chat template of {self.tokenizer.name_or_path!r} changes what comes before when a chat grows, so no keys and values "
-                "can be kept between rounds: each prompt is read from its beginning. Results are the same, sampling is slower.",
-                stacklevel=4,
+                "can be kept between rounds: each prompt is read from its beginning. Results are the same, sampling is slower."
             )
         self._warned = True
 

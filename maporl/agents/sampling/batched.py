@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from maporl.agents.sampling.settings import Sampling
 from maporl.agents.sampling.stops import StopStrings
 from maporl.agents.sampling.thinking import ThinkingBudget
 from maporl.errors import OutOfMemory
+from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.agents.models.policy import Policy
@@ -101,10 +101,9 @@ class BatchedSampler(Sampler):
 
     def _halve(self, tokens: int) -> None:
         self.max_batch_tokens = max(min(tokens, self.max_batch_tokens) // 2, 1)
-        warnings.warn(
+        warn(
             f"out of memory while sampling {tokens} tokens at once: from now on at most {self.max_batch_tokens} "
-            "(max_batch_tokens). No message is lost.",
-            stacklevel=5,
+            "(max_batch_tokens). No message is lost."
         )
 
 

@@ -52,14 +52,18 @@ SCRIPTS = (
 )
 """In the order in which they are read: one scope, later files use earlier ones."""
 
+MARK = b'name="generator" content="maporl"'
+
 
 def write_report(payload: Payload, path: str | Path) -> Path:
     """Write the page to `path`; its folder is made.
 
     Raises:
-        ValueError: It cannot be written there.
+        ValueError: It cannot be written there, or a page of others is there.
     """
     target = Path(path)
+    if target.is_file() and MARK not in target.read_bytes()[:500]:
+        raise UserValueError(f"--output {str(path)!r} is there already and no report of maporl; name another file.")
 
     def write(part: Path) -> None:
         with part.open("w", encoding="utf-8", newline="\n") as file:

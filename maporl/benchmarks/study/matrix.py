@@ -33,6 +33,7 @@ from maporl.benchmarks.study.provenance import difference, run_holds_work, setti
 from maporl.benchmarks.study.study import TOKENS, Study, matched_samples
 from maporl.benchmarks.study.workers import News, OnNews, Workers, workers
 from maporl.errors import UserValueError
+from maporl.output_folder import check_output
 from maporl.text_files import read_json
 from maporl.training.config import RunConfig
 from maporl.training.run_folder import RunFolder
@@ -332,9 +333,8 @@ def _united(study: Study, folder: Path) -> Study:
         ValueError: The folder holds something else.
     """
     file = folder / "study.yaml"
+    check_output(folder, own=(file.name,))
     if not file.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UserValueError(f"output_dir {str(folder)!r} holds something that is no study; choose another.")
         return study
     before = Study.load(file)
     words = {named(spec).word for spec in study.methods}

@@ -18,8 +18,9 @@ from maporl.benchmarks.methods.naming import Named, named, trains
 from maporl.benchmarks.study.keys import CellKey, TrainingKey, file_name
 from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
-from maporl.settings import deeply, importable, nearest, plain, read_settings, typed
+from maporl.settings import deeply, importable, nearest, plain, read_settings
 from maporl.training.config import RunConfig
+from maporl.typed import typed
 
 __all__ = ["TOKENS", "Study", "matched_samples", "seats_of"]
 

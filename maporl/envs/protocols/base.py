@@ -10,6 +10,7 @@ from maporl.envs.protocols.consensus import Consensus, build_stop
 from maporl.envs.protocols.roles import check_roles, named_after, told
 from maporl.envs.team_answer import TeamAnswer, majority
 from maporl.errors import UserTypeError, UserValueError
+from maporl.hooks import each
 from maporl.registry import build, names
 from maporl.types import Message, Seat, Transcript, Turn
 
@@ -98,7 +99,7 @@ class Protocol:
         if transcript.is_complete:
             return ()
         round = transcript.completed_rounds
-        while not (agents := self.due_in(transcript, round)):
+        while not (agents := each(self, "due_in", self.due_in(transcript, round), str)):
             round += 1
             transcript = replace(transcript, completed_rounds=round)
             if transcript.is_complete:
@@ -113,7 +114,8 @@ class Protocol:
         It decides what a round is: an agent may be due in it never, once or, one wave after the other, often.
         """
         spoken = {turn.agent for turn in transcript.round(round)}
-        left = tuple(agent for agent in self.speaking(transcript.agents, round) if agent not in spoken)
+        speaking = each(self, "speaking", self.speaking(transcript.agents, round), str)
+        left = tuple(agent for agent in speaking if agent not in spoken)
         return left if self.simultaneous else left[:1]
 
     def speaking(self, agents: tuple[str, ...], round: int) -> tuple[str, ...]:
@@ -154,7 +156,7 @@ class Protocol:
 
     def visible(self, transcript: Transcript, agent: str) -> tuple[Turn, ...]:
         """What `agent` sees of the discussion, in the order in which it came to know it."""
-        turns = self.settled(transcript, agent)
+        turns = tuple(each(self, "settled", self.settled(transcript, agent), Turn))
         if self.history == "all":
             return turns
         latest = {turn.agent: turn for turn in turns}  # the last one of each agent wins
@@ -162,7 +164,7 @@ class Protocol:
 
     def messages(self, transcript: Transcript, agent: str) -> tuple[Message, ...]:
         """What `agent` is shown of the discussion, as it reads it: what is `visible`, each message under its speaker's name."""
-        return tuple(map(self.message, self.visible(transcript, agent)))
+        return tuple(self.message(turn) for turn in each(self, "visible", self.visible(transcript, agent), Turn))
 
     def message(self, turn: Turn, name: str | None = None) -> Message:
         """A turn as it is read: under `name` (its speaker's), with the verifier's value of it where scores are shown."""
@@ -273,11 +275,9 @@ class RoundRobin(Protocol):
 def build_protocol(spec: Any, num_rounds: int | None, history: str | None, default_num_rounds: int = 2) -> Protocol:
     """A protocol from a word, ``{"name": ..., **arguments}``, ``package.module:Class``, a class or an instance.
 
-    `num_rounds` and `history` ("all") are defaults that the specification's own arguments override.
-
     Raises:
         TypeError: The specification does not make a `Protocol`.
-        ValueError: Unknown word, or an instance that contradicts `num_rounds` or `history`.
+        ValueError: Unknown word, or a specification that contradicts `num_rounds` or `history`.
     """
     rounds = default_num_rounds if num_rounds is None else num_rounds
     defaults = {"num_rounds": rounds, "history": "all" if history is None else history}
@@ -286,8 +286,8 @@ def build_protocol(spec: Any, num_rounds: int | None, history: str | None, defau
         raise UserTypeError(
             f"protocol {spec!r} is no Protocol; give one of {', '.join(names('protocol'))} or a subclass."
         )
-    if protocol is spec:
-        for name, asked in (("num_rounds", num_rounds), ("history", history)):
-            if asked is not None and asked != getattr(protocol, name):
-                raise UserValueError(f"{name} is {asked!r} but {protocol!r} was given; set it in one place.")
+    for name, asked in (("num_rounds", num_rounds), ("history", history)):
+        says = protocol is spec or (isinstance(spec, Mapping) and name in spec)
+        if says and asked is not None and asked != getattr(protocol, name):
+            raise UserValueError(f"{name} is {asked!r} but {protocol!r} was given; set it in one place.")
     return protocol

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from maporl.errors import UserValueError
+from maporl.hooks import each, misreturned
 
-__all__ = ["check_roles", "named_after", "told"]
+__all__ = ["check_roles", "named_after", "names_of", "told"]
 
 
 def check_roles(roles: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
@@ -39,3 +41,16 @@ def told(agent: str, instructions: Mapping[str, str]) -> str:
     """What an agent that is named after its role is told it is for."""
     role = agent.rpartition("_")[0]
     return instructions.get(role, f"You are the {role.replace('_', ' ')}.")
+
+
+def names_of(protocol: Any, num_agents: Any) -> list[str]:
+    """Everybody's name under a protocol, in speaking order; `num_agents` None is as many as it usually has.
+
+    Raises:
+        TypeError: Its `agent_names` does not return different names.
+    """
+    given = protocol.agent_names(protocol.default_num_agents if num_agents is None else num_agents)
+    names = each(protocol, "agent_names", given, str)
+    if not names or len(set(names)) < len(names):
+        raise misreturned(protocol, "agent_names", given, "a tuple of different names, at least one")
+    return names

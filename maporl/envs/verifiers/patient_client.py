@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError
+from maporl.user_warnings import warn
 
 __all__ = ["PatientClient", "Unusable"]
 
@@ -39,7 +39,7 @@ class _Call:
             if not self._told:
                 self._told = True
                 # With the time, for Python shows the same warning once only: the next outage would be silent.
-                warnings.warn(f"{time.strftime('%H:%M:%S')}: {message}", stacklevel=3)
+                warn(f"{time.strftime('%H:%M:%S')}: {message}")
 
 
 class PatientClient:

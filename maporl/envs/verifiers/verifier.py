@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from maporl.errors import UserError
+from maporl.hooks import each, misreturned, one
 from maporl.reasoning import spoken
 from maporl.types import Completion, Question, Score, Transcript
 
@@ -20,6 +24,7 @@ __all__ = [
     "VerifierUnavailable",
     "judged",
     "no_answer",
+    "scores_of",
     "verdict",
 ]
 
@@ -171,8 +176,23 @@ class TranscriptVerifier(ABC):
 def judged(verifier: Any, questions: Sequence[Question], completions: Sequence[Completion]) -> list[Score]:
     """The verdicts of a verifier, which may be one of your own that is no `Verifier` and scores texts alone."""
     if hasattr(verifier, "score_completions"):
-        return list(verifier.score_completions(questions, completions))
-    return list(verifier.score_batch(questions, [completion.text for completion in completions]))
+        return scores_of(verifier, verifier.score_completions(questions, completions), len(completions))
+    texts = [completion.text for completion in completions]
+    return scores_of(verifier, verifier.score_batch(questions, texts), len(completions))
+
+
+def scores_of(verifier: Any, scores: Any, number: int) -> list[Score]:
+    """What a verifier returned, if it is a score of each of `number` things.
+
+    Raises:
+        TypeError: It is not.
+    """
+    found = [one(verifier, "", x, Score) for x in each(verifier, "score_batch", scores, object, number)]
+    for score in found:
+        if not isinstance(score.value, Real) or not isinstance(score.correct, bool | np.bool_ | None):
+            wanted = "a Score whose value is a number and whose correct is True, False or None"
+            raise misreturned(verifier, "", score, wanted)
+    return found
 
 
 def verdict(correct: bool, answer: str | None, explanation: str = "") -> Score:

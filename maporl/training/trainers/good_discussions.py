@@ -47,13 +47,11 @@ class Settings:
         keep: The share of the discussions that is learned, above 0, at most 1.
         steps: Optimizer steps; None goes through the messages three times.
         batch_size: Messages of one optimizer step.
-        learning_rate: The peak; None is the run's.
     """
 
     keep: float = 0.1
     steps: int | None = None
     batch_size: int = 16
-    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
@@ -61,8 +59,6 @@ class Settings:
         for name in ("steps", "batch_size"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UserValueError(f"{name} is {value}; it must be at least 1.")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise UserValueError(f"learning_rate is {self.learning_rate}; it must be above 0 and finite.")
 
 
 class GoodDiscussions(Trainer):
@@ -198,7 +194,7 @@ def _learn(
         steps=steps,
         batch_size=arguments.batch_size,
         microbatch_size=rows_at_once(arguments.batch_size, longest, config.microbatch_tokens),
-        learning_rate=arguments.learning_rate or config.learning_rate,
+        learning_rate=config.learning_rate,
         lora=policy.lora,
         chat_template=config.chat_template,
         thinking=config.thinking,

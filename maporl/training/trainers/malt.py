@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import math
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +35,7 @@ from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.training.trainers.malt_settings import Settings, branching_of, check
 from maporl.types import Completion, Episode
+from maporl.user_warnings import warn
 
 __all__ = ["MALT", "labels"]
 
@@ -142,10 +142,9 @@ class MALT(Trainer):
                 else f"no message of {adapter!r} is worth more than .5 in {len(found)} decisions: ask more or easier questions "
                 "(num_iterations, episodes_per_iteration), or begin with a better model"
             )
-            warnings.warn(f"{why}. It is not fine-tuned.", stacklevel=2)
+            warn(f"{why}. It is not fine-tuned.")
             return {"messages": 0.0}
-        rate = self._rate(config)
-        settings = self._adapter_settings(config, rate, self.settings.sft_epochs)
+        settings = self._adapter_settings(config, config.learning_rate, self.settings.sft_epochs)
         policy = self._member(adapter).policy
         return {"messages": float(len(messages)), **sft_adapter(policy, adapter, messages, settings)}
 
@@ -159,19 +158,15 @@ class MALT(Trainer):
         if not both:
             labelled = sum(len({value > 0.5 for value in d.values}) == 2 for d in asked)
             beside = ", but the good one is the same text or was cut off (max_new_tokens)" if labelled else ""
-            warnings.warn(
+            warn(
                 f"{adapter!r} has no preferences to learn: in {labelled} of {len(asked)} decisions there is a good message beside a bad "
-                f"one{beside}. Its fine-tuning stands; more branching, a higher temperature or more questions give some.",
-                stacklevel=2,
+                f"one{beside}. Its fine-tuning stands; more branching, a higher temperature or more questions give some."
             )
             return {"pairs": 0.0}
-        rate = self.settings.dpo_learning_rate or self._rate(config) / 10
+        rate = self.settings.dpo_learning_rate or config.learning_rate / 10
         settings = self._adapter_settings(config, rate, self.settings.dpo_epochs)
         policy = self._member(adapter).policy
         return {"pairs": float(len(both)), **dpo_adapter(policy, adapter, both, settings)}
-
-    def _rate(self, config: RunConfig) -> float:
-        return self.settings.learning_rate or config.learning_rate
 
     def _adapter_settings(self, config: RunConfig, learning_rate: float, epochs: int) -> AdapterSettings:
         return AdapterSettings(

@@ -26,8 +26,7 @@ class Settings:
         beta: DPO's.
         sft_epochs, dpo_epochs: Passes over the messages, over the pairs.
         batch_size: Messages, or pairs, of one optimizer step.
-        learning_rate: Of the fine-tuning; None is the run's. The paper gives none.
-        dpo_learning_rate: None is a tenth of that.
+        dpo_learning_rate: Of the preferences; None is a tenth of the run's learning_rate, which is the fine-tuning's. The paper gives none.
     """
 
     branching: int | tuple[int, ...] = 3
@@ -38,7 +37,6 @@ class Settings:
     sft_epochs: int = 2
     dpo_epochs: int = 1
     batch_size: int = 8
-    learning_rate: float | None = None
     dpo_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
@@ -53,7 +51,7 @@ class Settings:
         for name in ("rounds", "sft_epochs", "dpo_epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise UserValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("beta", "learning_rate", "dpo_learning_rate"):
+        for name in ("beta", "dpo_learning_rate"):
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise UserValueError(f"{name} is {value}; it must be above 0 and finite.")
 

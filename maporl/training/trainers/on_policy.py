@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Episode
+from maporl.user_warnings import warn
 
 __all__ = ["OnPolicy", "RecordDiscussions"]
 
@@ -55,9 +55,8 @@ class OnPolicy(Trainer):
         env.verifiers.prepare()
         self.team = config.build_team(env)
         if not all(policy.sampler_type.reproducible for policy in self.team.policies):
-            warnings.warn(
-                f"sampler {config.sampler!r} is not reproducible: this run, also when it is resumed, cannot be repeated to the bit.",
-                stacklevel=2,
+            warn(
+                f"sampler {config.sampler!r} is not reproducible: this run, also when it is resumed, cannot be repeated to the bit."
             )
         run.config = config = with_threads(config, self.team)
         self.algorithm = config.build_algorithm(self.team)

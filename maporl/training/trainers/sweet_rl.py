@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +37,7 @@ from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Completion, Episode
+from maporl.user_warnings import warn
 
 __all__ = ["Settings", "SweetRL"]
 
@@ -61,8 +61,7 @@ class Settings:
         beta, nll_coef: Of the critic's loss and of DPO's.
         critic_epochs, dpo_epochs: Passes over the pairs of discussions, and of messages.
         batch_size: Pairs of one optimizer step.
-        learning_rate: Of the critic; None is the run's.
-        dpo_learning_rate: Of the agent; None is that.
+        dpo_learning_rate: Of the agent; None is the run's learning_rate, which is the critic's.
     """
 
     trajectories: int = 6
@@ -78,7 +77,6 @@ class Settings:
     critic_epochs: int = 4
     dpo_epochs: int = 1
     batch_size: int = 8
-    learning_rate: float | None = None
     dpo_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
@@ -92,7 +90,7 @@ class Settings:
             raise UserValueError(f"share is {self.share}; it is a share of the discussions: above 0, at most 1.")
         if not 0 <= self.nll_coef < math.inf:
             raise UserValueError(f"nll_coef is {self.nll_coef}; it must be at least 0.")
-        for name in ("beta", "learning_rate", "dpo_learning_rate"):
+        for name in ("beta", "dpo_learning_rate"):
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise UserValueError(f"{name} is {value}; it must be above 0 and finite.")
 
@@ -136,9 +134,8 @@ class SweetRL(Trainer):
             if seat.agent == self.agent:
                 check_unseen(env.rules.observe(start, seat), hidden_from(start, self.agent))
         if self.settings.privileged and not any(hidden_from(start, self.agent) for start in starts):
-            warnings.warn(
-                f"nobody in {config.env!r} knows what {self.agent} does not, so the critic has no privilege: it reads what that reads.",
-                stacklevel=2,
+            warn(
+                f"nobody in {config.env!r} knows what {self.agent} does not, so the critic has no privilege: it reads what that reads."
             )
 
     def _critic(self, config: RunConfig) -> TurnCritic:
@@ -156,14 +153,11 @@ class SweetRL(Trainer):
             judge,
             reference=reference,
             **{name: getattr(self.settings, name) for name in given},
-            learning_rate=self._rate(config),
+            learning_rate=config.learning_rate,
             num_epochs=self.settings.critic_epochs,
             microbatch_tokens=config.microbatch_tokens,
             seed=config.seed,
         )
-
-    def _rate(self, config: RunConfig) -> float:
-        return self.settings.learning_rate or config.learning_rate
 
     def preflight(self, run: Run) -> Preflight | None:
         return preflight(self, run, self.collector)
@@ -224,15 +218,14 @@ class SweetRL(Trainer):
             check_unseen(d.observation, hidden[d.question_id])
         preferred = self._pairs(found, run.config.seed)
         if not preferred:
-            warnings.warn(
+            warn(
                 f"at none of {len(found)} messages did {self.agent} say two things of different worth, so there are no preferences: a "
-                "higher temperature or more candidates give some.",
-                stacklevel=2,
+                "higher temperature or more candidates give some."
             )
             return {"pairs": 0.0}
         config, settings = run.config, self.settings
         how = AdapterSettings(
-            learning_rate=settings.dpo_learning_rate or self._rate(config),
+            learning_rate=settings.dpo_learning_rate or config.learning_rate,
             batch_size=settings.batch_size,
             epochs=settings.dpo_epochs,
             beta=settings.beta,

@@ -190,7 +190,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path, registry: Path, command: 
     unknown = tmp_path / "unknown.gguf"
     assert "perceptron is not supported" in refused(command, unknown, target)
     assert "dtype 'int8' is unknown" in refused(command, unknown, target, "--dtype", "int8")
-    assert "is in use; give a folder that is new or empty" in refused(command, unknown, registry)
+    assert "choose a folder that is new or empty" in refused(command, unknown, registry)
 
 
 def test_nothing_is_built(tmp_path: Path, registry: Path, command: Command) -> None:

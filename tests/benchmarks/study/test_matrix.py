@@ -256,7 +256,7 @@ def test_cells_of_an_earlier_version_are_left_as_they_are(debate: Path) -> None:
 
 def test_somebody_elses_folder(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds something that is no study"):
+    with pytest.raises(ValueError, match="holds 'thesis.txt'; choose a folder that is new or empty"):
         run(tmp_path)
     assert [f.name for f in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -328,7 +328,7 @@ def test_longer_costs_no_less(one: int, other: int, longest: int, data: st.DataO
         ({"name": "length", "at_least": 5, "margin": -1}, "margin is -1"),
         ({"name": "length", "at_least": -5}, "at_least is -5"),
         ({"name": "length", "at_least": "many"}, "at_least is 'many'; it must be a whole number"),
-        ("overlong", "shaping 'overlong': missing a required argument: 'max_tokens'; give it by name"),
+        ("overlong", "shaping 'overlong' needs 'max_tokens'; write {name: overlong, max_tokens: ...}"),
         ({"name": "overlong", "max_tokens": 0}, "max_tokens is 0"),
         ({"name": "overlong", "max_tokens": 4, "buffer": 5}, "buffer is 5; it lies between 0 and max_tokens = 4"),
         ({"name": "language", "scripts": ["English"]}, "'English' is none of Unicode's"),

@@ -18,7 +18,6 @@ plain data. None is a value like any other.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -34,6 +33,7 @@ from maporl.envs.team_answer import TeamAnswer
 from maporl.envs.verifiers import TranscriptVerifier
 from maporl.sandbox import Report
 from maporl.types import Question, Score, Transcript
+from maporl.user_warnings import warn
 
 __all__ = ["AnswerTests", "ColBench"]
 
@@ -135,9 +135,8 @@ class ColBench(CodingTask):
                 yield question
         if left_out or broken:
             skipped = f", and {len(broken)} whole rows ({'; '.join(broken[:_NAMED])} ...)" if broken else ""
-            warnings.warn(
-                f"colbench, {split}: {left_out} of {calls} calls are left out{skipped}: the reference itself does not pass them.",
-                stacklevel=2,
+            warn(
+                f"colbench, {split}: {left_out} of {calls} calls are left out{skipped}: the reference itself does not pass them."
             )
 
     def _asked(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Question | None]]:
