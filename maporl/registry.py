@@ -10,13 +10,13 @@ import functools
 import importlib
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from maporl.errors import UserValueError
 from maporl.settings import called, nearest
+from maporl.user_warnings import warn
 
 __all__ = ["BUILTINS", "Plugin", "build", "load", "names", "package", "plugins"]
 
@@ -183,10 +183,9 @@ def load(kind: str, spec: Any) -> Any:
     offers = plugins(kind).get(spec, ())
     if path is not spec:
         for plugin in offers:
-            warnings.warn(
+            warn(
                 f"{kind} {spec!r} is maporl's own; the package {plugin.package!r} uses the same word for {plugin.path!r}: for it "
-                "write that.",
-                stacklevel=2,
+                "write that."
             )
         return _found(path, f"{kind} {spec!r}")
     if offers:

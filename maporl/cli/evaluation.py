@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
 from maporl.settings import parameters
 from maporl.training.config import RunConfig
+from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.types import Question
@@ -71,10 +71,9 @@ def run(args: argparse.Namespace) -> int:
     env = config.build_env()
     pool = unseen(folder.config, config, env.questions(args.split))
     if leaked := folder.leaked(args.split) & {question.id for question in pool}:
-        warnings.warn(
+        warn(
             f"{len(leaked)} of the {len(pool)} {args.split} questions are training questions of this run, such as {min(leaked)!r}: figures "
-            "measured on them say nothing about new questions; take them out of the task's training questions and train again.",
-            stacklevel=2,
+            "measured on them say nothing about new questions; take them out of the task's training questions and train again."
         )
     questions = subset(pool, config.num_eval_questions)
     with without_progress_bars(), torch_settings(config):

@@ -11,6 +11,7 @@ from maporl.envs.splits import SPLITS, VERIFIER, Leakage, divided, repeated, spl
 from maporl.envs.views import is_seat, private_seats, told, unread
 from maporl.errors import UserValueError
 from maporl.types import Question
+from maporl.user_warnings import warn
 
 __all__ = ["Questions"]
 
@@ -97,7 +98,7 @@ class Questions:
         if news := found.keys() - self.lost.keys():
             last, *others = sorted(news, key=lambda seat: (len(seat), seat), reverse=True)
             more = f" So it is with {', '.join(others)}." if others else ""
-            warnings.warn(f"{self.task}: {found[last]}{more}", stacklevel=2)
+            warn(f"{self.task}: {found[last]}{more}")
             self.lost |= found
 
     def _check_view(self, seats: tuple[str, ...]) -> None:

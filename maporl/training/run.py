@@ -23,6 +23,7 @@ from maporl.training.run_folder import RunFolder
 from maporl.training.threads import torch_settings
 from maporl.training.trackers import Trackers
 from maporl.training.trainer import Run
+from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv
@@ -71,7 +72,7 @@ def train(
             run.env.leakage if trainer.evaluated else None
         )  # the test is asked in the end: what is wrong with it is told before
         if leakage:
-            warnings.warn(str(leakage), stacklevel=2)
+            warn(str(leakage))
         if resume is None:
             found = checked(run, trainer)
             RunFolder.create(folder.path, run.config.resolved(run.env))

@@ -37,6 +37,7 @@ from maporl.output_folder import check_output
 from maporl.text_files import read_json
 from maporl.training.config import RunConfig
 from maporl.training.run_folder import RunFolder
+from maporl.user_warnings import warn
 
 __all__ = ["News", "OnNews", "run_study"]
 
@@ -59,7 +60,7 @@ def run_study(study: Study, watch: OnNews | None = None, command: str = "") -> P
     whole = _united(study, folder)
     matrix = _Matrix(study, whole, folder)
     for leak in whole.leaks:
-        warnings.warn(leak, stacklevel=2)
+        warn(leak)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "study.yaml", whole.save)
     write_whole(folder / "machine.json", json.dumps(_machine(command), indent=2) + "\n")
