@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     try:
         with StudyProgress(console) as progress:
-            run_study(study, progress, command=shlex.join(["maporl", "benchmark", *args.words]))
+            run_study(study, progress, shlex.join(["maporl", "benchmark", *args.words]), measure=True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command goes on with what is missing in {folder}") from None
     present([folder], folder, console)

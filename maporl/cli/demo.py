@@ -123,7 +123,7 @@ def demo(
         shutil.rmtree(folder)
     command = f"maporl demo --model {model} --task {task} --algorithm {algorithm} --seed {seed}"
     command += "".join(f" --{name} {size}" for name, size in sizes.items() if size is not None)
-    return run_study(study, watch, command=command)
+    return run_study(study, watch, command, measure=watch is not None)
 
 
 def _check(algorithm: str, task: str, num_agents: int, folder: Path) -> None:

@@ -1,19 +1,25 @@
-"""The settings that a cell or a training was made with, kept beside it and compared before it is used again."""
+"""The settings that a cell or a training was made with, kept beside it and compared before it is used again; and the machine."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
+import sys
+import time
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from maporl import __version__
 from maporl.atomic_files import mapping_of, write_whole
 from maporl.benchmarks.study.keys import CellKey
 from maporl.benchmarks.study.study import Study
 from maporl.training.config import RunConfig
 from maporl.training.run_folder import RunFolder
 
-__all__ = ["difference", "keep_settings", "run_holds_work", "settings_of_cell", "settings_of_run"]
+__all__ = ["difference", "keep_settings", "machine", "run_holds_work", "settings_of_cell", "settings_of_run"]
 
 FILE = "settings.json"
 PARTNERS = "partners_of_seeds"
@@ -68,3 +74,15 @@ def _plain(settings: Mapping[str, Any]) -> Provenance:
     """As JSON gives them back; what JSON cannot hold (attributes of an own method) becomes the name of its type."""
     plain: Provenance = json.loads(json.dumps(settings, default=lambda value: type(value).__qualname__))
     return plain
+
+
+def machine(command: str) -> dict[str, Any]:
+    """What figures depend on beside the settings."""
+    packages = ("torch", "transformers", "peft", "trl", "pettingzoo", "gymnasium", "numpy", "scipy")
+    return {
+        "command": command,
+        "started": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": sys.version.split()[0],
+        "versions": {"maporl": __version__, **{name: metadata.version(name) for name in packages}},
+    }
