@@ -1,7 +1,9 @@
 """The command line: ``maporl COMMAND ...``.
 
 A command is a module with two functions, ``add_arguments(parser)`` and ``run(args)``, imported when it is asked for, so that
-``maporl --help`` never waits for torch.
+``maporl --help`` never waits for torch. One that has to wait for it has a third, ``known(line)``, which says in a line what the settings
+and files tell by themselves: how many iterations, questions, rows. It is printed before anything heavy is imported, on standard error, so
+that what a command prints is its result.
 
 What becomes one line, and what a traceback: a `UserError` (see `maporl.errors`) is a mistake of the user's, wherever the run
 stands and in whichever process it was raised; its message is written for people and names the remedy. Everything else (an error inside
@@ -82,13 +84,15 @@ def _dispatch(words: list[str]) -> int:
         raise UserValueError(
             f"unknown command {name!r}.{nearest(name, COMMANDS)} The commands are: {', '.join(COMMANDS)}."
         )
-    from maporl.cli.flags import Parser
+    from maporl.cli.known import Line
 
     module = importlib.import_module(COMMANDS[name][0])
-    parser = Parser(prog=f"maporl {name}", description=module.__doc__)
-    module.add_arguments(parser)
+    line = Line(name, module, words[1:])
+    asks_for_help = {"-h", "--help"} & set(line.words)
+    if hasattr(module, "known") and not asks_for_help and (known := module.known(line)):
+        print(f"maporl: {known}", file=sys.stderr, flush=True)
     try:
-        args = parser.parse_args(words[1:])
+        args = line.args
     except SystemExit as stop:  # --help has been printed
         return int(stop.code or 0)
     return int(module.run(args) or 0)

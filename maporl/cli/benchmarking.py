@@ -17,13 +17,16 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from maporl.benchmarks.experiments import EXPERIMENTS, configuration
 from maporl.benchmarks.study.study import NOT_SHARED, Study
 from maporl.cli.flags import Parser, settings_of
+from maporl.cli.known import Line, number, size
+from maporl.settings import deeply, read_settings
 from maporl.training.config import RunConfig
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 
 def add_arguments(parser: Parser) -> None:
@@ -38,6 +41,17 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--plan", action="store_true", help="only say what would be run, and the most it can cost")
     parser.add_settings(settings_of(Study, without=["settings"]))
     parser.add_settings(settings_of(RunConfig, without=NOT_SHARED))
+
+
+def known(line: Line) -> str:
+    """How much is compared: what was written down, before methods and algorithms are imported."""
+    written: dict[str, Any] = {}
+    for file in line.args.config:
+        written = deeply(written, read_settings(configuration(file)))
+    written = deeply(written, line.args.given)
+    rows, tasks, seeds = (size(written.get(name, getattr(Study, name))) for name in ("methods", "tasks", "seeds"))
+    sizes = f"{number(rows, 'method')} x {number(tasks, 'task')} x {number(seeds, 'seed')}"
+    return f"{sizes}: {number(rows * tasks * seeds, 'cell')}, votes that cost as much as the teams aside"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,9 +10,10 @@ import argparse
 from pathlib import Path
 
 from maporl.cli.flags import Parser
+from maporl.cli.known import Line, number
 from maporl.errors import UserValueError
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 
 def add_arguments(parser: Parser) -> None:
@@ -24,6 +25,12 @@ def add_arguments(parser: Parser) -> None:
         "--tables", metavar="DIR", help="also write the tables (Markdown, CSV, LaTeX) and the plots (PNG, SVG) there"
     )
     parser.add_argument("--title", help="of the page [the study's, or the folders' names]")
+
+
+def known(line: Line) -> str:
+    """How much is read."""
+    files = [file for run in line.args.runs for file in Path(run).rglob("*.jsonl")]
+    return f"{number(len(files), 'file')} of records and metrics, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB, to be read"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from maporl.cli.flags import Parser, settings_of
+from maporl.cli.known import Line, number, training
 from maporl.errors import UserValueError
 from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
@@ -23,13 +24,24 @@ if TYPE_CHECKING:
     from maporl.training.evaluation import Evaluation
     from maporl.training.run_folder import RunFolder
 
-__all__ = ["add_arguments", "run", "trained"]
+__all__ = ["add_arguments", "known", "run", "trained"]
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("--config", metavar="FILE.yaml", help="a YAML file of settings")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run after its last checkpoint")
     parser.add_settings(settings_of(RunConfig))
+
+
+def known(line: Line) -> str:
+    """How much is trained."""
+    if line.args.resume:
+        from maporl.training.run_folder import RunFolder
+
+        folder = RunFolder(line.args.resume)
+        done = max((row["iteration"] for row in folder.metrics), default=0)
+        return f"{training(folder.config)}; {number(done, 'iteration')} done"
+    return training(_config(line.args))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
         folder = trained(RunFolder(args.resume).config, args.resume)
     else:
-        folder = trained((RunConfig.load(args.config) if args.config else RunConfig()).merged(args.given))
+        folder = trained(_config(args))
     if (folder.path / "adapters").is_dir():
         from maporl.training.display import summary
 
@@ -50,6 +62,11 @@ def run(args: argparse.Namespace) -> int:
     else:  # no team, but what judges one
         print(f"run folder: {folder.path}")
     return 0
+
+
+def _config(args: argparse.Namespace) -> RunConfig:
+    """What a file and the flags say together."""
+    return (RunConfig.load(args.config) if args.config else RunConfig()).merged(args.given)
 
 
 def trained(config: RunConfig, resume: str | None = None) -> RunFolder:
