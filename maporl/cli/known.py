@@ -59,7 +59,7 @@ def training(config: RunConfig) -> str:
 
 
 def number(n: int, what: str) -> str:
-    """"1 round", "1,000 rounds"."""
+    """ "1 round", "1,000 rounds"."""
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 

@@ -23,8 +23,14 @@ LINES = {
     "play": ("--run run --seat agent_0", "vault: 2 agents x 2 rounds, 4 messages of at most 5 tokens"),
     "export": ("run plain", "2 adapters in run, to be merged into plain"),
     "report": ("run", "3 files of records and metrics"),
-    "benchmark": ("--config teams --seeds 0 1", "11 methods x 1 task x 2 seeds: 22 cells, votes that cost as much as the teams aside"),
-    "demo": ("--algorithm magrpo", "two_witnesses, 2 agents, magrpo: every training is 50 iterations of 128 discussions"),
+    "benchmark": (
+        "--config teams --seeds 0 1",
+        "11 methods x 1 task x 2 seeds: 22 cells, votes that cost as much as the teams aside",
+    ),
+    "demo": (
+        "--algorithm magrpo",
+        "two_witnesses, 2 agents, magrpo: every training is 50 iterations of 128 discussions",
+    ),
     "envs": ("", "gsm8k 2 agents x 3 rounds"),
     "algorithms": ("", "algorithms: ippo, mappo, magrpo"),
     "verifier": ("train v --run run", "run: vault, 2 agents x 2 rounds, 4 messages of at most 5 tokens"),

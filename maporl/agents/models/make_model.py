@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from maporl.errors import UserValueError
 
-if TYPE_CHECKING:  # torch and transformers are imported where they are used, so that the flags of a command do not wait for them
+if (
+    TYPE_CHECKING
+):  # torch and transformers are imported where they are used, so that the flags of a command do not wait for them
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 __all__ = ["ARCHITECTURES", "CHAT_TEMPLATE", "make_model", "make_tokenizer", "without_progress_bars"]

@@ -57,7 +57,9 @@ def expected(study: Study) -> Iterator[Expected]:
     rows = dict.fromkeys((cell.task, cell.named.word) for cell in study.cells())
     for task in study.tasks:
         for named in (n for n in study.named if (task, n.word) in rows):
-            new = {t.folder: t for seed in study.seeds for t in study.trainings(task, named, seed) if t.folder not in seen}
+            new = {
+                t.folder: t for seed in study.seeds for t in study.trainings(task, named, seed) if t.folder not in seen
+            }
             seen |= set(new)
             evaluated = messages_of_cell(study, task, named) * len(study.seeds)
             trained = sum(messages_of_training(t.config) for t in new.values())
@@ -68,18 +70,20 @@ def expected(study: Study) -> Iterator[Expected]:
 def pieces(study: Study, cells: Iterable[CellKey], trainings: Iterable[TrainingKey]) -> dict[str, Piece]:
     """By name, what `cells` and `trainings` are for the time left of a study.
 
-    Votes of one lone agent have their answers in common: the dearest of them stands for all.
+    Votes of one lone agent have their answers in common: the dearest of them stands for all. What an untrained row says greedily is the
+    same for every seed.
     """
-    found = {
-        str(t.folder): Piece(training_kind(t), messages_of_training(t.config)) for t in trainings
-    }
-    of_row: dict[tuple[str, str], int] = {}
+    found = {str(t.folder): Piece(training_kind(t), messages_of_training(t.config)) for t in trainings}
+    of_row: dict[tuple[str, str, bool], int] = {}
     dearest: dict[tuple[object, ...], str] = {}
     for cell in cells:
-        named, row = cell.named, (cell.task, cell.named.word)
-        with suppress(Exception):  # a slip in a row's settings: it will fail, which takes no time
-            of_row[row] = of_row[row] if row in of_row else messages_of_cell(study, cell.task, named)
-        messages = of_row.setdefault(row, 0)
+        named = cell.named
+        greedy = named.algorithm is not None or (cell.task, named.word, True) not in of_row
+        if (row := (cell.task, named.word, greedy)) not in of_row:
+            of_row[row] = 0
+            with suppress(Exception):  # a slip in a row's settings: it will fail, which takes no time
+                of_row[row] = messages_of_cell(study, cell.task, named, greedy)
+        messages = of_row[row]
         if named.method.vote:
             shared = (cell.task, cell.seed, named.algorithm, named.trained_as or repr(named.settings))
             other = dearest.setdefault(shared, cell.name)
@@ -129,11 +133,11 @@ def _asked(study: Study, task: str, named: Named) -> tuple[int, DiscussionEnv, i
     return asked, env, seats
 
 
-def messages_of_cell(study: Study, task: str, named: Named) -> int:
-    """Messages of a cell, at most."""
+def messages_of_cell(study: Study, task: str, named: Named, greedy: bool = True) -> int:
+    """Messages of a cell, at most, with or without those that are decoded greedily."""
     asked, env, seats = _asked(study, task, named)
     alone = named.method.samples == 1
-    samples = study.num_samples * named.method.samples + alone
+    samples = study.num_samples * named.method.samples + (alone and greedy)
     again = study.num_samples * len(env.possible_agents) * (study.ablate_messages and alone and _hear(env))
     return asked * (samples * _spoken(env) + again) * seats
 

@@ -124,7 +124,10 @@ class _Matrix:
         rows = [c for c in self.cells if not c.named.method.vote]
         votes = [c for c in self.cells if c.named.method.vote]
         self._plan(self.cells)
-        planned = {**pieces(self.whole, self.todo, self.training.values()), **(votes_of(self.study) if self.todo else {})}
+        planned = {
+            **pieces(self.whole, self.todo, self.training.values()),
+            **(votes_of(self.study) if self.todo else {}),
+        }
         paces = of_a_long_study(self.whole, self.todo, list(self.training.values())) if measure else {}
         self._tell_plan(len(self.cells) - len(self.todo), len(self.cells) + len(self.training), planned, paces)
         missing = [c for c in self.todo if not c.named.method.vote]

@@ -142,7 +142,7 @@ class TimeLeft:
             measured = [k for k in alike if self._paces.get(k)]
             off = sum(alike[k] for k in measured) / sum(self._paces[k] for k in measured) if measured else 1.0
             return self._paces[kind] * off
-        known = list((alike or seen or self._paces).values())
+        known = list((alike or seen).values())
         return sum(known) / len(known) if known else None
 
     def _seen(self) -> dict[str, float]:

@@ -72,7 +72,9 @@ def test_unmeasured_kinds_are_taken_for_like_those_that_have_begun() -> None:
 
 def test_several_at_a_time_and_what_waits_for_them() -> None:
     left, _ = a_study(2, training_alone=0.1, training_team=0.2, evaluations=0.01)
-    assert left.seconds == pytest.approx(max((20 + 80 + 4) / 2, 80) + 2)  # the team's training is longer than half of all
+    assert left.seconds == pytest.approx(
+        max((20 + 80 + 4) / 2, 80) + 2
+    )  # the team's training is longer than half of all
 
 
 def test_a_training_that_goes_on_from_a_checkpoint() -> None:
