@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from maporl.cli.flags import Parser
+from maporl.errors import UserError
 
 if TYPE_CHECKING:
     from maporl.training.config import RunConfig
 
-__all__ = ["Line", "discussions", "number", "rows", "size", "training"]
+__all__ = ["Line", "discussions", "number", "rows", "size", "told_before_waiting", "training"]
+
+HEAVY = ("torch", "transformers", "peft", "trl", "scipy", "matplotlib")
+"""What takes a second or more to import."""
 
 
 @dataclass
@@ -38,6 +45,36 @@ class Line:
         self.module.add_arguments(parser)
         args: argparse.Namespace = parser.parse_args(self.words)
         return args
+
+
+@contextlib.contextmanager
+def told_before_waiting(line: Line) -> Iterator[None]:
+    """Within it, what a command knows (its ``known(line)``) is printed once, on standard error, when the first of `HEAVY` is about to be
+    imported: a command that ends before, with its result or with an error, has nothing to say beforehand."""
+    hook = _Hook(line)
+    sys.meta_path.insert(0, hook)
+    try:
+        yield
+    finally:
+        hook.leave()
+
+
+class _Hook(MetaPathFinder):
+    """Is asked by Python for every module that is not imported yet, and leaves finding it to others."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname in HEAVY:
+            self.leave()
+            with contextlib.suppress(UserError):  # the command says it itself
+                if known := self.line.module.known(self.line):
+                    print(f"maporl: {known}", file=sys.stderr, flush=True)
+
+    def leave(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
 
 
 def discussions(config: RunConfig) -> tuple[str, int]:
