@@ -1,7 +1,7 @@
 """The tutorial as a notebook: ``python docs/make_notebook.py`` writes docs/tutorial.ipynb from docs/tutorial.md.
 
-Prose stays prose; a block of Python is a cell, one that begins with a comment of a file's name writes that file; a command is a cell with an
-exclamation mark; a block of text below a cell is what that cell printed.
+Prose stays prose; a block of Python is a cell, one that begins with a comment of a file's name writes that file; a command is a cell with
+an exclamation mark; a block of text below a cell is what that cell printed.
 """
 
 from __future__ import annotations

@@ -288,7 +288,9 @@ class TestReal:
 
 class TestPages:
     def test_the_tree_shows_files_that_exist_and_misses_none_on_top(self) -> None:
-        tree = next(b for b in blocks((ROOT / "docs" / "architecture.md").read_text("utf-8"), "text") if b.startswith("maporl/"))
+        tree = next(
+            b for b in blocks((ROOT / "docs" / "architecture.md").read_text("utf-8"), "text") if b.startswith("maporl/")
+        )
         shown, folders = set(), [""]
         for line in tree.splitlines():
             depth = (len(line) - len(line.lstrip())) // 2

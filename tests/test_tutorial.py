@@ -25,7 +25,11 @@ SHORT = [
 
 
 def cells() -> list[dict[str, Any]]:
-    return [c for c in json.loads((ROOT / "docs" / "tutorial.ipynb").read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
+    return [
+        c
+        for c in json.loads((ROOT / "docs" / "tutorial.ipynb").read_text("utf-8"))["cells"]
+        if c["cell_type"] == "code"
+    ]
 
 
 def test_the_notebook_is_the_page() -> None:

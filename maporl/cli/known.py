@@ -50,9 +50,11 @@ class Line:
 @contextlib.contextmanager
 def told_before_waiting(line: Line) -> Iterator[None]:
     """Within it, what a command knows (its ``known(line)``) is printed once, on standard error, when the first of `HEAVY` is about to be
-    imported: a command that ends before, with its result or with an error, has nothing to say beforehand."""
+    imported: a command that ends before, with its result or with an error, has nothing to say beforehand, and one that need not wait, for
+    they are imported, neither."""
     hook = _Hook(line)
-    sys.meta_path.insert(0, hook)
+    if not {*HEAVY} & sys.modules.keys():
+        sys.meta_path.insert(0, hook)
     try:
         yield
     finally:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from maporl.benchmarks.study.pace import Paces
 
 __all__ = [
-    "Expected", "evaluation_kind", "expected", "expected_time", "messages_of_cell", "messages_of_training", "pieces", "print_expected", "training_kind",
-    "votes",
+    "Expected", "evaluation_kind", "expected", "expected_time", "messages_of_cell", "messages_of_training", "pieces", "print_expected",
+    "training_kind", "votes",
 ]  # fmt: skip
 
 

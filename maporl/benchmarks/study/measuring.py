@@ -225,13 +225,9 @@ def _play_piece(
                     plays[same] = Play(part.env, part.team, starts, same[-1], stream[1], first=first)
                 if study.ablate_messages and cell.samples == 1:
                     heard.add(same)
-    steps = (
-        max((len(play.env.rules.waves) for play in plays.values()), default=0) + 1
-    )  # the last is what is made of them
+    waves = max((len(p.env.rules.waves) for p in plays.values()), default=1)  # then comes what is made of them
     began = time.perf_counter()
-    episodes = rollout_together(
-        list(plays.values()), lambda wave: watch(first + len(ids) * min(wave, steps - 1) // steps)
-    )
+    episodes = rollout_together([*plays.values()], lambda n: watch(first + len(ids) * min(n, waves) // (waves + 1)))
     played = dict(zip(plays, episodes, strict=True))
     seconds = time.perf_counter() - began
     completions = [

@@ -110,7 +110,7 @@ def test_within_thirty_percent_after_the_first_tenth_of_a_study_whose_cells_diff
         for step in range(1, 21):
             clock.now = began + 2 + seconds * step / 20  # two seconds to begin
             left.at([name], step / 20)
-            if 0.1 < clock.now / total and name != "votes":
+            if clock.now / total > 0.1 and name != "votes":
                 rest = total + 2 * len(pieces) - clock.now
                 assert abs((left.seconds or 0) / rest - 1) < 0.3, (name, step, left.seconds, rest)
         left.over(name)
