@@ -135,7 +135,7 @@ class DiscussionEnv(AECEnv[str, Observation, str]):
         self.shaping = build_shaping(fallback if shaping is None else shaping)
         self.shaping.check(self.protocol, len(names))
         check_scored(task.__name__, self.verifiers, self.shaping, self.protocol)
-        self.feedback = build_feedback(task.default_feedback if feedback is None else feedback)
+        self.feedback = build_feedback(feedback, task.default_feedback, self.protocol)
 
         self.instruction = task.instruction if instruction is None else instruction
         self.view = check_view(view, len(names))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from maporl.errors import UserTypeError, UserValueError
 from maporl.registry import build
 from maporl.types import Transcript, Turn
 
-__all__ = ["Feedback", "Silent", "build_feedback"]
+if TYPE_CHECKING:
+    from maporl.envs.protocols import Protocol
+
+__all__ = ["Feedback", "Silent", "build_feedback", "heard"]
 
 Said = Sequence[Sequence[Turn]]
 """Of each discussion, what it is told: turns of kind "feedback", in whatever number, under names that are no agents'."""
@@ -56,27 +59,44 @@ class _OfFunction(Feedback):
         self.uses_gold = bool(getattr(function, "uses_gold", True))
 
     def __call__(self, transcripts: Sequence[Transcript]) -> Said:
-        said = list(self.function(transcripts))
-        if len(said) != len(transcripts):
-            raise UserValueError(
-                f"feedback {self!r} says something to {len(said)} of {len(transcripts)} discussions; give each its turns, () for none."
-            )
-        return said
+        return self.function(transcripts)
 
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", repr(self.function))
 
 
-def build_feedback(spec: Any) -> Feedback:
-    """Feedback from a word, ``{"name": ..., **arguments}``, ``package.module:Class``, a class, an instance, any function, or None.
+def build_feedback(spec: Any, default: Any, protocol: Protocol) -> Feedback:
+    """Feedback from a word, ``{"name": ..., **arguments}``, ``package.module:Class``, a class, an instance or any function; None: the
+    task's `default`, unless the protocol itself tells everybody what came of its answer.
 
     Raises:
         TypeError: The specification is nothing that can be called.
-        ValueError: Unknown word.
+        ValueError: Unknown word, or feedback beside that of a protocol which tells outcomes.
     """
-    given = Silent() if spec is None else build("feedback", spec)
-    if isinstance(given, Feedback):
-        return given
+    chosen = (None if protocol.tells_outcomes else default) if spec is None else spec
+    given = Silent() if chosen is None else build("feedback", chosen)
     if not callable(given):
-        raise UserTypeError(f"feedback {spec!r} cannot be called; give a Feedback, its word, or a function.")
-    return _OfFunction(given)
+        raise UserTypeError(f"feedback {chosen!r} cannot be called; give a Feedback, its word, or a function.")
+    feedback = given if isinstance(given, Feedback) else _OfFunction(given)
+    if protocol.tells_outcomes and not isinstance(feedback, Silent):
+        raise UserValueError(
+            f"feedback {chosen!r} cannot be given under protocol {protocol.name!r}, which tells every agent what came of its answer; "
+            "leave feedback out."
+        )
+    return feedback
+
+
+def heard(giver: Any, said: Any, transcripts: Sequence[Transcript]) -> list[tuple[Turn, ...]]:
+    """What `giver`, a protocol or a feedback, says to each discussion, if it is of the right form.
+
+    Raises:
+        ValueError: Not one sequence of turns for each discussion.
+    """
+    each = [tuple(o) if isinstance(o, Iterable) else o for o in said] if isinstance(said, Iterable) else [said]
+    wrong = [one for one in each if not (isinstance(one, tuple) and all(isinstance(turn, Turn) for turn in one))]
+    if wrong or len(each) != len(transcripts):
+        what = f"{wrong[0]!r} to one" if wrong else f"something to {len(each)}"
+        raise UserValueError(
+            f"feedback {giver!r} says {what} of {len(transcripts)} discussions; return for each a list of its Turns, [] for none."
+        )
+    return each

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 
-from maporl.envs.feedback import Feedback, Silent
+from maporl.envs.feedback import Feedback, Silent, heard
 from maporl.envs.protocols import Protocol
 from maporl.envs.scoring import Verifiers
 from maporl.envs.shaping import Shaping
@@ -52,7 +52,7 @@ class Rules:
     def begin(self, questions: Sequence[Question]) -> list[Transcript]:
         """Discussions in which nobody has spoken; the protocol is asked once for all of them how they open."""
         empty = [self._empty(question) for question in questions]
-        return [self._settled(t, turns) for t, turns in zip(empty, self.protocol.opening(empty), strict=True)]
+        return [self._settled(t, turns) for t, turns in zip(empty, self._opening(empty), strict=True)]
 
     def _empty(self, question: Question) -> Transcript:
         empty = Transcript(question, self.agents, self.protocol.num_rounds)
@@ -112,10 +112,16 @@ class Rules:
             result[n] = self._settled(result[n], turns)
         return result
 
-    def _outside(self, transcripts: Sequence[Transcript]) -> list[list[Turn]]:
-        """What is said from outside: by the protocol, then by the task."""
-        said = zip(self.protocol.feedback(transcripts), self.feedback(transcripts), strict=True)
-        return [[*of_protocol, *of_task] for of_protocol, of_task in said]
+    def _opening(self, transcripts: Sequence[Transcript]) -> list[tuple[Turn, ...]]:
+        """What is said from outside before anybody speaks."""
+        return heard(self.protocol, self.protocol.opening(transcripts), transcripts)
+
+    def _outside(self, transcripts: Sequence[Transcript], longest: bool = False) -> list[tuple[Turn, ...]]:
+        """What is said from outside: by the protocol, then by the task; `longest`: as much as it may say."""
+        of_protocol = heard(self.protocol, self.protocol.feedback(transcripts), transcripts)
+        asked = self.feedback.longest if longest else self.feedback
+        of_task = heard(self.feedback, asked(transcripts), transcripts)
+        return [before + after for before, after in zip(of_protocol, of_task, strict=True)]
 
     def _settled(self, transcript: Transcript, feedback: Sequence[Turn]) -> Transcript:
         for turn in feedback:
@@ -138,7 +144,7 @@ class Rules:
         (turns,) = self._scored([(replace(prefix, turns=()), prefix.turns)])
         transcript = self._empty(prefix.question)
         opening = list(takewhile(lambda turn: not turn.said, turns))
-        transcript = self._settled(transcript, opening or self.protocol.opening([transcript])[0])
+        transcript = self._settled(transcript, opening or self._opening([transcript])[0])
         for number, turn in enumerate(turns):
             if transcript.is_complete:
                 break
@@ -177,12 +183,8 @@ class Rules:
                 said.append(Turn(*seat, "", disagreeing))
             before, transcript = transcript, self._append(transcript, said)
             if self._begins_wave(before, said, transcript):
-                outside = (
-                    []
-                    if question is None
-                    else [self.protocol.feedback([transcript]), self.feedback.longest([transcript])]
-                )
-                transcript = self._settled(transcript, [turn for (turns,) in outside for turn in turns])
+                (turns,) = [()] if question is None else self._outside([transcript], longest=True)
+                transcript = self._settled(transcript, turns)
 
     @property
     def waves(self) -> list[list[Seat]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from discussion_toys import Digits
@@ -13,6 +14,7 @@ from maporl.agents import ScriptedAgent
 from maporl.cli.flags import Parser, settings_of
 from maporl.envs import check_env
 from maporl.envs.feedback import Feedback
+from maporl.envs.protocols import Debate
 from maporl.rollouts.play import rollout
 from maporl.training.config import RunConfig
 from maporl.training.evaluation import check_oracle
@@ -105,6 +107,27 @@ def test_what_is_none() -> None:
     env.step("x")
     with pytest.raises(ValueError, match="feedback one_too_few says something to 0 of 1 discussions"):
         env.step("x")
+
+
+@pytest.mark.parametrize("said", [None, "hello", ["hello"], [None], [["hello"]], 3])
+def test_what_has_not_the_form_of_feedback(said: object) -> None:
+    def of_task(transcripts: Sequence[Transcript]) -> Any:
+        return said
+
+    class OfProtocol(Debate):
+        def feedback(self, transcripts: Sequence[Transcript]) -> Any:
+            return said
+
+    class Opening(Debate):
+        def opening(self, transcripts: Sequence[Transcript]) -> Any:
+            return said
+
+    for how in ({"feedback": of_task}, {"protocol": OfProtocol()}, {"protocol": Opening()}):
+        env = Digits(2, None, **how)
+        with pytest.raises(ValueError, match="return for each a list of its Turns"):
+            env.reset(seed=0)
+            env.step("x")
+            env.step("x")
 
 
 def test_a_task_may_have_its_own() -> None:

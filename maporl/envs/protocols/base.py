@@ -48,11 +48,13 @@ class Protocol:
         everybody_speaks: In every round. Else there is no parallel form, and nothing that compares everybody's rounds.
         stop: When the discussion ends although rounds are left; None: never.
         least_agents: With fewer it would be another protocol.
+        tells_outcomes: It tells everybody itself what came of an answer, so that a task's feedback would tell it again, to others.
     """
 
     name: ClassVar[str] = "protocol"
     simultaneous: ClassVar[bool] = False
     everybody_speaks: ClassVar[bool] = True
+    tells_outcomes: ClassVar[bool] = False
     show_scores: bool = False
     stop: Consensus | None = None
     least_agents: int = 1

@@ -59,6 +59,7 @@ class Lessons(Protocol):
 
     name = "lessons"
     simultaneous = True
+    tells_outcomes = True
     default_num_agents = 3
 
     def __init__(
@@ -132,7 +133,7 @@ class Lessons(Protocol):
         return tuple(known[latest + (not teaches(transcript.completed_rounds)) :]) if latest >= 0 else ()
 
     def _addressed(self, turn: Turn, agent: str) -> bool:
-        return not turn.said and turn.agent.removeprefix(_OUTCOME) in (turn.agent, agent)
+        return not turn.said and (not turn.agent.startswith(_OUTCOME) or turn.agent == _OUTCOME + agent)
 
     def instruction(self, transcript: Transcript, agent: str, instruction: str) -> str:
         return f"{instruction} {_ASK}".strip()

@@ -6,7 +6,7 @@
 | private | "tile makes it 1.5 times as fast." |
 | question | "Make the sorter faster." |
 | answer | "Program: tile fuse": words in any order; nothing after it is the original |
-| verifier | runs no code and reads no gold answer: the speed-up is the product of the tricks in the program |
+| verifier | stands for running the program: the speed-up is the product of the tricks in it, which the question's metadata has |
 | faults | any other of the ten words is a decoy, which breaks it; what is no word of them, or no "Program:", cannot be built |
 | reward | outcome credit of the share of 3.6 that is reached |
 | ceiling | 3.6 for a team that tells its lessons; for a lone agent 2.0 in the best seat, 1.53 over all (geometric mean) |

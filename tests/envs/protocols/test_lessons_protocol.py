@@ -10,6 +10,7 @@ import pytest
 from maporl.agents.prompts import PromptTemplate
 from maporl.envs import DiscussionEnv, Lessons
 from maporl.envs.protocols.lesson_bank import SPEEDUP
+from maporl.envs.tasks.coding.task import CodingTask
 from maporl.envs.verifiers import Verifier
 from maporl.types import Question, Score, Transcript, Turn
 
@@ -98,6 +99,25 @@ def test_nobody_is_told_of_anothers_answer() -> None:
     assert env.observe("agent_0")["instruction"].startswith(
         "Write it. When you are told what came of your answer, reply with a lesson"
     )
+
+
+def test_a_coding_tasks_own_feedback_is_silent_where_lessons_tell_what_came_of_it() -> None:
+    """It would tell everybody of everybody's code, and take lessons for code."""
+
+    class Doubling(CodingTask):
+        def load(self, split: str) -> list[Question]:
+            return [self.question("Double x.", "assert f(1) == 2\nassert f(3) == 6", "f")]
+
+    env = Doubling(2, 3, protocol="lessons")
+    env.reset(seed=0)
+    for text in ("def f(x): return 2", "def f(x): return", "Count on.", "Return it."):
+        env.step(text)
+    outside = [(turn.agent, turn.round) for turn in env.transcript.turns if not turn.said]
+    assert outside[:2] == [("outcome of agent_0", 0), ("outcome of agent_1", 0)]
+    assert [name for name, round in outside[2:]] == ["lesson (wrong)", "lesson (wrong)", "lessons"]
+    with pytest.raises(ValueError, match="feedback 'detailed' cannot be given under protocol 'lessons'"):
+        Doubling(2, 3, protocol="lessons", feedback="detailed")
+    assert Doubling(2, 3, protocol="lessons", feedback="none").feedback.uses_gold is False
 
 
 def test_everybody_reads_the_same_lessons_each_under_its_own_outcome() -> None:

@@ -85,6 +85,9 @@ def test_the_whole_module_is_kept() -> None:
     pieces = f"```python\nimport math\nSTEP = 1\n```\nand then\n```python\n{WHOLE}\n```"
     tree = code_of(pieces, "grow").tree
     assert tree is not None and len(tree.body) == 3
+    later = f"```python\n{WHOLE}\n```\nwith\n```python\nSTEP: int = 1\n```\nUse it:\n```python\nys = grow([1])\n```"
+    tree = code_of(later, "grow").tree
+    assert tree is not None and ast.unparse(tree.body[-1]) == "STEP: int = 1"
 
 
 @pytest.mark.parametrize(
@@ -196,6 +199,8 @@ def test_what_a_module_defines() -> None:
         ("y: int = aux(x)\nreturn x", True, True),
         ("y = z = aux(x)\nreturn z", True, False),
         ("for v in x:\n    aux(v)\nreturn x", True, True),
+        ("if aux(x):\n    pass\nreturn x", True, True),
+        ("if aux(x):\n    x = [1]\nreturn x", True, False),
         ("# aux(x)\nreturn x", False, False),
         ("'aux(x)'\nreturn x", False, False),
         ("return x\naux(x)", False, False),
@@ -241,6 +246,14 @@ def test_the_main_part_may_have_functions_of_its_own() -> None:
         "def c(x): return aux(x)\ndef b(x): return c(x)\ndef a(x): return b(x)\ndef f(x): return a(x)"
     )
     assert len(reached(passed_on, "f")) == 4 and not is_more_than_a_wrapper(passed_on, "f")
+    in_a_class = ast.parse(
+        "class Base:\n    def go(self, x): return aux(x)\nclass Work(Base):\n    def __init__(self): self.n = 0\n"
+        "def f(x): return Work().go(x)"
+    )
+    assert set(reached(in_a_class, "f")) == {"f", "Work.__init__", "Base.go"}
+    assert any(calls(one, "aux") for one in reached(in_a_class, "f").values())
+    named = ast.parse("def g(x): return aux(x)\nf: Callable = g")
+    assert calls(reached(named, "f")["f"], "aux")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,10 @@ CODE = "def f(x):\n    return x\n"
         (f"So: ```\n{CODE}", ["text", "fence", "python"]),  # words before a fence that nobody closes
         (f"```text\n{CODE}```\n~~~py\n{CODE}~~~", ["fence", "code", "fence", "fence", "python", "fence"]),
         ("```\n```", ["fence", "python", "fence"]),
+        (
+            '```python\ndef f(x):\n    """Such as\n    ```\n    f(1)\n    ```\n    """\n    return x\n```\nIt is `x`.',
+            ["fence", "python", "fence", "text"],
+        ),
         ("```python\nx = 1```", ["fence", "python", "fence"]),
         (f"Here it is.\nimport math\n\n@cache\n{CODE}Hm.", ["text", "python"]),
         (CODE, ["python"]),

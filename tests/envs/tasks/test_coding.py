@@ -14,7 +14,7 @@ from maporl.agents import ScriptedAgent, Team
 from maporl.envs import check_env
 from maporl.envs.tasks.coding import CodingTask, PartsTests, PassedTests, Runner
 from maporl.envs.tasks.coding.constants import best_constant
-from maporl.envs.tasks.coding.programs import joined
+from maporl.envs.tasks.coding.programs import binds, joined
 from maporl.envs.verifiers import Function, WeightedSum
 from maporl.rollouts.play import rollout
 from maporl.sandbox import Checked, Program, Report
@@ -192,6 +192,34 @@ def test_the_tests_ask_the_answer_whatever_else_has_the_name() -> None:
     assert PassedTests(Runner())(own, fenced("def half(x): return 0")).value == 0.0
     with pytest.raises(ValueError, match="the tests of the question for gcd .* define gcd themselves"):
         Sums().question("Write gcd.", "def gcd(a, b): return 1\nassert gcd(4, 6) == 1", "gcd")
+
+
+@pytest.mark.parametrize(
+    ("source", "bound"),
+    [
+        ("def f(): return 1", True),
+        ("class f: pass", True),
+        ("if g:\n    f, h = 1, 2", True),
+        ("for f in range(3): pass", True),
+        ("try: pass\nexcept ValueError as f: pass", True),
+        ("match 3:\n    case f: pass", True),
+        ("match [3]:\n    case [*f]: pass", True),
+        ("import f.x", True),
+        ("import x.f", False),
+        ("import x as f", True),
+        ("from x import *", True),
+        ("with g() as f: pass", True),
+        ("(f := 1)", True),
+        ("def g():\n    global f\n    f = 1", True),
+        ("def g(f):\n    h = f\n    return h", False),
+        ("def g():\n    f = 1", False),  # its own
+        ("[f for f in range(3)]", False),
+        ("assert f(1) == 2", False),
+        ("assert f(", False),
+    ],
+)
+def test_what_gives_a_global_name_a_value(source: str, bound: bool) -> None:
+    assert binds(source, "f") is bound
 
 
 def test_modules_are_joined_as_they_are() -> None:

@@ -89,7 +89,7 @@ def _of_blocks(blocks: list[str], wanted: str) -> Code:
         return max(codes, key=lambda code: (not wanted and code.tree is not None, len(code.source)))
     last = defining[-1]
     before = [code for code in codes[:last] if code.tree is not None and any(map(_is_definition, code.tree.body))]
-    after = [c for c in codes[last + 1 :] if c.tree is not None and all(isinstance(n, _NAMES) for n in c.tree.body)]
+    after = [c for c in codes[last + 1 :] if c.tree is not None and all(map(_only_defines, c.tree.body))]
     return parsed("\n\n".join(code.source.strip("\n") for code in (*before, codes[last], *after)))
 
 
@@ -104,6 +104,12 @@ _NAMES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.I
 
 def _is_definition(node: ast.stmt) -> bool:
     return isinstance(node, (*_NAMES, ast.Assign, ast.AnnAssign))
+
+
+def _only_defines(node: ast.stmt) -> bool:
+    """Whether a statement gives something a name, and calls nothing: an example of how code is used does."""
+    constant = isinstance(node, ast.Assign | ast.AnnAssign) and not any(isinstance(p, ast.Call) for p in ast.walk(node))
+    return constant or isinstance(node, _NAMES)
 
 
 def _of_text(text: str) -> Code:

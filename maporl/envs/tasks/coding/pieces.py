@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
+import warnings
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -16,6 +18,7 @@ _LANGUAGE = re.compile(
     r"""\s*\{?\.?([\w+-]*)(?:\s+[\w-]+=(?:"[^"]*"|[^\s"}]+))*\}?"""
 )  # python, {.python}, python title="a.py"
 _INDENTED = 4
+_BUDGET = 20 * 65_536
 
 
 class Piece(NamedTuple):
@@ -50,7 +53,7 @@ def lines_of(text: str) -> list[str]:
 
 def _fenced(text: str) -> Iterator[Piece]:
     kind: Literal["text", "python", "code"] = "text"
-    fence, lines = "", list[str]()
+    fence, lines, in_text = "", list[str](), _WithinText()
     for line in lines_of(text):
         bare = line.rstrip()
         if kind == "text":
@@ -62,7 +65,7 @@ def _fenced(text: str) -> Iterator[Piece]:
             if before or lines:
                 yield Piece("text", "".join([*lines, before]))
             kind = "python" if opened else "code"
-        elif bare.endswith(fence):
+        elif bare.endswith(fence) and not (kind == "python" and in_text(lines)):
             before = bare.rstrip(fence[0])
             yield Piece(kind, "".join([*lines, before]))
             kind = "text"
@@ -73,6 +76,29 @@ def _fenced(text: str) -> Iterator[Piece]:
         lines = []
     if lines or kind != "text":
         yield Piece(kind, "".join(lines))
+
+
+class _WithinText:
+    """Whether code breaks off within a text of three quotes, such as a docstring that shows an example in a fence of its own; no longer
+    after so many characters have been read for it that a message must be made of little else."""
+
+    def __init__(self) -> None:
+        self.left = _BUDGET
+
+    def __call__(self, lines: list[str]) -> bool:
+        code = "".join(lines)
+        self.left -= len(code)
+        if self.left < 0 or not ('"""' in code or "'''" in code):
+            return False
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes that are none
+                ast.parse(textwrap.dedent(code))
+        except SyntaxError as error:
+            return "unterminated triple-quoted" in error.msg
+        except (ValueError, RecursionError, MemoryError):
+            pass
+        return False
 
 
 def _is_body(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import symtable
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -86,14 +87,24 @@ def whole_program(asked: Asked, source: str) -> Program:
 
 
 def binds(source: str, name: str) -> bool:
-    """Whether a module gives `name` a value, or may: it imports all that another one has."""
-    for node in ast.walk(parsed(source).tree or ast.Module([], [])):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == name:
-            return True
-        if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
-            return True
-        if isinstance(node, ast.alias) and (node.asname or node.name) in (name, "*"):
-            return True
+    """Whether a module gives the global `name` a value, or may: it imports all that another one has."""
+    tree = parsed(source).tree
+    if tree is None:
+        return False
+    if any(isinstance(node, ast.alias) and node.name == "*" for node in ast.walk(tree)):
+        return True
+    try:
+        waiting = [symtable.symtable(source, "tests", "exec")]
+    except SyntaxError:  # such as a return outside of any function
+        return False
+    while waiting:
+        scope = waiting.pop()
+        waiting += scope.get_children()
+        if name in scope.get_identifiers():
+            symbol = scope.lookup(name)
+            is_global = scope.get_type() == "module" or symbol.is_declared_global()
+            if is_global and (symbol.is_assigned() or symbol.is_imported()):
+                return True
     return False
 
 
@@ -122,7 +133,7 @@ def part(asked: Asked, message: str, *, main: bool) -> Code:
 @dataclass
 class Runner:
     """Runs programs in this process's sandbox, and remembers the latest reports, without what was printed: feedback asks about
-    what has just been scored.
+    what has just been scored, and must tell the same, late or not.
 
     Args:
         limits: Of a program.

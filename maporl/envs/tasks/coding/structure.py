@@ -121,11 +121,18 @@ def returns(function: Function) -> bool:
 
 
 def reached(tree: ast.Module, name: str) -> dict[str, Function]:
-    """The function and all others of its module that it mentions, or that these do."""
+    """The function and all others of its module that it mentions, or that these do; of a class all methods, by ``Class.method``."""
     known, found, waiting = functions(tree), dict[str, Function](), [name]
+    classes = {node.name: node for node in in_scope(tree.body) if isinstance(node, ast.ClassDef)}
     while waiting:
         now = waiting.pop()
-        if now in known and now not in found:
+        if now in classes and now not in known:
+            cls = classes.pop(now)
+            methods = [node for node in in_scope(cls.body) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+            known.update((f"{now}.{method.name}", method) for method in methods)
+            waiting += [f"{now}.{method.name}" for method in methods]
+            waiting += [part.id for part in ast.walk(cls) if isinstance(part, ast.Name)]  # its bases among them
+        elif now in known and now not in found:
             found[now] = known[now]
             waiting += [
                 n.id for n in _everything(known[now]) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
@@ -157,12 +164,18 @@ def calls(function: Function, name: str) -> bool:
 
 
 def ignores(function: Function, name: str) -> bool:
-    """Whether a function calls the one of that name and makes nothing of what it returns: the call stands alone, or its result goes to
-    a variable that is never read."""
+    """Whether a function calls the one of that name and makes nothing of what it returns: the call stands alone, its result goes to a
+    variable that is never read, or an ``if`` on which nothing depends asks for it."""
     if isinstance(function, ast.Lambda):
         return False
     read = {n.id for n in _everything(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    nodes = [node for node in _everything(function) if isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign)]
+    every = list(_everything(function))
+    nodes = [node for node in every if isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign)]
+    idle = [
+        node for node in every if isinstance(node, ast.If) and not any(map(_does_something, node.body + node.orelse))
+    ]
+    if any(isinstance(p, ast.Name) and p.id == name for node in idle for p in ast.walk(node.test)):
+        return True
     shared = {n for node in _everything(function) if isinstance(node, ast.Global | ast.Nonlocal) for n in node.names}
     for node in nodes:
         if not (
