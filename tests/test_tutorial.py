@@ -74,7 +74,7 @@ def test_its_cells_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_it_prints_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In full, about six minutes of one core. Of figures only that they are there: they depend on the processor."""
+    """In full, about four minutes of one core. Of figures only that they are there: they depend on the processor."""
 
     def run(words: list[str]) -> str:
         code = "import sys; from maporl.cli import main; sys.exit(main())"
