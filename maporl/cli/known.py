@@ -52,31 +52,31 @@ def told_before_waiting(line: Line) -> Iterator[None]:
     """Within it, what a command knows (its ``known(line)``) is printed once, on standard error, when the first of `HEAVY` is about to be
     imported: a command that ends before, with its result or with an error, has nothing to say beforehand, and one that need not wait, for
     they are imported, neither."""
-    hook = _Hook(line)
-    if not {*HEAVY} & sys.modules.keys():
+    hook = None
+    if not {*HEAVY} & sys.modules.keys() and not {"-h", "--help"} & {*line.words}:
+        with contextlib.suppress(UserError):  # the command says it itself
+            hook = _Hook(
+                line.module.known(line)
+            )  # now: a task of one's own may import torch, which must not begin within its import
+    if hook is not None and hook.known:
         sys.meta_path.insert(0, hook)
     try:
         yield
     finally:
-        hook.leave()
+        if hook in sys.meta_path:
+            sys.meta_path.remove(hook)
 
 
 class _Hook(MetaPathFinder):
     """Is asked by Python for every module that is not imported yet, and leaves finding it to others."""
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
+    def __init__(self, known: str) -> None:
+        self.known = known
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         if fullname in HEAVY:
-            self.leave()
-            with contextlib.suppress(UserError):  # the command says it itself
-                if known := self.line.module.known(self.line):
-                    print(f"maporl: {known}", file=sys.stderr, flush=True)
-
-    def leave(self) -> None:
-        if self in sys.meta_path:
             sys.meta_path.remove(self)
+            print(f"maporl: {self.known}", file=sys.stderr, flush=True)
 
 
 def discussions(config: RunConfig) -> tuple[str, int]:
