@@ -37,6 +37,7 @@ BLOCKS = [
 ]
 NOT_BY_THEMSELVES = {
     "README.md": "its blocks are run by test_readme.py",
+    "docs/tutorial.md": "its notebook is run by test_tutorial.py",
     "docs/benchmarks.md": "parts of examples/own_method.py and of a method, which test_readme.py compares and runs",
 }
 

@@ -1,7 +1,8 @@
 """The command line: ``maporl COMMAND ...``.
 
 A command is a module with two functions, ``add_arguments(parser)`` and ``run(args)``, imported when it is asked for, so that
-``maporl --help`` never waits for torch.
+``maporl --help`` never waits for torch. One that has to wait for it has a third, ``known(line)``, which says in a line what the settings
+and files tell by themselves: how many iterations, questions, rows (`maporl.cli.known`).
 
 What becomes one line, and what a traceback: a `UserError` (see `maporl.errors`) is a mistake of the user's, wherever the run
 stands and in whichever process it was raised; its message is written for people and names the remedy. Everything else (an error inside
@@ -15,6 +16,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from maporl import __version__
@@ -84,16 +86,16 @@ def _dispatch(words: list[str]) -> int:
         raise UserValueError(
             f"unknown command {name!r}.{nearest(name, COMMANDS)} The commands are: {', '.join(COMMANDS)}."
         )
-    from maporl.cli.flags import Parser
+    from maporl.cli.known import Line, told_before_waiting
 
     module = importlib.import_module(COMMANDS[name][0])
-    parser = Parser(prog=f"maporl {name}", description=module.__doc__)
-    module.add_arguments(parser)
-    try:
-        args = parser.parse_args(words[1:])
-    except SystemExit as stop:  # --help has been printed
-        return int(stop.code or 0)
-    return int(module.run(args) or 0)
+    line = Line(name, module, words[1:])
+    with told_before_waiting(line) if hasattr(module, "known") else nullcontext():
+        try:
+            args = line.args
+        except SystemExit as stop:  # --help has been printed
+            return int(stop.code or 0)
+        return int(module.run(args) or 0)
 
 
 def _overview() -> str:

@@ -7,16 +7,23 @@ from typing import Any
 
 from maporl import registry
 from maporl.cli.flags import Parser, documented
+from maporl.cli.known import Line, number
 from maporl.errors import UserValueError
 from maporl.settings import parameters
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 FROM_RUN = ("team", "num_updates", "learning_rate", "microbatch_tokens", "seed")  # flags of `maporl train` of their own
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="explain this one (a word, or package.module:Class)")
+
+
+def known(line: Line) -> str:
+    """Which there are."""
+    names = registry.names("algorithm")
+    return "" if line.args.name else f"{number(len(names), 'algorithm')}: {', '.join(names)}"
 
 
 def run(args: argparse.Namespace) -> int:

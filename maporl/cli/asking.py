@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from maporl.cli.flags import Parser, Setting, settings_of
+from maporl.cli.known import Line, discussions
 from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 FLAGS = (
     "num_agents", "num_rounds", "max_new_tokens", "thinking_budget", "stop", "dtype", "device", "num_threads", "seed",
@@ -31,6 +32,15 @@ def add_arguments(parser: Parser) -> None:
     private = Setting("private", Mapping[str, str], {}, "What each agent alone knows, by name.")
     temperature = Setting("temperature", float | None, None, "Sample at this temperature instead of decoding greedily.")
     parser.add_settings([private, temperature])
+
+
+def known(line: Line) -> str:
+    """Who discusses, and for how long."""
+    from maporl.training.run_folder import RunFolder
+
+    given = {name: value for name, value in line.args.given.items() if name in FLAGS}
+    config = RunFolder(line.args.run).config.merged(given)
+    return f"{config.env}: {discussions(config)[0]}"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,14 +18,17 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from maporl.benchmarks.experiments import EXPERIMENTS, configuration
 from maporl.benchmarks.study.overruled import check_flags
 from maporl.benchmarks.study.study import NOT_SHARED, Study
 from maporl.cli.flags import Parser, settings_of
+from maporl.cli.known import Line, number, size
+from maporl.settings import deeply, read_settings
 from maporl.training.config import RunConfig
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 
 def add_arguments(parser: Parser) -> None:
@@ -42,6 +45,17 @@ def add_arguments(parser: Parser) -> None:
     of_trainings = "Of each validation while training; --num_questions is how many the test asks."
     shared = settings_of(RunConfig, without=NOT_SHARED)
     parser.add_settings([replace(s, help=of_trainings) if s.name == "num_eval_questions" else s for s in shared])
+
+
+def known(line: Line) -> str:
+    """How much is compared: what was written down, before methods and algorithms are imported."""
+    written: dict[str, Any] = {}
+    for file in line.args.config:
+        written = deeply(written, read_settings(configuration(file)))
+    written = deeply(written, line.args.given)
+    rows, tasks, seeds = (size(written.get(name, getattr(Study, name))) for name in ("methods", "tasks", "seeds"))
+    sizes = f"{number(rows, 'method')} x {number(tasks, 'task')} x {number(seeds, 'seed')}"
+    return f"{sizes}: {number(rows * tasks * seeds, 'cell')}, votes that cost as much as the teams aside"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     try:
         with StudyProgress(console) as progress:
-            run_study(study, progress, command=shlex.join(["maporl", "benchmark", *args.words]))
+            run_study(study, progress, shlex.join(["maporl", "benchmark", *args.words]), measure=True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command goes on with what is missing in {folder}") from None
     present([folder], folder, console)

@@ -20,16 +20,17 @@ from maporl.atomic_files import mapping_of
 from maporl.benchmarks.experiments import configuration
 from maporl.benchmarks.study.keys import file_name
 from maporl.benchmarks.study.study import Study
+from maporl.cli.known import Line, number
 from maporl.errors import UserValueError
 from maporl.output_folder import check_output
-from maporl.settings import EMBEDDED
+from maporl.settings import EMBEDDED, deeply, read_settings
 
 if TYPE_CHECKING:
     from maporl.benchmarks.study.matrix import OnNews
     from maporl.cli.flags import Parser
     from maporl.rollouts.records import Record
 
-__all__ = ["add_arguments", "demo", "demo_study", "run"]
+__all__ = ["add_arguments", "demo", "demo_study", "known", "run"]
 
 COMMAND = "maporl demo"
 TASKS = ("two_witnesses", "vault", "shared_numbers")
@@ -126,7 +127,7 @@ def demo(
         shutil.rmtree(folder)
     command = f"{COMMAND} --model {model} --task {task} --algorithm {algorithm} --seed {seed}"
     command += "".join(f" --{name} {size}" for name, size in sizes.items() if size is not None)
-    return run_study(study, watch, command=command)
+    return run_study(study, watch, command, measure=watch is not None)
 
 
 def _check(algorithm: str, task: str, num_agents: int, folder: Path) -> None:
@@ -211,6 +212,21 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--device", help="default: a GPU when there is one")
     parser.add_argument("--chat_template", help="of a real model that has none: plain, or a Jinja file")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
+
+
+def known(line: Line) -> str:
+    """How much is trained."""
+    args, real = line.args, line.args.model != EMBEDDED
+    settings: dict[str, Any] = {}
+    for file in ["together", "real"] if real else ["together"]:
+        settings = deeply(settings, read_settings(configuration(file)))
+    algorithm = args.algorithm or usual_algorithm(args.model)
+    settings |= settings["algorithms"].get(algorithm, {})
+    iterations = args.num_iterations or settings["num_iterations"]
+    return (
+        f"{args.task}, {args.num_agents} agents, {algorithm}: every training is {number(iterations, 'iteration')} of "
+        f"{number(settings['episodes_per_iteration'], 'discussion')}"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maporl.cli.flags import Parser, settings_of
+from maporl.cli.known import Line, discussions, number
 from maporl.envs.discussion import DiscussionEnv
 from maporl.errors import UserValueError
 from maporl.settings import parameters
@@ -23,7 +24,7 @@ from maporl.user_warnings import warn
 if TYPE_CHECKING:
     from maporl.types import Question
 
-__all__ = ["TARGET", "add_arguments", "retargeted", "run", "unseen"]
+__all__ = ["TARGET", "add_arguments", "known", "retargeted", "run", "unseen"]
 
 TARGET = (
     "env",
@@ -55,6 +56,15 @@ def retargeted(config: RunConfig, given: dict[str, Any]) -> RunConfig:
     if given.get("env", config.env) != config.env:
         config = replace(config, env_args={}, data=None)
     return config.merged(given)
+
+
+def known(line: Line) -> str:
+    """How much is asked."""
+    from maporl.training.run_folder import RunFolder
+
+    config = retargeted(RunFolder(line.args.run).config, line.args.given)
+    said, _ = discussions(config)
+    return f"{config.env}: at most {number(config.num_eval_questions, f'{line.args.split} question')}; {said}"
 
 
 def run(args: argparse.Namespace) -> int:

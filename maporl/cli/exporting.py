@@ -6,16 +6,23 @@ import argparse
 from pathlib import Path
 
 from maporl.cli.flags import Parser
+from maporl.cli.known import Line, number
 from maporl.errors import UserValueError
 from maporl.output_folder import check_output, sign
 from maporl.settings import full_path
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("directory", metavar="DIR", help="gets one folder per adapter")
+
+
+def known(line: Line) -> str:
+    """How many models there will be."""
+    adapters = [path for path in Path(line.args.run, "adapters").glob("*") if path.is_dir()]
+    return f"{number(len(adapters), 'adapter')} in {line.args.run}, to be merged into {line.args.directory}"
 
 
 def run(args: argparse.Namespace) -> int:

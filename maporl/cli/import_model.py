@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from maporl.cli.flags import Parser, settings_of
+from maporl.cli.known import Line
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 
 def add_arguments(parser: Parser) -> None:
     from maporl.agents.importing.import_model import import_model
 
     parser.add_settings(settings_of(import_model))
+
+
+def known(line: Line) -> str:
+    """What is to be read. Its flags are settings of what needs torch, so only words are looked at."""
+    source = Path(line.words[0]) if line.words else Path()
+    files = [source] if source.is_file() else list(source.glob("*.safetensors")) if line.words else []
+    if files:
+        return f"{source}: {sum(file.stat().st_size for file in files) / 1e6:,.0f} MB to be read"
+    return f"{source}: to be fetched, unless it is in a cache" if line.words else ""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from inspect import signature
 
 from maporl.agents.models.make_model import make_model
 from maporl.cli.flags import Parser, settings_of
+from maporl.cli.known import Line, number
 from maporl.output_folder import check_output, sign
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_settings(settings_of(make_model, without=["texts"]))
+
+
+def known(line: Line) -> str:
+    """What it will be."""
+    of = {name: p.default for name, p in signature(make_model).parameters.items()} | line.args.given
+    return f"{of['path']}: {of['architecture']}, {number(of['num_layers'], 'layer')} of {of['hidden_size']}, {of['vocab_size']} tokens"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 
 from maporl.cli.evaluation import TARGET, retargeted
 from maporl.cli.flags import Parser, settings_of
+from maporl.cli.known import Line, discussions
 from maporl.cli.showing import matching
 from maporl.errors import UserValueError
 from maporl.settings import nearest
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv
     from maporl.types import Question
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 HUMAN = "maporl.agents.human:HumanAgent"
 
@@ -49,6 +50,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_settings(
         settings_of(RunConfig, only=(*TARGET, "model", "partners", "prompts", "chat_template", "thinking"))
     )
+
+
+def known(line: Line) -> str:
+    """Who discusses, and for how long."""
+    config = _configured(line.args)
+    return f"{config.env}: {discussions(config)[0]}"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,10 +11,11 @@ import contextlib
 from pathlib import Path
 
 from maporl.cli.flags import Parser
+from maporl.cli.known import Line, number
 from maporl.errors import UserValueError
 from maporl.output_folder import check_output, sign
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 TABLES = {"command": "report"}
 
@@ -32,6 +33,12 @@ def add_arguments(parser: Parser) -> None:
         "--live", action="store_true", help="serve the page to this machine; it follows runs that go on"
     )
     parser.add_argument("--port", metavar="N", type=int, help=f"of --live; 0 takes a free one [{PORT}]")
+
+
+def known(line: Line) -> str:
+    """How much is read."""
+    files = [file for run in line.args.runs for file in Path(run).rglob("*.jsonl")]
+    return f"{number(len(files), 'file')} of records and metrics, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB, to be read"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,23 +9,32 @@ from __future__ import annotations
 import argparse
 import sys
 
-from maporl.agents.models.lora import LoRA
-from maporl.algorithms.sft import SFTSettings, sft
 from maporl.cli.flags import Parser, settings_of
+from maporl.cli.known import Line, rows
 from maporl.output_folder import check_output
 from maporl.settings import called
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 PATHS = ("model", "rows", "output")
 
 
 def add_arguments(parser: Parser) -> None:
+    from maporl.algorithms.sft import SFTSettings, sft
+
     parser.add_settings([*settings_of(sft, only=PATHS), *settings_of(SFTSettings)])
+
+
+def known(line: Line) -> str:
+    """How many rows there are to learn from. Its flags are settings of what needs torch, so only words are looked at."""
+    return next(filter(None, map(rows, line.words)), "")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and print the loss reached."""
+    from maporl.agents.models.lora import LoRA
+    from maporl.algorithms.sft import SFTSettings, sft
+
     paths = {name: args.given[name] for name in PATHS}
     check_output(paths["output"], "output")
     given = {name: value for name, value in args.given.items() if name not in PATHS}

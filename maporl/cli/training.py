@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from maporl.cli.flags import Parser, settings_of
+from maporl.cli.known import Line, number, training
 from maporl.errors import UserValueError
 from maporl.training.callbacks import Callback
 from maporl.training.config import RunConfig
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from maporl.training.evaluation import Evaluation
     from maporl.training.run_folder import RunFolder
 
-__all__ = ["add_arguments", "run", "trained"]
+__all__ = ["add_arguments", "known", "run", "trained"]
 
 
 def add_arguments(parser: Parser) -> None:
@@ -39,6 +40,19 @@ def add_arguments(parser: Parser) -> None:
     parser.add_settings(settings_of(RunConfig))
 
 
+def known(line: Line) -> str:
+    """How much is trained; a plan says more itself."""
+    if line.args.plan:
+        return ""
+    if line.args.resume:
+        from maporl.training.run_folder import RunFolder
+
+        folder = RunFolder(line.args.resume)
+        done = max((row["iteration"] for row in folder.metrics), default=0)
+        return f"{training(folder.config)}; {number(done, 'iteration')} done"
+    return training(_config(line.args))
+
+
 def run(args: argparse.Namespace) -> int:
     """Train, live; then the table of what changed."""
     if args.resume and (args.config or args.plan or args.given):
@@ -49,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
         folder = trained(RunFolder(args.resume).config, args.resume)
     else:
-        config = (RunConfig.load(args.config) if args.config else RunConfig()).merged(args.given)
+        config = _config(args)
         if args.plan:
             print_plan(config)
             return 0
@@ -61,6 +75,11 @@ def run(args: argparse.Namespace) -> int:
     else:  # no team, but what judges one
         print(f"run folder: {folder.path}")
     return 0
+
+
+def _config(args: argparse.Namespace) -> RunConfig:
+    """What a file and the flags say together."""
+    return (RunConfig.load(args.config) if args.config else RunConfig()).merged(args.given)
 
 
 def trained(config: RunConfig, resume: str | None = None) -> RunFolder:

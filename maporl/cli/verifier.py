@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maporl.cli.evaluation import retargeted
 from maporl.cli.flags import Parser, Setting, settings_of
+from maporl.cli.known import Line, discussions, rows
 from maporl.cli.training import trained
 from maporl.errors import UserValueError
 from maporl.training.config import RunConfig
@@ -27,7 +30,7 @@ from maporl.training.config import RunConfig
 if TYPE_CHECKING:
     from maporl.learned_verifier.verifier import LearnedVerifier
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "known", "run"]
 
 OF_THE_RUN = (
     "env", "env_args", "data", "model", "num_agents", "num_rounds", "prompts", "chat_template", "init_adapter", "max_new_tokens",
@@ -49,6 +52,20 @@ def add_arguments(parser: Parser) -> None:
     parser.add_settings(settings_of(Settings, without=SHARED))
     parser.add_settings([Setting("num_iterations", int, 8, "Waves of discussions, at most.")])
     parser.add_settings(settings_of(RunConfig, only=OF_THE_RUN))
+
+
+def known(line: Line) -> str:
+    """How much there is to learn from or to judge by. Its flags are settings of what needs torch, so only words are looked at."""
+    held_out = [str(Path(word, "held_out.jsonl")) for word in line.words[:2]]
+    if found := next(filter(None, map(rows, [*line.words, *held_out])), ""):
+        return found
+    if (run := next((word for word in line.words if Path(word, "config.yaml").is_file()), None)) is not None:
+        from maporl.training.run_folder import RunFolder
+
+        config = RunFolder(run).config
+        return f"{run}: {config.env}, {discussions(config)[0]}"
+    config = RunConfig(env=dict(pairwise(line.words)).get("--env", RunConfig.env))
+    return f"{config.env}: {discussions(config)[0]}"
 
 
 def run(args: argparse.Namespace) -> int:

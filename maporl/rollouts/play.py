@@ -7,7 +7,7 @@ from. A group of whole discussions is the tree that branches at its root alone, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -104,13 +104,18 @@ def rollout(
     return rollout_together([Play(env, team, starts, seed, greedy, branching, first, waves, joint)])[0]
 
 
-def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
+def rollout_together(plays: Sequence[Play], watch: Callable[[int], None] | None = None) -> list[list[Episode]]:
     """`rollout` of several teams and tasks in lockstep: an agent that sits in more than one of them speaks for all in one batch.
+
+    Args:
+        plays: What is played.
+        watch: Told after every wave how many are over.
 
     Returns:
         The episodes of each play: the same ones as if it had been played alone.
     """
     games = [(n, game) for n, play in enumerate(plays) for game in _started(play)]
+    waves = itertools.count(1)
     try:
         while asked := [game for _, game in games if game.due]:
             completions = act_together(
@@ -122,6 +127,8 @@ def rollout_together(plays: Sequence[Play]) -> list[list[Episode]]:
             said = iter(completions)
             longer = _continued({game: game.children(said) for game in asked})
             games = [(n, child) for n, game in games for child in longer.get(game, [game])]
+            if watch is not None:
+                watch(next(waves))
     finally:
         for team in {id(play.team): play.team for play in plays}.values():
             team.forget()

@@ -98,6 +98,10 @@ class Collector:
         episodes = rollout(self.env, self.team, questions, seed=seed, branching=self.branching, joint=self.joint)
         return episodes if self.curriculum is None else learning_from(episodes, self.curriculum(iteration))
 
+    def trying(self, episodes: int) -> list[Episode]:
+        """So many discussions as an iteration samples them, from a random stream of their own: whole trees of them."""
+        return replace(self, episodes_per_iteration=episodes, stream=PREFLIGHT).collect(0)
+
 
 def learn(
     collector: Collector,

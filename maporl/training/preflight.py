@@ -11,7 +11,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +24,14 @@ from maporl.algorithms.algorithm import Algorithm
 from maporl.atomic_files import write_whole
 from maporl.errors import UserValueError
 from maporl.training.display import clock
-from maporl.training.loop import PREFLIGHT, Collector
+from maporl.training.loop import Collector
 from maporl.types import Completion, Episode, Turn
 from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.training.trainer import Run, Trainer
 
-__all__ = ["Preflight", "checked", "preflight"]
+__all__ = ["Preflight", "checked", "preflight", "undone_update"]
 
 DISCUSSIONS = 32
 """At most so many, whole groups of them, and no more than an iteration has."""
@@ -138,14 +138,14 @@ def preflight(trainer: Trainer, run: Run, collector: Collector, algorithm: Algor
     size, whole = collector.size.discussions, collector.episodes_per_iteration
     number = min(max(DISCUSSIONS // size, 1) * size, whole)
     began = time.perf_counter()
-    episodes = replace(collector, episodes_per_iteration=number, stream=PREFLIGHT).collect(0)
+    episodes = collector.trying(number)
     sample_s = time.perf_counter() - began
     compared = size if algorithm is None or algorithm.compares_groups else 1
     tried = _Tried.of(episodes, collector, number, compared)
     if not tried.rewards:
         return None
     problem, hopeless = tried.judged(run)
-    update_s = None if problem or algorithm is None else _undone_update(algorithm, episodes)
+    update_s = None if problem or algorithm is None else undone_update(algorithm, episodes)
     iteration_s = (sample_s + (update_s or 0.0)) * whole / number
     tokens = {id(c): c.sampled_tokens for episode in episodes for c in episode.completions}
     evaluated = trainer.evaluations_of(run.config) * run.config.num_eval_questions
@@ -284,7 +284,7 @@ def _share(found: Sequence[bool]) -> float | None:
     return float(np.mean(found)) if found else None
 
 
-def _undone_update(algorithm: Algorithm, episodes: Sequence[Episode]) -> float:
+def undone_update(algorithm: Algorithm, episodes: Sequence[Episode]) -> float:
     """Seconds of an update, after which the algorithm is what it was: the state that it saves is all there is to go on from."""
     state, began = copy.deepcopy(algorithm.state_dict()), time.perf_counter()
     with torch.random.fork_rng():

@@ -90,7 +90,7 @@ def test_a_real_models_demo_is_the_shipped_configuration(
 ) -> None:
     ran: list[tuple[Study, str]] = []
 
-    def note(study: Study, watch: object, command: str) -> Path:
+    def note(study: Study, watch: object, command: str, measure: bool) -> Path:
         ran.append((study, command))
         return Path(study.output_dir)
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
-from transformers.utils import logging as transformers_logging
+from typing import TYPE_CHECKING, Any
 
 from maporl.errors import UserValueError
+
+if (
+    TYPE_CHECKING
+):  # torch and transformers are imported where they are used, so that the flags of a command do not wait for them
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 __all__ = ["ARCHITECTURES", "CHAT_TEMPLATE", "make_model", "make_tokenizer", "without_progress_bars"]
 
@@ -97,6 +97,9 @@ def make_tokenizer(
         raise UserValueError(
             f"vocab_size {vocab_size} is too small: {smallest} are needed for the bytes and special tokens."
         )
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = Tokenizer(models.BPE())
     # Digits split singly: a number's digits are then the same tokens wherever it stands, so copying one is learnable.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -168,6 +171,9 @@ def make_model(
     config.bos_token_id = None  # a family's own ids lie outside this vocabulary
     config.eos_token_id = tokenizer.eos_token_id
     config.pad_token_id = tokenizer.pad_token_id
+    import torch
+    from transformers import AutoModelForCausalLM
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -181,6 +187,8 @@ def make_model(
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
     """Loading or saving a small model takes milliseconds: no bar for it. The setting is restored."""
+    from transformers.utils import logging as transformers_logging
+
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -213,6 +221,8 @@ def _config(
         "context": context,
     }
     extra = {key: sizes.get(str(value), value) for key, value in ARCHITECTURES[architecture].items()}
+    from transformers import AutoConfig
+
     return AutoConfig.for_model(
         architecture,
         vocab_size=vocab_size,

@@ -8,41 +8,40 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import platform
-import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import replace
-from importlib import metadata
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-from maporl import __version__
 from maporl.atomic_files import write_whole
 from maporl.benchmarks.methods.naming import Named, named
 from maporl.benchmarks.study.best_seat import best_seat
 from maporl.benchmarks.study.cell_folder import clash, describe, fail, is_complete, one_line, read_cell, write_cell
+from maporl.benchmarks.study.expected import pieces
+from maporl.benchmarks.study.expected import votes as votes_of
 from maporl.benchmarks.study.keys import CellKey, TrainingKey
+from maporl.benchmarks.study.pace import of_a_long_study
 from maporl.benchmarks.study.provenance import difference, run_holds_work, settings_of_run
 from maporl.benchmarks.study.study import TOKENS, Study, matched_samples
+from maporl.benchmarks.study.time_left import Piece
 from maporl.benchmarks.study.workers import News, OnNews, Workers, workers
 from maporl.errors import UserValueError
 from maporl.output_folder import check_output
 from maporl.text_files import read_json
 from maporl.training.config import RunConfig
+from maporl.training.machine import machine
 from maporl.training.run_folder import RunFolder
 from maporl.user_warnings import warn
 
 __all__ = ["News", "OnNews", "run_study"]
 
 
-def run_study(study: Study, watch: OnNews | None = None, command: str = "") -> Path:
+def run_study(study: Study, watch: OnNews | None = None, command: str = "", measure: bool = False) -> Path:
     """Run what is missing of a study; returns its folder, which `load_results` reads, at any time.
 
     Cells that are complete are left as they are, those that were interrupted are gone on with, failed ones are tried again, and
@@ -52,6 +51,7 @@ def run_study(study: Study, watch: OnNews | None = None, command: str = "") -> P
         study: Methods, tasks, seeds.
         watch: Told about everything.
         command: What was typed, for the report.
+        measure: Measure first, in seconds, how long the parts of a long study take, for the time left (`maporl.benchmarks.study.pace`).
 
     Raises:
         ValueError: The folder holds cells or trainings that were made with other settings, or a slip in the settings.
@@ -63,9 +63,9 @@ def run_study(study: Study, watch: OnNews | None = None, command: str = "") -> P
         warn(leak)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "study.yaml", whole.save)
-    write_whole(folder / "machine.json", json.dumps(_machine(command), indent=2) + "\n")
+    write_whole(folder / "machine.json", json.dumps(machine(command=command), indent=2) + "\n")
     with workers(study.num_workers, watch or (lambda news: None)) as running:
-        matrix.run(running)
+        matrix.run(running, measure)
     return folder
 
 
@@ -124,14 +124,18 @@ class _Matrix:
                     f"output_dir {str(self.folder)!r} holds {name} with {other}; choose another folder, or delete {self.folder / place}."
                 )
 
-    def run(self, mine: Workers) -> None:
+    def run(self, mine: Workers, measure: bool = False) -> None:
         """Do what is missing."""
         self.workers, self.news = mine, mine.watch
         rows = [c for c in self.cells if not c.named.method.vote]
         votes = [c for c in self.cells if c.named.method.vote]
         self._plan(self.cells)
-        done, trainings = len(self.cells) - len(self.todo), len(self.training)
-        self.news(News("plan", "", done=done, total=len(self.cells) + trainings))
+        planned = {
+            **pieces(self.whole, self.todo, self.training.values()),
+            **(votes_of(self.study) if self.todo else {}),
+        }
+        paces = of_a_long_study(self.whole, self.todo, list(self.training.values())) if measure else {}
+        self._tell_plan(len(self.cells) - len(self.todo), len(self.cells) + len(self.training), planned, paces)
         missing = [c for c in self.todo if not c.named.method.vote]
         self.waiting = [c for c in missing if c.named.algorithm is not None]
         untrained = [c for c in missing if c.named.algorithm is None]
@@ -140,8 +144,12 @@ class _Matrix:
         self._describe_again([*rows, *votes])
         self._plan([*rows, *votes])
         missing = [c for c in votes if not is_complete(self.whole, self.folder, c)]
-        self.news(News("plan", "", done=len(rows) + len(votes) - len(missing), total=len(rows) + len(votes)))
+        total = len(rows) + len(votes)
+        self._tell_plan(total - len(missing), total, pieces(self.whole, missing, ()), {})
         self._finish(self._evaluate(missing))
+
+    def _tell_plan(self, done: int, total: int, planned: Mapping[str, Piece], paces: Mapping[str, float]) -> None:
+        self.news(News("plan", "", done, total, pieces=planned, paces=paces, workers=self.workers.number))
 
     def _finish(self, jobs: Iterator[Job]) -> None:
         """Do jobs, as many at a time as there are workers, first of all the evaluations of what is trained by now."""
@@ -287,9 +295,13 @@ def _measure(study: Study, cells: Sequence[CellKey], folder: Path, send: OnNews)
     from maporl.agents.models.make_model import without_progress_bars
     from maporl.benchmarks.study.measuring import measure
 
-    def watch(done: int, total: int) -> None:
-        send(News("evaluation", f"{cells[0].task}, {len(cells)} cells", done, total))
+    names = tuple(cell.name for cell in cells)
 
+    def watch(done: int, total: int) -> None:
+        seeds = " ".join(map(str, dict.fromkeys(cell.seed for cell in cells)))
+        send(News("evaluation", f"{cells[0].task}, {len(cells)} cells, seed {seeds}", done, total, cells=names))
+
+    watch(0, 0)
     gc.collect()  # a policy is a cycle: that of the job before would stay beside this one's
     with without_progress_bars():
         measure(study, cells, folder, watch)
@@ -302,11 +314,12 @@ def _train(folder: Path, training: TrainingKey, send: OnNews) -> str:
     from maporl.training.callbacks import Callback
 
     gc.collect()  # as above
-    place = folder / training.folder
+    place, total = folder / training.folder, training.config.num_iterations
+    send(News("training", str(training.folder), 0, total))
 
     class Tell(Callback):
         def on_iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
-            send(News("training", str(training.folder), iteration, training.config.num_iterations, dict(metrics)))
+            send(News("training", str(training.folder), iteration, total, dict(metrics)))
 
     try:
         with without_progress_bars(), warnings.catch_warnings():
@@ -347,15 +360,3 @@ def _united(study: Study, folder: Path) -> Study:
         seeds=(*study.seeds, *(seed for seed in before.seeds if seed not in study.seeds)),
         algorithms={**{a: s for a, s in before.algorithms.items() if a not in trained}, **study.algorithms},
     )
-
-
-def _machine(command: str) -> dict[str, Any]:
-    """What figures depend on beside the settings."""
-    packages = ("torch", "transformers", "peft", "trl", "pettingzoo", "gymnasium", "numpy", "scipy")
-    return {
-        "command": command,
-        "started": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "python": sys.version.split()[0],
-        "versions": {"maporl": __version__, **{name: metadata.version(name) for name in packages}},
-    }

@@ -200,7 +200,7 @@ def _play_all(study: Study, cells: Sequence[_Cell], folder: Path, watch: OnAnswe
         now = [cell for cell in going if cell.begun.questions == first]
         width = len({_same(cell, part, s) for cell in now for part in cell.parts for s in _streams(study, cell)})
         stop = min([len(ids), *later, first + max(1, at_once // width)])
-        _play_piece(study, now, folder, ids[first:stop], first)
+        _play_piece(study, now, folder, ids[first:stop], first, lambda done: watch(done, len(ids)))
         watch(stop, len(ids))
 
 
@@ -210,7 +210,9 @@ def _at_once(cells: Sequence[_Cell]) -> int:
     return min(AT_ONCE, AT_ONCE_SLOW) if slow else AT_ONCE
 
 
-def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequence[str], first: int) -> None:
+def _play_piece(
+    study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequence[str], first: int, watch: Callable[[int], None]
+) -> None:
     """Play, judge and record some questions. A cell whose own answer fails takes no part in what follows."""
     plays: dict[tuple[Any, ...], Play] = {}
     heard: set[tuple[Any, ...]] = set()  # plays of which the last round is spoken again
@@ -223,8 +225,10 @@ def _play_piece(study: Study, cells: Sequence[_Cell], folder: Path, ids: Sequenc
                     plays[same] = Play(part.env, part.team, starts, same[-1], stream[1], first=first)
                 if study.ablate_messages and cell.samples == 1:
                     heard.add(same)
+    waves = max((len(p.env.rules.waves) for p in plays.values()), default=1)  # then comes what is made of them
     began = time.perf_counter()
-    played = dict(zip(plays, rollout_together(list(plays.values())), strict=True))
+    episodes = rollout_together([*plays.values()], lambda n: watch(first + len(ids) * min(n, waves) // (waves + 1)))
+    played = dict(zip(plays, episodes, strict=True))
     seconds = time.perf_counter() - began
     completions = [
         completion for episodes in played.values() for episode in episodes for completion in episode.completions

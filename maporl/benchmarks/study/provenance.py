@@ -1,4 +1,4 @@
-"""The settings that a cell or a training was made with, kept beside it and compared before it is used again."""
+"""The settings that a cell or a training was made with, kept beside it and compared before it is used again; and the machine."""
 
 from __future__ import annotations
 

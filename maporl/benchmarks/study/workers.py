@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any
 
+from maporl.benchmarks.study.time_left import Piece
 from maporl.errors import OutOfMemory
 
 __all__ = ["News", "OnNews", "Workers", "workers"]
@@ -23,8 +24,12 @@ class News:
     Attributes:
         kind: "plan", "training" (an iteration of one), "training over", "evaluation" (some questions of one), "cell" (one is over).
         name: Of the training or cell; the task that is evaluated.
-        done, total: Iterations or questions; for "plan" cells that are done, and all cells and trainings to do.
+        done, total: Iterations or questions, 0 of them when it begins; for "plan" cells that are done, and all cells and trainings to do.
         metrics: Of a training's iteration.
+        cells: The names of those that an evaluation measures together.
+        pieces: For "plan", what is still to be done, by name.
+        paces: For "plan", what was measured of it (`maporl.benchmarks.study.pace`).
+        workers: For "plan", how much of it is done at a time.
         error: One line, if it failed.
     """
 
@@ -33,6 +38,10 @@ class News:
     done: int = 0
     total: int = 0
     metrics: Mapping[str, float] | None = None
+    cells: tuple[str, ...] = ()
+    pieces: Mapping[str, Piece] = field(default_factory=dict)
+    paces: Mapping[str, float] = field(default_factory=dict)
+    workers: int = 1
     error: str = ""
 
 

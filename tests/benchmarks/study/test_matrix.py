@@ -413,7 +413,9 @@ def test_rows_share_trainings(tmp_path: Path, tiny_model: str, monkeypatch: pyte
     ]
     assert set(statuses(tmp_path).values()) == {"complete"}
     kinds = [n.kind for n in told if n.kind in ("training over", "training")]
-    assert kinds == ["training", "training over"] * 2  # told at once, not after all of them
+    assert (
+        kinds == ["training", "training", "training over"] * 2
+    )  # the first says that it begins; told at once, not after all of them
     found = {c.method: c for c in cells(tmp_path).values()}
     assert all(c.trained == ("Idle" in m) for m, c in found.items())
     assert found[words[2]].runs == found[words[1]].runs == (tmp_path / trained[1],)
@@ -449,7 +451,7 @@ def test_one_model_at_a_time_is_in_memory(tmp_path: Path, tiny_model: str) -> No
     alive: list[int] = []
 
     def watch(news: News) -> None:
-        if news.kind == "training":
+        if news.kind == "training" and news.done:
             alive.append(sum(isinstance(thing, Policy) for thing in gc.get_objects()))
 
     study = Study().merged(
@@ -548,7 +550,7 @@ def test_workers_change_nothing(where: str, tmp_path: Path, monkeypatch: pytest.
     assert contents(tmp_path / "there") == contents(tmp_path / "here") and len(contents(tmp_path / "here")) >= 6
     assert statuses(tmp_path / "there") == statuses(tmp_path / "here")
     assert {n.name for n in told if n.kind == "evaluation"} == {
-        f"{task}, {cells} cells" for task in values["tasks"] for cells in (3, 2)
+        f"{task}, {cells} cells, seed 0" for task in values["tasks"] for cells in (3, 2)
     }
     assert len([n for n in told if n.error]) == 2
 

@@ -538,13 +538,13 @@ def test_a_lockstep_that_failed_holds_nothing_when_its_rows_are_tried_alone(
     alive: list[bool] = []
     play = measuring.rollout_together
 
-    def too_much(plays: Sequence[Any]) -> Any:
+    def too_much(plays: Sequence[Any], *more: Any) -> Any:
         if not held:
             memory = Knows()
             held.append(weakref.ref(memory))
             raise MemoryError
         alive.append(held[0]() is not None)
-        return play(plays)
+        return play(plays, *more)
 
     monkeypatch.setattr(measuring, "rollout_together", too_much)
     found = measured(tmp_path, methods=["debate"])
@@ -591,7 +591,7 @@ def test_models_make_room_for_one_another(tmp_path: Path, tiny_model: str, monke
     progress: list[tuple[int, int]] = []
     study = Study().merged({**SCRIPTED, **values, "methods": [theirs, "debate"]})
     measure(study, list(study.cells()), tmp_path / "s", lambda done, total: progress.append((done, total)))
-    assert alive == [0, 0] and progress == [(2, 4), (4, 4)]
+    assert alive == [0, 0] and progress == sorted(progress) and {(2, 4), (4, 4)} < set(progress)
     one, two = (
         read_records(tmp_path / "s" / c.folder / "records.jsonl")
         for c in study.cells()

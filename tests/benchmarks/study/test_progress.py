@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from maporl.benchmarks.study.matrix import News
 from maporl.benchmarks.study.progress import WIDTH, StudyProgress
+from maporl.benchmarks.study.time_left import Piece
 
 
 class Clock:
@@ -25,57 +27,72 @@ def watched(terminal: bool = False) -> tuple[StudyProgress, Clock, io.StringIO]:
     return StudyProgress(console, clock), clock, file
 
 
+def piece(messages: float, kind: str = "evaluations", last: bool = False) -> Piece:
+    return Piece(kind, messages, last)
+
+
 def test_a_line_for_everything_that_is_done_and_the_time_left() -> None:
     progress, clock, file = watched()
+    run, other = "runs/sums/mappo/seed_0", "runs/sums/mappo/seed_1"
+    work = {run: piece(100, "training"), other: piece(100, "training"), "sums/debate/seed_0": piece(30)}
     with progress:
-        progress(News("plan", "", done=2, total=12))
-        assert progress.left() == ""  # nothing is done yet
-        clock.now = 30.0
-        progress(News("cell", "sums/debate/seed_0"))  # 30 s a piece, 9 to go
-        progress(News("training", "runs/sums/mappo/seed_0", 1, 4, {"rollout/accuracy_round_1": 0.5}))
-        assert progress.left() == "about 3:30 left"  # 1.25 pieces in 30 s, 8.75 to go
+        progress(News("plan", "", done=2, total=5, pieces=work, paces={"training": 1.0, "evaluations": 1.0}))
+        progress(News("evaluation", "sums, 1 cells", 0, 0, cells=("sums/debate/seed_0",)))
+        clock.now = 40.0
+        progress(News("cell", "sums/debate/seed_0"))
+        progress(News("training", run, 0, 4))
         clock.now = 60.0
-        progress(News("training over", "runs/sums/mappo/seed_0"))
+        progress(News("training", run, 1, 4, {"rollout/accuracy_round_1": 0.5}))
+        clock.now = 80.0
+        progress(News("training", run, 2, 4, {"rollout/accuracy_round_1": 0.75}))  # 80 s in all
+        clock.now = 120.0
+        progress(News("training over", run))
         clock.now = 9000.0
-        progress(News("cell", "sums/mappo/seed_0", error="ValueError: [no] memory"))
+        progress(News("training over", other, error="ValueError: [no] memory"))
     assert file.getvalue().splitlines() == [
-        "10 of 12 cells and trainings to do",
-        "sums/debate/seed_0  3/12, about 4:30 left",
-        "trained sums/mappo/seed_0  4/12, about 4:00 left",
-        "FAILED sums/mappo/seed_0: ValueError: [no] memory  5/12, about 5:50:00 left",
+        "3 of 5 cells and trainings to do  about 3:50 left",
+        "sums/debate/seed_0  3/5, about 3:20 left",
+        "training sums/mappo/seed_0  iteration 1/4, accuracy 0.500, about 2:20 left",
+        "training sums/mappo/seed_0  iteration 2/4, accuracy 0.750, about 2:00 left",
+        "trained sums/mappo/seed_0  4/5, about 1:20 left",
+        "FAILED trained sums/mappo/seed_1: ValueError: [no] memory  5/5",
     ]
-    assert progress.failed == [("sums/mappo/seed_0", "ValueError: [no] memory")]
+    assert progress.failed == [("trained sums/mappo/seed_1", "ValueError: [no] memory")]
 
 
-def test_a_long_training_is_heard_of_once_a_minute_where_there_are_no_bars() -> None:
+def test_what_is_under_way_is_heard_of_every_few_seconds_where_there_are_no_bars_and_less_often_later() -> None:
     progress, clock, file = watched()
     with progress:
-        progress(News("plan", "", done=0, total=2))
-        for n in range(1, 5):  # 40 seconds each
-            clock.now += 40.0
-            progress(News("training", "runs/sums/mappo/seed_0", n, 8, {"rollout/accuracy_round_1": n / 8}))
-    assert file.getvalue().splitlines()[1:] == [
-        "training sums/mappo/seed_0  iteration 2/8, accuracy 0.250, about 9:20 left",
-        "training sums/mappo/seed_0  iteration 4/8, accuracy 0.500, about 8:00 left",
-    ]
+        progress(News("plan", "", done=0, total=2, pieces={"a cell": piece(1)}))
+        progress(News("evaluation", "sums, 1 cells", 0, 0, cells=("a cell",)))
+        for n in range(1, 5001):  # one second each
+            clock.now += 1.0
+            progress(News("evaluation", "sums, 1 cells", n, 5000, cells=("a cell",)))
+    told = [int(line.split("  ")[1].partition("/")[0]) for line in file.getvalue().splitlines()[1:]]
+    assert told[:4] == [5, 10, 15, 20] and told[-1] - told[-2] == pytest.approx(0.04 * told[-1], abs=2)
+    assert len(told) < 130
+    assert file.getvalue().splitlines()[1] == "evaluating sums, 1 cells  5/5000 questions, about 1:23:15 left"
 
 
 def test_the_votes_are_planned_when_teams_have_been_measured() -> None:
     progress, clock, file = watched()
+    few, many = "sums/self_consistency@5/seed_0", "sums/self_consistency@6/seed_0"
+    expected = {"sums/debate/seed_0": piece(50), "votes of sums": piece(25, last=True)}
     with progress:
-        progress(News("plan", "", done=0, total=1))
+        progress(News("plan", "", done=0, total=1, pieces=expected))
+        progress(News("evaluation", "sums, 1 cells", 0, 0, cells=("sums/debate/seed_0",)))
         clock.now = 100.0
         progress(News("cell", "sums/debate/seed_0"))
-        progress(News("plan", "", done=1, total=3))
-        assert progress.left() == ""  # votes take another time than teams
-        clock.now = 110.0
-        progress(News("cell", "sums/self_consistency@5/seed_0"))
-        progress(News("cell", "sums/self_consistency@6/seed_0"))
+        progress(News("plan", "", done=1, total=3, pieces={few: piece(0, last=True), many: piece(60, last=True)}))
+        progress(News("evaluation", "sums, 2 cells", 0, 0, cells=(few, many)))
+        clock.now = 220.0
+        progress(News("cell", few))
+        progress(News("cell", many))
     assert file.getvalue().splitlines() == [
         "1 of 1 cells and trainings to do",
-        "sums/debate/seed_0  1/1",
-        "2 votes to do, 3 cells in all",
-        "sums/self_consistency@5/seed_0  2/3, about 0:10 left",
+        "sums/debate/seed_0  1/1, about 0:50 left",
+        "2 votes to do, 3 cells in all  about 2:00 left",
+        "sums/self_consistency@5/seed_0  2/3",
         "sums/self_consistency@6/seed_0  3/3",
     ]
 
