@@ -4,6 +4,7 @@ python examples/own_task.py MODEL                                               
 maporl train --env own_task:Reverse --model MODEL
 """
 
+import itertools
 import random
 import sys
 
@@ -19,9 +20,9 @@ class Reverse(DiscussionEnv):
     default_verifier = "exact"
 
     def load(self, split):
-        draw = random.Random(split)
-        for _ in range(1000 if split == "train" else 100):
-            word = "".join(draw.choices("abcdefgh", k=4))
+        words = ["".join(letters) for letters in itertools.product("abcdefgh", repeat=4)]
+        random.Random(0).shuffle(words)
+        for word in words[:1000] if split == "train" else words[1000:1100]:
             yield Question(f"Spell {word} backwards.", word[::-1])
 
 

@@ -22,6 +22,7 @@ from maporl import registry
 from maporl.benchmarks.methods.trained import PartnerSwap
 from maporl.cli import COMMANDS, main
 from maporl.envs import check_env
+from maporl.output_folder import sign
 from maporl.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,6 +81,7 @@ def at_small_size(words: list[str]) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_runs(page: str, bench: Path, capfd: pytest.CaptureFixture[str], tiny_model: str) -> None:
     shutil.copytree(tiny_model, bench / "tiny")
+    sign(bench / "tiny", {"command": "make-model"})  # which may then make it anew
     lines = [line for block in blocks((ROOT / page).read_text(encoding="utf-8"), "bash") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("maporl ")]
     assert len(commands) >= 4
