@@ -34,7 +34,7 @@ TEAMS: dict[str, dict[str, Any]] = {
 }
 TASKS = {  # tasks of a kind stand for each other, by turns
     "sums": ["arithmetic", "tricks"],
-    "views": ["two_witnesses", "vault", "shared_numbers", "requests", "composed"],
+    "views": ["two_witnesses", "vault", "shared_numbers", "requests", "composed", "experts"],
     "rows": ["gsm8k", "math", "csqa", "anli", "strategyqa"],
     "texts": ["tldr", "arxiv"],
     "programs": ["humaneval", "coophumaneval", "mbpp", "faster_code", "colbench"],

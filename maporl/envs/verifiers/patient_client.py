@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 import warnings
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError
 
-__all__ = ["PatientClient", "Unusable"]
+__all__ = ["PatientClient", "Unusable", "chat_completion", "take_key"]
 
 T = TypeVar("T")
 
@@ -185,3 +186,40 @@ def _is_address(url: Any) -> bool:
     except (ValueError, AttributeError):  # a port out of range; no text at all
         return False
     return sound and not any(c.isspace() for c in url)
+
+
+def take_key(client: PatientClient, variable: str | None) -> None:
+    """Let a client show the key that an environment variable holds; None: it needs none.
+
+    Raises:
+        ValueError: The variable is empty.
+    """
+    if variable is None:
+        return
+    if not (key := os.environ.get(variable)):
+        raise UserValueError(
+            f"the {client.title}'s key is looked for in the environment variable {variable!r}, which is empty; export it."
+        )
+    client.secret_headers = {"Authorization": f"Bearer {key}"}
+
+
+def chat_completion(reply: Any) -> tuple[str, tuple[int, int] | None, bool]:
+    """What a model said in a reply of ``/chat/completions``, the tokens that it read and wrote if the server counts them, and whether it
+    was cut off.
+
+    Raises:
+        Unusable: It is no such reply.
+    """
+    try:
+        choice = reply["choices"][0]
+        text, cut = choice["message"]["content"], choice.get("finish_reason") == "length"
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise Unusable(f"no chat completion: {str(reply)[:80]!r}") from error
+    if text is None:
+        text = ""  # a refusal, or reasoning that took all tokens: nothing to wait for
+    if not isinstance(text, str):
+        raise Unusable(f"no text in a chat completion: {str(text)[:80]!r}")
+    usage = reply.get("usage")
+    counted = usage if isinstance(usage, Mapping) else {}
+    prompt, completion = counted.get("prompt_tokens"), counted.get("completion_tokens")
+    return text, (prompt, completion) if isinstance(prompt, int) and isinstance(completion, int) else None, cut
