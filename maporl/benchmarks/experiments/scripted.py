@@ -28,8 +28,6 @@ def cast(word: str, seats: int, num_rounds: int | None, protocol: str = "", **en
     task = load("env", word)
     own = dict(env_args) | ({} if num_rounds is None else {"num_rounds": num_rounds})
     team: DiscussionEnv = task(seats, **own, protocol=protocol or None)
-    if team.protocol.least_agents > 1:  # a lone agent leads nobody
-        own["protocol"] = "debate"
     if not team.private_seats():  # nobody has a view
         return team, [task(1, **own)] * seats, task(1, **own)
     return team, [task(1, view=seat, **own) for seat in team.private_seats()], task(1, view="all", **own)

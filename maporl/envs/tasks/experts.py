@@ -49,7 +49,7 @@ class Experts(DiscussionEnv):
     """The task of the card above. Its peers are the agents ``expert`` (``partners``).
 
     Args:
-        num_agents, num_rounds: Of the discussion; 4 and 1.
+        num_agents, num_rounds, protocol: Of the discussion; 4, 1 and "leader", of a lone agent "debate".
         shuffled: Who is whose expert changes from question to question, so that names mean nothing: the control, of which .625 is the
             ceiling.
         **arguments: Of `DiscussionEnv`.
@@ -64,9 +64,17 @@ class Experts(DiscussionEnv):
     default_shaping: ClassVar[Any] = "own_score"
 
     def __init__(
-        self, num_agents: int | None = None, num_rounds: int | None = None, *, shuffled: bool = False, **arguments: Any
+        self,
+        num_agents: int | None = None,
+        num_rounds: int | None = None,
+        *,
+        protocol: Any = None,
+        shuffled: bool = False,
+        **arguments: Any,
     ) -> None:
-        super().__init__(num_agents, num_rounds, **arguments)
+        if num_agents == 1 and protocol is None:  # a lone agent leads nobody
+            protocol = "debate"
+        super().__init__(num_agents, num_rounds, protocol=protocol, **arguments)
         self.shuffled = shuffled
 
     def load(self, split: str) -> Iterator[Question]:
