@@ -29,7 +29,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "shared_numbers": "maporl.envs.tasks.shared_numbers:SharedNumbers",
         "requests": "maporl.envs.tasks.requests:Requests",
         "tricks": "maporl.envs.tasks.tricks:Tricks",
-        "experts": "maporl.envs.tasks.experts:Experts",
+        "experts": "maporl.envs.tasks.related.experts:Experts",
         "tldr": "maporl.envs.tasks.writing:TLDR",
         "arxiv": "maporl.envs.tasks.writing:ArXiv",
         "humaneval": "maporl.envs.tasks.coding.humaneval:HumanEval",

@@ -26,6 +26,7 @@ BASE = {
     "roster",
     "reasoning",
     "messages",
+    "patient_client",
 }
 LAYERS = {  # layer -> the layers below it, which it may import; nothing else of maporl, at a file's top or inside a function
     "sandbox": BASE,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maporl.envs.verifiers.patient_client import PatientClient, chat_completion, take_key
+from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError
 from maporl.judges.ballot import Ballot, Reply
 from maporl.judges.judge_model import JudgeModel
+from maporl.patient_client import PatientClient, chat_completion, take_key
 
 __all__ = ["ChatServer"]
 
@@ -63,6 +64,7 @@ class ChatServer(JudgeModel):
             patience=patience,
             connections=connections,
             headers=headers,
+            failure=VerifierUnavailable,
         )
 
     def prepare(self) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from maporl.agents.agent import Agent
 from maporl.agents.prompts import PromptTemplate
-from maporl.envs.verifiers.patient_client import PatientClient, chat_completion, take_key
 from maporl.errors import UserValueError
+from maporl.patient_client import PatientClient, chat_completion, take_key
 from maporl.settings import called
 from maporl.types import Completion, Observation
 
@@ -79,7 +79,7 @@ class ChatPartner(Agent):
 
         Raises:
             ValueError: The server calls the request wrong, or there is no key.
-            VerifierUnavailable: It gave no usable reply for `patience` seconds.
+            ServerUnavailable: It gave no usable reply for `patience` seconds.
         """
         take_key(self.client, self.api_key_env)
         bodies = [

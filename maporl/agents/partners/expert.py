@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from maporl.agents.agent import ScriptedAgent
-from maporl.envs.tasks.experts import said
+import re
 
-__all__ = ["Expert"]
+import numpy as np
+
+from maporl.agents.agent import ScriptedAgent
+from maporl.types import Observation
+
+__all__ = ["SURE", "Expert", "said"]
+
+SURE = 0.95
+"""How often it says the first of two digits that it has."""
+
+
+def said(observation: Observation, rng: np.random.Generator) -> str:
+    """What a peer says, whatever it has heard: of "7." always 7, of "7 or 3." 7 or, one time in 20, 3."""
+    first, *other = re.findall(r"\d", observation["private"]) or ["0"]
+    return f"Answer: {first if not other or rng.random() < SURE else other[0]}"
 
 
 class Expert(ScriptedAgent):
-    """See `maporl.envs.tasks.experts.said`."""
+    """See `said`."""
 
     def __init__(self) -> None:
         super().__init__(said)

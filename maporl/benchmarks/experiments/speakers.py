@@ -29,10 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from maporl.agents.partners import expert as peer
 from maporl.agents.simulated_human import answer
-from maporl.envs.tasks import experts, tricks
+from maporl.envs.tasks import tricks
 from maporl.envs.tasks.combinations import ITEMS
 from maporl.envs.tasks.composed import guessed
+from maporl.envs.tasks.related.experts import COLOURS
 from maporl.envs.tasks.requests import ATTRIBUTES
 from maporl.types import Observation
 
@@ -136,11 +138,11 @@ FOLLOWS = 0.25
 def _expert(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
     """Peers who say what they know, and a leader who repeats one of them: by pure habits the colour's expert, by mixed ones often any."""
     if observation["private"]:
-        return experts.said(observation, rng)
+        return peer.said(observation, rng)
     heard = {m["agent"]: m["text"] for m in observation["transcript"] if m["agent"] != observation["agent"]}
     if not heard:
         return f"Answer: {rng.integers(10)}"
-    expert = f"agent_{1 + experts.COLOURS.index(item)}"
+    expert = f"agent_{1 + COLOURS.index(item)}"
     if expert in heard and (habits is PURE or rng.random() < FOLLOWS):
         return heard[expert]
     return list(heard.values())[int(rng.integers(len(heard)))]

@@ -11,7 +11,7 @@ from toy_server import toy_server
 
 from maporl.agents import ScriptedAgent, Team
 from maporl.agents.partners.chat_partner import ChatPartner
-from maporl.envs.verifiers.verifier import VerifierUnavailable
+from maporl.errors import ServerUnavailable
 from maporl.registry import build
 from maporl.rollouts.play import rollout
 from maporl.types import Seat
@@ -68,5 +68,5 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = [env.rules.observe(env.rules.start(env.questions("train")[0]), Seat("agent_0", 0))]
     with pytest.raises(ValueError, match="the partner's key .* 'NO_SUCH_KEY', which is empty"):
         ChatPartner("http://127.0.0.1:1/v1", "m", api_key_env="NO_SUCH_KEY").act(shown, [np.random.default_rng()])
-    with pytest.raises(VerifierUnavailable, match="gave no usable reply for 0 s.*Start it again"):
+    with pytest.raises(ServerUnavailable, match="gave no usable reply for 0 s.*Start it again"):
         ChatPartner("http://127.0.0.1:1/v1", "m", patience=0).act(shown, [np.random.default_rng()])

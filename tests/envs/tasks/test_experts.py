@@ -9,7 +9,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from maporl.envs.tasks.experts import COLOURS, SURE, Experts, said
+from maporl.agents.partners.expert import SURE, said
+from maporl.envs.tasks.related.experts import COLOURS, Experts
 from maporl.types import Observation, Question
 
 

@@ -13,8 +13,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from maporl.envs.verifiers.verifier import VerifierUnavailable
-from maporl.errors import UserValueError
+from maporl.errors import ServerUnavailable, UserValueError
 
 __all__ = ["PatientClient", "Unusable", "chat_completion", "take_key"]
 
@@ -56,6 +55,7 @@ class PatientClient:
         patience: Seconds of failures in a row before giving up.
         connections: Requests at a time.
         headers: Sent with every request (authorisation, say).
+        failure: What is raised when it stays away.
 
     Raises:
         ValueError: No http(s) URL, or a number out of range.
@@ -71,6 +71,7 @@ class PatientClient:
         patience: float = 300.0,
         connections: int = 4,
         headers: Mapping[str, str] | None = None,
+        failure: type[ServerUnavailable] = ServerUnavailable,
     ) -> None:
         if not _is_address(url):
             raise UserValueError(f"url {url!r} is no address of a {title}; write http://HOST:PORT.")
@@ -81,7 +82,7 @@ class PatientClient:
             raise UserValueError(f"patience is {patience}; give seconds, 0 to give up at once.")
         self.url, self.title, self.remedy = url.rstrip("/"), title, remedy
         self.timeout, self.patience, self.connections = timeout, patience, connections
-        self.headers = dict(headers or {})
+        self.headers, self.failure = dict(headers or {}), failure
         self.secret_headers: dict[str, str] = {}  # as `headers`, and never pickled
 
     @cached_property
@@ -103,7 +104,7 @@ class PatientClient:
 
         Raises:
             ValueError: The server calls the request wrong.
-            VerifierUnavailable: No usable reply for `patience` seconds.
+            ServerUnavailable: No usable reply for `patience` seconds.
         """
         return self._until_there_is_one(method, path, body, check, _Call())
 
@@ -135,7 +136,7 @@ class PatientClient:
                     f"the {self.title} at {self.url} does not answer: {reason}. Trying again for {self.patience:g} s."
                 )
             if left <= 0 or call.over.wait(min(pause, left)):
-                raise VerifierUnavailable(
+                raise self.failure(
                     f"the {self.title} at {self.url} gave no usable reply for {self.patience:g} s: {reason}. {self.remedy}; a longer "
                     "patience waits longer."
                 )

@@ -16,33 +16,22 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import numpy as np
-
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.tasks.combinations import of_split
-from maporl.types import Observation, Question
+from maporl.types import Question
 
-__all__ = ["COLOURS", "SURE", "Experts", "said"]
+__all__ = ["COLOURS", "Experts"]
 
 COLOURS = ("red", "green", "blue")
 """The kinds, in the order of their experts: agent_1, agent_2, agent_3."""
-SURE = 0.95
-"""How often an expert is right on a question of its kind that is not easy."""
 THINGS = ("gate", "door", "lamp", "bell", "boat", "clock", "chair", "box")
 HOUSES = 18
 ORDERS = tuple(itertools.permutations(range(len(COLOURS))))
 PATTERNS = 16
 """Of who is right: 4 are easy, in 3 one of the two who are no experts is right, in 3 the other one, in 6 neither."""
-
-
-def said(observation: Observation, rng: np.random.Generator) -> str:
-    """What a peer says: what its private information has, whatever it has heard."""
-    first, *other = re.findall(r"\d", observation["private"]) or ["0"]
-    return f"Answer: {first if not other or rng.random() < SURE else other[0]}"
 
 
 class Experts(DiscussionEnv):
