@@ -7,7 +7,15 @@ they raise is taken for a bug, whose traceback is what helps.
 
 from __future__ import annotations
 
-__all__ = ["Diverged", "OutOfMemory", "Unwritten", "UserError", "UserTypeError", "UserValueError"]
+__all__ = [
+    "Diverged",
+    "OutOfMemory",
+    "ServerUnavailable",
+    "Unwritten",
+    "UserError",
+    "UserTypeError",
+    "UserValueError",
+]
 
 
 class UserError(Exception):
@@ -32,3 +40,7 @@ class OutOfMemory(UserError, MemoryError):
 
 class Diverged(UserError, FloatingPointError):
     """Weights that have become no numbers."""
+
+
+class ServerUnavailable(UserError, ConnectionError):
+    """A server that has a part in a run cannot be reached, for now: the run may go on when it is there again."""

@@ -33,6 +33,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "shared_numbers": "maporl.envs.tasks.shared_numbers:SharedNumbers",
         "requests": "maporl.envs.tasks.requests:Requests",
         "tricks": "maporl.envs.tasks.tricks:Tricks",
+        "experts": "maporl.envs.tasks.related.experts:Experts",
         "tldr": "maporl.envs.tasks.writing:TLDR",
         "arxiv": "maporl.envs.tasks.writing:ArXiv",
         "humaneval": "maporl.envs.tasks.coding.humaneval:HumanEval",
@@ -51,6 +52,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "mixture_of_agents": "maporl.envs.protocols:MixtureOfAgents",
         "reconcile": "maporl.envs.protocols:ReConcile",
         "lessons": "maporl.envs.protocols:Lessons",
+        "leader": "maporl.envs.protocols:Leader",
     },
     "shaping": {
         "own_score": "maporl.envs.shaping:OwnScore",
@@ -92,7 +94,12 @@ BUILTINS: dict[str, dict[str, str]] = {
         "passed_or_not": "maporl.envs.tasks.coding.feedback:PassedOrNot",
     },
     "judge_model": {"local": "maporl.judges:LocalModel", "chat_server": "maporl.judges:ChatServer"},
-    "agent": {"simulated_human": "maporl.agents.simulated_human:SimulatedHuman"},
+    "agent": {
+        "simulated_human": "maporl.agents.simulated_human:SimulatedHuman",
+        "expert": "maporl.agents.partners.expert:Expert",
+        "chat_partner": "maporl.agents.partners.chat_partner:ChatPartner",
+        "cached": "maporl.agents.partners.cached:Cached",
+    },
     "sampler": {
         "in_process": "maporl.agents.sampling.in_process:InProcessSampler",
         "reference": "maporl.agents.sampling.reference:ReferenceSampler",
@@ -125,6 +132,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "trl_grpo": "maporl.training.trainers.trl_grpo:TRLGRPO",
         "malt": "maporl.training.trainers.malt:MALT",
         "sweet_rl": "maporl.training.trainers.sweet_rl:SweetRL",
+        "mlpo": "maporl.training.trainers.mlpo:MLPO",
         "sft": "maporl.training.trainers.good_discussions:GoodDiscussions",
         "learned_verifier": "maporl.learned_verifier.making:VerifierTraining",
     },

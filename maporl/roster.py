@@ -41,7 +41,7 @@ class Speaker:
         adapter: The name of its adapter; None speaks with the bare base.
         start: PEFT folder that the adapter is loaded from; None makes a new one.
         trains: Do algorithms update the adapter?
-        partner: ``package.module:Class`` of an agent of one's own, which has none of the above.
+        partner: The word, ``package.module:Class`` or ``{"name": ..., **arguments}`` of an agent that has none of the above.
         run: The run folder that it was read from, whose configuration says how it is loaded and prompted; None: the one at hand.
     """
 
@@ -49,7 +49,7 @@ class Speaker:
     adapter: str | None = None
     start: str | None = None
     trains: bool = False
-    partner: str | None = None
+    partner: Any = None
     run: str | None = None
 
 
@@ -71,7 +71,7 @@ class Roster:
         *,
         team: str | Mapping[str, Any] = "per_agent",
         frozen: Iterable[str] = (),
-        partners: Mapping[str, str] | None = None,
+        partners: Mapping[str, Any] | None = None,
         init_adapter: str | Path | None = None,
     ) -> Roster:
         """The roster that a configuration's words describe.
@@ -152,8 +152,8 @@ class Roster:
             )
         return Roster({seat: _still(s) if named[seat] & words else s for seat, s in self.seats.items()})
 
-    def with_partners(self, partners: Mapping[str, str]) -> Roster:
-        """Agents of one's own, agent -> ``package.module:Class``, in all seats of that name.
+    def with_partners(self, partners: Mapping[str, Any]) -> Roster:
+        """Agents of one's own, agent -> a word, ``package.module:Class`` or ``{"name": ..., **arguments}``, in all seats of that name.
 
         Raises:
             ValueError: There is no such agent.

@@ -30,6 +30,7 @@ BASE = {
     "hooks",
     "typed",
     "output_folder",
+    "patient_client",
 }
 LAYERS = {  # layer -> the layers below it, which it may import; nothing else of maporl, at a file's top or inside a function
     "sandbox": BASE,

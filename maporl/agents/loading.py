@@ -71,16 +71,15 @@ class Loader:
             ValueError: A partner that is no agent, a checkpoint or an adapter that cannot be loaded.
         """
         for (agent, _), speaker in roster.seats.items():  # first, for they are told sooner than a model is loaded
-            if speaker.partner is not None and (agent, speaker.partner) not in self._partners:
-                self._partners[agent, speaker.partner] = self._given_partners.get(agent) or _partner(
-                    agent, speaker.partner
-                )
+            key = (agent, repr(speaker.partner))
+            if speaker.partner is not None and key not in self._partners:
+                self._partners[key] = self._given_partners.get(agent) or _partner(agent, speaker.partner)
         seats: dict[tuple[str, int], Agent] = {}
         speakers = dict(roster.seats)
         members: dict[LLMAgent, None] = {}
         for (agent, r), speaker in roster.seats.items():
             if speaker.partner is not None:
-                seats[agent, r] = self._partners[agent, speaker.partner]
+                seats[agent, r] = self._partners[agent, repr(speaker.partner)]
             else:
                 its = voice(speaker) if callable(voice) else voice
                 member = self._agent(speaker, its, seed + len(members))
@@ -124,7 +123,7 @@ def _once(known: list[tuple[Any, T]], key: Any, make: Callable[[], T]) -> T:
     return value
 
 
-def _partner(agent: str, spec: str) -> Agent:
+def _partner(agent: str, spec: Any) -> Agent:
     partner = registry.build("agent", spec)
     if not isinstance(partner, Agent):
         raise UserValueError(

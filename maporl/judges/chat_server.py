@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maporl.envs.verifiers.patient_client import PatientClient, Unusable
+from maporl.envs.verifiers.verifier import VerifierUnavailable
 from maporl.errors import UserValueError
 from maporl.judges.ballot import Ballot, Reply
 from maporl.judges.judge_model import JudgeModel
+from maporl.patient_client import PatientClient, chat_completion, take_key
 
 __all__ = ["ChatServer"]
 
@@ -64,16 +64,11 @@ class ChatServer(JudgeModel):
             patience=patience,
             connections=connections,
             headers=headers,
+            failure=VerifierUnavailable,
         )
 
     def prepare(self) -> None:
-        if self.api_key_env is None:
-            return
-        if not (key := os.environ.get(self.api_key_env)):
-            raise UserValueError(
-                f"the judge's key is looked for in the environment variable {self.api_key_env!r}, which is empty; export it."
-            )
-        self.client.secret_headers = {"Authorization": f"Bearer {key}"}
+        take_key(self.client, self.api_key_env)
 
     def ask(self, ballots: Sequence[Ballot]) -> list[Reply]:
         """See `JudgeModel`.
@@ -88,8 +83,8 @@ class ChatServer(JudgeModel):
         left = list(range(len(ballots)))
         for _ in range(self.tries):
             bodies = [self._body(ballots[n], chats[n]) for n in left]
-            said = self.client.ask_all("/chat/completions", bodies, lambda _, reply: _checked(reply))
-            for n, (text, usage) in zip(left, said, strict=True):
+            said = self.client.ask_all("/chat/completions", bodies, lambda _, reply: chat_completion(reply))
+            for n, (text, usage, _) in zip(left, said, strict=True):
                 prompt, completion = usage or (sum(len(m["content"]) for m in chats[n]) // 4, len(text) // 4)
                 spent[n] = (spent[n][0] + prompt, spent[n][1] + completion)
                 read = ballots[n].read(text)
@@ -119,19 +114,3 @@ class ChatServer(JudgeModel):
 
     def __repr__(self) -> str:
         return f"ChatServer({self.client.url!r}, {self.model!r})"
-
-
-def _checked(reply: Any) -> tuple[str, tuple[int, int] | None]:
-    """What the model said in a completion, and the tokens that it read and wrote, if the server counts them."""
-    try:
-        text = reply["choices"][0]["message"]["content"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise Unusable(f"no chat completion: {str(reply)[:80]!r}") from error
-    if text is None:
-        text = ""  # a refusal, or reasoning that took all tokens: nothing to wait for
-    if not isinstance(text, str):
-        raise Unusable(f"no text in a chat completion: {str(text)[:80]!r}")
-    usage = reply.get("usage")
-    counted = usage if isinstance(usage, Mapping) else {}
-    prompt, completion = counted.get("prompt_tokens"), counted.get("completion_tokens")
-    return text, (prompt, completion) if isinstance(prompt, int) and isinstance(completion, int) else None

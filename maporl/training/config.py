@@ -72,7 +72,7 @@ class RunConfig:
         num_agents, num_rounds: Of the discussion; None is the task's default.
         team: "shared", "per_agent", "per_agent_round", "frozen", or {agent: adapter | [adapter of each round]}.
         frozen: Agents ("agent_1"), rounds ("round_1") or seats ("agent_1/round_1") that stay at the base model, or at init_adapter.
-        partners: {agent: ``package.module:Class``} for seats taken by agents of your own.
+        partners: {agent: word, ``package.module:Class`` or ``{"name": ..., **arguments}``} for seats taken by other agents.
         prompts: YAML file or mapping of prompt pieces (see `PromptTemplate`); None takes the model folder's own ``prompts.yaml`` if it has
             one, as warm starts do, else the defaults.
         chat_template: "plain", a Jinja file, or None for the tokenizer's own.
@@ -127,7 +127,7 @@ class RunConfig:
     num_rounds: int | None = None
     team: str | Mapping[str, Any] = "per_agent"
     frozen: tuple[str, ...] = ()
-    partners: Mapping[str, str] = field(default_factory=dict)
+    partners: Mapping[str, Any] = field(default_factory=dict)
     prompts: str | Mapping[str, Any] | None = None
     chat_template: str | None = None
     thinking: bool | None = None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from maporl.rollouts.measures import mean_measures
 from maporl.rollouts.play import rollout
 from maporl.rollouts.trees import Size, branching_by_round, check_size, size_of
 from maporl.training.callbacks import Callback
-from maporl.types import Episode, Observation, Question
+from maporl.types import Episode, Observation, Question, Transcript
 from maporl.user_warnings import warn
 
 __all__ = ["Collector", "check_context", "draw", "learn", "learning_from", "rollout_metrics"]
 
+T = TypeVar("T")
 TRAIN, EVALUATE, ASK, PREFLIGHT = range(4)  # random streams of one seed that never meet
 
 
@@ -44,6 +45,7 @@ class Collector:
         seed: Of questions and sampling.
         curriculum: Iteration -> the round, from 0, whose messages are learned from (`LastRoundFirst`); None: all of them.
         stream: Which of the seed's random streams messages are sampled from.
+        starts: What discussions begin from, in the place of the task's training questions.
 
     Raises:
         ValueError: episodes_per_iteration is no multiple of the leaves of a tree, a tree is too large, or rounds cannot be crossed.
@@ -57,6 +59,7 @@ class Collector:
     seed: int = 0
     curriculum: Callable[[int], int] | None = None
     stream: int = TRAIN
+    starts: Sequence[Question | Transcript] | None = None
 
     def __post_init__(self) -> None:
         widths, waves = list(self.branching), self.env.rules.waves
@@ -93,7 +96,8 @@ class Collector:
 
     def collect(self, iteration: int) -> list[Episode]:
         """The experience of an iteration (from 0): a function of the seed, of `iteration` and of the team's weights alone."""
-        questions = draw(self.env.questions("train"), self.trees, self.seed, iteration)
+        pool = self.env.questions("train") if self.starts is None else self.starts
+        questions = draw(pool, self.trees, self.seed, iteration)
         seed = (self.seed, self.stream, iteration)
         episodes = rollout(self.env, self.team, questions, seed=seed, branching=self.branching, joint=self.joint)
         return episodes if self.curriculum is None else learning_from(episodes, self.curriculum(iteration))
@@ -163,7 +167,7 @@ def _update(algorithm: Algorithm, episodes: Sequence[Episode], round: int | None
     return Update({"train/skipped_updates": 1.0})
 
 
-def draw(pool: Sequence[Question], number: int, seed: int, iteration: int) -> list[Question]:
+def draw(pool: Sequence[T], number: int, seed: int, iteration: int) -> list[T]:
     """Questions `iteration * number` onwards of an endless series of shuffled passes over the pool: a function of its arguments."""
     places = [divmod(index, len(pool)) for index in range(iteration * number, (iteration + 1) * number)]
     orders = {lap: np.random.default_rng([seed, lap]).permutation(len(pool)) for lap in {lap for lap, _ in places}}

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maporl.atomic_files import mapping_of, write_whole
-from maporl.envs.verifiers.verifier import VerifierUnavailable
-from maporl.errors import UserValueError
+from maporl.errors import ServerUnavailable, UserValueError
 from maporl.output_folder import check_output
 from maporl.text_files import read_json, read_jsonl
 from maporl.training.config import RunConfig
@@ -139,7 +138,7 @@ class RunFolder:
             self.set_status("interrupted")
             raise
         except BaseException as error:
-            status = "interrupted" if isinstance(error, VerifierUnavailable) else "failed"
+            status = "interrupted" if isinstance(error, ServerUnavailable) else "failed"
             self.set_status(status, error=f"{type(error).__name__}: {error}")
             if resumable:
                 error.add_note(

@@ -16,6 +16,7 @@ from maporl.agents.team import Team
 from maporl.atomic_files import write_whole
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.verifier import VerifierFailed
+from maporl.errors import ServerUnavailable
 from maporl.rollouts.records import sampled_records
 from maporl.rollouts.store import EpisodeStore
 from maporl.text_files import read_json
@@ -61,7 +62,7 @@ class Run:
             self._evaluate_if_due(start)
         try:
             trainer.fit(self, start)
-        except VerifierFailed:  # nothing is wrong with what has been learned by now
+        except (VerifierFailed, ServerUnavailable):  # nothing is wrong with what has been learned by now
             self.checkpoint()
             raise
         trainer.save(self.folder.path / "adapters")

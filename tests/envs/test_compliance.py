@@ -125,6 +125,7 @@ def test_pettingzoos_own_tests(
     seed_test(Module.env)
     render_test(Module.env)
     faults = {
+        "leader": "is sequential",
         "round_robin": "is sequential",
         "pipeline": "is sequential",
         "mixture_of_agents": "does not let everybody speak in every round",

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from toy_server import ToyServer, toy_server
 
+from maporl import patient_client
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
-from maporl.envs.verifiers import VerifierUnavailable, WeightedSum, patient_client
+from maporl.envs.verifiers import VerifierUnavailable, WeightedSum
 from maporl.judges import Ballot, ChatServer, Judge, JudgeModel, PairwiseJudge, Reply
 from maporl.judges.ballot import LONGEST, answer_ballot
 from maporl.types import Question

@@ -19,8 +19,9 @@ import urllib3
 pytest.importorskip("fastapi", reason="serving needs maporl[serve]")
 uvicorn = pytest.importorskip("uvicorn", reason="serving needs maporl[serve]")
 
+from maporl import patient_client  # noqa: E402
 from maporl.cli import main  # noqa: E402
-from maporl.envs.verifiers import Exact, Remote, Verifier, patient_client  # noqa: E402
+from maporl.envs.verifiers import Exact, Remote, Verifier  # noqa: E402
 from maporl.learned_verifier.server import LONGEST_TEXT, Batcher, application, serve  # noqa: E402
 from maporl.types import Question, Score  # noqa: E402
 

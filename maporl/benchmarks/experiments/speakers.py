@@ -9,8 +9,8 @@ By habit:
 | vault | own digit, rest guessed | one more, rest guessed | own digit and the others' | own digit, keeps its guesses |
 
 Arithmetic has a warm start too, as a control in which everybody sees everything: its speakers have no habits, they slip. So have requests
-(who asks asks for anything, and the customer answers it), tricks (half of the time lessons are told, and used)
-and composed (who knows the form of the code and no word, which is all that this start teaches).
+(who asks asks for anything, and the customer answers it), experts (whose leader mostly repeats any peer), tricks (half of the time lessons
+are told, and used) and composed (who knows the form of the code and no word, which is all that this start teaches).
 
 The lie is always the same, so that a liar lies under greedy decoding too. A lone agent has nobody to follow: foggy and
 sensible, it guesses another digit; clear and not sensible too. With all views it knows the answer: honest and sensible
@@ -29,10 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from maporl.agents.partners import expert as peer
 from maporl.agents.simulated_human import answer
 from maporl.envs.tasks import tricks
 from maporl.envs.tasks.combinations import ITEMS
 from maporl.envs.tasks.composed import guessed
+from maporl.envs.tasks.related.experts import COLOURS
 from maporl.envs.tasks.requests import ATTRIBUTES
 from maporl.types import Observation
 
@@ -129,11 +131,29 @@ def _customer(observation: Observation, item: str, habits: Habits, rng: np.rando
     return answer(observation, rng)
 
 
+FOLLOWS = 0.25
+"""How often a leader of mixed habits follows the expert on purpose."""
+
+
+def _expert(observation: Observation, item: str, habits: Habits, rng: np.random.Generator) -> str:
+    """Peers who say what they know, and a leader who repeats one of them: by pure habits the colour's expert, by mixed ones often any."""
+    if observation["private"]:
+        return peer.said(observation, rng)
+    heard = {m["agent"]: m["text"] for m in observation["transcript"] if m["agent"] != observation["agent"]}
+    if not heard:
+        return f"Answer: {rng.integers(10)}"
+    expert = f"agent_{1 + COLOURS.index(item)}"
+    if expert in heard and (habits is PURE or rng.random() < FOLLOWS):
+        return heard[expert]
+    return list(heard.values())[int(rng.integers(len(heard)))]
+
+
 SPEAKERS: Mapping[str, Habitual] = {
     "two_witnesses": _witness,
     "vault": _vault,
     "arithmetic": _calculator,
     "requests": _customer,
+    "experts": _expert,
     "tricks": lambda o, item, habits, rng: tricks.said(o, frank=habits is PURE or rng.random() < 0.5),
     "composed": lambda o, item, habits, rng: guessed(o, rng),
 }

@@ -14,7 +14,7 @@ from maporl.atomic_files import mapping_of, write_whole
 from maporl.benchmarks.study.keys import CellKey
 from maporl.benchmarks.study.provenance import PARTNERS, difference, keep_settings, settings_of_cell
 from maporl.benchmarks.study.study import Study
-from maporl.envs.verifiers.verifier import VerifierUnavailable
+from maporl.errors import ServerUnavailable
 from maporl.rollouts.records import VERSION, Record, costs_of, write_records
 
 __all__ = ["Begun", "clash", "describe", "fail", "is_complete", "one_line", "read_cell", "write_cell"]
@@ -81,7 +81,7 @@ def fail(study: Study, folder: Path, key: CellKey, error: BaseException | str) -
     Records that it has are kept only if its verifier was not there: nothing is wrong with them then.
     """
     place = folder / key.folder
-    if not isinstance(error, VerifierUnavailable):
+    if not isinstance(error, ServerUnavailable):
         Begun(place).forget()
     place.mkdir(parents=True, exist_ok=True)
     if isinstance(error, BaseException):

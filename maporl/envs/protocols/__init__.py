@@ -7,6 +7,7 @@ everybody hears everything said before.
 
 from maporl.envs.protocols.base import HISTORIES, Debate, Protocol, RoundRobin, build_protocol, count_of
 from maporl.envs.protocols.consensus import Consensus
+from maporl.envs.protocols.leader import Leader
 from maporl.envs.protocols.lessons import Lessons
 from maporl.envs.protocols.mixture import MixtureOfAgents
 from maporl.envs.protocols.pipeline import Pipeline
@@ -16,6 +17,7 @@ __all__ = [
     "HISTORIES",
     "Consensus",
     "Debate",
+    "Leader",
     "Lessons",
     "MixtureOfAgents",
     "Pipeline",

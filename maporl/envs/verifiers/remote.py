@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from maporl.envs.verifiers.patient_client import PatientClient, Unusable
 from maporl.envs.verifiers.remembered import Remembered
-from maporl.envs.verifiers.verifier import Verifier
+from maporl.envs.verifiers.verifier import Verifier, VerifierUnavailable
 from maporl.errors import UserValueError
+from maporl.patient_client import PatientClient, Unusable
 from maporl.printable import encodable
 from maporl.types import Question, Score
 
@@ -65,6 +65,7 @@ class Remote(Verifier):
             patience=patience,
             connections=connections,
             headers=headers,
+            failure=VerifierUnavailable,
         )
         self.batch_size, self.uses_gold = batch_size, uses_gold
         self.sent = 0  # answers that were sent to be scored

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from maporl.errors import UserError
+from maporl.errors import ServerUnavailable, UserError
 from maporl.hooks import each, misreturned, one
 from maporl.reasoning import spoken
 from maporl.types import Completion, Question, Score, Transcript
@@ -45,7 +45,7 @@ class VerifierRefused(VerifierFailed, UserError):
     """A verifier says what is wrong with what it was given, and names the remedy."""
 
 
-class VerifierUnavailable(VerifierFailed, UserError, ConnectionError):
+class VerifierUnavailable(VerifierFailed, ServerUnavailable):
     """A verifier cannot be reached, for now. What it would have said is not known, so nothing may go on as if it were."""
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from toy_server import ToyServer, toy_server
 
+from maporl import patient_client
 from maporl.envs.tasks.two_witnesses import TwoWitnesses
-from maporl.envs.verifiers import Remote, VerifierUnavailable, patient_client
+from maporl.envs.verifiers import Remote, VerifierUnavailable
 from maporl.types import Question, Score
 
 INFO = {"name": "toy", "uses_gold": False, "rule_based": False, "seen_questions": ["abc"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +12,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from maporl.envs.verifiers.verifier import VerifierUnavailable
-from maporl.errors import UserValueError
+from maporl.errors import ServerUnavailable, UserValueError
 from maporl.user_warnings import warn
 
-__all__ = ["PatientClient", "Unusable"]
+__all__ = ["PatientClient", "Unusable", "chat_completion", "take_key"]
 
 T = TypeVar("T")
 
@@ -55,6 +55,7 @@ class PatientClient:
         patience: Seconds of failures in a row before giving up.
         connections: Requests at a time.
         headers: Sent with every request (authorisation, say).
+        failure: What is raised when it stays away.
 
     Raises:
         ValueError: No http(s) URL, or a number out of range.
@@ -70,6 +71,7 @@ class PatientClient:
         patience: float = 300.0,
         connections: int = 4,
         headers: Mapping[str, str] | None = None,
+        failure: type[ServerUnavailable] = ServerUnavailable,
     ) -> None:
         if not _is_address(url):
             raise UserValueError(f"url {url!r} is no address of a {title}; write http://HOST:PORT.")
@@ -80,7 +82,7 @@ class PatientClient:
             raise UserValueError(f"patience is {patience}; give seconds, 0 to give up at once.")
         self.url, self.title, self.remedy = url.rstrip("/"), title, remedy
         self.timeout, self.patience, self.connections = timeout, patience, connections
-        self.headers = dict(headers or {})
+        self.headers, self.failure = dict(headers or {}), failure
         self.secret_headers: dict[str, str] = {}  # as `headers`, and never pickled
 
     @cached_property
@@ -102,7 +104,7 @@ class PatientClient:
 
         Raises:
             ValueError: The server calls the request wrong.
-            VerifierUnavailable: No usable reply for `patience` seconds.
+            ServerUnavailable: No usable reply for `patience` seconds.
         """
         return self._until_there_is_one(method, path, body, check, _Call())
 
@@ -134,7 +136,7 @@ class PatientClient:
                     f"the {self.title} at {self.url} does not answer: {reason}. Trying again for {self.patience:g} s."
                 )
             if left <= 0 or call.over.wait(min(pause, left)):
-                raise VerifierUnavailable(
+                raise self.failure(
                     f"the {self.title} at {self.url} gave no usable reply for {self.patience:g} s: {reason}. {self.remedy}; a longer "
                     "patience waits longer."
                 )
@@ -185,3 +187,40 @@ def _is_address(url: Any) -> bool:
     except (ValueError, AttributeError):  # a port out of range; no text at all
         return False
     return sound and not any(c.isspace() for c in url)
+
+
+def take_key(client: PatientClient, variable: str | None) -> None:
+    """Let a client show the key that an environment variable holds; None: it needs none.
+
+    Raises:
+        ValueError: The variable is empty.
+    """
+    if variable is None:
+        return
+    if not (key := os.environ.get(variable)):
+        raise UserValueError(
+            f"the {client.title}'s key is looked for in the environment variable {variable!r}, which is empty; export it."
+        )
+    client.secret_headers = {"Authorization": f"Bearer {key}"}
+
+
+def chat_completion(reply: Any) -> tuple[str, tuple[int, int] | None, bool]:
+    """What a model said in a reply of ``/chat/completions``, the tokens that it read and wrote if the server counts them, and whether it
+    was cut off.
+
+    Raises:
+        Unusable: It is no such reply.
+    """
+    try:
+        choice = reply["choices"][0]
+        text, cut = choice["message"]["content"], choice.get("finish_reason") == "length"
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise Unusable(f"no chat completion: {str(reply)[:80]!r}") from error
+    if text is None:
+        text = ""  # a refusal, or reasoning that took all tokens: nothing to wait for
+    if not isinstance(text, str):
+        raise Unusable(f"no text in a chat completion: {str(text)[:80]!r}")
+    usage = reply.get("usage")
+    counted = usage if isinstance(usage, Mapping) else {}
+    prompt, completion = counted.get("prompt_tokens"), counted.get("completion_tokens")
+    return text, (prompt, completion) if isinstance(prompt, int) and isinstance(completion, int) else None, cut

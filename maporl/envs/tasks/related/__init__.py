@@ -1,0 +1,1 @@
+"""The embedded tasks of further systems: what each of them can do shows in one of these."""
