@@ -154,7 +154,7 @@ class MLPO(Trainer):
             self.algorithm,
             num_iterations=config.num_iterations,
             start=start,
-            callback=RecordDiscussions(run),
+            callback=RecordDiscussions(run, self.team),
         )
         for number, metrics in enumerate(loop, start=start + 1):
             run.iteration(number, {**metrics, **(figures if number == start + 1 else {})})
