@@ -28,6 +28,7 @@ from maporl.errors import UserValueError
 from maporl.messages import as_sampled
 from maporl.rollouts.play import rollout
 from maporl.settings import called, parameters
+from maporl.training.callbacks import Callbacks
 from maporl.training.config import RunConfig
 from maporl.training.evaluation import check_oracle, check_team_answer
 from maporl.training.loop import Collector, check_context, draw, learn
@@ -154,7 +155,7 @@ class MLPO(Trainer):
             self.algorithm,
             num_iterations=config.num_iterations,
             start=start,
-            callback=RecordDiscussions(run, self.team),
+            callback=Callbacks([RecordDiscussions(run, self.team), run.callback]),
         )
         for number, metrics in enumerate(loop, start=start + 1):
             run.iteration(number, {**metrics, **(figures if number == start + 1 else {})})
