@@ -1,6 +1,6 @@
 // The plots: drawn from the same descriptions as the files beside the page (kinds of axes, series, intervals, styles).
 
-const MARGIN = {left: 56, top: 26, bottom: 40, right: 12};
+const MARGIN = {left: 64, top: 26, bottom: 40, right: 12};
 const LISTED = 12; // points of a line that a table still holds one by one
 
 const labelOf = (task, method) =>
