@@ -1,4 +1,4 @@
-"""What a user did wrong: the exceptions whose message is written for people and names the remedy.
+"""What users are told: exceptions whose message names the remedy of what they did wrong, and warnings that point at their own line.
 
 The command line prints the message of a `UserError` as one line, and any other exception with its traceback. Each is of a built-in
 kind too, so that `except ValueError` catches it. Tasks, verifiers and algorithms of your own may raise them as well; anything else that
@@ -6,6 +6,12 @@ they raise is taken for a bug, whose traceback is what helps.
 """
 
 from __future__ import annotations
+
+import sys
+import sysconfig
+import warnings
+from functools import cache
+from pathlib import Path
 
 __all__ = [
     "Diverged",
@@ -15,6 +21,7 @@ __all__ = [
     "UserError",
     "UserTypeError",
     "UserValueError",
+    "warn",
 ]
 
 
@@ -44,3 +51,26 @@ class Diverged(UserError, FloatingPointError):
 
 class ServerUnavailable(UserError, ConnectionError):
     """A server that has a part in a run cannot be reached, for now: the run may go on when it is there again."""
+
+
+def warn(message: str) -> None:
+    """Warn at the innermost line that is neither this package's nor an installed library's.
+
+    Between the user's line and ours there may be others' (PettingZoo's wrappers, torch's decorators), so no fixed `stacklevel` finds it.
+    Where no line is the user's (the command line, a thread) it is the outermost.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _of_a_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    module, place = frame.f_globals.get("__name__"), (frame.f_code.co_filename, frame.f_lineno)
+    warnings.warn_explicit(message, UserWarning, *place, module=module, registry=registry)
+
+
+@cache
+def _of_a_library(file: str) -> bool:
+    return file.startswith(_LIBRARIES)
+
+
+_PATHS = ("stdlib", "platstdlib", "purelib", "platlib")
+_LIBRARIES = ("<frozen", *(f"{folder}/" for folder in (Path(__file__).parent, *map(sysconfig.get_path, _PATHS))))

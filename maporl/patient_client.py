@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from maporl.errors import ServerUnavailable, UserValueError
-from maporl.user_warnings import warn
+from maporl.errors import ServerUnavailable, UserValueError, warn
 
 __all__ = ["PatientClient", "Unusable", "chat_completion", "take_key"]
 

@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.settings import called, nearest
-from maporl.user_warnings import warn
 
 __all__ = ["BUILTINS", "Plugin", "build", "load", "names", "package", "plugins"]
 

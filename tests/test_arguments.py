@@ -108,5 +108,5 @@ def test_a_warning_points_at_the_line_of_who_called_the_package() -> None:
 def test_nobody_warns_in_another_way() -> None:
     package = Path(maporl.__file__).parent
     assert [f.name for f in package.rglob("*.py") if re.search(r"warnings\.warn|stacklevel", f.read_text("utf-8"))] == [
-        "user_warnings.py"
+        "errors.py"
     ]

@@ -26,7 +26,6 @@ BASE = {
     "roster",
     "reasoning",
     "messages",
-    "user_warnings",
     "hooks",
     "typed",
     "output_folder",

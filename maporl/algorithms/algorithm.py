@@ -23,11 +23,11 @@ class Update:
     Attributes:
         metrics: Named ``train/...``.
         advantages: (number of the episode, number of the turn) -> advantage of the message, or of each of its tokens, [T], NaN of forced
-            ones. For people to read; an algorithm may leave it empty.
+            ones. For people to read, so two updates may be equal without it; an algorithm may leave it empty.
     """
 
     metrics: dict[str, float]
-    advantages: Mapping[tuple[int, int], float | np.ndarray] = field(default_factory=dict)
+    advantages: Mapping[tuple[int, int], float | np.ndarray] = field(default_factory=dict, compare=False)
 
 
 class Algorithm(ABC):

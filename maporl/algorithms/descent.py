@@ -16,8 +16,7 @@ from maporl.agents.models.prefix_trees import Packed
 from maporl.agents.team import Team
 from maporl.agents.trainable import Trainable, put_weights, weights_of
 from maporl.algorithms.algorithm import Algorithm, check
-from maporl.errors import OutOfMemory, UserValueError
-from maporl.user_warnings import warn
+from maporl.errors import OutOfMemory, UserValueError, warn
 
 __all__ = ["GradientDescent", "Tally"]
 

@@ -18,8 +18,7 @@ from maporl.algorithms.algorithm import Update, check
 from maporl.algorithms.batch import TurnBatch, minibatches
 from maporl.algorithms.descent import GradientDescent, Tally
 from maporl.algorithms.losses import KL_ESTIMATORS, LOSS_AGGREGATIONS, clipped_surrogate, kl, token_weights
-from maporl.errors import UserValueError
-from maporl.user_warnings import warn
+from maporl.errors import UserValueError, warn
 
 __all__ = ["PolicyGradient"]
 

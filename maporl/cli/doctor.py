@@ -27,6 +27,8 @@ PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "pettingzoo", 
 EXTRAS = {  # extra -> the modules that it brings
     "gguf": ("gguf",),
     "writing": ("rouge_score",),
+    "reasoning_gym": ("reasoning_gym",),
+    "textarena": ("textarena",),
     "serve": ("fastapi", "uvicorn"),
     "wandb": ("wandb",),
     "trackio": ("trackio",),

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from maporl.cli.flags import Parser, settings_of
 from maporl.cli.known import Line, discussions, number
 from maporl.envs.discussion import DiscussionEnv
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.settings import parameters
 from maporl.training.config import RunConfig
-from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.types import Question

@@ -55,7 +55,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def known(line: Line) -> str:
-    """How much there is to learn from or to judge by. Its flags are settings of what needs torch, so only words are looked at."""
+    """How much there is to learn from or to judge by; serving is known by its address. Its flags are settings of what needs torch, so only
+    words are looked at."""
+    if line.words[:1] == ["serve"]:
+        return f"serves {line.words[1]}" if line.words[1:] else ""
     held_out = [str(Path(word, "held_out.jsonl")) for word in line.words[:2]]
     if found := next(filter(None, map(rows, [*line.words, *held_out])), ""):
         return found

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from maporl.envs.scoring import Verifiers
 from maporl.envs.splits import SPLITS, VERIFIER, Leakage, divided, repeated, split_questions, unique
 from maporl.envs.views import is_seat, private_seats, told, unread
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.types import Question
-from maporl.user_warnings import warn
 
 __all__ = ["Questions"]
 

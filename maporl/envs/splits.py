@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from maporl.errors import UserTypeError, UserValueError
+from maporl.errors import UserTypeError, UserValueError, warn
 from maporl.types import Question
-from maporl.user_warnings import warn
 
 __all__ = [
     "SPLITS",

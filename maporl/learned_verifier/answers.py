@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.text_files import read_jsonl
 from maporl.types import Question
-from maporl.user_warnings import warn
 
 __all__ = ["Balance", "LabelledAnswer", "balanced", "by_question", "divided", "read_answers", "seen", "write_answers"]
 

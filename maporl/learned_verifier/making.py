@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from maporl.agents.team import Team
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.learned_verifier import training
 from maporl.learned_verifier.answers import (
     LabelledAnswer,
@@ -29,7 +29,6 @@ from maporl.training.loop import check_context, rollout_metrics
 from maporl.training.run import RunFolder, load_team
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
-from maporl.user_warnings import warn
 
 __all__ = ["SHARED", "Settings", "VerifierTraining", "report_of"]
 

@@ -21,11 +21,10 @@ from maporl.agents.models.lora import LoRA
 from maporl.agents.models.make_model import without_progress_bars
 from maporl.agents.models.value_model import ValueHead
 from maporl.algorithms.hf_training import TrainerSettings, global_settings_kept, train
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.learned_verifier.answers import LabelledAnswer, seen
 from maporl.learned_verifier.model import Card, Reading, Row, fingerprint, rows_of, save_head
 from maporl.settings import model_name
-from maporl.user_warnings import warn
 
 __all__ = ["Settings", "fit"]
 

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from maporl import registry
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.roster import WARM_START, Roster
 from maporl.settings import called, full_path, importable, model_name, nearest, parameters, plain, read_settings
 from maporl.training.recipes import RECIPES
 from maporl.training.said_once import beside, said_once
 from maporl.typed import typed
-from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.agents import Policy, PromptTemplate, Team, Voice

@@ -16,14 +16,13 @@ from maporl.agents.team import Team
 from maporl.algorithms.algorithm import Algorithm, Update
 from maporl.envs.discussion import DiscussionEnv
 from maporl.envs.verifiers.quality import auroc, ece
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.hooks import one
 from maporl.rollouts.measures import mean_measures
 from maporl.rollouts.play import rollout
 from maporl.rollouts.trees import Size, branching_by_round, check_size, size_of
 from maporl.training.callbacks import Callback
 from maporl.types import Episode, Observation, Question, Transcript
-from maporl.user_warnings import warn
 
 __all__ = ["Collector", "check_context", "draw", "learn", "learning_from", "rollout_metrics"]
 

@@ -22,11 +22,10 @@ from maporl.agents.llm_agent import LLMAgent
 from maporl.agents.models.memory import peak_bytes
 from maporl.algorithms.algorithm import Algorithm
 from maporl.atomic_files import write_whole
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.training.display import clock
 from maporl.training.loop import Collector
 from maporl.types import Completion, Episode, Turn
-from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.training.trainer import Run, Trainer

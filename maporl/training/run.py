@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from maporl.agents import Loader, Team
 from maporl.agents.models.make_model import without_progress_bars
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.hooks import one
 from maporl.roster import Roster
 from maporl.training.callbacks import Callback, Callbacks
@@ -23,7 +23,6 @@ from maporl.training.run_folder import RunFolder
 from maporl.training.threads import torch_settings
 from maporl.training.trackers import Trackers
 from maporl.training.trainer import Run
-from maporl.user_warnings import warn
 
 if TYPE_CHECKING:
     from maporl.envs import DiscussionEnv

@@ -180,7 +180,7 @@ def test_what_is_wrong_with_a_file_is_one_line(
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["--data", "nowhere"], "verifier_cases/gsm8k_tora_70b.jsonl'; give a file"),
+        (["--data", "nowhere"], "there is no folder 'nowhere'"),
         (["nowhere.jsonl"], "there is no file 'nowhere.jsonl'"),
         (["--verifier", "numbr"], "number"),
     ],

@@ -127,7 +127,7 @@ def test_everything_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--algorithms.mapo.num_iterations", "3"], "unknown algorithm 'mapo'. Did you mean 'mappo'?"),
         (
             ["--config", "nowhere.yaml"],
-            "config 'nowhere.yaml' is no file. Shipped configurations: coding, heterogeneous",
+            "config 'nowhere.yaml': no such file. Shipped configurations: coding, heterogeneous",
         ),
         (["--methods", "train_one"], "write train_one/mappo"),
         (["--methods", "no_such_file:Mine"], "there is no module 'no_such_file'"),

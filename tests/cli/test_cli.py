@@ -183,10 +183,10 @@ class TestMistakes:
         assert "Traceback" not in err
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_mistake_that_shows_in_the_middle_of_a_run_is_one_line_too(
+    def test_a_mistake_in_what_is_asked_in_the_end_is_told_before_the_run(
         self, run: Run, tiny_model: str, tmp_path: Path
     ) -> None:
-        for name, answer in (("train", "It is 3. #### 3"), ("test", "no number")):  # test rows are read at the end only
+        for name, answer in (("train", "It is 3. #### 3"), ("test", "no number")):
             rows = [json.dumps({"question": f"What is {n} and 1?", "answer": answer}) for n in range(100)]
             (tmp_path / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
         code, _, err = run(
@@ -195,7 +195,7 @@ class TestMistakes:
         lines = [line for line in err.splitlines() if line.startswith("maporl: error: ")]
         assert code == 2 and len(lines) == 1 and "test.jsonl, line 1: " in lines[0], err
         assert "Traceback" not in err
-        assert RunFolder(tmp_path / "run").status == "failed"
+        assert not (tmp_path / "run").exists()
 
     def test_an_error_in_the_users_own_code_shows_its_traceback(self, tiny_model: str, tmp_path: Path) -> None:
         from run_toys import FailsLater

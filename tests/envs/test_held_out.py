@@ -242,7 +242,7 @@ class Stranger(Protocol):
     [
         (Endless, "somebody is still due after 1,000 messages; let due_in come to ()"),
         (Twice, "lets agent_1 speak twice in one wave"),
-        (Stranger, "lets 'chair' speak; the agents are agent_0, agent_1"),
+        (Stranger, "must return seats of agent_0, agent_1"),
     ],
 )
 def test_check_env_finds_a_protocol_that_cannot_be_played(protocol: type[Protocol], fault: str) -> None:

@@ -116,7 +116,7 @@ def test_the_whole_way(base: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds a run already; choose another"):
         maporl.train(**settings, algorithm_args=arguments)
     (folder / "config.yaml").unlink()
-    with pytest.raises(ValueError, match="holds a verifier already; choose another"):
+    with pytest.raises(ValueError, match="choose a folder that is new or empty"):
         maporl.train(**settings, algorithm_args=arguments)
 
 

@@ -81,7 +81,7 @@ class TestFolder:
     def test_holds_what_a_run_of_ours_holds(self, finished: tuple[RunFolder, Heard], tiny_model: str) -> None:
         folder, _ = finished
         assert {p.name for p in folder.path.iterdir()} == {
-            "config.yaml", "preflight.json", "metrics.jsonl", "questions.json", "status.json", "adapters",
+            "config.yaml", "preflight.json", "metrics.jsonl", "questions.json", "status.json", "machine.json", "adapters",
         }  # fmt: skip
         tried = json.loads((folder.path / "preflight.json").read_text())
         assert (tried["discussions"], tried["messages"], tried["update_s"]) == (8, 8, None), "its update is TRL's"

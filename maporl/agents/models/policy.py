@@ -28,9 +28,8 @@ from maporl.agents.sampling.reference import ReferenceSampler
 from maporl.agents.sampling.sampler import Request, Sampled, Sampler, sampler_type
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.sampling.thinking import ThinkingBudget
-from maporl.errors import Diverged, UserValueError
+from maporl.errors import Diverged, UserValueError, warn
 from maporl.hooks import each
-from maporl.user_warnings import warn
 
 __all__ = ["LoRA", "Policy"]
 

@@ -16,8 +16,7 @@ from maporl.agents.sampling.sampler import Request, Sampled, Sampler
 from maporl.agents.sampling.settings import Sampling
 from maporl.agents.sampling.stops import StopStrings
 from maporl.agents.sampling.thinking import ThinkingBudget
-from maporl.errors import OutOfMemory
-from maporl.user_warnings import warn
+from maporl.errors import OutOfMemory, warn
 
 if TYPE_CHECKING:
     from maporl.agents.models.policy import Policy

@@ -30,13 +30,12 @@ from maporl.benchmarks.study.provenance import difference, run_holds_work, setti
 from maporl.benchmarks.study.study import TOKENS, Study, matched_samples
 from maporl.benchmarks.study.time_left import Piece
 from maporl.benchmarks.study.workers import News, OnNews, Workers, workers
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.output_folder import check_output
 from maporl.text_files import read_json
 from maporl.training.config import RunConfig
 from maporl.training.machine import machine
 from maporl.training.run_folder import RunFolder
-from maporl.user_warnings import warn
 
 __all__ = ["News", "OnNews", "run_study"]
 

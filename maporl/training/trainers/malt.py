@@ -22,7 +22,7 @@ from maporl.agents import LLMAgent
 from maporl.agents.trainable import Trainable, put_weights, weights_of
 from maporl.algorithms.adapter_training import AdapterSettings, dpo_adapter, sft_adapter
 from maporl.envs.discussion import DiscussionEnv
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.rollouts.decisions import Decision, decisions, pairs
 from maporl.rollouts.preferences import imitated, write_decisions
 from maporl.rollouts.trees import size_of
@@ -35,7 +35,6 @@ from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.training.trainers.malt_settings import Settings, branching_of, check
 from maporl.types import Completion, Episode
-from maporl.user_warnings import warn
 
 __all__ = ["MALT", "labels"]
 

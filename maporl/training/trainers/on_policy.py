@@ -11,6 +11,7 @@ from maporl.agents.team import Team
 from maporl.algorithms.algorithm import Update
 from maporl.algorithms.batch import discount_between_rounds
 from maporl.envs.discussion import DiscussionEnv
+from maporl.errors import warn
 from maporl.rollouts.records import sampled_records
 from maporl.rollouts.store import EpisodeStore
 from maporl.rollouts.trees import branching_by_round, size_of
@@ -23,7 +24,6 @@ from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Episode
-from maporl.user_warnings import warn
 
 __all__ = ["OnPolicy", "RecordDiscussions"]
 

@@ -23,7 +23,7 @@ from maporl.algorithms.adapter_training import AdapterSettings, dpo_adapter
 from maporl.algorithms.losses import SCORES
 from maporl.algorithms.turn_critic import TurnCritic, rank_accuracy
 from maporl.envs.discussion import DiscussionEnv
-from maporl.errors import UserValueError
+from maporl.errors import UserValueError, warn
 from maporl.rollouts.decisions import Decision, pairs
 from maporl.rollouts.preferences import read_decisions, write_decisions
 from maporl.rollouts.privilege import check_unseen, hidden_from
@@ -37,7 +37,6 @@ from maporl.training.preflight import Preflight, preflight
 from maporl.training.threads import with_threads
 from maporl.training.trainer import Run, Trainer
 from maporl.types import Completion, Episode
-from maporl.user_warnings import warn
 
 __all__ = ["Settings", "SweetRL"]
 

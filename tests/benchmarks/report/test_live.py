@@ -116,7 +116,8 @@ def test_ctrl_c_ends_it_and_torch_was_never_needed(run: Path) -> None:
         assert process.stdout.readline().startswith("http://127.0.0.1:")
         process.send_signal(signal.SIGINT)
         said, error = process.communicate(timeout=60)
-    assert (process.returncode, said, error) == (0, "False\n", "")
+    assert (process.returncode, said) == (0, "False\n")
+    assert error.startswith("maporl: ") and error.endswith("to be read\n") and error.count("\n") == 1
 
 
 def test_a_reader_stays_where_they_are(server: LiveServer, run: Path, browser: Any) -> None:

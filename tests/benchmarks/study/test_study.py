@@ -92,7 +92,7 @@ def test_the_single_agent_is_always_there() -> None:
         ({"seeds": []}, "seeds is empty"),
         ({"seeds": [0, 0]}, "different whole numbers"),
         ({"seeds": [-1]}, "different whole numbers"),
-        ({"seeds": [1.5]}, "different whole numbers"),
+        ({"seeds": [1.5]}, "list of whole numbers"),
         ({"methods": []}, "methods is empty"),
         ({"tasks": []}, "tasks is empty"),
         ({"num_samples": 0}, "num_samples is 0"),

@@ -2,7 +2,8 @@
 
 | specification | |
 |---|---|
-| agents | agent_0, who leads and knows nothing, and three peers, agent_1 for red, 2 for green, 3 for blue; 1: the leader alone |
+| agents | agent_0, who leads and knows nothing, and three peers: agent_1 for red, 2 for green, 3 for blue; 1: the leader alone |
+| fewer peers | the last one knows what the missing ones would |
 | private | of a peer, what it will say: "7." always, "7 or 3." the first 19 times of 20 |
 | question | "Which digit is on the red gate of house 3?": the kind is the colour; thing and house decide nothing |
 | answer | "Answer: 7", compared digit for digit |
@@ -85,7 +86,12 @@ class Experts(DiscussionEnv):
         known = {peer: f"{digit if peer in right else decoy}." for peer in others}
         known[expert] = f"{digit}." if pattern < 4 else f"{digit} or {decoy}."
         seats = ORDERS[number * 7919 % 104729 % len(ORDERS)] if self.shuffled else ORDERS[0]
-        private = {f"agent_{seat + 1}": known[peer] for peer, seat in enumerate(seats)}
+        # In a smaller team the last ones know what several would.
+        peers = max(1, len(self.possible_agents) - 1) if len(self.possible_agents) > 1 else len(COLOURS)
+        told: dict[str, list[str]] = {}
+        for peer, seat in sorted(enumerate(seats), key=lambda pair: pair[1]):
+            told.setdefault(f"agent_{min(seat, peers - 1) + 1}", []).append(known[peer])
+        private = {agent: " ".join(views) for agent, views in told.items()}
         metadata = {"item": colour, "easy": pattern < 4}
         return Question(
             f"Which digit is on the {colour} {THINGS[thing]} of house {house + 1}?",

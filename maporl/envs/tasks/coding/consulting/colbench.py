@@ -31,9 +31,9 @@ from maporl.envs.tasks.coding.scoring import PassedTests
 from maporl.envs.tasks.coding.task import CodingTask
 from maporl.envs.team_answer import TeamAnswer
 from maporl.envs.verifiers import TranscriptVerifier
+from maporl.errors import warn
 from maporl.sandbox import Report
 from maporl.types import Question, Score, Transcript
-from maporl.user_warnings import warn
 
 __all__ = ["AnswerTests", "ColBench"]
 
