@@ -25,7 +25,7 @@ def check_output(path: str | Path, name: str = "output_dir", *, own: Collection[
         own: Files of which one says that the same command wrote the folder, and will deal with it.
         made: Likewise, what `sign` wrote there: the folder may be written anew.
     """
-    folder = Path(path).expanduser()
+    folder = Path(path)  # as it is written to, so "~" stands for nothing here either
     if folder.exists() and not folder.is_dir():
         raise UserValueError(f"{name} {str(path)!r} is a file; name a folder, which is made if need be.")
     held = sorted(f.name for f in folder.iterdir() if not f.name.startswith(".")) if folder.is_dir() else []

@@ -13,6 +13,7 @@ from peft import AutoPeftModelForCausalLM
 from maporl.agents.models.policy import Policy
 from maporl.cli import main
 from maporl.output_folder import check_output, sign
+from maporl.training.run_folder import RunFolder
 
 
 def test_the_rule(tmp_path: Path) -> None:
@@ -32,6 +33,18 @@ def test_the_rule(tmp_path: Path) -> None:
         check_output(tmp_path, made={"command": "export", "run": "y"})
     with pytest.raises(ValueError, match="output_dir '.*a' is a file; name a folder"):
         check_output(tmp_path / "a")
+
+
+def test_the_folder_that_is_looked_at_is_the_one_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    literal = tmp_path / "~" / "runs"  # --output_dir=~/runs, which bash leaves as it is
+    literal.mkdir(parents=True)
+    (literal / "mine.txt").touch()
+    with pytest.raises(ValueError, match="holds 'mine.txt'"):
+        RunFolder("~/runs").check_free()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from maporl import registry
 from maporl.cli.flags import Parser, settings_of
 from maporl.errors import UserValueError
-from maporl.settings import called
 from maporl.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -52,9 +51,8 @@ def _described(name: str) -> tuple[str, str]:
     """Agents and rounds of a task, and its line; of a package's, whose, and what is wrong if it cannot be made."""
     package = registry.package("env", name)
     try:
-        task = registry.load("env", name)
-        env = called("env", name, task, {})
-    except Exception as error:
+        task, env = registry.load("env", name), RunConfig(env=name).build_env()
+    except (Exception, SystemExit) as error:  # whatever somebody else's module does
         if not package:
             raise
         return "", f"cannot be used: {' '.join(str(error).split())}"

@@ -74,9 +74,9 @@ class _Hook(MetaPathFinder):
         self.known = known
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
-        if fullname in HEAVY:
-            sys.meta_path.remove(self)
-            print(f"maporl: {self.known}", file=sys.stderr, flush=True)
+        if fullname in HEAVY and self.known:
+            known, self.known = self.known, ""  # it stays on the path: Python would skip the next finder if it went now
+            print(f"maporl: {known}", file=sys.stderr, flush=True)
 
 
 def discussions(config: RunConfig) -> tuple[str, int]:

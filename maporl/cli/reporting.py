@@ -103,7 +103,7 @@ def _serve(args: argparse.Namespace) -> int:
 
     report = LiveReport([Path(path) for path in args.runs], args.title)
     with contextlib.suppress(KeyboardInterrupt), LiveServer(report, PORT if args.port is None else args.port) as server:
-        print(f"http://{server.names[0]}/: open it in a browser on this machine; Ctrl-C ends it", flush=True)
+        print(f"http://{server.name}/: open it in a browser on this machine; Ctrl-C ends it", flush=True)
         server.serve_forever(poll_interval=0.2)
     return 0
 

@@ -39,6 +39,10 @@ def said_once(values: Mapping[str, Any]) -> dict[str, Any]:
     for path, place in ALIASES.items():
         value, there = _at(result, path), _at(result, place)
         if value is None:
+            if (
+                isinstance(where := _at(result, path[:-1]), Mapping) and path[-1] in where
+            ):  # nothing said: not over what is
+                result = _without(result, path)
             continue
         if there not in (None, value):
             one, other = ".".join(place), ".".join(path)

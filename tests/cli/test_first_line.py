@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from run_toys import SMALL
 
 from maporl.cli import COMMANDS
+from maporl.cli.known import HEAVY, _Hook
 from maporl.training.run import train
 
 LINES = {
@@ -85,6 +87,22 @@ def test_every_command_says_something_of_this_run_before_torch_is_imported(
         text, heavy = found[name]
         assert says in " ".join(text.split()), (name, text)
         assert not heavy, (name, heavy)
+
+
+def test_who_else_finds_modules_is_asked_as_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Other:
+        asked: list[str] = []
+
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            self.asked.append(name)
+
+    monkeypatch.setattr(sys, "meta_path", [_Hook("known"), Other(), *sys.meta_path])
+    for name in HEAVY[:2]:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.util.find_spec(name)
+    assert Other.asked == [*HEAVY[:2]] and capsys.readouterr().err == "maporl: known\n"
 
 
 def test_no_command_is_forgotten() -> None:

@@ -105,6 +105,16 @@ def offer(site: Path, package: str, word: str, value: str, kind: str = "env") ->
     (info / "entry_points.txt").write_text(f"[maporl.{kind}s]\n{word} = {value}\n")
 
 
+def test_one_bad_package_does_not_hide_the_list(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    offer(site, "none", "no_task", "pathlib:Path")
+    (site / "leaves.py").write_text("raise SystemExit(3)\n")
+    offer(site, "gone", "leaves", "leaves:Task")
+    assert main(["envs"]) == 0
+    listed = " ".join(capsys.readouterr().out.split())
+    assert "no_task cannot be used: env 'no_task' makes a PosixPath; name a subclass of" in listed
+    assert "leaves cannot be used" in listed and "gsm8k 2 agents" in listed
+
+
 def test_packages_that_contradict_one_another_or_maporl(site: Path) -> None:
     offer(site, "one", "doors", "run_toys:Letters")
     offer(site, "other", "doors", "run_toys:NoTest")

@@ -42,6 +42,7 @@ def test_one_of_them_is_moved_to_the_place_and_a_later_one_wins() -> None:
     assert config.env_args == {"history": "last_round", "protocol": {"name": "debate"}}
     assert config.merged({"num_agents": 2, "env_args": {"max_cycles": 1}}).build_env().num_rounds == 1
     assert config.merged({"num_agents": 2}).num_agents == 2
+    assert len(RunConfig(num_agents=3, env_args={"num_agents": None}).build_env().possible_agents) == 3
 
 
 def test_of_an_environment_and_of_an_algorithm() -> None:

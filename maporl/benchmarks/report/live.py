@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ from maporl.errors import UserValueError
 __all__ = ["HOST", "LiveReport", "LiveServer"]
 
 HOST = "127.0.0.1"
+
+OWN = re.compile(rf"({re.escape(HOST)}|localhost)(:\d+)?")
+"""How those who are answered call it: by any port, for one may have been forwarded to it, and a browser leaves out 80."""
 
 PATIENCE, LONGEST = 10, 30.0
 """A report is built anew after at least so many times as long as the last one took to build, for the run needs the processor, but at
@@ -121,9 +125,9 @@ class LiveServer(ThreadingHTTPServer):
             ) from error
 
     @property
-    def names(self) -> tuple[str, str]:
-        """How those who are answered call it."""
-        return f"{HOST}:{self.server_port}", f"localhost:{self.server_port}"
+    def name(self) -> str:
+        """Where it listens."""
+        return f"{HOST}:{self.server_port}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -133,8 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "maporl", ""
 
     def do_GET(self) -> None:
-        if self.headers.get("Host") not in self.server.names:
-            return self._answer(403, "text/plain", f"This page is for {self.server.names[0]} alone.\n")
+        if not OWN.fullmatch(self.headers.get("Host", "")):
+            return self._answer(403, "text/plain", f"This page is for {HOST} alone.\n")
         report = self.server.report
         asked = urlsplit(self.path)
         try:
