@@ -128,6 +128,9 @@ def test_pettingzoos_own_tests(
         "leader": "is sequential",
         "round_robin": "is sequential",
         "pipeline": "is sequential",
+        "discuss": "is sequential",
+        "review": "is sequential",
+        "retrieve": "is sequential",
         "mixture_of_agents": "does not let everybody speak in every round",
     }
     assert Module.env().metadata["is_parallelizable"] is (protocol not in faults)
