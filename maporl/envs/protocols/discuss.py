@@ -41,7 +41,7 @@ class Discuss(Protocol):
     name = "discuss"
     everybody_speaks = False
     least_agents = 3
-    default_num_agents = 5
+    default_num_agents = 3
 
     def teams(self, question: Question, agents: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Who is in the green team and who in the blue one, each in speaking order."""

@@ -90,7 +90,6 @@ class Review(Pipeline):
 
     def __init__(self, num_rounds: int = 1, history: str = "all", show_scores: bool = False) -> None:
         super().__init__(num_rounds, history, scored_turns="all", show_scores=show_scores)
-        self.default_num_agents = 5
 
     def agent_names(self, num_agents: int) -> tuple[str, ...]:
         count = len(Protocol.agent_names(self, num_agents))

@@ -38,7 +38,6 @@ class Retrieve(Leader):
     """
 
     name = "retrieve"
-    default_num_agents = 5
 
     def messages(self, transcript: Transcript, agent: str) -> tuple[Message, ...]:
         shown = super().messages(transcript, agent)

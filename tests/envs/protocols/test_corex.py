@@ -104,7 +104,7 @@ class TestReview:
         found = [0.0] * (1 + reviewers)
         for first, *later in itertools.product([(True, right), (False, 1 - right)], *[coins] * reviewers):
 
-            def say(observation: Observation, first: tuple[bool, float] = first, later: list = later) -> str:
+            def say(observation: Observation, first: tuple[float, float] = first, later: list = later) -> str:
                 if observation["agent"] == "primary_0":
                     return f"Answer: {7 if first[0] else 3}"
                 coin = later[int(observation["agent"].removeprefix("reviewer_"))][0]
