@@ -52,6 +52,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         "reconcile": "maporl.envs.protocols:ReConcile",
         "lessons": "maporl.envs.protocols:Lessons",
         "leader": "maporl.envs.protocols:Leader",
+        "discuss": "maporl.envs.protocols:Discuss",
+        "review": "maporl.envs.protocols:Review",
+        "retrieve": "maporl.envs.protocols:Retrieve",
     },
     "shaping": {
         "own_score": "maporl.envs.shaping:OwnScore",

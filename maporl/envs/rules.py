@@ -17,7 +17,7 @@ from maporl.envs.shaping import Shaping
 from maporl.envs.team_answer import as_first_said
 from maporl.envs.views import joint_view, own_view
 from maporl.errors import UserValueError
-from maporl.hooks import misreturned
+from maporl.hooks import misreturned, one
 from maporl.messages import as_sampled
 from maporl.types import Observation, Question, Score, Seat, Transcript, Turn
 
@@ -216,7 +216,17 @@ class Rules:
         for n, i in lacking:
             result[n][i] = result[n][i].scored(*found[id(said[n][0].question), id(result[n][i])])
         same = self.verifiers.equivalent
-        return [as_first_said(before.turns, turns, same) for (before, _), turns in zip(said, result, strict=True)]
+        spelled = [as_first_said(before.turns, turns, same) for (before, _), turns in zip(said, result, strict=True)]
+        return [self._credited(before, turns) for (before, _), turns in zip(said, spelled, strict=True)]
+
+    def _credited(self, before: Transcript, turns: Sequence[Turn]) -> list[Turn]:
+        """Messages that no verifier scores have the score that the protocol gives them."""
+        result = list(turns)
+        for i, turn in enumerate(result):
+            if turn.said and turn.score is None and turn.truth is None:
+                known = replace(before, turns=(*before.turns, *result[:i]))
+                result[i] = one(self.protocol, "credited", self.protocol.credited(known, turn), Turn)
+        return result
 
     def _append(self, transcript: Transcript, turns: Sequence[Turn]) -> Transcript:
         """The discussion with some turns more; who is due after them decides which rounds are over."""

@@ -28,6 +28,7 @@ __all__ = [
     "last_speaker",
     "majority",
     "measured_again",
+    "stated",
     "weighted",
 ]
 
@@ -177,15 +178,18 @@ def weighted(
     return vote(turns, values, equivalent, verifier)
 
 
-_CONFIDENCE = re.compile(r"\bconfidence\b\W{0,5}?(?:is\s+)?(\d+(?:\.\d+)?|\.\d+)\s*(%?)", re.IGNORECASE)
-
-
 def confidence(text: str) -> float | None:
-    """The last stated confidence in [0, 1]: "Confidence: 80%", "confidence = 0.8" and "confidence 80" all give 0.8.
+    """The last stated confidence in [0, 1], None when none is stated."""
+    return stated(text, "confidence")
 
-    A number above 1 is read as a percentage. None when none is stated.
+
+def stated(text: str, word: str) -> float | None:
+    """The last number in [0, 1] that stands after `word`: "Confidence: 80%", "confidence = 0.8" and "confidence 80" all give 0.8.
+
+    A number above 1 is read as a percentage. None when there is none.
     """
-    found = _CONFIDENCE.findall(text)
+    number_of = rf"\b{word}\b\W{{0,5}}?(?:is\s+)?(\d+(?:\.\d+)?|\.\d+)\s*(%?)"
+    found = re.findall(number_of, text, re.IGNORECASE)
     if not found:
         return None
     number, percent = found[-1]

@@ -103,7 +103,8 @@ def test_the_critics_view_never_holds_what_it_judges(protocol: str, spoken: int,
     views = []
     for text in ("one thing", other):
         env = started(3, 2, protocol=protocol)
-        for _ in range(min(spoken, 3) if protocol == "mixture_of_agents" else spoken):
+        most = {"mixture_of_agents": 3, "discuss": 4}.get(protocol, spoken)  # then it would be over
+        for _ in range(min(spoken, most)):
             env.step("hm")
         judged = env.rules.due(env.transcript)[-1]
         before = env.rules.state(env.transcript, judged)
@@ -339,8 +340,11 @@ def test_aec_rewards_telescope_to_the_shapings_totals(shaping: object, protocol:
     if "incentives" in repr(shaping):
         protocol = "debate"
     mixture = protocol == "mixture_of_agents"
-    agents, rounds = data.draw(st.integers(2, 4)), data.draw(st.integers(1 + mixture, 3))
+    fewest = 3 if protocol in ("discuss", "review") else 2
+    agents, rounds = data.draw(st.integers(fewest, 4)), data.draw(st.integers(1 + mixture, 3))
     spoken = agents * (rounds - 1) + 1 if mixture else agents * rounds
+    if protocol == "discuss":  # the judge speaks once
+        spoken += 1 - rounds
     texts = data.draw(
         st.lists(
             st.sampled_from(["", "<7> v=0.9", "<7> v=0.2", "v=0.6", "no v=0.1"]),

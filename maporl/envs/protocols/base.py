@@ -188,6 +188,10 @@ class Protocol:
         """Whether the verifier scores `agent`'s message of `round`."""
         return True
 
+    def credited(self, transcript: Transcript, turn: Turn) -> Turn:
+        """`turn`, which no verifier has scored, with the score of what it chose among the scored messages before it, if it chose any."""
+        return turn
+
     def team_answer(self, transcript: Transcript, equivalent: Callable[[str, str], bool] | None = None) -> TeamAnswer:
         """The team's answer by this protocol's own rule."""
         return majority(transcript, equivalent)

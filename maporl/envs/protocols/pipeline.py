@@ -1,4 +1,4 @@
-"""A pipeline of roles."""
+"""A pipeline of roles, and reviewers of one draft, which is a pipeline, too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from maporl.envs.team_answer import TeamAnswer, last_speaker
 from maporl.errors import UserValueError
 from maporl.types import Transcript
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "Review"]
 
 _ROLES = {
     "generator": "You are the generator: solve the question and give your answer.",
@@ -66,3 +66,34 @@ class Pipeline(Protocol):
 
     def team_answer(self, transcript: Transcript, equivalent: Callable[[str, str], bool] | None = None) -> TeamAnswer:
         return last_speaker(transcript)
+
+
+_PRIMARY = "You are the primary agent: solve the question, and give your reasoning and your answer."
+_REVIEWER = (
+    "You are a reviewer: check the latest version of the solution, say what is wrong with it, and write it anew, whole, with its answer. "
+    "Keep what is right."
+)
+
+
+class Review(Pipeline):
+    """One draft, and reviewers who rewrite it one after the other (Corex, Sun et al. 2310.00280): a pipeline in which all are scored.
+
+    primary_0 writes the draft, reviewer_0, reviewer_1 ... rewrite what is there by then; the last version is the team's answer. In later
+    rounds the primary agent is a reviewer of its colleagues' version.
+
+    Args:
+        num_rounds, history, show_scores: As in `Protocol`; the paper has one round.
+    """
+
+    name = "review"
+    least_agents = 3
+
+    def __init__(self, num_rounds: int = 1, history: str = "all", show_scores: bool = False) -> None:
+        super().__init__(num_rounds, history, scored_turns="all", show_scores=show_scores)
+
+    def agent_names(self, num_agents: int) -> tuple[str, ...]:
+        count = len(Protocol.agent_names(self, num_agents))
+        return named_after(("primary", *["reviewer"] * (count - 1)), count, self.name)
+
+    def role(self, agent: str, round: int) -> str:
+        return _PRIMARY if agent == "primary_0" and round == 0 else _REVIEWER

@@ -1,15 +1,17 @@
-"""Roles: what each agent is for, after which it is named."""
+"""Roles: what each agent is for, after which it is named, or for which it is drawn."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maporl.errors import UserValueError
 from maporl.hooks import each, misreturned
+from maporl.types import Question
 
-__all__ = ["check_roles", "named_after", "names_of", "told"]
+__all__ = ["check_roles", "drawn", "named_after", "names_of", "told"]
 
 
 def check_roles(roles: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
@@ -35,6 +37,11 @@ def named_after(roles: Sequence[str], num_agents: int, what: str) -> tuple[str, 
     if len(roles) != num_agents:
         raise UserValueError(f"num_agents is {num_agents} but the {what} has {len(roles)} roles: {', '.join(roles)}.")
     return tuple(f"{role}_{roles[:index].count(role)}" for index, role in enumerate(roles))
+
+
+def drawn(question: Question, names: Sequence[str]) -> tuple[str, ...]:
+    """The names in an order that the question's hash decides, each order as likely: without a generator, so that it is always the same."""
+    return tuple(sorted(names, key=lambda name: hashlib.sha256(f"{question.hash} {name}".encode()).hexdigest()))
 
 
 def told(agent: str, instructions: Mapping[str, str]) -> str:

@@ -55,7 +55,7 @@ def test_after_a_round_everybody_is_told_its_own_and_its_peers_values() -> None:
 
 def test_off_by_default_nothing_has_a_score() -> None:
     for word in PROTOCOLS:
-        env = spoken(started(word), "<7> v=0.3", "no v=0.8")
+        env = spoken(started(word, 3), "<7> v=0.3", "no v=0.8")
         assert not env.protocol.show_scores
         assert env.protocol.reads_scores is (word == "lessons")  # which says what came of an answer
         assert all("score" not in m for a in env.agents for m in env.observe(a)["transcript"])
@@ -99,7 +99,9 @@ def test_a_critic_never_sees_the_score_of_what_it_judges(protocol: str, said: in
         if env.protocol.simultaneous and env.transcript.completed_rounds == before["round"]:
             assert len(settled) == len(before["transcript"])
     assert all(view == views[0] for view in views)
-    assert all(m["score"] in (None, 0.25) for m in views[0]["transcript"])
+    # A retriever's message of which nobody can read a score is worth nothing.
+    settled = [m for m in views[0]["transcript"] if (protocol, m["agent"]) != ("retrieve", "agent_0")]
+    assert all(m["score"] in (None, 0.25) for m in settled)
 
 
 def test_a_lone_agents_critic_reads_what_the_agent_reads() -> None:
