@@ -142,7 +142,7 @@ def _check(algorithm: str, task: str, num_agents: int, folder: Path) -> None:
             f"num_agents is {num_agents}; the demo of {task} is about two, for its lone agents have one of two views: leave it out."
         )
     check_output(folder, own=("study.yaml",))
-    command = str(mapping_of(folder / "machine.json").get("command", COMMAND))
+    command = str(mapping_of(folder / "machine.json").get("command", ""))
     if not command.startswith(COMMAND):  # the folder is emptied
         raise UserValueError(f"output_dir {str(folder)!r} holds the study of {command!r}; choose another folder.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from maporl.envs.scoring import Verifiers
 from maporl.envs.splits import SPLITS, VERIFIER, Leakage, divided, repeated, split_questions, unique
@@ -59,7 +60,7 @@ class Questions:
         """One of `load`'s questions as these agents are asked it."""
         return told(question, self.view, self.agents)
 
-    @property
+    @cached_property
     def leakage(self) -> Leakage:
         """The questions of "validation" and "test" that are training questions, too. What stands in for a split is no part of it."""
         if not self.loaded("train"):

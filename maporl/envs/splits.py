@@ -213,5 +213,5 @@ class Leakage:
         return (
             f"{' and '.join(counts)} of {self.task} are training questions, such as {first.id!r} ({first.text[:60]!r}): figures measured "
             "on them say nothing about new questions. Let load(split) yield other questions for each split; of a task that reads files, "
-            "take them out of the training file."
+            "take them out of the training file; questions that only sound alike are told apart by metadata['asks']."
         )

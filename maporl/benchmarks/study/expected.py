@@ -84,7 +84,12 @@ def pieces(study: Study, cells: Iterable[CellKey], trainings: Iterable[TrainingK
                 of_row[row] = messages_of_cell(study, cell.task, named, greedy)
         messages = of_row[row]
         if named.method.vote:
-            shared = (cell.task, cell.seed, named.algorithm, named.trained_as or repr(named.settings))
+            shared = (
+                cell.task,
+                cell.seed,
+                named.algorithm,
+                named.trained_as if named.algorithm else repr(named.settings),
+            )
             other = dearest.setdefault(shared, cell.name)
             if other != cell.name and found[other].messages < messages:
                 found[other], dearest[shared] = Piece(found[other].kind, 0, last=True), cell.name

@@ -115,3 +115,17 @@ def test_within_thirty_percent_after_the_first_tenth_of_a_study_whose_cells_diff
                 assert abs((left.seconds or 0) / rest - 1) < 0.3, (name, step, left.seconds, rest)
         left.over(name)
     assert left.seconds == 0
+
+
+def test_votes_of_one_agent_share_their_samples() -> None:
+    """What a vote of six samples, one of four counts among them: only the dearer one is work."""
+    study = Study().merged(
+        {
+            "methods": ["single_agent", "self_consistency@4", "self_consistency@6"],
+            "tasks": ["two_witnesses"],
+            "seeds": [0],
+        }
+    )
+    found = {name.split(" / ")[1]: piece.messages for name, piece in pieces(study, list(study.cells()), []).items()}
+    questions = 288
+    assert found["self_consistency@4"] == 0 and found["self_consistency@6"] == 2 * 6 * questions
