@@ -83,7 +83,9 @@ FEW = {name: {"num_train": 8, "num_test": 2} for name in ("reasoning_gym", "text
 KINDS = ["two_witnesses", "requests", "tldr", "humaneval"]
 # And every task under two, all protocols by turns.
 TURNS = [*zip(TASKS, itertools.cycle(PROTOCOLS)), *zip(TASKS, itertools.cycle(PROTOCOLS[2:] + PROTOCOLS[:2]))]
-CASES = sorted({*itertools.product(KINDS, PROTOCOLS), *TURNS} - {("requests", "lessons"), ("colbench", "lessons")})
+CASES = sorted(
+    {*itertools.product(KINDS, PROTOCOLS), *TURNS} - {(t, "lessons") for t in ("requests", "colbench", "blocks")}
+)
 # PettingZoo expects arrays; here observations and actions are text on purpose.
 text_spaces = pytest.mark.filterwarnings(
     "ignore:Observation is not a NumPy array",

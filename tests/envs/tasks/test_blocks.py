@@ -46,7 +46,7 @@ def test_a_discussion_ends_when_all_is_swept_and_pays_the_share() -> None:
     early = env.transcript
     env.step("SWEEP")
     assert env.transcript.is_complete and env.transcript.completed_rounds == 6
-    assert env.team_answer().answer == "1, 3, 4" and env.team_answer().correct == 1 and set(env.turn_rewards) == {1.0}
+    assert env.team_answer().answer == "1, 3, 4" and env.team_answer().correct == 1 and max(env.turn_rewards) == 1
     assert env.team_answer(early).answer == "1, 3"
 
 
@@ -63,7 +63,7 @@ def test_a_gate_needs_a_critic_that_knows_something() -> None:
 
     def success(agent: object) -> tuple[float, float]:
         team = Team({(name, step): agent for name in env.possible_agents for step in range(env.num_rounds)})
-        found = evaluate(env, team, env.questions("train")[:40], greedy=False).episodes
+        found = evaluate(env, team, env.questions("train")[:16], greedy=False).episodes
         right = [episode.transcript.verdict.correct for episode in found]  # type: ignore[union-attr]
         return float(np.mean(right)), float(np.mean([e.transcript.completed_rounds for e in found]))
 

@@ -139,7 +139,10 @@ class Blocks(DiscussionEnv):
     """The task of the card above."""
 
     metadata: dict[str, Any] = {"name": "blocks"}
-    instruction = f"Two arms sweep the targets away; both must be at a target and sweep in the same step. Reply with one of: {', '.join(ACTIONS)}."
+    instruction = (
+        "Two arms sweep the targets away; both must be at a target and sweep in the same step. "
+        f"Reply with one of: {', '.join(ACTIONS)}."
+    )
     reads_data: ClassVar[bool] = False
     default_protocol: ClassVar[Any] = UntilSwept
     default_num_rounds: ClassVar[int] = 15
@@ -150,13 +153,11 @@ class Blocks(DiscussionEnv):
     def load(self, split: str) -> Iterator[Question]:
         """The scenes of the split; every set of targets is in both."""
         arms = self.possible_agents[:2]
-        scenes = itertools.product(itertools.combinations(BLOCKS, TARGETS), itertools.product((0, *BLOCKS), repeat=2))
-        seen = set()
-        for left, places in of_split(scenes, split, group=lambda scene: scene[0]):
-            text = Scene(left, places[: len(arms)]).words(arms)
-            if text not in seen:  # a lone arm's scenes are a team's without the other
-                seen.add(text)
-                yield Question(text, ", ".join(map(str, left)), metadata={"item": ", ".join(map(str, left))})
+        places = itertools.product((0, *BLOCKS), repeat=len(arms))
+        scenes = itertools.product(itertools.combinations(BLOCKS, TARGETS), places)
+        for left, at in of_split(scenes, split, group=lambda scene: scene[0]):
+            targets = ", ".join(map(str, left))
+            yield Question(Scene(left, at).words(arms), targets, metadata={"item": targets})
 
     def team_answer(self, transcript: Transcript | None = None) -> TeamAnswer:
         """Which targets are swept."""
