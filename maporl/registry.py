@@ -33,6 +33,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "requests": "maporl.envs.tasks.requests:Requests",
         "tricks": "maporl.envs.tasks.tricks:Tricks",
         "experts": "maporl.envs.tasks.related.experts:Experts",
+        "blocks": "maporl.envs.tasks.related.blocks:Blocks",
         "tldr": "maporl.envs.tasks.writing:TLDR",
         "arxiv": "maporl.envs.tasks.writing:ArXiv",
         "humaneval": "maporl.envs.tasks.coding.humaneval:HumanEval",
@@ -101,7 +102,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         "expert": "maporl.agents.partners.expert:Expert",
         "chat_partner": "maporl.agents.partners.chat_partner:ChatPartner",
         "cached": "maporl.agents.partners.cached:Cached",
+        "gated": "maporl.agents.partners.gated:Gated",
+        "arm_planner": "maporl.benchmarks.experiments.arms:ArmPlanner",
     },
+    "score": {"blocks_critic": "maporl.benchmarks.experiments.arms:BlocksCritic"},
     "sampler": {
         "in_process": "maporl.agents.sampling.in_process:InProcessSampler",
         "reference": "maporl.agents.sampling.reference:ReferenceSampler",

@@ -34,7 +34,7 @@ TEAMS: dict[str, dict[str, Any]] = {
 }
 TASKS = {  # tasks of a kind stand for each other, by turns
     "sums": ["arithmetic", "tricks", "reasoning_gym"],
-    "views": ["two_witnesses", "vault", "shared_numbers", "requests", "composed", "textarena", "experts"],
+    "views": ["two_witnesses", "vault", "shared_numbers", "requests", "composed", "textarena", "experts", "blocks"],
     "rows": ["gsm8k", "math", "csqa", "anli", "strategyqa"],
     "texts": ["tldr", "arxiv"],
     "programs": ["humaneval", "coophumaneval", "mbpp", "faster_code", "colbench"],

@@ -84,7 +84,9 @@ KINDS = ["two_witnesses", "requests", "tldr", "humaneval"]
 COMPLETE = [protocol for protocol in PROTOCOLS if protocol != "review"]  # which is a pipeline
 # And every task under two, all protocols by turns.
 TURNS = [*zip(TASKS, itertools.cycle(PROTOCOLS)), *zip(TASKS, itertools.cycle(PROTOCOLS[2:] + PROTOCOLS[:2]))]
-CASES = sorted({*itertools.product(KINDS, COMPLETE), *TURNS} - {("requests", "lessons"), ("colbench", "lessons")})
+CASES = sorted(
+    {*itertools.product(KINDS, COMPLETE), *TURNS} - {(t, "lessons") for t in ("requests", "colbench", "blocks")}
+)
 # PettingZoo expects arrays; here observations and actions are text on purpose.
 text_spaces = pytest.mark.filterwarnings(
     "ignore:Observation is not a NumPy array",

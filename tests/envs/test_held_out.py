@@ -246,5 +246,5 @@ class Stranger(Protocol):
     ],
 )
 def test_check_env_finds_a_protocol_that_cannot_be_played(protocol: type[Protocol], fault: str) -> None:
-    with pytest.raises(AssertionError, match=re.escape(fault)):
+    with pytest.raises((AssertionError, TypeError), match=re.escape(fault)):
         check_env(OwnValidation(protocol=protocol(1)))

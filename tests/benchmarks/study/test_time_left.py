@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from maporl.benchmarks.study.expected import pieces
+from maporl.benchmarks.study.study import Study
 from maporl.benchmarks.study.time_left import Piece, TimeLeft
 
 ALONE, TEAM, ASKED = "training alone", "training team", "evaluations"
