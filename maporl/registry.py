@@ -247,7 +247,7 @@ def _found(path: str, asked: str) -> Any:
             ) from error
         raise
     if not hasattr(module, attribute):
-        raise UserValueError(f"{asked}: module {module_name!r} has no {attribute!r}.")
+        raise UserValueError(f"{asked}: module {module_name!r} has no {attribute!r}.{nearest(attribute, vars(module))}")
     loaded = getattr(module, attribute)
     if not callable(loaded):
         raise UserValueError(f"{asked} is a {type(loaded).__name__}, not a class.")
