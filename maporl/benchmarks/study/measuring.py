@@ -174,8 +174,8 @@ def _prepared(
         by_id = {q.id: q for q in env.questions("test")}
         if missing := [q.id for q in asked if q.id not in by_id]:
             raise UserValueError(
-                f"method {key.named.word!r} asks other questions than the task ({missing[0]} is missing). Where those depend on the number of "
-                "agents, give the row what keeps them (as num_witnesses of two_witnesses in env_args), or every row as many agents."
+                f"method {key.named.word!r} asks other questions than the task ({missing[0]} is missing). Where those depend on the number "
+                "of agents, give the row what keeps them (as num_witnesses of two_witnesses in env_args), or every row as many agents."
             )
         questions = {q.id: by_id[q.id] for q in asked}
         team = loader.team(seating.roster, voices(seating.config))
