@@ -142,9 +142,10 @@ def _check(algorithm: str, task: str, num_agents: int, folder: Path) -> None:
             f"num_agents is {num_agents}; the demo of {task} is about two, for its lone agents have one of two views: leave it out."
         )
     check_output(folder, own=("study.yaml",))
-    command = str(mapping_of(folder / "machine.json").get("command", ""))
+    unknown = "" if (folder / "study.yaml").is_file() else COMMAND
+    command = str(mapping_of(folder / "machine.json").get("command", unknown))
     if not command.startswith(COMMAND):  # the folder is emptied
-        raise UserValueError(f"output_dir {str(folder)!r} holds the study of {command!r}; choose another folder.")
+        raise UserValueError(f"output_dir {str(folder)!r} holds a study that no demo wrote; choose another folder.")
 
 
 def usual_algorithm(model: str) -> str:

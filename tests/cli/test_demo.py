@@ -128,6 +128,9 @@ def test_a_demo_that_cannot_start_leaves_an_earlier_one(
     monkeypatch.setattr("maporl.agents.models.checkpoints.reachable", lambda url: False)
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "study.yaml").touch()
+    with pytest.raises(ValueError, match="holds a study that no demo wrote"):  # which would be emptied
+        demo(model=tiny_model, output_dir=tmp_path / "demo")
+    (tmp_path / "demo" / "machine.json").write_text('{"command": "maporl demo"}')
     with pytest.raises(ValueError, match=message):
         demo(**{"model": tiny_model, "output_dir": tmp_path / "demo", **settings})  # type: ignore[arg-type]
     assert (tmp_path / "demo" / "study.yaml").is_file()

@@ -651,7 +651,7 @@ class Short(Shaping):
         (lambda: started().step(3), TypeError, "an action is a string; agent_0 got 3 .int."),
         (lambda: started().step(None), TypeError, "agent_0 got None .NoneType."),
         (lambda: started().step(b"<7>"), TypeError, "got b'<7>' .bytes."),
-        (lambda: started(shaping=Short()).turn_rewards, ValueError, "it must return 0 numbers, one reward per turn"),
+        (lambda: started(shaping=Short()).turn_rewards, TypeError, "it must return 0 numbers, one reward per turn"),
         (lambda: started(question="why?"), TypeError, "options.'question'. is a str; give a maporl.types.Question"),
         (lambda: Digits().reset(options={"transcript": ASKED}), TypeError, "is a Question; give a .*Transcript"),
         (

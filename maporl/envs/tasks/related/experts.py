@@ -49,7 +49,6 @@ class Experts(DiscussionEnv):
     instruction = 'The question is about a colour. Reply with "Answer: " and one digit.'
     reads_data: ClassVar[bool] = False
     default_protocol: ClassVar[Any] = "leader"
-    default_num_rounds: ClassVar[int] = 1
     default_verifier: ClassVar[Any] = {"name": "regex", "pattern": r"Answer:\s*(\d+)"}
     default_shaping: ClassVar[Any] = "own_score"
 
@@ -62,8 +61,9 @@ class Experts(DiscussionEnv):
         shuffled: bool = False,
         **arguments: Any,
     ) -> None:
-        if num_agents == 1 and protocol is None:  # a lone agent leads nobody
-            protocol = "debate"
+        if protocol is None:
+            num_rounds = 1 if num_rounds is None else num_rounds
+            protocol = "debate" if num_agents == 1 else None  # a lone agent leads nobody
         super().__init__(num_agents, num_rounds, protocol=protocol, **arguments)
         self.shuffled = shuffled
 
