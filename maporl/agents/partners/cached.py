@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -84,10 +85,11 @@ class Cached(Agent):
         if self.store is None:
             return
         self.store.parent.mkdir(parents=True, exist_ok=True)
-        whole = not self.store.is_file() or self.store.read_bytes()[-1:] in (b"", b"\n")
-        with self.store.open("a", encoding="utf-8") as file:
-            file.write("" if whole else "\n")
-            file.writelines(json.dumps({"key": key, **_written(c)}) + "\n" for key, c in said.items())
+        with self.store.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                file.write(b"" if file.read(1) == b"\n" else b"\n")  # after a line that was cut short
+            file.writelines((json.dumps({"key": key, **_written(c)}) + "\n").encode() for key, c in said.items())
 
 
 def record_of(agent: Agent) -> dict[str, Any]:

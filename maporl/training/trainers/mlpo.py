@@ -169,11 +169,10 @@ class MLPO(Trainer):
         cached = {peer: Cached(self.team.member(peer, 0), store, settings.variants) for peer in self.peers}
         begun = rules.begin(self.env.questions("train"))
         found: list[list[Transcript]] = [[] for _ in begun]
-        said: list[dict[str, list[Completion]]] = []
+        shown = {seat.agent: [rules.observe(t, seat) for t in begun] for seat in rules.due(begun[0])}
         for number in range(settings.variants):
-            shown = {seat.agent: [rules.observe(t, seat) for t in begun] for seat in rules.due(begun[0])}
-            said.append({p: cached[p].answers(shown[p], [number] * len(begun)) for p in self.peers})
-            turns = [[Turn(p, 0, c[n].text, completion=c[n]) for p, c in said[-1].items()] for n in range(len(begun))]
+            said = {p: cached[p].answers(shown[p], [number] * len(begun)) for p in self.peers}
+            turns = [[Turn(p, 0, c[n].text, completion=c[n]) for p, c in said.items()] for n in range(len(begun))]
             for n, transcript in enumerate(rules.extend(list(zip(begun, turns, strict=True)))):
                 found[n].append(transcript)
         right = [[bool(turn.correct) for t in each for turn in t.turns] for each in found]
@@ -267,7 +266,7 @@ def _seats(env: DiscussionEnv, team: Team) -> tuple[tuple[str, ...], LLMAgent]:
     """
     first, *later = env.rules.waves
     peers = tuple(seat.agent for seat in first)
-    learners = [learner for learner in team.learners.values()]
+    learners = list(team.learners.values())
     if len(later) != 1 or len(later[0]) != 1:
         raise UserValueError(
             f"mlpo needs peers who answer at once and a leader after them; {env.protocol!r} is something else: use protocol 'leader'."
